@@ -1,0 +1,50 @@
+"""`connector-bench`: everything around the harness; the measuring itself is `lmms-eval --tasks ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connector_bench._version import __version__
+from connector_bench.connectors.cli import app as connectors
+from connector_bench.leaderboard.cli import app as leaderboard
+from connector_bench.zoo.cli import app as zoo
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Measures what a vision-language model's connector loses, beside its task metrics.",
+)
+app.add_typer(leaderboard, name="leaderboard")
+app.add_typer(zoo, name="zoo", help="The embedded models: list, train, preview their scenes.")
+app.add_typer(connectors, name="connectors", help="The families whose connector is known.")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for result files and the table.")] = Path("demo_output"),
+) -> None:
+    """Run the main job on the embedded models through lmms-eval and print the leaderboard table."""
+    from connector_bench.demo import DemoFailed, run_demo
+
+    try:
+        run_demo(output)
+    except DemoFailed as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of the package and of the measurement protocol."""
+    from connector_bench.protocol import PROTOCOL_VERSION
+
+    typer.echo(f"connector-bench {__version__}, measurement protocol {PROTOCOL_VERSION}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,61 @@
+"""The embedded models: encoder and connector are methods, so nothing has to be hooked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from connector_bench.types import ConnectorInfo, Tile, TokenLayout, TokenPair
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from connector_bench.zoo.model import ZooModel
+
+ENCODER_GRID = (14, 14)
+
+
+def matches(model: Any) -> bool:
+    """Whether a wrapper's model is one of the zoo's, told without importing the zoo."""
+    return type(model).__module__ == "connector_bench.zoo.model"
+
+
+class ZooAdapter:
+    """Runs encoder and connector of a zoo model; its decoder never runs."""
+
+    def __init__(self, model: ZooModel) -> None:
+        self._model = model
+
+    @cached_property
+    def info(self) -> ConnectorInfo:
+        """The connector that is measured."""
+        state = self._model.connector.state_dict()
+        digest = hashlib.sha256()
+        for name in sorted(state):
+            digest.update(name.encode() + state[name].cpu().numpy().tobytes())
+        name = self._model.connector_name
+        return ConnectorInfo(
+            model=f"connector_zoo/{name}-seed{self._model.seed}",
+            family="connector_zoo",
+            connector=name,
+            modules=("connector",),
+            parameters=self._model.parameters_of_connector,
+            dtype="float32",
+            weights_sha256=digest.hexdigest(),
+        )
+
+    def capture(self, images: Sequence[Image]) -> list[TokenPair]:
+        """One batch of RGB pictures; `pre` is [196, 112], `post` [m, 128], both in raster order."""
+        import torch
+
+        with torch.inference_mode():
+            pre = self._model.encode(list(images))
+            post = self._model.connect(pre).float().cpu()
+        return [TokenPair(a, b, self._layout) for a, b in zip(pre.float().cpu(), post, strict=True)]
+
+    @property
+    def _layout(self) -> TokenLayout:
+        layout = self._model.layout
+        return TokenLayout((Tile(ENCODER_GRID, layout.grid),), n_post=layout.tokens)

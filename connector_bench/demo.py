@@ -1,0 +1,67 @@
+"""The main job on the embedded models: lmms-eval's own command line, then the leaderboard."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from connector_bench.leaderboard.harness_results import UnusableResult, read_run, result_files
+from connector_bench.leaderboard.markdown import markdown, terminal
+from connector_bench.leaderboard.store import run_path, write_whole
+from connector_bench.leaderboard.table import merge
+
+CONNECTORS = ("identity", "mlp", "pixel_shuffle", "avg_pool", "resampler", "rank8", "rank2", "untrained_mlp")
+TASKS = "knn_preservation,scenes_vqa"
+SHOWN = {"knor_10", "knor_adj_10", "knor_100", "accuracy", "accuracy_object"}
+
+
+class DemoFailed(RuntimeError):
+    """The demo could not be completed; the message says where."""
+
+
+def run_demo(output: Path, connectors: Sequence[str] = CONNECTORS) -> None:
+    """Measure each connector with lmms-eval in one process, merge the results and print the table.
+
+    Result files, samples and `LEADERBOARD.md` lie in `output` afterwards. Raises DemoFailed where lmms-eval ended
+    without a result file for every connector, since it exits with 0 whatever happens.
+    """
+    configuration = output / "lmms_eval.yaml"
+    results = output / "results"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        configuration.write_text(yaml.safe_dump([_arguments(name, results) for name in connectors]), encoding="utf-8")
+    except OSError as error:
+        raise DemoFailed(f"the output folder {output} cannot be written: {error}") from error
+    before = set(results.rglob("*_results.json"))
+    command = [sys.executable, "-m", "lmms_eval", "--config", str(configuration)]
+    print("running:", "lmms-eval", *command[3:], flush=True)
+    subprocess.run(command, check=False, env=os.environ | {"HF_HUB_OFFLINE": "1"})
+    try:
+        runs = [read_run(path) for path in result_files([results]) if path not in before]
+    except UnusableResult as error:
+        raise DemoFailed(f"lmms-eval gave no usable result: {error}") from error
+    if len(runs) != len(connectors):
+        raise DemoFailed(f"lmms-eval finished {len(runs)} of {len(connectors)} models; its messages above say why")
+    table = merge(sorted(runs, key=lambda run: run.date))
+    for run in runs:
+        write_whole(run_path(output, run), run.model_dump_json(indent=1, exclude_none=True) + "\n")
+    write_whole(output / "LEADERBOARD.md", markdown(table))
+    Console().print(terminal(table, SHOWN))
+    print(f"the whole table: {output / 'LEADERBOARD.md'}; lmms-eval's result and sample files: {results}")
+
+
+def _arguments(connector: str, results: Path) -> dict[str, object]:
+    return {
+        "model": "connector_zoo",
+        "model_args": f"connector={connector},seed=0",
+        "tasks": TASKS,
+        "batch_size": "64",
+        "output_path": str(results),
+        "log_samples": True,
+    }

@@ -1,0 +1,50 @@
+"""The version of what is measured, and the options a measurement is read from once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+PROTOCOL_VERSION = "1"
+"""Raised whenever the same model on the same images would get another figure. Versions never merge."""
+
+POOLINGS = ("mean",)
+TAPS = ("pre", "pre_normed")
+
+
+@dataclass(frozen=True)
+class PreservationOptions:
+    """Options of `knn_preservation`, shared by index and query alike.
+
+    `ks` neighbourhood sizes; `distance` one of `knn.DISTANCES`; `pooling` how an image's tokens become one vector;
+    `tap` where the encoder's side is read: `pre` at the connector's input, `pre_normed` behind its leading norm.
+    """
+
+    ks: tuple[int, ...] = (1, 10, 50, 100)
+    distance: str = "l2"
+    pooling: str = "mean"
+    tap: str = "pre"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        from connector_bench.knn import DISTANCES
+
+        _one_of("distance", self.distance, DISTANCES)
+        _one_of("pooling", self.pooling, POOLINGS)
+        _one_of("tap", self.tap, TAPS)
+        if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
+            raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}")
+
+
+def preservation_options(given: Mapping[str, object]) -> PreservationOptions:
+    """Options from a task's YAML block. Raises ValueError for a key or a value that is not allowed."""
+    allowed = [field.name for field in fields(PreservationOptions)]
+    if unknown := sorted(set(given) - set(allowed)):
+        raise ValueError(f"unknown option {', '.join(unknown)}; allowed are {', '.join(allowed)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+    return PreservationOptions(**values)  # type: ignore[arg-type]
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

@@ -1,0 +1,1 @@
+"""Task definitions for lmms-eval, installed as `connector_bench.tasks`."""

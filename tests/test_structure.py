@@ -1,0 +1,62 @@
+"""The shape of the house: which way imports point, what the wheel holds, what importing costs."""
+
+import ast
+import configparser
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "connector_bench"
+HARNESS = "lmms_eval"
+NUMERICS = ["knn", "geometry", "retrieval", "stats", "controls", "preservation", "exchange", "types", "protocol"]
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module}
+    return found
+
+
+def top(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def test_one_module_imports_the_harness() -> None:
+    importing = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py") if HARNESS in top(imports_of(path))}
+    assert importing == {"connector_bench/plugin.py"}
+
+
+@pytest.mark.parametrize("name", NUMERICS)
+def test_numerics_know_neither_models_nor_harness(name: str) -> None:
+    imported = imports_of(PACKAGE / f"{name}.py")
+    assert not top(imported) & {HARNESS, "transformers", "datasets", "timm"}
+    assert not {other for other in imported if other.startswith(("connector_bench.connectors", "connector_bench.zoo"))}
+
+
+def test_the_leaderboard_needs_files_alone() -> None:
+    for path in (PACKAGE / "leaderboard").glob("*.py"):
+        imported = imports_of(path)
+        assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
+        ours = {name for name in imported if name.startswith("connector_bench.")}
+        assert all(name.startswith("connector_bench.leaderboard") for name in ours), path
+
+
+def test_setup_cfg_lists_every_package() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    folders = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")}
+    expected = {folder.as_posix().replace("/", ".") for folder in folders} | {"connector_bench.tasks"}
+    assert set(config["options"]["packages"].split()) == expected
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import connector_bench, sys; print(sorted({'torch', 'transformers', 'faiss', 'pandas'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
