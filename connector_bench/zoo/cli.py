@@ -1,0 +1,78 @@
+"""``connector-bench zoo``: train, list and preview."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The embedded vision-language models and scenes.", no_args_is_help=True)
+
+
+Names = Annotated[list[str] | None, typer.Argument(help="Names, or import paths module:Class.")]
+Everything = Annotated[bool, typer.Option("--all", help="Every connector of the zoo.")]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="May be given several times; default 0.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training scenes.")]
+Folder = Annotated[Path | None, typer.Option(help="Default: the cache, where the zoo looks first.")]
+
+
+@app.command()
+def train(
+    connectors: Names = None,
+    everything: Everything = False,
+    seeds: Seeds = None,
+    epochs: Epochs = None,
+    out: Folder = None,
+) -> None:
+    """Train connectors and their decoders on the scenes; minutes each, on one core."""
+    from dataclasses import replace
+
+    from connector_bench.zoo.registry import connector_names, find_factory
+    from connector_bench.zoo.train import TrainingConfig
+    from connector_bench.zoo.train import train as train_one
+
+    names = connector_names() if everything else list(connectors or [])
+    if not names:
+        raise typer.BadParameter("name at least one connector, or give --all")
+    config = TrainingConfig() if epochs is None else replace(TrainingConfig(), epochs=epochs)
+    try:
+        for name in names:
+            find_factory(name)
+        for seed in seeds or [0]:
+            for name in names:
+                typer.echo(train_one(name, seed, config, out))
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command("list")
+def list_connectors() -> None:
+    """Every trained connector and seed, with its accuracy on the test scenes."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from connector_bench.zoo.weights import read_cards
+
+    table = Table("connector", "seed", "parameters", "test", "test_unseen", title="scenes_vqa accuracy")
+    for card in read_cards():
+        scores = (card.accuracy.get(split, {}).get("overall") for split in ("test", "test_unseen"))
+        shown = ["-" if score is None else f"{score:.3f}" for score in scores]
+        table.add_row(card.connector, str(card.seed), f"{card.connector_parameters:,}", *shown)
+    Console().print(table)
+
+
+@app.command()
+def preview(
+    out: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    split: Annotated[str, typer.Option(help="train, validation, test or test_unseen.")] = "test",
+    scenes: Annotated[int, typer.Option(min=1, max=60)] = 12,
+) -> None:
+    """Write a contact sheet: scenes, a question and its answer each, the answer mask outlined."""
+    from connector_bench.zoo.preview import contact_sheet
+
+    try:
+        contact_sheet(split, scenes).save(out)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(out)

@@ -1,0 +1,201 @@
+"""The zoo's connectors: [B, 196, d_in] -> [B, m, d_out], and the layout of the tokens each gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GRID = 14
+"""Rows and columns of the encoder's tokens, which come in raster order."""
+Pre = Float[Tensor, "b 196 d_in"]
+Post = Float[Tensor, "b m d_out"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the post tokens lie: ``grid`` is (rows, columns) in raster order, or None if they have no place.
+
+    ``norm`` names the submodule that normalises the connector's input, or None.
+    """
+
+    tokens: int
+    grid: tuple[int, int] | None
+    norm: str | None = None
+
+
+FULL = Layout(GRID * GRID, (GRID, GRID))
+HALF = Layout(GRID * GRID // 4, (GRID // 2, GRID // 2))
+
+
+def group_2x2(tokens: Float[Tensor, "b 196 d"]) -> Float[Tensor, "b 49 4 d"]:
+    """The four tokens of each 2 x 2 cell, cells in raster order and raster order within a cell."""
+    batch, _, width = tokens.shape
+    half = GRID // 2
+    cells = tokens.view(batch, half, 2, half, 2, width).permute(0, 1, 3, 2, 4, 5)
+    return cells.reshape(batch, half * half, 4, width)
+
+
+class Identity(nn.Module):
+    """Pads every token with zeros to ``d_out``: an isometry that loses nothing. It has no parameters."""
+
+    layout = FULL
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.padding = d_out - d_in
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        return F.pad(pre, (0, self.padding))
+
+
+class Rotation(nn.Module):
+    """A random map with orthonormal columns, never trained: an isometry that mixes all channels."""
+
+    layout = FULL
+    matrix: Tensor
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        orthonormal, _ = torch.linalg.qr(torch.randn(d_out, d_in, dtype=torch.float64))
+        self.register_buffer("matrix", orthonormal.float())
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        return pre @ self.matrix.T
+
+
+class Linear(nn.Module):
+    """One linear map per token."""
+
+    layout = FULL
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(d_in, d_out)
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        return self.project(pre)
+
+
+class Mlp(nn.Module):
+    """LLaVA-1.5: linear, GELU, linear per token."""
+
+    layout = FULL
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        return self.layers(pre)
+
+
+class PixelShuffle(nn.Module):
+    """InternVL: 2 x 2 space-to-depth, LayerNorm over the four together, MLP -> 49 tokens."""
+
+    layout = Layout(HALF.tokens, HALF.grid, norm="norm")
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * d_in)
+        self.layers = nn.Sequential(nn.Linear(4 * d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        return self.layers(self.norm(group_2x2(pre).flatten(2)))
+
+
+class PatchMerger(nn.Module):
+    """Qwen2-VL: LayerNorm of each patch, then 2 x 2 patches concatenated, MLP -> 49 tokens.
+
+    Its hidden layer has ``d_out`` units, where Qwen has 4 ``d_in``, to keep the weights small.
+    """
+
+    layout = Layout(HALF.tokens, HALF.grid, norm="norm")
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_in, eps=1e-6)
+        self.layers = nn.Sequential(nn.Linear(4 * d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        return self.layers(group_2x2(self.norm(pre)).flatten(2))
+
+
+class AvgPool(nn.Module):
+    """Gemma 3: mean of each 2 x 2 cell, RMSNorm, linear -> 49 tokens."""
+
+    layout = HALF
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.norm_weight = nn.Parameter(torch.ones(d_in))
+        self.project = nn.Linear(d_in, d_out, bias=False)
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        pooled = group_2x2(pre).mean(2)
+        rms = pooled.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
+        return self.project(pooled * rms * self.norm_weight)
+
+
+class Resampler(nn.Module):
+    """Idefics2: a perceiver. Learned latents attend to all tokens in one layer -> ``latents`` tokens without
+    a place.
+
+    The encoder's tokens get a learned position embedding inside the connector, since a set of latents can say
+    where something is only if the keys do.
+    """
+
+    latents = 32
+    heads = 4
+    layout = Layout(latents, None, norm="norm")
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(self.latents, d_out))
+        self.positions = nn.Parameter(torch.randn(GRID * GRID, d_out) * 0.5)
+        self.norm = nn.LayerNorm(d_in)
+        self.project = nn.Linear(d_in, d_out)
+        self.to_query = nn.Linear(d_out, d_out, bias=False)
+        self.to_key_value = nn.Linear(d_out, 2 * d_out, bias=False)
+        self.merge = nn.Linear(d_out, d_out, bias=False)
+        self.mlp_norm = nn.LayerNorm(d_out)
+        self.mlp = nn.Sequential(nn.Linear(d_out, 2 * d_out), nn.GELU(), nn.Linear(2 * d_out, d_out))
+
+    def _heads(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n e"]:
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        keyed = self.project(self.norm(pre)) + self.positions
+        key, value = self.to_key_value(keyed).chunk(2, dim=-1)
+        queries = self.queries.expand(len(pre), -1, -1)
+        seen = F.scaled_dot_product_attention(
+            self._heads(self.to_query(queries)), self._heads(key), self._heads(value)
+        )
+        latents = queries + self.merge(seen.transpose(1, 2).flatten(2))
+        return latents + self.mlp(self.mlp_norm(latents))
+
+
+class Bottleneck(nn.Module):
+    """A linear map of rank at most ``rank``: down without bias, up with bias, nothing between."""
+
+    layout = FULL
+
+    def __init__(self, d_in: int, d_out: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(d_in, rank, bias=False)
+        self.up = nn.Linear(rank, d_out)
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        return self.up(self.down(pre))

@@ -1,0 +1,98 @@
+"""A zoo model: frozen encoder, one connector, one decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from connector_bench.zoo.connectors import Layout
+from connector_bench.zoo.decoder import Decoder, DecoderConfig
+from connector_bench.zoo.registry import build_connector, canonical_name, layout_of
+from connector_bench.zoo.vocabulary import encode_questions, vocabulary
+
+D_PRE = 112
+D_POST = 128
+BATCH = 16
+
+
+def build_parts(connector: str, seed: int) -> tuple[nn.Module, Layout, Decoder]:
+    """Connector, its layout and decoder at the random initialisation of ``seed``.
+
+    Raises:
+        ValueError: unknown connector, or one whose output has the wrong shape.
+    """
+    module = build_connector(connector, D_PRE, D_POST, seed)
+    layout = layout_of(module, D_PRE, D_POST)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)
+        decoder = Decoder(DecoderConfig(prefix=layout.tokens, vocabulary=len(vocabulary()), width=D_POST))
+    return module, layout, decoder
+
+
+class ZooModel:
+    """A small vision-language model that differs from its siblings in the connector alone.
+
+    Everything is float32, in eval mode and frozen. Results do not depend on the batch size but for rounding.
+    """
+
+    def __init__(
+        self, connector_name: str, seed: int, connector: nn.Module, layout: Layout, decoder: Decoder
+    ):
+        self.connector_name = canonical_name(connector_name)
+        self.seed = seed
+        self.layout = layout
+        self.connector = connector.eval().requires_grad_(False)
+        self.decoder = decoder.eval().requires_grad_(False)
+
+    @property
+    def parameters_of_connector(self) -> int:
+        """Number of the connector's parameters, trained or not; a rotation's fixed matrix is none."""
+        return sum(parameter.numel() for parameter in self.connector.parameters())
+
+    def encode(self, images: Sequence[Image.Image]) -> Float[Tensor, "b 196 112"]:
+        """The frozen encoder's tokens *pre*, in raster order (14 x 14).
+
+        Raises:
+            ValueError: no images.
+        """
+        from connector_bench.zoo.encoder import load_encoder, to_pixels
+
+        encoder, pixels = load_encoder(), to_pixels(images)
+        return torch.cat([encoder(pixels[i : i + BATCH]) for i in range(0, len(pixels), BATCH)])
+
+    @torch.inference_mode()
+    def connect(self, pre: Float[Tensor, "b 196 112"]) -> Float[Tensor, "b m 128"]:
+        """The connector's tokens *post*, laid out as ``layout`` says.
+
+        Raises:
+            ValueError: ``pre`` is not [b, 196, 112].
+        """
+        if pre.ndim != 3 or tuple(pre.shape[1:]) != (196, D_PRE):
+            raise ValueError(f"pre has shape {list(pre.shape)}, expected [b, 196, {D_PRE}]")
+        return self.connector(pre.float())
+
+    @torch.inference_mode()
+    def answer_from(self, post: Float[Tensor, "b m 128"], questions: Sequence[str]) -> list[str]:
+        """The most likely word for each question, the i-th about the i-th row of ``post``.
+
+        Raises:
+            ValueError: as many questions as rows are needed.
+        """
+        if len(post) != len(questions):
+            raise ValueError(f"{len(post)} images and {len(questions)} questions: need one question an image")
+        ids = torch.tensor(encode_questions(questions))[:, None]
+        words = vocabulary()
+        return [words[i] for i in self.decoder(post, ids)[:, 0].argmax(-1).tolist()]
+
+    def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> list[str]:
+        """Answer the i-th question about the i-th image, greedily. A word that is not known is read as
+        ``<unk>``.
+
+        Raises:
+            ValueError: no images, or not one question an image.
+        """
+        return self.answer_from(self.connect(self.encode(images)), questions)

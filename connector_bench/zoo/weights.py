@@ -1,0 +1,121 @@
+"""Where trained connectors and decoders lie, how they are written, and how they are read back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from connector_bench.zoo.cache import cache_root
+from connector_bench.zoo.decoder import Decoder
+from connector_bench.zoo.model import ZooModel, build_parts
+from connector_bench.zoo.registry import canonical_name, find_factory
+
+SHIPPED = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of trained weights; kept beside them as JSON.
+
+    ``fingerprint`` is the sha256 of the training scenes; accuracies are shares of right answers.
+    """
+
+    connector: str
+    seed: int
+    training: dict[str, Any]
+    decoder: dict[str, int]
+    connector_parameters: int
+    scenes: str
+    fingerprint: str
+    versions: dict[str, str]
+    accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
+    mean_pooled_overlap_10: float | None = None
+
+
+def file_stem(connector: str, seed: int) -> str:
+    """``mlp-seed0``; an import path's dots and colon are kept out of the file name."""
+    return f"{canonical_name(connector).replace(':', '--').replace('.', '_')}-seed{seed}"
+
+
+def user_folder() -> Path:
+    """Where ``connector-bench zoo train`` writes by default."""
+    return cache_root() / "zoo-weights"
+
+
+def find_weights(connector: str, seed: int, folder: Path | None = None) -> Path:
+    """The weight file of a connector and seed: in ``folder`` if given, else one trained here, else shipped.
+
+    Raises:
+        ValueError: unknown connector.
+        FileNotFoundError: not trained for this seed; the message names the command that does.
+    """
+    find_factory(connector)
+    stem = file_stem(connector, seed)
+    folders = (folder,) if folder else (user_folder(), SHIPPED)
+    candidates = [folder / f"{stem}.safetensors" for folder in folders]
+    for path in candidates:
+        if path.is_file():
+            return path
+    seeds = sorted(
+        path.stem.rsplit("seed", 1)[1] for path in SHIPPED.glob(f"{stem.rsplit('seed', 1)[0]}seed*.json")
+    )
+    shipped = f"shipped seeds: {', '.join(seeds)}" if seeds else "none is shipped"
+    raise FileNotFoundError(
+        f"no weights for connector {connector!r} with seed {seed} ({shipped}); "
+        f"train them with: connector-bench zoo train {connector} --seed {seed}"
+    )
+
+
+def save_weights(folder: Path, card: Card, connector: nn.Module, decoder: Decoder) -> Path:
+    """Write ``<connector>-seed<seed>.safetensors`` and its card, the weights last, each in one step.
+
+    Parameters are kept in float16; buffers in full, since a rounded rotation would no longer be one.
+    """
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    both = nn.ModuleDict({"connector": connector, "decoder": decoder})
+    kept = {name: value.detach().half().contiguous() for name, value in both.named_parameters()}
+    kept |= {name: value.contiguous() for name, value in both.named_buffers()}
+    path = folder / f"{file_stem(card.connector, card.seed)}.safetensors"
+    text = json.dumps(asdict(card), indent=1) + "\n"
+    for target, content in ((path.with_suffix(".json"), text.encode()), (path, save(kept))):
+        unfinished = target.with_suffix(target.suffix + ".tmp")
+        unfinished.write_bytes(content)
+        unfinished.replace(target)
+    return path
+
+
+def read_card(connector: str, seed: int = 0, folder: Path | None = None) -> Card:
+    """The card of trained weights. Folder and errors as in ``find_weights``."""
+    text = find_weights(connector, seed, folder).with_suffix(".json").read_text(encoding="utf-8")
+    return Card(**json.loads(text))
+
+
+def load(connector: str, seed: int = 0, folder: Path | None = None) -> ZooModel:
+    """A trained zoo model in float32, ready to encode, connect and answer; ``folder`` as in ``find_weights``.
+
+    Raises:
+        ValueError: unknown connector.
+        FileNotFoundError: no weights for this connector and seed.
+    """
+    from safetensors.torch import load_file
+
+    stored = load_file(find_weights(connector, seed, folder))
+    module, layout, decoder = build_parts(connector, seed)
+    for prefix, part in (("connector.", module), ("decoder.", decoder)):
+        part.load_state_dict({k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)})
+    return ZooModel(connector, seed, module, layout, decoder)
+
+
+def read_cards() -> list[Card]:
+    """The cards of all weights found, own ones in place of shipped ones, by accuracy on the test scenes."""
+    paths = {path.name: path for folder in (SHIPPED, user_folder()) for path in folder.glob("*.json")}
+    cards = [Card(**json.loads(path.read_text(encoding="utf-8"))) for path in paths.values()]
+    return sorted(
+        cards, key=lambda card: (-card.accuracy.get("test", {}).get("overall", 0.0), card.connector)
+    )
