@@ -50,10 +50,14 @@ class ZooAdapter:
         """One batch of RGB pictures; `pre` is [196, 112], `post` [m, 128], both in raster order."""
         import torch
 
+        from connector_bench.zoo.encoded import encoded
+
+        pre = encoded(self._model, images)
+        post = self._model.connect(pre)
+        norm = self._model.layout.norm
         with torch.inference_mode():
-            pre = self._model.encode(list(images))
-            post = self._model.connect(pre).float().cpu()
-        return [TokenPair(a, b, self._layout) for a, b in zip(pre.float().cpu(), post, strict=True)]
+            normed = self._model.connector.get_submodule(norm)(pre) if norm else [None] * len(pre)
+        return [TokenPair(a, b, self._layout, c) for a, b, c in zip(pre, post, normed, strict=True)]
 
     @property
     def _layout(self) -> TokenLayout:

@@ -1,0 +1,171 @@
+"""`connector-bench connectors`: the families that are known, and a closer look at one checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
+from connector_bench.types import TokenLayout, TokenPair
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from connector_bench.connectors.planted import Planted
+
+app = typer.Typer(help="Connectors of vision-language models.", invoke_without_command=True)
+PASSED = 0.9
+"""Share of planted patches that must be found: trained towers have a few tokens that move with everything."""
+
+
+@app.callback()
+def list_families(context: typer.Context) -> None:
+    """List the families whose connectors are known."""
+    if context.invoked_subcommand is None:
+        Console().print(families_table())
+
+
+@app.command("inspect")
+def inspect_checkpoint(
+    pretrained: Annotated[str, typer.Argument(help="Folder or hub name of a checkpoint.")],
+    image: Annotated[
+        Path | None, typer.Option(help="Draw the token grid over this picture.", exists=True)
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Where the drawing goes.")] = Path("tokens.png"),
+    device: Annotated[str, typer.Option(help="Device that the model runs on.")] = "cpu",
+    cells: Annotated[int, typer.Option(help="Patches to plant on each side of the connector.")] = 32,
+) -> None:
+    """Show a checkpoint's connector, its shapes and its token map, and run the planted-patch check."""
+    console = Console()
+    try:
+        adapter = load(pretrained, device)
+        picture = opened(image)
+        pair = adapter.capture([picture])[0]
+        console.print(connector_table(adapter, pair))
+        console.print(layout_table(pair.layout, picture))
+        results = planted(adapter, pair, cells)
+    except (UnsupportedModel, OSError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    console.print(planted_table(results))
+    if image is not None:
+        from connector_bench.connectors.picture import draw_tokens
+
+        draw_tokens(picture, pair.layout).savefig(output, dpi=150)
+        console.print(f"Token grid drawn to {output}")
+    if any(result.share < PASSED for result in results):
+        console.print(
+            "[red]Planted patches were not found: do not trust maps or per-patch figures of this model.[/red]"
+        )
+        raise typer.Exit(2)
+
+
+def load(pretrained: str, device: str) -> ConnectorAdapter:
+    """The adapter of a checkpoint, with the checkpoint's own processor.
+
+    Raises:
+        UnsupportedModel: the checkpoint cannot be loaded or has no connector.
+    """
+    import transformers
+
+    from connector_bench.connectors.registry import adapter_for_model
+    from connector_bench.connectors.unsupported import refuse
+
+    config = transformers.AutoConfig.from_pretrained(pretrained)
+    refuse(config)
+    loader: Any = transformers.AutoModelForImageTextToText
+    try:
+        model = loader.from_pretrained(pretrained, dtype="auto").to(device).eval()
+    except (ValueError, KeyError) as error:
+        kind = getattr(config, "model_type", "?")
+        raise UnsupportedModel(
+            f"A {kind} model is none that reads images and writes text: {error}"
+        ) from error
+    processor = transformers.AutoProcessor.from_pretrained(pretrained)
+    return adapter_for_model(model, processor, pretrained)
+
+
+def opened(path: Path | None) -> Image:
+    """The picture to look at: the user's, or one of strong random colours."""
+    from PIL import Image as pillow
+
+    from connector_bench.connectors.planted import coloured_picture
+
+    return coloured_picture(448, 336) if path is None else pillow.open(path).convert("RGB")
+
+
+def planted(adapter: ConnectorAdapter, pair: TokenPair, cells: int) -> list[Planted]:
+    """The planted-patch check on a picture of strong colours, on every side whose tokens have places."""
+    from connector_bench.connectors.planted import check, coloured_picture
+
+    return list(check(adapter, coloured_picture(448, 336), limit=cells))
+
+
+def families_table() -> Table:
+    """One row a family: model types, connector, modules, whether tokens have places, what is left out."""
+    from connector_bench.connectors.registry import declared_families, installed_families
+
+    table = Table(title="Connectors")
+    for column in ("model_type", "connector", "modules", "places", "left out, and notes"):
+        table.add_column(column, overflow="fold")
+    for family in [*installed_families(), *declared_families()]:
+        places = "no" if family.resamples else "yes"
+        remarks = "; ".join(part for part in (family.dropped, family.note) if part not in ("", "nothing"))
+        modules = ", ".join([*family.modules, *family.parallel])
+        table.add_row(", ".join(family.model_types), family.connector, modules, places, remarks)
+    return table
+
+
+def connector_table(adapter: ConnectorAdapter, pair: TokenPair) -> Table:
+    """What the connector is, and the shapes on both sides of it for one picture."""
+    info = adapter.info
+    rows: Iterable[tuple[str, str]] = (
+        ("model", info.model),
+        ("family", info.family),
+        ("connector", info.connector),
+        ("modules", "\n".join(info.modules)),
+        ("parameters", f"{info.parameters:,}"),
+        ("precision", info.dtype),
+        ("weights", info.weights_sha256[:16]),
+        ("pre (encoder tokens)", _shape(pair.pre.shape)),
+        (
+            "pre after the connector's own norm",
+            "-" if pair.pre_normed is None else _shape(pair.pre_normed.shape),
+        ),
+        ("post (connector tokens)", _shape(pair.post.shape)),
+        ("assumed", "\n".join(info.assumptions) or "nothing"),
+    )
+    table = Table(show_header=False, title="Connector")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def layout_table(layout: TokenLayout, picture: Image) -> Table:
+    """Where the tokens of a picture lie, one row a tile."""
+    table = Table(title=f"Tokens of a picture of {picture.width} x {picture.height}")
+    for column in ("tile", "encoder grid", "connector grid", "left", "top", "right", "bottom"):
+        table.add_column(column, justify="right")
+    for number, tile in enumerate(layout.tiles):
+        post = "no place" if tile.post_grid is None else _shape(tile.post_grid)
+        table.add_row(str(number), _shape(tile.pre_grid), post, *(f"{edge:.3f}" for edge in tile.box))
+    return table
+
+
+def planted_table(results: Iterable[Planted]) -> Table:
+    """Share of planted patches that moved their own token most."""
+    table = Table(title="Planted patches")
+    for column in ("side", "found", "of", "chance"):
+        table.add_column(column, justify="right")
+    for result in results:
+        table.add_row(result.side, str(result.hits), str(result.cells), f"{result.chance:.3f}")
+    return table
+
+
+def _shape(sizes: Iterable[int]) -> str:
+    return " x ".join(str(size) for size in sizes)

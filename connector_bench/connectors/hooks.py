@@ -1,0 +1,92 @@
+"""Forward hooks that record what enters and leaves a connector, and that never outlive their block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass
+class Calls:
+    """Tensors seen at one connector, one entry for each call of its modules."""
+
+    pre: list[Tensor] = field(default_factory=list)
+    post: list[Tensor] = field(default_factory=list)
+    normed: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """Modules of one connector: where its input, its output and its leading norm's output are read."""
+
+    first: nn.Module
+    last: nn.Module
+    norm: nn.Module | None = None
+    pre_argument: str | int = 0
+
+
+def first_tensor(value: Any) -> Tensor:
+    """The tensor in a module's output: itself, `last_hidden_state`, or the first of a tuple."""
+    if hasattr(value, "shape"):
+        return value
+    if hasattr(value, "last_hidden_state"):
+        return value.last_hidden_state
+    if isinstance(value, (tuple, list)) and value:
+        return first_tensor(value[0])
+    raise TypeError(
+        f"the connector returned {type(value).__name__}; a tensor or a tuple of tensors is needed"
+    )
+
+
+def _argument(where: str | int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    if isinstance(where, str):
+        if where not in kwargs:
+            raise TypeError(f"the connector was called without {where!r}; it had {sorted(kwargs)}")
+        return kwargs[where]
+    if len(args) > where:
+        return args[where]
+    if len(kwargs) > where - len(args):
+        return first_tensor(list(kwargs.values())[where - len(args)])
+    raise TypeError(f"the connector was called with {len(args)} arguments; number {where} is needed")
+
+
+@contextmanager
+def recording(tapped: Sequence[Tapped]) -> Iterator[list[Calls]]:
+    """Record every call of the given connectors while the block runs.
+
+    The hooks go when the block ends, also by an exception or an interrupt. What is recorded is what the
+    module saw, on its own device and in its own precision.
+    """
+    calls = [Calls() for _ in tapped]
+    handles = []
+    try:
+        for connector, seen in zip(tapped, calls, strict=True):
+            handles += _attach(connector, seen)
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _attach(connector: Tapped, seen: Calls) -> list[Any]:
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.pre.append(_argument(connector.pre_argument, args, kwargs).detach())
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        seen.post.append(first_tensor(output).detach())
+
+    def after_norm(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        seen.normed.append(first_tensor(output).detach())
+
+    handles = [
+        connector.first.register_forward_pre_hook(before, with_kwargs=True),
+        connector.last.register_forward_hook(after),
+    ]
+    if connector.norm is not None:
+        handles.append(connector.norm.register_forward_hook(after_norm))
+    return handles

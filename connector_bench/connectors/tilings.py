@@ -1,0 +1,76 @@
+"""How the image processors of transformers tile a picture, where they do not report it themselves."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from connector_bench.connectors.boxes import grid_boxes, side, within
+from connector_bench.connectors.family import Batch, PictureSize, Placement
+from connector_bench.connectors.layouts import cells_by_tile
+from connector_bench.types import WHOLE_PICTURE, Box, Grid
+
+
+def cropped_grid(batch: Batch, index: int) -> Grid:
+    """Rows and columns of tiles that the processors of GOT-OCR 2.0, InternVL and Cohere cut a picture in."""
+    if not batch.option("crop_to_patches", True):
+        return 1, 1
+    size = batch.option("size")
+    tile = (side(size, "height") or 0, side(size, "width") or 0)
+    limits = (batch.option("min_patches"), batch.option("max_patches"))
+    if type(batch.image_processor).__name__.startswith("Cohere2"):
+        from transformers.models.cohere2_vision import image_processing_cohere2_vision as module
+    else:
+        from transformers.models.got_ocr2 import image_processing_got_ocr2 as module  # type: ignore[no-redef]
+    columns, rows = module.get_optimal_tiled_canvas(batch.sizes[index], tile, *limits)
+    return int(rows), int(columns)
+
+
+def perception_boxes(batch: Batch) -> list[list[Box]]:
+    """A thumbnail, then the tiles of the stretched picture; the thumbnail alone without tiling."""
+    return [_perception(batch, size) for size in batch.sizes]
+
+
+def _perception(batch: Batch, size: PictureSize) -> list[Box]:
+    if batch.option("vision_input_type") != "thumb+tile":
+        return [WHOLE_PICTURE]
+    import torch
+
+    blank = torch.zeros(1, 3, *size, dtype=torch.uint8)
+    tile, most = batch.option("tile_size"), batch.option("max_num_tiles")
+    _, (columns, rows) = batch.image_processor.resize(blank, tile, max_num_tiles=most)
+    return [WHOLE_PICTURE, *grid_boxes((rows, columns))]
+
+
+def llama4_boxes(batch: Batch) -> list[list[Box]]:
+    """Tiles of a picture padded at the right and below; then the whole, squeezed in one tile."""
+    return [_llama4(batch, size, index) for index, size in enumerate(batch.sizes)]
+
+
+def _llama4(batch: Batch, size: PictureSize, index: int) -> list[Box]:
+    from transformers.models.llama4.image_processing_llama4 import get_max_res_without_distortion
+
+    rows, columns = (int(n) for n in batch.inputs["aspect_ratios"][index])
+    tile = side(batch.option("size"), "height") or 0
+    canvas = (rows * tile, columns * tile)
+    room = canvas
+    if not batch.option("resize_to_max_canvas", False):
+        room = (min(max(size[0], tile), canvas[0]), min(max(size[1], tile), canvas[1]))
+    height, width = (int(n) for n in get_max_res_without_distortion(size, room))
+    whole = (0.0, 0.0, canvas[1] / width, canvas[0] / height)
+    boxes = [within(whole, box) for box in grid_boxes((rows, columns))]
+    return [*boxes, WHOLE_PICTURE] if len(boxes) > 1 else boxes
+
+
+def place_lfm2(batch: Batch) -> list[Placement]:
+    """One call of the connector for each tile; tiles row by row, then a thumbnail of its own size."""
+    shapes = zip(batch.pre_shapes, batch.post_shapes, strict=True)
+    grids = iter([((pre[1], pre[2]), (post[1], post[2])) for pre, post in shapes])
+    thumbnail = bool(batch.option("use_thumbnail", True))
+    pictures = []
+    for rows, columns in zip(batch.inputs["image_rows"], batch.inputs["image_cols"], strict=True):
+        boxes = grid_boxes((int(rows), int(columns)))
+        boxes = [*boxes, WHOLE_PICTURE] if len(boxes) > 1 and thumbnail else boxes
+        pictures.append((boxes, list(islice(grids, len(boxes)))))
+    if any(True for _ in grids):
+        raise ValueError("the connector was called more often than the image processor made tiles")
+    return cells_by_tile(pictures)

@@ -1,0 +1,211 @@
+"""The adapter for models of transformers: a family's declaration, with hooks around the vision pass."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from connector_bench.connectors.base import UnsupportedModel
+from connector_bench.connectors.family import Batch, Family, Placement
+from connector_bench.connectors.feeding import Fed, Feed
+from connector_bench.connectors.hooks import Calls, Tapped, recording
+from connector_bench.connectors.modules import count_parameters, expand, find, weights_sha256
+from connector_bench.types import ConnectorInfo, TokenPair
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+TAPS = ("pre", "pre_normed")
+
+
+class TransformersAdapter:
+    """Runs vision tower and connector of one transformers model; the language model never runs.
+
+    Args:
+        model: a model in evaluation mode, on any device and in any precision.
+        family: where its connector is and how its tokens lie.
+        feed: its preprocessing.
+        name: name under which results are filed.
+        tap: what `TokenPair.pre` holds: `pre`, what the connector receives, or `pre_normed`, the same
+        after the
+            norm that the connector begins with.
+
+    Raises:
+        UnsupportedModel: a declared module is missing, or the tap asks for a norm that the connector lacks.
+    """
+
+    def __init__(self, model: nn.Module, family: Family, feed: Feed, name: str, tap: str = "pre") -> None:
+        if tap not in TAPS:
+            raise ValueError(f"tap is {tap!r}; allowed are {', '.join(TAPS)}")
+        if tap == "pre_normed" and family.leading_norm is None:
+            raise UnsupportedModel(
+                f"The connector of {name} ({family.connector}) does not begin with a norm."
+            )
+        if model.training:
+            raise ValueError(
+                f"{name} is in training mode, where dropout changes features; call model.eval() first"
+            )
+        self.model, self.family, self.feed, self.name, self.tap = model, family, feed, name, tap
+        self._chains = connector_paths(model, family)
+        self._tapped = [self._tap(chain) for chain in self._chains]
+        self._run = family.run or get_image_features
+
+    def _tap(self, chain: tuple[str, ...]) -> Tapped:
+        first, last = find(self.model, chain[0]), find(self.model, chain[-1])
+        norm = find(first, self.family.leading_norm) if self.family.leading_norm else None
+        return Tapped(first, last, norm, self.family.pre_argument)
+
+    @cached_property
+    def info(self) -> ConnectorInfo:
+        """The connector that is measured; hashing its weights takes a moment on first use."""
+        paths = tuple(dict.fromkeys(path for chain in self._chains for path in chain))
+        modules = [find(self.model, path) for path in paths]
+        first = next((p for module in modules for p in module.parameters()), None)
+        return ConnectorInfo(
+            model=self.name,
+            family=getattr(self.model.config, "model_type", type(self.model).__name__),
+            connector=self.family.connector,
+            modules=paths,
+            parameters=count_parameters(modules),
+            dtype=str(self.model.dtype if first is None else first.dtype).removeprefix("torch."),
+            weights_sha256=weights_sha256(modules),
+            assumptions=self.family.assumptions,
+        )
+
+    def capture(self, images: Sequence[Image]) -> list[TokenPair]:
+        """One batch of RGB pictures through vision tower and connector; one pair a picture, in order.
+
+        Raises:
+            ValueError: a picture is not RGB, or tokens and layout do not fit each other.
+        """
+        for image in images:
+            if image.mode != "RGB":
+                raise ValueError(f"a picture has mode {image.mode!r}; RGB is needed (image.convert('RGB'))")
+        if self.family.one_at_a_time or self.feed.one_at_a_time:
+            return [pair for image in images for pair in self._capture([image])]
+        return self._capture(images) if images else []
+
+    def _capture(self, images: Sequence[Image]) -> list[TokenPair]:
+        import torch
+
+        fed = self.feed(images)
+        with torch.inference_mode(), recording(self._tapped) as calls:
+            self._run(self.model, on_device(self.model, fed.inputs))
+        return self._pairs(fed, calls)
+
+    def _pairs(self, fed: Fed, calls: Sequence[Calls]) -> list[TokenPair]:
+        if any(not seen.pre or not seen.post for seen in calls):
+            raise UnsupportedModel(
+                f"The vision pass of {self.name} did not call its connector {self._chains}."
+            )
+        placements = self.family.place(self._batch(fed, calls[0]))
+        before = [[self._last(tensor) for tensor in seen.pre] for seen in calls]
+        widths = [tensors[0].shape[-1] // self._folded for tensors in before]
+        pre = _side_by_side(before, widths)
+        post = _side_by_side([seen.post[: len(seen.pre)] for seen in calls])
+        normed = (
+            None if self.family.leading_norm is None else _side_by_side([s.normed for s in calls], widths)
+        )
+        return [self._pair(placement, pre, post, normed) for placement in placements]
+
+    def _pair(self, where: Placement, pre: Tensor, post: Tensor, normed: Tensor | None) -> TokenPair:
+        rows = where.pre_rows if where.normed_rows is None else where.normed_rows
+        after = None if normed is None else _gather(normed, rows)
+        before = after if self.tap == "pre_normed" and after is not None else _gather(pre, where.pre_rows)
+        return TokenPair(before, _gather(post, where.post_rows), where.layout, after)
+
+    @property
+    def _folded(self) -> int:
+        """Encoder tokens in one row of the module's input."""
+        per_row = self.family.tokens_per_row
+        return per_row(self.model.config) if callable(per_row) else per_row
+
+    def _batch(self, fed: Fed, seen: Calls) -> Batch:
+        pre = [self._last(tensor).shape for tensor in seen.pre]
+        return Batch(
+            config=self.model.config,
+            image_processor=self.feed.image_processor,
+            options=fed.options,
+            inputs=fed.inputs,
+            sizes=fed.sizes,
+            pre_shapes=tuple(_unfolded(tuple(shape), self._folded) for shape in pre),
+            post_shapes=tuple(tuple(tensor.shape) for tensor in seen.post[: len(seen.pre)]),
+        )
+
+    def _last(self, tensor: Tensor) -> Tensor:
+        """The connector's input with its channels on the last dimension."""
+        return tensor.movedim(1, -1) if self.family.channels_first else tensor
+
+
+def connector_paths(model: nn.Module, family: Family) -> tuple[tuple[str, ...], ...]:
+    """Module paths of the connector's parallel chains, the main one first."""
+    branches = [(path,) for pattern in family.parallel for path in expand(model, pattern)]
+    return (family.modules, *branches)
+
+
+def get_image_features(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """The model's own `get_image_features`, with those inputs that it takes.
+
+    The inner model's method is preferred: the outer one may hide an argument behind `**kwargs` (LLaVA's
+    `image_sizes`, without which Pixtral reads padding as picture).
+
+    Raises:
+        UnsupportedModel: the model has no such method.
+    """
+    for owner in (getattr(model, "model", None), model):
+        method = getattr(owner, "get_image_features", None)
+        if method is not None:
+            accepted = inspect.signature(method).parameters
+            return method(**{name: value for name, value in inputs.items() if name in accepted})
+    raise UnsupportedModel(
+        f"{type(model).__name__} has no get_image_features, so its vision pass cannot run alone."
+    )
+
+
+def on_device(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors of the inputs on the model's device, floating ones in its precision."""
+    import torch
+
+    parameter = next(model.parameters())
+    dtype = getattr(model, "dtype", parameter.dtype)
+    device = getattr(model, "device", parameter.device)
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.to(device, dtype) if value.is_floating_point() else value.to(device)
+
+    return {name: moved(value) for name, value in inputs.items()}
+
+
+def _side_by_side(
+    branches: Sequence[Sequence[Tensor]], widths: Sequence[int] | None = None
+) -> Float[Tensor, "rows width"]:
+    """All calls of each branch flattened to rows and laid end to end; the branches side by side."""
+    import torch
+
+    flat = []
+    for index, calls in enumerate(branches):
+        width = widths[index] if widths else calls[0].shape[-1]
+        flat.append(torch.cat([tensor.reshape(-1, width) for tensor in calls]))
+    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=-1)
+
+
+def _unfolded(shape: tuple[int, ...], n_folded: int) -> tuple[int, ...]:
+    """The shape that a stacked input has once each row is split in its encoder tokens."""
+    if n_folded == 1 or len(shape) != 3:
+        return shape
+    return shape[0], shape[1] * n_folded, shape[2] // n_folded
+
+
+def _gather(tokens: Float[Tensor, "rows width"], rows: Any) -> Float[Tensor, "n width"]:
+    """The given rows, fp32 on the CPU, as an ordinary tensor that training may use."""
+    import torch
+
+    if len(rows) and int(rows.max()) >= tokens.shape[0]:
+        raise ValueError(f"the layout asks for token {int(rows.max())}, the connector has {tokens.shape[0]}")
+    return tokens.index_select(0, torch.from_numpy(rows).to(tokens.device)).float().cpu()

@@ -1,0 +1,36 @@
+"""Models that have no connector to measure, with the sentence that says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connector_bench.connectors.base import UnsupportedModel
+
+_CROSS_ATTENTION = (
+    "lets its language model attend to the image in cross-attention layers instead of receiving tokens"
+)
+_DISCRETE = (
+    "turns the picture into discrete codes of a vocabulary, so there is no connector between two encoders"
+)
+_NO_TOWER = "feeds raw patches to the language model, so there is no vision tower before the connector"
+
+REASONS: dict[str, str] = {
+    "mllama": _CROSS_ATTENTION,
+    "flamingo": _CROSS_ATTENTION,
+    "idefics": _CROSS_ATTENTION,
+    "chameleon": _DISCRETE,
+    "emu3": _DISCRETE,
+    "fuyu": _NO_TOWER,
+    "gemma4_unified": _NO_TOWER,
+}
+
+
+def refuse(config: Any) -> None:
+    """Raise the sentence for a `model_type` that is known to have no connector.
+
+    Raises:
+        UnsupportedModel: naming the type and the reason; also for a config without any vision part.
+    """
+    model_type = getattr(config, "model_type", "")
+    if model_type in REASONS:
+        raise UnsupportedModel(f"A {model_type} model {REASONS[model_type]}; it has no connector to measure.")
