@@ -1,0 +1,1 @@
+"""`patch_reconstruction`: how well, and where in the image, pre tokens can be told from post tokens."""

@@ -1,0 +1,199 @@
+"""Gathering for and fitting of the attention probe, and of the pooled ridge that it starts from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from connector_bench.reconstruction.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
+from connector_bench.reconstruction.attention_sample import ImageSample, SampledImage, batch_of
+from connector_bench.reconstruction.cell_probes import CurvePoint
+from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
+from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
+from connector_bench.reconstruction.moments import Moments, MomentsStream, TargetStatistics
+from connector_bench.reconstruction.places import patch_boxes
+from connector_bench.reconstruction.probe_training import TrainingRecord, build_seeded, train
+from connector_bench.reconstruction.ridge import Affine, RidgeFit, choose
+from connector_bench.types import TokenLayout
+
+
+class AttentionSample:
+    """All that is kept of the training images for the attention probe."""
+
+    def __init__(self, d_in: int, d_out: int, config: ReconstructionConfig) -> None:
+        self.d_in, self.d_out = d_in, d_out
+        self.pooled = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.device) for fold in FOLDS}
+        dtype = DTYPES[config.reservoir_dtype]
+        self.training = ImageSample(config.attention_images, config.attention_patches, dtype)
+        share = math.ceil(config.attention_images * config.validation)
+        self.validation = ImageSample(share, config.attention_patches, dtype)
+
+    def add(self, image_id: str, fold: Fold, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
+        """Take one image."""
+        self.pooled[fold].add(post.double().mean(0, keepdim=True), pre.double().mean(0, keepdim=True))
+        images = self.validation if fold == "validation" else self.training
+        images.add(image_id, fold, pre, post, layout)
+
+    def absorb(self, other: AttentionSample) -> None:
+        """Merge the sample of other images."""
+        for fold in FOLDS:
+            self.pooled[fold].absorb(other.pooled[fold].value())
+        self.training.absorb(other.training)
+        self.validation.absorb(other.validation)
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Everything under `prefix.`, for safetensors."""
+        stored: dict[str, Tensor] = {}
+        for fold in FOLDS:
+            stored.update(self.pooled[fold].value().tensors(f"{prefix}.{fold}"))
+        stored.update(self.training.tensors(f"{prefix}.training_images"))
+        stored.update(self.validation.tensors(f"{prefix}.validation_images"))
+        return stored
+
+    def load(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take in what `tensors` wrote."""
+        for fold in FOLDS:
+            self.pooled[fold].absorb(Moments.from_tensors(f"{prefix}.{fold}", tensors))
+        self.training.load(f"{prefix}.training_images", tensors)
+        self.validation.load(f"{prefix}.validation_images", tensors)
+
+    def pooled_up_to(self, fold: Fold) -> Moments:
+        """Pooled moments of the nested training budget that ends with `fold`."""
+        total = self.pooled["quarter"].value()
+        for wanted in TRAINING_FOLDS[1 : TRAINING_FOLDS.index(fold) + 1]:
+            total = total + self.pooled[wanted].value()
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionFit:
+    """A fitted attention probe."""
+
+    pooled: RidgeFit
+    probe: AttentionProbe
+    training: TrainingRecord
+    curve: tuple[CurvePoint, ...]
+
+    def predict(
+        self, post: Float[Tensor, "t d_in"], layout: TokenLayout
+    ) -> dict[str, Float[Tensor, "n_pre d_out"]]:
+        """Both probes' patches of one image, float64."""
+        boxes = torch.from_numpy(patch_boxes(layout)).to(torch.float32)
+        pooled = self.pooled.affine(post.double().mean(0, keepdim=True)).expand(len(boxes), -1)
+        return {"pooled": pooled, "attention": self.probe.predict(post, TokenPlaces.of(layout), boxes)}
+
+
+class _ImageProblem:
+    """Sampled images as batches for the training loop."""
+
+    def __init__(
+        self, training: list[SampledImage], validation: list[SampledImage], batch: int, device: str
+    ) -> None:
+        self.training, self.validation, self.batch, self.device = training, validation, batch, device
+
+    @property
+    def examples(self) -> int:
+        """Images to learn from."""
+        return len(self.training)
+
+    def loss(self, network: nn.Module, index: Int[Tensor, " b"]) -> Tensor:
+        """Mean squared error over the batch's patches, in the targets' training units."""
+        error, count = self._error(network, [self.training[i] for i in index.tolist()])
+        return error / count
+
+    def validation_loss(self, network: nn.Module) -> float:
+        """The same over all validation images."""
+        error, count = 0.0, 0
+        for first in range(0, len(self.validation), self.batch):
+            part, numbers = self._error(network, self.validation[first : first + self.batch])
+            error, count = error + float(part), count + numbers
+        return error / max(count, 1)
+
+    def _error(self, network: nn.Module, images: list[SampledImage]) -> tuple[Tensor, int]:
+        assert isinstance(network, AttentionProbe)
+        batch = batch_of(images, self.device)
+        predicted = network(batch.tokens, batch.places, batch.boxes).float()
+        error = (predicted - network.targets(batch.patches))[batch.wanted].square()
+        return error.sum(), error.numel()
+
+
+def fit_attention(
+    sample: AttentionSample, statistics: TargetStatistics, config: ReconstructionConfig
+) -> AttentionFit:
+    """Fit on all training images, and on 1/4 and 1/2 of them for the learning curve."""
+    held_out = sample.pooled["validation"].value()
+    stages: tuple[Fold, ...] = TRAINING_FOLDS if config.curve else ("full",)
+    points: list[CurvePoint] = []
+    fitted: tuple[RidgeFit, AttentionProbe, TrainingRecord] | None = None
+    for fold in stages:
+        images = [image for image in sample.training.images() if image.fold <= FOLDS.index(fold)]
+        moments = sample.pooled_up_to(fold)
+        if not images:
+            continue
+        ridge = choose(moments, held_out, config.penalties)
+        probe, record = _fit_probe(sample, images, moments, ridge.affine, statistics, config)
+        points.append(_curve_point(sample, fold, images, ridge.affine, probe, statistics))
+        fitted = ridge, probe, record
+    if fitted is None:
+        raise ValueError("no training image was given")
+    return AttentionFit(*fitted, tuple(points))
+
+
+def _fit_probe(
+    sample: AttentionSample,
+    images: list[SampledImage],
+    pooled: Moments,
+    ridge: Affine,
+    statistics: TargetStatistics,
+    config: ReconstructionConfig,
+) -> tuple[AttentionProbe, TrainingRecord]:
+    tokens = TargetStatistics.of(torch.cat([image.tokens for image in images]))
+    shape = AttentionShape(
+        sample.d_in,
+        sample.d_out,
+        max_tokens=1 + max(int(image.token_index.max()) for image in images),
+        width=config.attention_width,
+        heads=config.attention_heads,
+        layers=config.attention_layers,
+        linear_path=config.linear_path,
+    )
+    probe = build_seeded(lambda: AttentionProbe(shape), config.attention_schedule.seed + config.seed)
+    probe.inputs.set(tokens.mean, tokens.variance.sqrt())
+    probe.pooled_inputs.set(pooled.mean_x, (pooled.xx.diagonal() / pooled.n).sqrt())
+    variance = statistics.variance
+    scale = variance.sqrt() if config.standardize_targets else variance.mean().sqrt().expand_as(variance)
+    probe.targets.set(statistics.mean, scale)
+    if config.linear_path:
+        probe.start_at(ridge)
+    batch = config.attention_schedule.batch_size
+    problem = _ImageProblem(images, sample.validation.images(), batch, config.device)
+    record = train(probe, problem, config.attention_schedule, config.device)
+    return probe.to("cpu"), record
+
+
+@torch.no_grad()
+def _curve_point(
+    sample: AttentionSample,
+    fold: Fold,
+    images: list[SampledImage],
+    pooled: Affine,
+    probe: AttentionProbe,
+    statistics: TargetStatistics,
+) -> CurvePoint:
+    """Both probes' errors on the patches of the sampled validation images."""
+    errors, total = {"pooled": 0.0, "attention": 0.0}, 0.0
+    for image in sample.validation.images():
+        batch = batch_of([image])
+        truth = image.patches.double()
+        predicted = probe.predict(image.tokens.float(), batch.places, image.patch_boxes)
+        errors["attention"] += float((predicted - truth).square().sum())
+        errors["pooled"] += float(
+            (pooled(image.tokens.double().mean(0, keepdim=True)) - truth).square().sum()
+        )
+        total += float((truth - statistics.mean).square().sum())
+    return CurvePoint(FRACTIONS[fold], sum(len(image.patches) for image in images), errors, total)

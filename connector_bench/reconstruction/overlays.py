@@ -1,0 +1,147 @@
+"""Loss maps drawn over the picture: heat map, colour bar, the ten worst patches, the answer's outline."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+from PIL.Image import Image
+
+from connector_bench.reconstruction.lossmaps import LossMap
+from connector_bench.reconstruction.places import patch_boxes, tile_slices
+from connector_bench.types import Box, Tile
+
+COLOURS = "magma"
+PANEL_INCHES = 3.4
+DOTS_PER_INCH = 110
+MARKED = 10
+SMALLEST_NUMBERED = 0.045
+"""Width, as a share of the picture, below which a marked patch has no room for its number."""
+
+
+def render(
+    picture: Image,
+    loss_map: LossMap,
+    *,
+    mask: Bool[np.ndarray, "rows columns"] | None = None,
+    highest: float | None = None,
+    title: str = "",
+) -> bytes:
+    """A PNG: the picture with the mask's outline, then a panel of heat for each layer of tiles.
+
+    Colours run from 0 to `highest` (the map's largest loss where None): give all pictures of a page the same
+    one. A model that sees the picture whole and in tiles gets a panel for each, so that none hides the other.
+    """
+    layers = _layers(loss_map)
+    shape = picture.height / picture.width
+    width = PANEL_INCHES * (1 + len(layers)) + 0.9
+    height = PANEL_INCHES * min(max(shape, 0.35), 1.6) + 0.75
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.subplots(1, 1 + len(layers), squeeze=False)[0]
+    pixels = np.asarray(picture.convert("RGB"))
+    grey = np.asarray(picture.convert("L").convert("RGB"))
+    values = loss_map.loss.double().numpy()
+    scale = Normalize(0.0, max(highest if highest is not None else float(values.max(initial=0.0)), 1e-12))
+    _show(axes[0], pixels, mask, "picture" if mask is None else "picture, answer outlined")
+    for axis, layer in zip(axes[1:], layers, strict=True):
+        name = "loss per patch" if len(layers) == 1 else f"loss per patch, {_layer_name(layer)}"
+        _show(axis, grey, mask, name)
+        for tile, part in layer:
+            _heat(axis, tile, values[part].reshape(tile.pre_grid), scale, shape)
+        _mark_worst(axis, layer, values, patch_boxes(loss_map.layout))
+    _colour_bar(figure, axes, scale)
+    if title:
+        figure.suptitle(title.replace("$", r"\$"), fontsize=9)
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _show(axis: Axes, pixels: np.ndarray, mask: np.ndarray | None, name: str) -> None:
+    """The picture in coordinates from 0 to 1, y downwards, with the mask's outline."""
+    axis.imshow(pixels, extent=(0, 1, 1, 0), aspect=pixels.shape[0] / pixels.shape[1])
+    axis.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
+    axis.set_title(name, fontsize=8)
+    if mask is not None and mask.any() and not mask.all():
+        framed = np.pad(mask, 1).astype(float)
+        rows, columns = mask.shape
+        x = (np.arange(-1, columns + 1) + 0.5) / columns
+        y = (np.arange(-1, rows + 1) + 0.5) / rows
+        axis.contour(x, y, framed, levels=[0.5], colors="black", linewidths=2.6, zorder=3)
+        axis.contour(x, y, framed, levels=[0.5], colors="#3fe0ff", linewidths=1.4, zorder=3)
+
+
+def _heat(
+    axis: Axes, tile: Tile, values: Float[np.ndarray, "rows columns"], scale: Normalize, aspect: float
+) -> None:
+    left, top, right, bottom = tile.box
+    axis.imshow(
+        values,
+        extent=(left, right, bottom, top),
+        cmap=COLOURS,
+        norm=scale,
+        alpha=0.62,
+        interpolation="nearest",
+        aspect="auto",
+        zorder=2,
+    )
+    axis.set(xlim=(0, 1), ylim=(1, 0))
+    axis.set_aspect(aspect)
+
+
+def _mark_worst(axis: Axes, layer: list[tuple[Tile, slice]], values: np.ndarray, boxes: np.ndarray) -> None:
+    """Number the layer's patches of highest loss, 1 the worst; equal losses in raster order."""
+    shown = np.concatenate([np.arange(part.start, part.stop) for _, part in layer])
+    worst = shown[np.argsort(-values[shown], kind="stable")[:MARKED]]
+    outline: list[AbstractPathEffect] = [withStroke(linewidth=1.8, foreground="black")]
+    for place, patch in enumerate(worst, start=1):
+        left, top, right, bottom = boxes[patch]
+        width, height = right - left, bottom - top
+        frame = Rectangle((left, top), width, height, fill=False, edgecolor="white", linewidth=1.1, zorder=4)
+        frame.set_path_effects(outline)
+        axis.add_patch(frame)
+        if width >= SMALLEST_NUMBERED:
+            text = axis.text(left + width / 2, top + height / 2, str(place), color="white", fontsize=6.5)
+            text.set(ha="center", va="center", zorder=5, clip_on=True, path_effects=outline)
+
+
+def _colour_bar(figure: Figure, axes: np.ndarray, scale: Normalize) -> None:
+    bar = figure.colorbar(ScalarMappable(scale, COLOURS), ax=list(axes), shrink=0.85, pad=0.02)
+    bar.set_label("squared error / target variance", fontsize=7)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _layers(loss_map: LossMap) -> list[list[tuple[Tile, slice]]]:
+    """Tiles in layers without overlap; the largest tiles in the first layer."""
+    ordered = sorted(tile_slices(loss_map.layout), key=lambda item: -_area(item[0].box))
+    layers: list[list[tuple[Tile, slice]]] = []
+    for tile, part in ordered:
+        free = next((one for one in layers if not any(_overlap(tile.box, t.box) for t, _ in one)), None)
+        if free is None:
+            layers.append([(tile, part)])
+        else:
+            free.append((tile, part))
+    return layers
+
+
+def _layer_name(layer: list[tuple[Tile, slice]]) -> str:
+    return "one tile" if len(layer) == 1 else f"{len(layer)} tiles"
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    """Whether two boxes share more than an edge."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return width > 1e-6 and height > 1e-6

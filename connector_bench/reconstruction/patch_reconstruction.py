@@ -1,0 +1,259 @@
+"""Patch reconstruction: how much of what the encoder saw the connector's tokens can rebuild, and where.
+
+    gathering = PatchReconstruction(ReconstructionConfig())
+    for image_id, pair in training_pairs:
+        gathering.update(image_id, pair)
+    probes = gathering.fit()
+    board = ScoreBoard()
+    for image_id, pair in test_pairs:
+        board.add(probes.score(image_id, pair))
+    board.scores()["lost"]
+
+One pass over the training images, whose memory does not depend on their number: moments for the ridges,
+samples of fixed size for the trained probes. States of several processes add up (`absorb`), in any order.
+Source: PROTOCOL section 2, after arXiv 2509.11986.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from connector_bench.reconstruction.attention_fit import AttentionSample, fit_attention
+from connector_bench.reconstruction.cell_probes import CellSample, CurvePoint, fit_cells
+from connector_bench.reconstruction.config import (
+    PROTOCOL_VERSION,
+    ReconstructionConfig,
+    paper_config,
+    target_of,
+)
+from connector_bench.reconstruction.fitted_probes import FittedProbes, LearningCurve
+from connector_bench.reconstruction.folds import Fold, LeakError, Ledger, fold_of, unit_keys
+from connector_bench.reconstruction.moments import TargetStatistics
+from connector_bench.reconstruction.places import CellShape, cells_of, is_placed
+from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
+from connector_bench.types import TokenPair
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "FittedProbes",
+    "ImageReconstruction",
+    "PatchReconstruction",
+    "ReconstructionConfig",
+    "ScoreBoard",
+    "paper_config",
+]
+
+LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
+"""From the simplest probe to the strongest; of two equally good ones the simpler is the best."""
+
+
+class PatchReconstruction:
+    """Gathers training images, one `TokenPair` at a time, and fits the probe ladder on them."""
+
+    def __init__(self, config: ReconstructionConfig, held_out: Ledger | None = None) -> None:
+        """`held_out` are test images: feeding one of them to `update` is a LeakError."""
+        self.config = config
+        self.held_out = held_out if held_out is not None else Ledger()
+        self.seen = Ledger()
+        self.validation_images = 0
+        self._target: TargetStatistics | None = None
+        self._cells: dict[CellShape, CellSample] = {}
+        self._attention: AttentionSample | None = None
+        self._placed: bool | None = None
+        self._widths: tuple[int, int] | None = None
+
+    def update(self, image_id: str, pair: TokenPair) -> bool:
+        """Take one training image; False (and nothing done) where this name was taken before.
+
+        ValueError where shapes and layout disagree or change between images, LeakError for a held-out image.
+        """
+        if image_id in self.held_out:
+            raise LeakError(f"image {image_id!r} is a test image and cannot train the probes")
+        if image_id in self.seen:
+            return False
+        pre, post = target_of(pair, self.config).detach().cpu(), pair.post.detach().cpu()
+        self._check(image_id, pre, post, pair)
+        fold = fold_of(image_id, self.config.validation)
+        self._gather(image_id, pair, pre, post, fold)
+        self.seen.add(image_id)
+        if fold == "validation":
+            self.validation_images += 1
+        else:
+            target = TargetStatistics.of(pre)
+            self._target = target if self._target is None else self._target + target
+        return True
+
+    def _check(self, image_id: str, pre: Tensor, post: Tensor, pair: TokenPair) -> None:
+        wanted = (pair.layout.n_pre, pair.layout.n_post)
+        if (len(pre), len(post)) != wanted:
+            raise ValueError(
+                f"image {image_id!r}: {len(pre)} -> {len(post)} tokens, its layout says {wanted}"
+            )
+        if not (torch.isfinite(pre).all() and torch.isfinite(post).all()):
+            raise ValueError(f"image {image_id!r}: tokens hold NaN or infinity")
+        widths = (post.shape[1], pre.shape[1])
+        if self._widths is None:
+            self._widths, self._placed = widths, is_placed(pair.layout)
+        if self._widths != widths:
+            raise ValueError(f"image {image_id!r} has widths {widths}, the images before {self._widths}")
+        if is_placed(pair.layout) != self._placed:
+            raise ValueError(f"image {image_id!r}: tokens with and without places cannot be mixed in one run")
+
+    def _gather(self, image_id: str, pair: TokenPair, pre: Tensor, post: Tensor, fold: Fold) -> None:
+        assert self._widths is not None
+        if self._placed:
+            keys = unit_keys(image_id, len(post))
+            for cells in cells_of(pair.layout):
+                if cells.shape not in self._cells:
+                    d_out = math.prod(cells.shape) * self._widths[1]
+                    self._cells[cells.shape] = CellSample(self._widths[0], d_out, self.config)
+                x, y = post[cells.tokens], pre[cells.patches].flatten(1)
+                self._cells[cells.shape].add(fold, keys[cells.tokens.numpy()], x, y)
+        if self._wants_attention():
+            if self._attention is None:
+                self._attention = AttentionSample(*self._widths, self.config)
+            self._attention.add(image_id, fold, pre, post, pair.layout)
+
+    def _wants_attention(self) -> bool:
+        if self.config.attention == "auto":
+            return not self._placed
+        return self.config.attention == "always"
+
+    def absorb(self, other: PatchReconstruction) -> None:
+        """Add another process's state; ValueError where options differ or an image was seen by both."""
+        if other.config != self.config:
+            raise ValueError("states of different options do not add up")
+        self.seen = self.seen + other.seen
+        if other._widths is None:
+            return
+        if self._widths is None:
+            self._widths, self._placed = other._widths, other._placed
+        if (self._widths, self._placed) != (other._widths, other._placed):
+            raise ValueError(f"states of widths {self._widths} and {other._widths} do not add up")
+        self.validation_images += other.validation_images
+        if other._target is not None:
+            self._target = other._target if self._target is None else self._target + other._target
+        for shape, sample in other._cells.items():
+            if shape not in self._cells:
+                self._cells[shape] = CellSample(sample.d_in, sample.d_out, self.config)
+            self._cells[shape].absorb(sample)
+        if other._attention is not None:
+            if self._attention is None:
+                self._attention = AttentionSample(*self._widths, self.config)
+            self._attention.absorb(other._attention)
+
+    @classmethod
+    def merged(cls, parts: Iterable[PatchReconstruction]) -> PatchReconstruction:
+        """All parts together; ValueError without a part."""
+        ordered = sorted(parts, key=lambda part: part.seen.fingerprint())
+        if not ordered:
+            raise ValueError("nothing to merge")
+        total = cls(ordered[0].config, ordered[0].held_out)
+        for part in ordered:
+            total.absorb(part)
+        return total
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything gathered, as tensors and plain values: what `RunStore.write` takes."""
+        tensors = {"seen": torch.from_numpy(self.seen.array())}
+        if self._target is not None:
+            tensors["target.mean"], tensors["target.scatter"] = self._target.mean, self._target.scatter
+        for (rows, columns), sample in self._cells.items():
+            tensors.update(sample.tensors(f"cell-{rows}x{columns}"))
+        if self._attention is not None:
+            tensors.update(self._attention.tensors("attention"))
+        meta = {
+            "config": self.config.as_json(),
+            "widths": self._widths,
+            "placed": self._placed,
+            "validation_images": self.validation_images,
+            "target_patches": 0 if self._target is None else self._target.n,
+            "cells": [[*shape, sample.d_in, sample.d_out] for shape, sample in self._cells.items()],
+            "attention": self._attention is not None,
+        }
+        return tensors, meta
+
+    @classmethod
+    def from_state(
+        cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], held_out: Ledger | None = None
+    ) -> PatchReconstruction:
+        """The inverse of `state`; LeakError where it holds a held-out image."""
+        self = cls(ReconstructionConfig.from_json(meta["config"]), held_out)
+        self.seen = Ledger.from_array(tensors["seen"].numpy())
+        self.seen.refuse_overlap(self.held_out, "test")
+        self._widths = tuple(meta["widths"]) if meta["widths"] is not None else None
+        self._placed, self.validation_images = meta["placed"], meta["validation_images"]
+        if meta["target_patches"]:
+            mean, scatter = tensors["target.mean"], tensors["target.scatter"]
+            self._target = TargetStatistics(meta["target_patches"], mean, scatter)
+        for rows, columns, d_in, d_out in meta["cells"]:
+            sample = CellSample(d_in, d_out, self.config)
+            sample.load(f"cell-{rows}x{columns}", tensors)
+            self._cells[(rows, columns)] = sample
+        if meta["attention"]:
+            assert self._widths is not None
+            self._attention = AttentionSample(*self._widths, self.config)
+            self._attention.load("attention", tensors)
+        return self
+
+    def token_covariance(self) -> Float[Tensor, "d d"]:
+        """Covariance of the connector's tokens over the training images, float64; they must have places.
+
+        Under the identity control these are the patches: what `best_linear_r2` needs for the rank-r controls.
+        """
+        samples = list(self._cells.values())
+        if len(samples) != 1:
+            raise ValueError(f"wants tokens of one cell shape, got {len(samples)}")
+        moments = samples[0].moments_up_to("full")
+        return moments.xx / moments.n
+
+    def fit(self) -> FittedProbes:
+        """Fit the ladder; ValueError where too few images came for a training and a validation fold."""
+        training = len(self.seen) - self.validation_images
+        if self._target is None or not self.validation_images:
+            raise ValueError(
+                f"{training} training and {self.validation_images} validation images: both are needed. "
+                f"Folds go by a hash of the image's name; give at least "
+                f"{math.ceil(5 / self.config.validation)} images"
+            )
+        fitted = {
+            shape: fit_cells(shape, sample, self._target, self.config)
+            for shape, sample in sorted(self._cells.items())
+            if sample.moments_up_to("full").n
+        }
+        attention = fit_attention(self._attention, self._target, self.config) if self._attention else None
+        curves = [probes.curve for probes in fitted.values()]
+        if attention is not None:
+            curves.append(attention.curve)
+        curve = _learning_curve(curves, self.config)
+        return FittedProbes(self.config, self._target, self.seen, fitted, attention, curve)
+
+
+def _learning_curve(curves: list[tuple[CurvePoint, ...]], config: ReconstructionConfig) -> LearningCurve:
+    """Add up the cell shapes' errors at each budget and turn them into R2."""
+    fractions = tuple(sorted({point.fraction for curve in curves for point in curve}))
+    r2: dict[str, list[float]] = {}
+    for fraction in fractions:
+        points = [point for curve in curves for point in curve if point.fraction == fraction]
+        for name in sorted({name for point in points for name in point.squared_error}):
+            having = [p for p in points if name in p.squared_error and not math.isnan(p.squared_total)]
+            total = sum(point.squared_total for point in having)
+            error = sum(point.squared_error[name] for point in having)
+            r2.setdefault(name, []).append(1 - error / total if total > 0 else math.nan)
+    patches = tuple(sum(p.patches for curve in curves for p in curve if p.fraction == f) for f in fractions)
+    best = "mean"
+    for name in LADDER[1:]:
+        if name in r2 and r2[name][-1] > (r2[best][-1] if best in r2 else 0.0) + 1e-9:
+            best = name
+    helps = None
+    if config.curve and best in r2 and len(r2[best]) > 1:
+        helps = r2[best][-1] - r2[best][-2] > config.more_data_gain
+    return LearningCurve(
+        fractions, patches, {name: tuple(values) for name, values in r2.items()}, best, helps
+    )

@@ -1,0 +1,215 @@
+"""The one training loop of all probes: seeded, counted in optimiser steps, ending on the best weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+LINEAR_PATH_SLOWDOWN = 0.1
+"""Learning rate of the linear path relative to the rest, since it starts at its optimum."""
+STILL_FALLING = 0.002
+"""Relative fall of the validation loss over the last tenth of a run from which more steps would help."""
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a probe trains; the same for every model that is compared."""
+
+    epochs: int = 20
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    accumulate: int = 1
+    """Batches summed before the optimiser steps once."""
+    patience: int = 5
+    """Evaluations on the validation fold without a new best after which training stops."""
+    seed: int = 0
+
+    def steps(self, examples: int) -> int:
+        """Optimiser steps of a full run: what the learning-rate schedule counts, batches / `accumulate`."""
+        return self.epochs * self.steps_per_epoch(examples)
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Optimiser steps an epoch; a last incomplete group of batches steps too."""
+        return math.ceil(math.ceil(examples / self.batch_size) / self.accumulate)
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What happened in training; saved beside the weights."""
+
+    examples: int
+    examples_seen: int
+    planned_steps: int
+    steps: int
+    best_step: int
+    start_loss: float
+    best_loss: float
+    """Validation loss of the weights that were kept."""
+    validation_losses: tuple[float, ...]
+    """By epoch, the untrained probe first."""
+    stopped: str
+    """`patience` or `budget`."""
+    more_steps_help: bool
+    seed: int
+    threads: int
+    device: str
+    precision: str
+
+
+@runtime_checkable
+class Problem(Protocol):
+    """Data that a probe learns from."""
+
+    @property
+    def examples(self) -> int:
+        """Number of training examples."""
+        ...
+
+    def loss(self, network: nn.Module, index: Int[Tensor, " b"]) -> Tensor:
+        """Mean squared error on these training examples."""
+        ...
+
+    def validation_loss(self, network: nn.Module) -> float:
+        """Mean squared error on the validation fold."""
+        ...
+
+
+def build_seeded(build: Callable[[], Network], seed: int) -> Network:
+    """A network whose first weights depend on the seed alone; the caller's generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def train(network: nn.Module, problem: Problem, schedule: Schedule, device: str = "cpu") -> TrainingRecord:
+    """Train in place and leave the network with the weights that were best on the validation fold.
+
+    The untrained network counts as a candidate, so that training never makes a probe worse there.
+    """
+    network.to(device).train()
+    optimizer = torch.optim.AdamW(_groups(network, schedule), lr=schedule.learning_rate)
+    planned = schedule.steps(problem.examples)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(step, planned, schedule.warmup)
+    )
+    losses = [_evaluate(network, problem)]
+    best, best_step, steps, seen, since_best = _copy(network), 0, 0, 0, 0
+    for epoch in range(schedule.epochs):
+        seen += _epoch(network, problem, schedule, epoch, optimizer, scheduler, device)
+        steps += schedule.steps_per_epoch(problem.examples)
+        losses.append(_evaluate(network, problem))
+        if losses[-1] < min(losses[:-1]):
+            best, best_step, since_best = _copy(network), steps, 0
+        else:
+            since_best += 1
+        if since_best >= schedule.patience:
+            break
+    network.load_state_dict(best)
+    network.eval()
+    return TrainingRecord(
+        examples=problem.examples,
+        examples_seen=seen,
+        planned_steps=planned,
+        steps=steps,
+        best_step=best_step,
+        start_loss=losses[0],
+        best_loss=min(losses),
+        validation_losses=tuple(losses),
+        stopped="patience" if since_best >= schedule.patience else "budget",
+        more_steps_help=_still_falling(losses),
+        seed=schedule.seed,
+        threads=torch.get_num_threads(),
+        device=device,
+        precision="bfloat16 autocast" if _has_bf16(device) else "float32",
+    )
+
+
+def _epoch(
+    network: nn.Module,
+    problem: Problem,
+    schedule: Schedule,
+    epoch: int,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    device: str,
+) -> int:
+    """One pass in an order that depends on seed and epoch; the number of examples seen."""
+    generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
+    batches = torch.randperm(problem.examples, generator=generator).split(schedule.batch_size)
+    for first in range(0, len(batches), schedule.accumulate):
+        group = batches[first : first + schedule.accumulate]
+        size = sum(len(index) for index in group)
+        optimizer.zero_grad(set_to_none=True)
+        for index in group:
+            with _autocast(device):
+                loss = problem.loss(network, index)
+            (loss * (len(index) / size)).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        scheduler.step()
+    return problem.examples
+
+
+def _groups(network: nn.Module, schedule: Schedule) -> list[dict[str, object]]:
+    """The linear path slower and without decay, which would pull it off the ridge; the rest as scheduled."""
+    linear = [p for name, p in network.named_parameters() if name.split(".")[0] in ("linear", "pooled")]
+    slow = {id(p) for p in linear}
+    rest = [p for p in network.parameters() if id(p) not in slow]
+    groups: list[dict[str, object]] = [{"params": rest, "weight_decay": schedule.weight_decay}]
+    if linear:
+        rate = LINEAR_PATH_SLOWDOWN * schedule.learning_rate
+        groups.append({"params": linear, "weight_decay": 0.0, "lr": rate})
+    return groups
+
+
+def _rate(step: int, planned: int, warmup: float) -> float:
+    """Linear warm-up, then a cosine to zero at the last optimiser step."""
+    rising = max(1, round(warmup * planned))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, planned - rising))))
+
+
+@torch.no_grad()
+def _evaluate(network: nn.Module, problem: Problem) -> float:
+    network.eval()
+    loss = problem.validation_loss(network)
+    network.train()
+    if not math.isfinite(loss):
+        raise FloatingPointError("the validation loss is no longer finite: lower the learning rate")
+    return loss
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights, not the references that `state_dict` hands out and training goes on changing."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def _still_falling(losses: list[float]) -> bool:
+    """Whether the best loss fell by more than `STILL_FALLING` of itself in the last tenth of the epochs."""
+    tail = max(1, len(losses) // 10)
+    if len(losses) <= tail:
+        return False
+    before, now = min(losses[:-tail]), min(losses)
+    return before - now > STILL_FALLING * before
+
+
+def _has_bf16(device: str) -> bool:
+    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _autocast(device: str) -> AbstractContextManager[object]:
+    if _has_bf16(device):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()

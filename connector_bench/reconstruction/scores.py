@@ -1,0 +1,278 @@
+"""Scores of patch reconstruction: per patch, per image, and over a data set with intervals.
+
+`R2 = 1 - SSE / SST`, sums over patches and dimensions, SST about the *training* mean, so that predicting
+that mean scores exactly 0. Over a data set it is a ratio of sums over images, never a mean of ratios, and
+its interval resamples images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from connector_bench.intervals import Score, bootstrap
+from connector_bench.reconstruction.folds import Ledger, image_key
+from connector_bench.reconstruction.moments import TargetStatistics
+from connector_bench.types import TokenLayout
+
+REPLICATES = 200
+"""Resamples of the per-dimension median, kept as running sums."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchErrors:
+    """One probe's errors on one image, by patch in the encoder's order: raster order within each tile."""
+
+    squared: Float[Tensor, " n_pre"]
+    """Squared distance, summed over dimensions, in the encoder's units."""
+    cosine: Float[Tensor, " n_pre"]
+    """Cosine of patch and prediction, both less the training mean; 0 where the prediction is that mean."""
+    norm_difference: Float[Tensor, " n_pre"]
+    """| |y| - |prediction| |, over the root mean square norm of a training patch."""
+    by_dimension: Float[Tensor, " d_pre"]
+    """Squared error summed over patches."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageReconstruction:
+    """How well each probe rebuilt one image."""
+
+    image_id: str
+    layout: TokenLayout
+    errors: dict[str, PatchErrors]
+    best: str
+    """The probe that was best on the validation fold: chosen before any test image was seen."""
+    squared_total: Float[Tensor, " n_pre"]
+    """Squared distance of each patch from the training mean."""
+    total_by_dimension: Float[Tensor, " d_pre"]
+    statistics: TargetStatistics
+    unfitted_patches: int = 0
+    """Patches whose cell shape no training image had; they got the training mean."""
+
+    def r2(self, probe: str) -> float:
+        """This image's pooled R2; NaN where its patches all equal the training mean."""
+        total = float(self.squared_total.sum())
+        return 1 - float(self.errors[probe].squared.sum()) / total if total > 0 else math.nan
+
+    def nmse(self, probe: str) -> Float[Tensor, " n_pre"]:
+        """Per patch: squared error over the mean squared distance of a training patch from the mean."""
+        return self.errors[probe].squared / self.statistics.total_variance
+
+    @property
+    def loss_map(self) -> Float[Tensor, " n_pre"]:
+        """`nmse` of the best probe: what is shown, and what is compared inside and outside a mask."""
+        return self.nmse(self.best)
+
+    def sums(self) -> dict[str, float]:
+        """The sums from which figures over many images follow: they add up over images and processes."""
+        deviation = self.statistics.variance.sqrt()
+        scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        sums = {"patches": float(len(self.squared_total)), "sst": float(self.squared_total.sum())}
+        for name, errors in self.errors.items():
+            sums[f"sse_{name}"] = float(errors.squared.sum())
+            sums[f"cosine_{name}"] = float(errors.cosine.sum())
+            sums[f"standardized_{name}"] = float((errors.by_dimension / scale.square()).mean())
+        return sums
+
+    def figures(self) -> dict[str, float]:
+        """This image's figures under the harness's names."""
+        figures = {f"r2_{name}": self.r2(name) for name in self.errors}
+        figures["r2_best"] = self.r2(self.best)
+        figures["lost"] = 1 - figures["r2_best"]
+        if "r2_mlp" in figures:
+            figures["nonlinear"] = figures["r2_mlp"] - figures["r2_ridge"]
+        figures["nmse"] = float(self.loss_map.mean())
+        figures["cosine"] = float(self.errors[self.best].cosine.mean())
+        return figures
+
+
+def patch_errors(
+    truth: Float[Tensor, "n d"], predicted: Float[Tensor, "n d"], statistics: TargetStatistics
+) -> PatchErrors:
+    """One probe's errors; both sides in the encoder's units."""
+    truth, predicted = truth.double(), predicted.double()
+    squared = (truth - predicted).square()
+    a, b = truth - statistics.mean, predicted - statistics.mean
+    norms = a.norm(dim=1) * b.norm(dim=1)
+    cosine = torch.where(norms > 0, (a * b).sum(1) / norms.clamp(min=1e-300), torch.zeros_like(norms))
+    typical = math.sqrt(statistics.total_variance + float(statistics.mean.square().sum()))
+    gap = (truth.norm(dim=1) - predicted.norm(dim=1)).abs() / max(typical, 1e-300)
+    return PatchErrors(squared.sum(1), cosine, gap, squared.sum(0))
+
+
+def ratio_score(
+    numerator: Sequence[float],
+    denominator: Sequence[float],
+    *,
+    sign: float = 1.0,
+    offset: float = 0.0,
+    chance: float | None = None,
+    seed: int = 0,
+) -> Score:
+    """`offset + sign * sum(numerator) / sum(denominator)`, with a percentile bootstrap over images.
+
+    A ratio of sums, so patches are clustered by image. With fewer than two images the interval is NaN.
+    """
+    top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+
+    def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray(offset + sign * a.sum(axis=axis) / b.sum(axis=axis))
+
+    method = "95 % percentile bootstrap over images"
+    if len(top) < 2:
+        return Score(float(ratio(top, bottom)), math.nan, math.nan, len(top), chance, method)
+    return bootstrap((top, bottom), ratio, seed=seed, confidence=0.95, chance=chance)
+
+
+class ScoreBoard:
+    """Collects images and turns them into figures; boards of other processes add up, in any order."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, dict[str, float]] = {}
+        self._best: str | None = None
+        self._total_variance = math.nan
+        self._by_dimension: dict[str, Tensor] = {}
+        self.unfitted_patches = 0
+
+    def add(self, image: ImageReconstruction) -> None:
+        """Take one image; ValueError where it was taken before or came from other probes."""
+        if image.image_id in self._sums:
+            raise ValueError(f"image {image.image_id!r} was scored already")
+        self._agree(image.best, image.statistics.total_variance)
+        self._sums[image.image_id] = image.sums()
+        self.unfitted_patches += image.unfitted_patches
+        weights = _poisson_weights(image.image_id)
+        self._grow("total", weights, image.total_by_dimension)
+        for name, errors in image.errors.items():
+            self._grow(name, weights, errors.by_dimension)
+
+    def absorb(self, other: ScoreBoard) -> None:
+        """Take over another board; ValueError where both hold an image."""
+        if not other._sums:
+            return
+        common = self._sums.keys() & other._sums.keys()
+        if common:
+            raise ValueError(f"{len(common)} images are on both boards, such as {min(common)!r}")
+        assert other._best is not None
+        self._agree(other._best, other._total_variance)
+        self._sums.update(other._sums)
+        self.unfitted_patches += other.unfitted_patches
+        for name, sums in other._by_dimension.items():
+            self._by_dimension[name] = self._by_dimension[name] + sums if name in self._by_dimension else sums
+
+    def _agree(self, best: str, total_variance: float) -> None:
+        if self._best is not None and (best, total_variance) != (self._best, self._total_variance):
+            raise ValueError("these images were scored by other probes than those on the board")
+        self._best, self._total_variance = best, total_variance
+
+    def _grow(self, name: str, weights: Tensor, values: Tensor) -> None:
+        sums = self._by_dimension.setdefault(
+            name, torch.zeros(len(weights), len(values), dtype=torch.float64)
+        )
+        sums.addr_(weights, values)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything on the board, as tensors and plain values: what `RunStore.write` takes."""
+        meta = {
+            "sums": self._sums,
+            "best": self._best,
+            "total_variance": None if math.isnan(self._total_variance) else self._total_variance,
+            "unfitted_patches": self.unfitted_patches,
+        }
+        return dict(self._by_dimension), meta
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> ScoreBoard:
+        """The inverse of `state`."""
+        self = cls()
+        self._sums, self._best = dict(meta["sums"]), meta["best"]
+        self._total_variance = math.nan if meta["total_variance"] is None else meta["total_variance"]
+        self._by_dimension, self.unfitted_patches = dict(tensors), meta["unfitted_patches"]
+        return self
+
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self._sums
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    @property
+    def images(self) -> Ledger:
+        """The images on the board."""
+        return Ledger.of(self._sums)
+
+    def scores(self, seed: int = 0) -> dict[str, Score]:
+        """Every figure over all images, under the harness's names; ValueError on an empty board."""
+        if not self._sums or self._best is None:
+            raise ValueError("no image was scored")
+        columns = self._columns()
+        probes = [name for name in self._by_dimension if name != "total"]
+        scores: dict[str, Score] = {}
+        for name in probes:
+            sse = columns[f"sse_{name}"]
+            scores[f"r2_{name}"] = ratio_score(
+                sse, columns["sst"], sign=-1.0, offset=1.0, chance=0.0, seed=seed
+            )
+            scores[f"r2_median_{name}"] = self._median_r2(name)
+            scores[f"mse_standardized_{name}"] = ratio_score(
+                columns[f"standardized_{name}"], columns["patches"], chance=1.0, seed=seed
+            )
+        best = columns[f"sse_{self._best}"]
+        scores["r2_best"] = scores[f"r2_{self._best}"]
+        scores["lost"] = ratio_score(best, columns["sst"], chance=1.0, seed=seed)
+        if "mlp" in probes:
+            gain = np.subtract(columns["sse_ridge"], columns["sse_mlp"])
+            scores["nonlinear"] = ratio_score(gain.tolist(), columns["sst"], seed=seed)
+        variance = np.multiply(columns["patches"], self._total_variance)
+        scores["nmse"] = ratio_score(best, variance.tolist(), chance=1.0, seed=seed)
+        scores["cosine"] = ratio_score(
+            columns[f"cosine_{self._best}"], columns["patches"], chance=0.0, seed=seed
+        )
+        return scores
+
+    def _columns(self) -> dict[str, list[float]]:
+        """Per-image sums by name, images in the order of their hashes: intervals do not depend on arrival."""
+        rows = [self._sums[image_id] for image_id in sorted(self._sums, key=image_key)]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def _median_r2(self, name: str) -> Score:
+        """Median over dimensions of R2, with a Poisson bootstrap over images kept as running sums."""
+        total, errors = self._by_dimension["total"], self._by_dimension[name]
+        r2 = torch.where(total > 0, 1 - errors / total, torch.nan)
+        medians = r2.nanmedian(dim=1).values
+        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+        low, high = medians[1:].nanquantile(ends).tolist()
+        method = f"95 % Poisson bootstrap over images, {REPLICATES} replicates"
+        return Score(float(medians[0]), low, high, len(self._sums), 0.0, method)
+
+
+def _poisson_weights(image_id: str) -> Float[Tensor, " replicates"]:
+    """1, then Poisson(1) weights that depend on the image alone (Hanley and MacGibbon 2006)."""
+    draws = np.random.default_rng(image_key(image_id, salt="bootstrap")).poisson(1.0, REPLICATES)
+    return torch.from_numpy(np.concatenate([[1.0], draws]))
+
+
+def summary_json(scores: Mapping[str, Score]) -> dict[str, dict[str, float | str | None]]:
+    """Scores as plain values; NaN becomes null, which JSON knows."""
+
+    def plain(value: float | None) -> float | None:
+        return None if value is None or math.isnan(value) else value
+
+    return {
+        name: {
+            "value": plain(score.value),
+            "low": plain(score.low),
+            "high": plain(score.high),
+            "n": score.n,
+            "chance": plain(score.chance),
+            "method": score.method,
+        }
+        for name, score in scores.items()
+    }

@@ -1,0 +1,130 @@
+"""Resumable state on disk: shards that appear whole or not at all, under a fingerprint of their run.
+
+A run that is killed, by `kill -9` too, leaves complete shards and at most one temporary file, which the
+next run removes. JSON and safetensors only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FINGERPRINT = "fingerprint.json"
+_TEMPORARY = ".writing-"
+
+
+class StateMismatch(ValueError):
+    """The state on disk belongs to another model, data set, protocol or set of options."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or the next run, finds the old content or the new, never a part.
+
+    A temporary file beside it, fsync, rename, fsync of the folder.
+    """
+    with _appearing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A temporary path whose file, once written and on the disk, takes the place of `path`."""
+    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}-{path.name}")
+    yield temporary
+    _flush(temporary)
+    temporary.replace(path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Force a file or folder onto the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+class RunStore:
+    """One run's state in one folder; each process of a run has a folder of its own."""
+
+    def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
+        """Open or begin a run.
+
+        `fingerprint` holds everything the state depends on: model, data set, options, protocol version;
+        plain JSON values, nested as you like. StateMismatch where the folder holds another run, naming the
+        fields that differ.
+        """
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{_TEMPORARY}*"):
+            leftover.unlink()
+        wanted = json.loads(json.dumps(dict(fingerprint), sort_keys=True))
+        path = folder / FINGERPRINT
+        if path.exists():
+            found = json.loads(path.read_text())
+            if found != wanted:
+                raise StateMismatch(_difference(folder, found, wanted))
+        elif any(folder.glob("*.safetensors")):
+            raise StateMismatch(f"{folder} holds shards but no {FINGERPRINT}: they belong to no known run")
+        else:
+            write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
+
+    def write(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """Write (or replace) one shard: tensors and plain JSON values, in one file and one rename."""
+        stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        with _appearing(self._path(name)) as temporary:
+            save_file(stored, temporary, metadata={"json": json.dumps(meta, sort_keys=True)})
+
+    def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """One shard's tensors and values; KeyError where there is none."""
+        path = self._path(name)
+        if not path.exists():
+            raise KeyError(name)
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {})["json"])
+            return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (no mapping)
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        """Names of complete shards that begin so, sorted."""
+        return iter(sorted(path.stem for path in self.folder.glob(f"{prefix}*.safetensors")))
+
+    def __contains__(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def bytes_on_disk(self) -> int:
+        """Size of all files of the run."""
+        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+
+    def _path(self, name: str) -> Path:
+        if not name or name.startswith(".") or any(sign in name for sign in "/\\\0"):
+            raise ValueError(f"{name!r} is no name for a shard: a file name without folders is wanted")
+        return self.folder / f"{name}.safetensors"
+
+
+def _difference(folder: Path, found: Any, wanted: Any) -> str:
+    """What differs, field by field."""
+    lines = [f"  {field}: the state has {a!r}, this run {b!r}" for field, a, b in _fields(found, wanted)]
+    return (
+        f"{folder} holds the state of another run and will not be mixed with this one:\n"
+        + "\n".join(lines)
+        + "\nGive this run another folder, or remove the old state."
+    )
+
+
+def _fields(found: Any, wanted: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            below = f"{path}.{key}" if path else str(key)
+            yield from _fields(found.get(key, "nothing"), wanted.get(key, "nothing"), below)
+    elif found != wanted:
+        yield path, found, wanted

@@ -1,0 +1,95 @@
+"""Synthetic images whose loss is known: correlated patches, far from 0, one dimension loud."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from connector_bench.reconstruction.patch_reconstruction import (
+    FittedProbes,
+    PatchReconstruction,
+    ReconstructionConfig,
+    ScoreBoard,
+)
+from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.types import Tile, TokenLayout, TokenPair
+
+WIDTH = 16
+GRID = (6, 6)
+LAYOUT = TokenLayout((Tile(GRID, GRID),), 36)
+
+Connector = Callable[[TokenPair], TokenPair]
+
+
+def mixing(width: int = WIDTH) -> Tensor:
+    """A fixed matrix with a spectrum over a factor of 30, as encoders have."""
+    generator = torch.Generator().manual_seed(7)
+    return torch.randn(width, width, generator=generator) * torch.logspace(0, -1.5, width)
+
+
+def patches(image: int, layout: TokenLayout = LAYOUT, width: int = WIDTH) -> Tensor:
+    """An image's patches: they share something, have a mean far from 0, and one loud dimension."""
+    generator = torch.Generator().manual_seed(image)
+    own = torch.randn(layout.n_pre, width, generator=generator)
+    shared = torch.randn(1, width, generator=generator)
+    mean = torch.linspace(-3, 3, width)
+    mean[0] = 40.0
+    return (own + 0.7 * shared) @ mixing(width).T + mean
+
+
+def covariance(width: int = WIDTH) -> Tensor:
+    """Population covariance of a patch."""
+    return (1 + 0.7**2) * mixing(width).double() @ mixing(width).double().T
+
+
+def images(count: int, start: int = 0, layout: TokenLayout = LAYOUT) -> Iterator[tuple[str, TokenPair]]:
+    """Named images whose connector hands patches on."""
+    for number in range(start, start + count):
+        pre = patches(number, layout)
+        yield f"image-{number}", TokenPair(pre, pre, layout)
+
+
+def through(connector: Connector, pairs: Iterator[tuple[str, TokenPair]]) -> Iterator[tuple[str, TokenPair]]:
+    """The same images through a connector."""
+    return ((image_id, connector(pair)) for image_id, pair in pairs)
+
+
+def small_config(**changes: object) -> ReconstructionConfig:
+    """A budget of seconds."""
+    options: dict[str, object] = {
+        "patch_pairs": 3000,
+        "validation_pairs": 500,
+        "validation": 0.2,
+        "mlp_width": 32,
+        "schedule": Schedule(epochs=3, batch_size=128),
+        "attention_schedule": Schedule(epochs=3, batch_size=16),
+        "attention_images": 200,
+        "attention_patches": 36,
+        "attention_width": 32,
+        "attention_heads": 4,
+        "attention_layers": 1,
+        "chunk_rows": 512,
+        "curve": False,
+    }
+    return ReconstructionConfig(**{**options, **changes})
+
+
+def fit(pairs: Iterator[tuple[str, TokenPair]], config: ReconstructionConfig | None = None) -> FittedProbes:
+    """The ladder, fitted on these images."""
+    gathering = PatchReconstruction(config or small_config())
+    for image_id, pair in pairs:
+        gathering.update(image_id, pair)
+    return gathering.fit()
+
+
+def board_of(probes: FittedProbes, pairs: Iterator[tuple[str, TokenPair]]) -> ScoreBoard:
+    """These images, scored."""
+    board = ScoreBoard()
+    for image_id, pair in pairs:
+        board.add(probes.score(image_id, pair))
+    return board
+
+
+def values(board: ScoreBoard) -> dict[str, float]:
+    """The figures without their intervals."""
+    return {name: score.value for name, score in board.scores().items()}

@@ -1,0 +1,183 @@
+"""One pass, in any order, by any number of processes, and back from disk: the same figures."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from connector_bench.reconstruction.patch_reconstruction import (
+    PatchReconstruction,
+    ReconstructionConfig,
+    paper_config,
+)
+from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.types import Tile, TokenLayout, TokenPair
+
+from .planted import WIDTH, board_of, fit, images, small_config, values
+
+
+def bent(pair: TokenPair) -> TokenPair:
+    """A connector that no linear probe undoes."""
+    matrix = torch.randn(WIDTH, 20, generator=torch.Generator().manual_seed(5))
+    centred = (pair.pre - pair.pre.mean(0)) / 4
+    return replace(pair, post=torch.tanh(centred @ matrix))
+
+
+def gather(pairs, config: ReconstructionConfig | None = None) -> PatchReconstruction:
+    gathering = PatchReconstruction(config or small_config(attention="always"))
+    for image_id, pair in pairs:
+        gathering.update(image_id, pair)
+    return gathering
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return [(image_id, bent(pair)) for image_id, pair in images(90)]
+
+
+@pytest.fixture(scope="module")
+def test_pairs():
+    return [(image_id, bent(pair)) for image_id, pair in images(20, start=10_000)]
+
+
+@pytest.fixture(scope="module")
+def expected(pairs, test_pairs):
+    return values(board_of(gather(pairs).fit(), test_pairs))
+
+
+def test_two_processes_in_another_order_give_the_same_figures(pairs, test_pairs, expected) -> None:
+    parts = [gather(pairs[::-2]), gather(pairs[-2::-2])]
+    merged = PatchReconstruction.merged(parts)
+    assert values(board_of(merged.fit(), test_pairs)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_state_on_disk_goes_on_where_it_stopped(pairs, test_pairs, expected) -> None:
+    tensors, meta = gather(pairs[:40]).state()
+    gathering = PatchReconstruction.from_state(load(save(tensors)), meta)
+    assert not gathering.update(*pairs[3])
+    for image_id, pair in pairs[40:]:
+        assert gathering.update(image_id, pair)
+    assert values(board_of(gathering.fit(), test_pairs)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_same_run_twice_is_the_same_to_the_bit(pairs, test_pairs, expected) -> None:
+    torch.manual_seed(99)
+    assert values(board_of(gather(pairs).fit(), test_pairs)) == expected
+
+
+def test_the_callers_random_numbers_are_left_alone(pairs) -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    gather(pairs[:40]).fit()
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_another_seed_gives_another_mlp_and_the_same_ridge(pairs, test_pairs, expected) -> None:
+    found = values(board_of(gather(pairs, small_config(attention="always", seed=1)).fit(), test_pairs))
+    assert found["r2_ridge"] == expected["r2_ridge"]
+    assert found["r2_mlp"] != expected["r2_mlp"]
+
+
+def test_images_seen_by_two_processes_are_refused(pairs) -> None:
+    with pytest.raises(ValueError, match="1 images were seen by both"):
+        PatchReconstruction.merged([gather(pairs[:3]), gather(pairs[2:4])])
+
+
+def test_states_of_other_options_do_not_add_up(pairs) -> None:
+    with pytest.raises(ValueError, match="different options"):
+        gather(pairs[:2]).absorb(gather(pairs[2:3], small_config(seed=3)))
+
+
+def test_memory_does_not_depend_on_the_number_of_images() -> None:
+    def size(count: int) -> int:
+        tensors = gather(images(count), small_config(patch_pairs=200, validation_pairs=50)).state()[0]
+        return sum(tensor.nbytes for name, tensor in tensors.items() if name != "seen")
+
+    assert size(120) == size(60)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pre": torch.zeros(35, WIDTH)}, "35 -> 36 tokens, its layout says"),
+        ({"post": torch.full((36, WIDTH), torch.nan)}, "NaN or infinity"),
+        ({"post": torch.zeros(36, 3)}, "widths"),
+        ({"layout": TokenLayout((Tile((6, 6), None),), 36)}, "cannot be mixed"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused_by_name(change, message) -> None:
+    gathering = gather(images(1))
+    with pytest.raises(ValueError, match=message):
+        gathering.update("odd", replace(next(images(1))[1], **change))
+    assert "odd" not in gathering.seen
+
+
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="both are needed"):
+        gather(images(1)).fit()
+
+
+def test_the_target_can_be_the_tokens_after_the_connectors_own_norm() -> None:
+    pair = next(images(1))[1]
+    normed = replace(pair, pre_normed=pair.pre / pair.pre.norm(dim=1, keepdim=True))
+    from connector_bench.reconstruction.config import target_of
+
+    config = small_config(target="pre_normed")
+    assert target_of(normed, config) is normed.pre_normed
+    assert target_of(pair, config) is pair.pre
+
+
+def test_the_mlp_recovers_what_ridge_cannot() -> None:
+    config = small_config(schedule=Schedule(epochs=20, batch_size=64, learning_rate=3e-3), mlp_width=64)
+    bend = [
+        (image_id, replace(pair, post=pair.pre.sign() * pair.pre.square())) for image_id, pair in images(90)
+    ]
+    probes = fit(iter(bend[:70]), config)
+    found = values(board_of(probes, iter(bend[70:])))
+    assert found["nonlinear"] > 0.01
+    assert probes.learning_curve.best == "mlp"
+
+
+def test_the_learning_curve_says_when_more_data_helps() -> None:
+    few = fit(images(24), small_config(curve=True, validation=0.3))
+    assert few.learning_curve.fractions[-1] == 1.0
+    noise = torch.Generator().manual_seed(0)
+
+    def hidden(count: int):
+        """Patches in 100 noisy numbers each: a map that takes many images to learn."""
+        matrix = torch.randn(WIDTH, 100, generator=torch.Generator().manual_seed(2))
+        for image_id, pair in images(count):
+            post = (pair.pre - pair.pre.mean(0)) @ matrix + 2 * torch.randn(36, 100, generator=noise)
+            yield image_id, replace(pair, post=post)
+
+    config = small_config(curve=True, schedule=Schedule(epochs=0))
+    assert fit(hidden(30), replace(config, validation=0.3)).learning_curve.more_data_helps is True
+    curve = fit(images(150), config).learning_curve
+    assert curve.more_data_helps is False
+    assert curve.fractions == (0.25, 0.5, 1.0)
+    assert curve.patches == tuple(sorted(curve.patches))
+
+
+def test_the_papers_protocol_is_labelled_and_documented() -> None:
+    config = paper_config()
+    assert config.protocol == "paper"
+    assert (config.schedule.epochs, config.schedule.learning_rate, config.schedule.seed) == (30, 1e-4, 42)
+    assert (config.mlp_width, config.mlp_layers, config.linear_path) == (3072, 3, False)
+    small = paper_config(
+        mlp_width=64, patch_pairs=2000, validation_pairs=300, validation=0.2, schedule=Schedule(epochs=4)
+    )
+    probes = fit(images(80), small)
+    found = board_of(probes, images(10, start=10_000)).scores()
+    assert found["mse_standardized_mlp"].value < 1
+    assert found["mse_standardized_mlp"].chance == 1
+    assert probes.description()["config"]["protocol"] == "paper"
+
+
+def test_config_goes_through_json() -> None:
+    config = paper_config(seed=3)
+    assert ReconstructionConfig.from_json(config.as_json()) == config
+    with pytest.raises(ValueError, match="protocol version"):
+        ReconstructionConfig.from_json({**config.as_json(), "protocol_version": 0})
+    with pytest.raises(ValueError, match="unknown options: wdith"):
+        ReconstructionConfig.from_json({**config.as_json(), "wdith": 0})

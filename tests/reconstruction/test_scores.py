@@ -1,0 +1,123 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import r2_score
+
+from connector_bench.reconstruction.controls import projection
+from connector_bench.reconstruction.moments import TargetStatistics
+from connector_bench.reconstruction.patch_reconstruction import ScoreBoard
+from connector_bench.reconstruction.scores import patch_errors, ratio_score, summary_json
+from connector_bench.stats import bootstrap_mean
+
+from .planted import WIDTH, board_of, fit, images, through, values
+
+CONTROL = projection(WIDTH, 4)
+
+
+@pytest.fixture(scope="module")
+def probes():
+    return fit(through(CONTROL, images(120)))
+
+
+@pytest.fixture(scope="module")
+def truth_and_ridge(probes):
+    pairs = [pair for _, pair in through(CONTROL, images(30, start=10_000))]
+    truth = torch.cat([pair.pre for pair in pairs]).double().numpy()
+    return truth, torch.cat([probes.predict(pair)["ridge"] for pair in pairs]).numpy()
+
+
+def test_r2_is_pooled_about_the_training_mean(probes, truth_and_ridge) -> None:
+    truth, predicted = truth_and_ridge
+    found = values(board_of(probes, through(CONTROL, images(30, start=10_000))))
+    mean = probes.statistics.mean.numpy()
+    by_hand = 1 - ((truth - predicted) ** 2).sum() / ((truth - mean) ** 2).sum()
+    assert found["r2_ridge"] == pytest.approx(by_hand, abs=1e-12)
+    sklearn = r2_score(truth, predicted, multioutput="variance_weighted")
+    assert found["r2_ridge"] == pytest.approx(sklearn, abs=0.01)
+    by_dimension = 1 - ((truth - predicted) ** 2).sum(0) / ((truth - mean) ** 2).sum(0)
+    lower_median = np.sort(by_dimension)[(WIDTH - 1) // 2]
+    assert found["r2_median_ridge"] == pytest.approx(lower_median, abs=1e-9)
+
+
+def test_normalised_and_standardised_errors(probes, truth_and_ridge) -> None:
+    truth, predicted = truth_and_ridge
+    found = values(board_of(probes, through(CONTROL, images(30, start=10_000))))
+    error = (truth - predicted) ** 2
+    variance = probes.statistics.variance.numpy()
+    assert found["mse_standardized_ridge"] == pytest.approx((error / variance).mean(), abs=1e-9)
+    assert found["mse_standardized_mean"] == pytest.approx(1, abs=0.1)
+    if probes.learning_curve.best == "ridge":
+        assert found["nmse"] == pytest.approx(error.sum(1).mean() / variance.sum(), abs=1e-9)
+
+
+def test_predicting_the_training_mean_scores_exactly_zero(probes) -> None:
+    assert values(board_of(probes, through(CONTROL, images(9, start=10_000))))["r2_mean"] == 0
+
+
+def test_an_orthogonal_prediction_of_equal_norm_is_no_success() -> None:
+    statistics = TargetStatistics(4, torch.zeros(2).double(), torch.full((2,), 2.0).double())
+    errors = patch_errors(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), statistics)
+    assert errors.norm_difference.item() == 0
+    assert errors.cosine.item() == 0
+    assert errors.squared.item() == 2
+
+
+def test_intervals_resample_images_not_patches() -> None:
+    rng = np.random.default_rng(0)
+    patches = np.repeat(rng.normal(size=30), 50) + 0.01 * rng.normal(size=1500)
+    clusters = np.repeat(np.arange(30), 50)
+    sums = np.bincount(clusters, weights=patches)
+    ours = ratio_score(sums.tolist(), [50.0] * 30)
+    theirs = bootstrap_mean(patches, clusters=clusters)
+    assert (ours.value, ours.n) == (pytest.approx(theirs.value), 30)
+    assert ours.low == pytest.approx(theirs.low, abs=0.05)
+    naive = bootstrap_mean(patches)
+    assert ours.high - ours.low > 3 * (naive.high - naive.low)
+
+
+def test_the_interval_of_the_median_covers_and_narrows() -> None:
+    connector = projection(WIDTH, 4)
+    fitted = fit(through(connector, images(120)))
+    few = board_of(fitted, through(connector, images(15, start=20_000))).scores()["r2_median_ridge"]
+    many = board_of(fitted, through(connector, images(150, start=20_000))).scores()["r2_median_ridge"]
+    assert few.low <= few.value <= few.high
+    assert many.high - many.low < few.high - few.low
+
+
+def test_boards_of_two_processes_are_one_board(probes) -> None:
+    everything = list(through(CONTROL, images(20, start=10_000)))
+    whole = board_of(probes, iter(everything)).scores()
+    a, b = board_of(probes, iter(everything[1::2])), board_of(probes, iter(everything[::2]))
+    again = ScoreBoard.from_state(*a.state())
+    again.absorb(b)
+    for name, score in again.scores().items():
+        assert score.value == pytest.approx(whole[name].value, abs=1e-12)
+        assert (score.low, score.high) == pytest.approx((whole[name].low, whole[name].high), abs=1e-9)
+    with pytest.raises(ValueError, match="on both boards"):
+        again.absorb(b)
+
+
+def test_an_image_is_scored_once(probes) -> None:
+    board = board_of(probes, images(0))
+    (one,) = through(CONTROL, images(1, start=10_000))
+    board.add(probes.score(*one))
+    with pytest.raises(ValueError, match="scored already"):
+        board.add(probes.score(*one))
+    assert math.isnan(board.scores()["lost"].low)
+    assert summary_json(board.scores())["lost"]["low"] is None
+
+
+def test_an_empty_board_has_no_scores() -> None:
+    with pytest.raises(ValueError, match="no image"):
+        ScoreBoard().scores()
+
+
+def test_figures_per_image_and_their_sums_agree(probes) -> None:
+    (one,) = through(CONTROL, images(1, start=10_000))
+    scored = probes.score(*one)
+    sums, figures = scored.sums(), scored.figures()
+    assert figures["r2_ridge"] == pytest.approx(1 - sums["sse_ridge"] / sums["sst"])
+    assert figures["lost"] == pytest.approx(1 - figures["r2_best"])
+    assert figures["nonlinear"] == pytest.approx(figures["r2_mlp"] - figures["r2_ridge"])
