@@ -25,7 +25,9 @@ app.add_typer(connectors, name="connectors", help="The families whose connector 
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for result files and the table.")] = Path("demo_output"),
+    output: Annotated[Path, typer.Option(help="Folder for result files and the table.")] = Path(
+        "demo_output"
+    ),
 ) -> None:
     """Run the main job on the embedded models through lmms-eval and print the leaderboard table."""
     from connector_bench.demo import DemoFailed, run_demo
@@ -35,6 +37,24 @@ def demo(
     except DemoFailed as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from error
+
+
+@app.command(name="new-task")
+def new_task(
+    task: Annotated[str, typer.Argument(help="Any lmms-eval task whose documents have a picture.")],
+    folder: Annotated[Path, typer.Option(help="Where the YAML is written.")] = Path("tasks"),
+) -> None:
+    """Write the three lines of YAML that measure the connector on another task's images."""
+    from connector_bench.new_task import write_task
+
+    try:
+        path = write_task(task, folder)
+    except (ValueError, OSError) as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(
+        f"{path} written; run: lmms-eval --include_path {folder} --tasks {path.stem},{task} --model ..."
+    )
 
 
 @app.command()

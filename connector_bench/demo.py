@@ -35,7 +35,9 @@ def run_demo(output: Path, connectors: Sequence[str] = CONNECTORS) -> None:
     results = output / "results"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        configuration.write_text(yaml.safe_dump([_arguments(name, results) for name in connectors]), encoding="utf-8")
+        configuration.write_text(
+            yaml.safe_dump([_arguments(name, results) for name in connectors]), encoding="utf-8"
+        )
     except OSError as error:
         raise DemoFailed(f"the output folder {output} cannot be written: {error}") from error
     before = set(results.rglob("*_results.json"))
@@ -47,7 +49,9 @@ def run_demo(output: Path, connectors: Sequence[str] = CONNECTORS) -> None:
     except UnusableResult as error:
         raise DemoFailed(f"lmms-eval gave no usable result: {error}") from error
     if len(runs) != len(connectors):
-        raise DemoFailed(f"lmms-eval finished {len(runs)} of {len(connectors)} models; its messages above say why")
+        raise DemoFailed(
+            f"lmms-eval finished {len(runs)} of {len(connectors)} models; its messages above say why"
+        )
     table = merge(sorted(runs, key=lambda run: run.date))
     for run in runs:
         write_whole(run_path(output, run), run.model_dump_json(indent=1, exclude_none=True) + "\n")

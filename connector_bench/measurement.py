@@ -20,9 +20,20 @@ if TYPE_CHECKING:
 class Figures(Protocol):
     """What a measure hands back when it has seen all images."""
 
-    per_image: dict[str, dict[str, float]]
-    summary: dict[str, object]
-    warnings: tuple[str, ...]
+    @property
+    def per_image(self) -> dict[str, dict[str, float]]:
+        """Figures of every image."""
+        ...
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """Intervals and provenance of the whole set."""
+        ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know, in sentences."""
+        ...
 
 
 class Measure(Protocol):
@@ -32,8 +43,8 @@ class Measure(Protocol):
         """Take in one image, named by the hash of its pixels."""
         ...
 
-    def finish(self) -> Figures:
-        """Figures over the images of all ranks."""
+    def finish(self, labels: dict[str, str]) -> Figures:
+        """Figures over the images of all ranks; `labels` of this rank's images, where documents have one."""
         ...
 
 
@@ -46,6 +57,7 @@ class Document:
     source: str
     """Documents of one source and one `doc_id` hold the same picture, so it is looked at once."""
     load: Callable[[], Image]
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,11 +139,14 @@ def _task_figures(
     task: str, measure: Measure, documents: Sequence[Document], seen: dict[str, _Seen]
 ) -> TaskFigures:
     mine = [document for document in documents if document.task == task]
-    image_of = {d.doc_id: seen[d.source].image_of[d.doc_id] for d in mine if d.doc_id in seen[d.source].image_of}
+    image_of = {
+        d.doc_id: seen[d.source].image_of[d.doc_id] for d in mine if d.doc_id in seen[d.source].image_of
+    }
     unreadable = {
         d.doc_id: seen[d.source].unreadable[d.doc_id] for d in mine if d.doc_id in seen[d.source].unreadable
     }
-    figures = measure.finish()
+    labels = {image_of[d.doc_id]: d.label for d in mine if d.doc_id in image_of and d.label is not None}
+    figures = measure.finish(labels)
     everywhere = gather_all((image_of, unreadable))
     carrier: dict[str, int] = {}
     for images, _ in everywhere:
@@ -150,6 +165,7 @@ def _task_figures(
         "unreadable": {str(doc_id): why for doc_id, why in sorted(lost.items())},
     }
     warnings = [
-        f"document {doc_id} left out, its picture cannot be read: {why}" for doc_id, why in sorted(lost.items())
+        f"document {doc_id} left out, its picture cannot be read: {why}"
+        for doc_id, why in sorted(lost.items())
     ]
     return TaskFigures(answers, summary, (*figures.warnings, *warnings))

@@ -29,13 +29,17 @@ from loguru import logger
 from connector_bench.connectors import adapter_for
 from connector_bench.exchange import together
 from connector_bench.measurement import Document, Measure, TaskFigures, measure_documents
-from connector_bench.preservation import PooledPreservation
+from connector_bench.preservation.figures import SET_GEOMETRY, metric_names
+from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.protocol import preservation_options
 from connector_bench.provenance import environment
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
 BATCH_SIZE = 8
+UNTRAINED_SEEDS = (0, 1, 2)
+"""Initialisations of the connector that are measured beside it as a control."""
+
 IMAGES_OF = "images_of"
 BORROWED = (
     "dataset_path",
@@ -88,7 +92,9 @@ def borrowed_images(task: str) -> dict[str, Any]:
     entry = _task_index.get(task)
     if entry is None or entry["yaml_path"] == -1:
         close = difflib.get_close_matches(task, _task_index, n=3)
-        raise ValueError(f"{IMAGES_OF}: {task} is no task with a YAML file; close names: {', '.join(close) or 'none'}")
+        raise ValueError(
+            f"{IMAGES_OF}: {task} is no task with a YAML file; close names: {', '.join(close) or 'none'}"
+        )
     config = load_yaml_config(entry["yaml_path"], mode="full")
     return {key: config[key] for key in BORROWED if key in config}
 
@@ -104,8 +110,12 @@ class ConnectorTask(ConfigurableMessagesTask):
     def __init__(self, config: dict[str, Any]) -> None:
         config = {key: value for key, value in config.items() if key != "class"}
         if IMAGES_OF in config:
-            config = {"doc_to_text": "", "doc_to_target": ""} | borrowed_images(config.pop(IMAGES_OF)) | config
-        self.read_options(config.pop(OPTIONS_KEY, {}))
+            config = (
+                {"doc_to_text": "", "doc_to_target": ""} | borrowed_images(config.pop(IMAGES_OF)) | config
+            )
+        options = dict(config.pop(OPTIONS_KEY, {}))
+        self.label: str | None = options.pop("label", None)
+        self.read_options(options)
         self.record: dict[str, Any] = {}
         super().__init__(config=config)
 
@@ -117,15 +127,19 @@ class ConnectorTask(ConfigurableMessagesTask):
         """Fresh state that will see this task's pictures."""
         raise NotImplementedError
 
-    def metrics(self) -> dict[str, bool]:
-        """Name of every metric and whether higher is better."""
+    def metrics(self) -> dict[str, bool | None]:
+        """Name of every metric and whether higher is better; None where neither is."""
+        raise NotImplementedError
+
+    def constants(self) -> set[str]:
+        """Metrics of the whole set, which every document repeats; they have no standard error over documents."""
         raise NotImplementedError
 
     def _prepare_metric_and_aggregation(self) -> None:
         self._metric_fn_list = dict.fromkeys(self.metrics())
-        self._metric_fn_kwargs = {name: {} for name in self.metrics()}
+        self._metric_fn_kwargs: dict[str, dict[str, Any]] = {name: {} for name in self.metrics()}
         self._aggregation_list = {name: get_aggregation("mean") for name in self.metrics()}
-        self._aggregation_list["n_images"] = _same_for_all
+        self._aggregation_list |= dict.fromkeys(self.constants(), _same_for_all)
         self._higher_is_better = self.metrics()
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
@@ -135,7 +149,9 @@ class ConnectorTask(ConfigurableMessagesTask):
         arguments = (ctx, {"do_sample": True}, self.doc_to_visual, doc_id, self.config.task, split)
         return Instance(request_type=REQUEST_TYPE, arguments=arguments, idx=0, **kwargs)
 
-    def process_results(self, doc: dict[str, Any], results: list[str], full_docs: Any = None) -> dict[str, Any]:
+    def process_results(
+        self, doc: dict[str, Any], results: list[str], full_docs: Any = None
+    ) -> dict[str, Any]:
         """The figures that the measurement wrote for this document; empty where its picture was counted already."""
         figures = json.loads(results[0])
         return {} if "error" in figures else figures
@@ -152,7 +168,11 @@ class ConnectorTask(ConfigurableMessagesTask):
         parts = (config.dataset_path, config.dataset_name, config.dataset_kwargs, split)
         functions = [getattr(f, "__qualname__", f) for f in (config.process_docs, config.doc_to_visual)]
         source = json.dumps([*parts, *functions], default=str, sort_keys=True)
-        return Document(config.task, doc_id, source, lambda: self._picture(doc_id, split))
+        label = self._label(doc_id, split)
+        return Document(config.task, doc_id, source, lambda: self._picture(doc_id, split), label)
+
+    def _label(self, doc_id: int, split: str) -> str | None:
+        return None if self.label is None else str(self.dataset_no_image[split][doc_id][self.label])
 
     def _picture(self, doc_id: int, split: str) -> Any:
         from PIL import Image
@@ -172,8 +192,11 @@ class KnnPreservation(ConnectorTask):
     def measure(self) -> Measure:  # noqa: D102
         return PooledPreservation(self.options)
 
-    def metrics(self) -> dict[str, bool]:  # noqa: D102
-        return {f"{name}_{k}": True for name in ("knor", "knor_adj") for k in self.options.ks} | {"n_images": True}
+    def metrics(self) -> dict[str, bool | None]:  # noqa: D102
+        return metric_names(self.options)
+
+    def constants(self) -> set[str]:  # noqa: D102
+        return {*SET_GEOMETRY, "n_images"}
 
 
 def _same_for_all(values: Sequence[float]) -> float:
@@ -188,7 +211,9 @@ def _require_writable(output_path: str | None) -> None:
         with tempfile.TemporaryFile(dir=output_path):
             pass
     except OSError as error:
-        raise ValueError(f"--output_path {output_path} cannot be written: {error}; nothing was measured") from error
+        raise ValueError(
+            f"--output_path {output_path} cannot be written: {error}; nothing was measured"
+        ) from error
 
 
 def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
@@ -214,59 +239,60 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
 
 def _measure(lm: lmms, requests: list[Instance], tasks: dict[str, ConnectorTask]) -> dict[str, TaskFigures]:
     adapter = together(lambda: adapter_for(lm))
+    has_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
     documents = [tasks[r.task_name].document(r.doc_id, r.metadata["split"]) for r in requests]
     measures = {name: task.measure() for name, task in tasks.items()}
     figures = measure_documents(adapter, documents, measures, batch_size=BATCH_SIZE)
     for name, task in tasks.items():
         task.record.update(connector=asdict(adapter.info), **environment(), **figures[name].summary)
+        task.record["untrained_seeds"] = UNTRAINED_SEEDS if has_untrained else ()
     return figures
 
 
 class ConnectorZoo(lmms):
-    """`--model connector_zoo --model_args connector=NAME[,seed=S]`: the embedded vision-language models.
+    """`--model connector_zoo --model_args connector=NAME[,seed=S]`: the embedded models, which run on the CPU.
 
-    `connector` is a name of the zoo or `package.module:Class` of one's own; `device` as torch names it.
+    `connector` is a name of the zoo, or `package.module:Class` of one's own once it is trained.
     """
 
     def __init__(
-        self,
-        connector: str = "mlp",
-        seed: int = 0,
-        batch_size: int | str = 64,
-        device: str = "cpu",
-        max_batch_size: int | None = None,
+        self, connector: str = "mlp", seed: int = 0, batch_size: int | str = 64, **unused: Any
     ) -> None:
         super().__init__()
         from accelerate import Accelerator
 
         from connector_bench import zoo
 
-        self.accelerator = Accelerator(cpu=device == "cpu")
+        if unknown := set(unused) - {"device", "max_batch_size"}:
+            raise ValueError(f"connector_zoo takes connector and seed, got {', '.join(sorted(unknown))}")
+        self.accelerator = Accelerator(cpu=True)
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
-        self.device = device
+        self.device = self.accelerator.device
         self.batch_size_per_gpu = int(batch_size)
-        self._model = zoo.load(connector, seed=seed).to(device)
+        self._model = zoo.load(connector, seed=seed)
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """A word for every question; only the first line is the question, the rest is a prompt for other models."""
         from tqdm import tqdm
 
-        answers: list[str] = []
-        bar = tqdm(total=len(requests), desc="Answering", unit="question", disable=self.rank != 0)
-        for start in range(0, len(requests), self.batch_size_per_gpu):
-            batch = [request.args for request in requests[start : start + self.batch_size_per_gpu]]
-            pictures = [doc_to_visual(self._document(task, split, i))[0] for _, _, doc_to_visual, i, task, split in batch]
-            answers += self._model.answer(pictures, [context.split("\n")[0] for context, *_ in batch])
-            bar.update(len(batch))
-        bar.close()
-        return answers
+        from connector_bench.zoo.encoded import encoded
 
-    def _document(self, task: str, split: str, doc_id: int) -> dict[str, Any]:
-        return self.task_dict[task][split][doc_id]
+        answers: list[str] = []
+        starts = range(0, len(requests), self.batch_size_per_gpu)
+        for start in tqdm(starts, desc="Answering", unit="batch", disable=self.rank != 0):
+            batch = [request.args for request in requests[start : start + self.batch_size_per_gpu]]
+            pictures = [
+                to_visual(self.task_dict[task][split][i])[0] for _, _, to_visual, i, task, split in batch
+            ]
+            post = self._model.connect(encoded(self._model, pictures))
+            answers += self._model.answer_from(post, [context.split("\n")[0] for context, *_ in batch])
+        return answers
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not offered: the zoo answers in words."""
-        raise NotImplementedError("connector_zoo has no loglikelihood; use tasks with output_type generate_until")
+        raise NotImplementedError(
+            "connector_zoo has no loglikelihood; use tasks with output_type generate_until"
+        )
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
         """Not offered: the zoo answers one question at a time."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 PROTOCOL_VERSION = "1"
 """Raised whenever the same model on the same images would get another figure. Versions never merge."""
 
-POOLINGS = ("mean",)
+PROCEDURES = ("connector_bench", "paper")
+POOLINGS = ("mean", "none")
 TAPS = ("pre", "pre_normed")
 
 
@@ -16,8 +17,10 @@ TAPS = ("pre", "pre_normed")
 class PreservationOptions:
     """Options of `knn_preservation`, shared by index and query alike.
 
-    `ks` neighbourhood sizes; `distance` one of `knn.DISTANCES`; `pooling` how an image's tokens become one vector;
-    `tap` where the encoder's side is read: `pre` at the connector's input, `pre_normed` behind its leading norm.
+    `ks` neighbourhood sizes; `distance` one of `knn.DISTANCES`; `pooling` how an image's tokens become one vector:
+    their `mean`, or all of them in a row (`none`); `tap` where the encoder's side is read: `pre` at the connector's
+    input, `pre_normed` behind its leading norm. `protocol: paper` gives the published procedure instead, in metrics
+    of their own (`paper_knor_<k>`): L2, mean-pooled, the image itself counted as its neighbour.
     """
 
     ks: tuple[int, ...] = (1, 10, 50, 100)
@@ -25,13 +28,17 @@ class PreservationOptions:
     pooling: str = "mean"
     tap: str = "pre"
     seed: int = 0
+    protocol: str = "connector_bench"
 
     def __post_init__(self) -> None:
-        from connector_bench.knn import DISTANCES
+        from connector_bench.preservation.knn import DISTANCES
 
         _one_of("distance", self.distance, DISTANCES)
         _one_of("pooling", self.pooling, POOLINGS)
         _one_of("tap", self.tap, TAPS)
+        _one_of("protocol", self.protocol, PROCEDURES)
+        if self.protocol == "paper" and (self.distance, self.pooling) != ("l2", "mean"):
+            raise ValueError(f"protocol: paper is l2 and mean, got {self.distance} and {self.pooling}")
         if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
             raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}")
 

@@ -65,6 +65,8 @@ class TokenPair:
     post: Float[Tensor, "n_post d_post"]
     layout: TokenLayout
     pre_normed: Float[Tensor, "n_pre d_pre"] | None = None
+    untrained: tuple[Float[Tensor, "n_post d_post"], ...] = ()
+    """What untrained copies of the connector make of the same input, one entry a seed, where they were asked for."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import string
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.plugin import KnnPreservation
@@ -10,8 +12,19 @@ from connector_bench.plugin import KnnPreservation
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["KnnPreservation", "picture", "pictures", "question", "questions", "vqa_accuracy"]
+__all__ = [
+    "KnnPreservation",
+    "cub",
+    "image_folder",
+    "picture",
+    "pictures",
+    "question",
+    "questions",
+    "vqa_accuracy",
+]
 
+IMAGE_FOLDER = "CONNECTOR_BENCH_IMAGE_FOLDER"
+CUB_FOLDER = "CONNECTOR_BENCH_CUB_FOLDER"
 ARTICLES = {"a", "an", "the"}
 
 
@@ -27,6 +40,49 @@ def questions(index: Dataset) -> Dataset:
     from connector_bench.zoo import scenes
 
     return scenes.load_questions(index[0]["scenes"])
+
+
+def image_folder(index: Dataset) -> Dataset:
+    """All pictures of the folder that CONNECTOR_BENCH_IMAGE_FOLDER names; sub-folders are labels.
+
+    Raises ValueError where the variable is not set or leads to no folder.
+    """
+    from datasets import load_dataset
+
+    folder = _folder_of(IMAGE_FOLDER, "a folder of pictures")
+    return load_dataset("imagefolder", data_dir=str(folder.resolve()), split="train", drop_labels=False)
+
+
+def cub(index: Dataset) -> Dataset:
+    """The 5,794 test pictures of CUB-200-2011, labelled with their species, from its official folder.
+
+    CONNECTOR_BENCH_CUB_FOLDER names the folder that holds `images.txt` and `images/`.
+    Raises ValueError where the variable is not set or the folder lacks a file.
+    """
+    import datasets
+    import pandas as pd
+
+    folder = _folder_of(CUB_FOLDER, "the unpacked folder CUB_200_2011")
+    columns = {"images.txt": "path", "image_class_labels.txt": "label", "train_test_split.txt": "train"}
+    if missing := [name for name in columns if not (folder / name).is_file()]:
+        raise ValueError(
+            f"{folder} is not the official folder of CUB-200-2011: it has no {', '.join(missing)}"
+        )
+    tables = [
+        pd.read_csv(folder / name, sep=" ", names=["id", column], index_col="id")
+        for name, column in columns.items()
+    ]
+    test = pd.concat(tables, axis=1).query("train == 0")
+    paths = [str(folder / "images" / path) for path in test["path"]]
+    table = {"image": paths, "image_id": test["path"].tolist(), "label": test["label"].astype(str).tolist()}
+    return datasets.Dataset.from_dict(table).cast_column("image", datasets.Image())
+
+
+def _folder_of(variable: str, what: str) -> Path:
+    folder = Path(os.environ.get(variable, ""))
+    if not os.environ.get(variable) or not folder.is_dir():
+        raise ValueError(f"set {variable} to {what}; it is {os.environ.get(variable)!r}")
+    return folder
 
 
 def picture(doc: dict[str, Any]) -> list[Any]:

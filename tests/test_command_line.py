@@ -83,7 +83,9 @@ def test_beside_tasks_of_the_user(tmp_path: Path) -> None:
     arguments = ("--include_path", str(tmp_path), "--tasks", "mine,knn_preservation", "--limit", "40")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
     assert outcome.record("mine")["options"]["distance"] == "cosine"
-    assert outcome.figures("mine")["n_images"] == 10, "40 questions are asked about 10 scenes, and each counts once"
+    assert outcome.figures("mine")["n_images"] == 10, (
+        "40 questions are asked about 10 scenes, and each counts once"
+    )
     assert outcome.record("mine")["n_documents"] == 40
     assert outcome.figures("knn_preservation")["n_images"] == 40
 
@@ -91,12 +93,17 @@ def test_beside_tasks_of_the_user(tmp_path: Path) -> None:
 @pytest.mark.parametrize("images", [41, 40])
 def test_two_processes_give_every_image_the_same_overlap(images: int, tmp_path: Path) -> None:
     arguments = (*ZOO, "connector=rank8", *PRESERVATION, "--limit", str(images))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     command = [*torchrun, "-m", "lmms_eval"]
-    two, said = run_command(tmp_path / "two", command, *arguments, ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
+    two, said = run_command(
+        tmp_path / "two", command, *arguments, ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1"
+    )
     one = run_here(tmp_path / "one", *arguments)
     overlaps = [
-        {sample["image"]: [sample[f"knor_{k}"] for k in (1, 10)] for sample in run.samples("knn_preservation")}
+        {
+            sample["image"]: [sample[f"knor_{k}"] for k in (1, 10)]
+            for sample in run.samples("knn_preservation")
+        }
         for run in (one, two)
     ]
     assert len(overlaps[0]) == images
@@ -105,7 +112,13 @@ def test_two_processes_give_every_image_the_same_overlap(images: int, tmp_path: 
 
 @pytest.mark.parametrize(
     "flags",
-    [["--repeats", "2"], ["--predict_only"], ["--offset", "10"], ["--force_simple"], ["--use_cache", "cache"]],
+    [
+        ["--repeats", "2"],
+        ["--predict_only"],
+        ["--offset", "10"],
+        ["--force_simple"],
+        ["--use_cache", "cache"],
+    ],
     ids=lambda flags: flags[0],
 )
 def test_flags_that_people_use(flags: list[str], tmp_path: Path) -> None:

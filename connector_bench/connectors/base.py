@@ -23,6 +23,13 @@ class ConnectorAdapter(Protocol):
         """The connector that is measured."""
         ...
 
+    def add_untrained(self, seeds: Sequence[int]) -> bool:
+        """From now on pairs also carry what untrained copies of the connector give, one for each seed.
+
+        False where this cannot be had because the connector is more than one module with code between.
+        """
+        ...
+
     def capture(self, images: Sequence[Image]) -> list[TokenPair]:
         """One batch of RGB pictures through vision tower and connector; one pair per picture, in order."""
         ...

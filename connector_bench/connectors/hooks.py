@@ -18,6 +18,8 @@ class Calls:
     pre: list[Tensor] = field(default_factory=list)
     post: list[Tensor] = field(default_factory=list)
     normed: list[Tensor] = field(default_factory=list)
+    untrained: list[list[Tensor]] = field(default_factory=list)
+    """For each copy, its outputs on the same calls."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Tapped:
     last: nn.Module
     norm: nn.Module | None = None
     pre_argument: str | int = 0
+    copies: tuple[nn.Module, ...] = ()
+    """Untrained copies that are given what the connector, then a single module, is given."""
 
 
 def first_tensor(value: Any) -> Tensor:
@@ -77,15 +81,19 @@ def _attach(connector: Tapped, seen: Calls) -> list[Any]:
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         seen.pre.append(_argument(connector.pre_argument, args, kwargs).detach())
 
-    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    seen.untrained = [[] for _ in connector.copies]
+
+    def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         seen.post.append(first_tensor(output).detach())
+        for copy, outputs in zip(connector.copies, seen.untrained, strict=True):
+            outputs.append(first_tensor(copy(*args, **kwargs)).detach())
 
     def after_norm(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         seen.normed.append(first_tensor(output).detach())
 
     handles = [
         connector.first.register_forward_pre_hook(before, with_kwargs=True),
-        connector.last.register_forward_hook(after),
+        connector.last.register_forward_hook(after, with_kwargs=True),
     ]
     if connector.norm is not None:
         handles.append(connector.norm.register_forward_hook(after_norm))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from connector_bench.connectors.family import Batch, Family, Placement
 from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.modules import count_parameters, expand, find, weights_sha256
+from connector_bench.connectors.untrained import untrained_copy
 from connector_bench.types import ConnectorInfo, TokenPair
 
 if TYPE_CHECKING:
@@ -58,6 +60,16 @@ class TransformersAdapter:
         first, last = find(self.model, chain[0]), find(self.model, chain[-1])
         norm = find(first, self.family.leading_norm) if self.family.leading_norm else None
         return Tapped(first, last, norm, self.family.pre_argument)
+
+    def add_untrained(self, seeds: Sequence[int]) -> bool:
+        """From now on pairs also carry what untrained copies of the connector give; False for several modules."""
+        if any(len(chain) > 1 for chain in self._chains):
+            return False
+        self._tapped = [
+            replace(tapped, copies=tuple(untrained_copy(tapped.first, seed) for seed in seeds))
+            for tapped in self._tapped
+        ]
+        return True
 
     @cached_property
     def info(self) -> ConnectorInfo:
@@ -110,13 +122,20 @@ class TransformersAdapter:
         normed = (
             None if self.family.leading_norm is None else _side_by_side([s.normed for s in calls], widths)
         )
-        return [self._pair(placement, pre, post, normed) for placement in placements]
+        untrained = [
+            _side_by_side([copies[: len(seen.pre)] for seen, copies in zip(calls, branches, strict=True)])
+            for branches in zip(*(seen.untrained for seen in calls), strict=True)
+        ]
+        return [self._pair(placement, pre, post, normed, untrained) for placement in placements]
 
-    def _pair(self, where: Placement, pre: Tensor, post: Tensor, normed: Tensor | None) -> TokenPair:
+    def _pair(
+        self, where: Placement, pre: Tensor, post: Tensor, normed: Tensor | None, untrained: Sequence[Tensor]
+    ) -> TokenPair:
         rows = where.pre_rows if where.normed_rows is None else where.normed_rows
         after = None if normed is None else _gather(normed, rows)
         before = after if self.tap == "pre_normed" and after is not None else _gather(pre, where.pre_rows)
-        return TokenPair(before, _gather(post, where.post_rows), where.layout, after)
+        others = tuple(_gather(tokens, where.post_rows) for tokens in untrained)
+        return TokenPair(before, _gather(post, where.post_rows), where.layout, after, others)
 
     @property
     def _folded(self) -> int:

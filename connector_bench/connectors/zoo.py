@@ -11,6 +11,7 @@ from connector_bench.types import ConnectorInfo, Tile, TokenLayout, TokenPair
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import nn
 
     from connector_bench.zoo.model import ZooModel
 
@@ -27,6 +28,16 @@ class ZooAdapter:
 
     def __init__(self, model: ZooModel) -> None:
         self._model = model
+        self._untrained: list[nn.Module] = []
+
+    def add_untrained(self, seeds: Sequence[int]) -> bool:
+        """From now on pairs also carry what the same architecture gives at random initialisations."""
+        from connector_bench.zoo.model import D_POST, D_PRE
+        from connector_bench.zoo.registry import build_connector
+
+        name = self._model.connector_name
+        self._untrained = [build_connector(name, D_PRE, D_POST, seed).eval() for seed in seeds]
+        return True
 
     @cached_property
     def info(self) -> ConnectorInfo:
@@ -57,7 +68,11 @@ class ZooAdapter:
         norm = self._model.layout.norm
         with torch.inference_mode():
             normed = self._model.connector.get_submodule(norm)(pre) if norm else [None] * len(pre)
-        return [TokenPair(a, b, self._layout, c) for a, b, c in zip(pre, post, normed, strict=True)]
+            others = [connector(pre) for connector in self._untrained]
+        return [
+            TokenPair(pre[i], post[i], self._layout, normed[i], tuple(tokens[i] for tokens in others))
+            for i in range(len(pre))
+        ]
 
     @property
     def _layout(self) -> TokenLayout:

@@ -28,7 +28,9 @@ def result_files(paths: list[Path]) -> list[Path]:
         if path.is_dir():
             below = set(path.rglob(RESULT_FILES))
             if not below:
-                raise UnusableResult(f"{path}: no {RESULT_FILES} in this folder or below it; run lmms-eval with --output_path")
+                raise UnusableResult(
+                    f"{path}: no {RESULT_FILES} in this folder or below it; run lmms-eval with --output_path"
+                )
             found |= below
         elif path.is_file():
             found.add(path)
@@ -61,7 +63,9 @@ def _load(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableResult(f"{path}: cannot be read: {error}") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise UnusableResult(f"{path}: not complete JSON ({error}); was the run or the copy cut short?") from error
+        raise UnusableResult(
+            f"{path}: not complete JSON ({error}); was the run or the copy cut short?"
+        ) from error
     if not isinstance(content, dict):
         raise UnusableResult(f"{path}: holds a {type(content).__name__}, expected lmms-eval's result object")
     return content
@@ -80,8 +84,12 @@ def _run(content: Mapping[str, Any], records: dict[str, dict[str, Any]]) -> Run:
     config = content["config"]
     connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
     environments = list(records.values())
-    versions = environments[0]["versions"] if environments else {"lmms-eval": content.get("lmms_eval_version")}
-    tasks = {task: result for task in content["results"] if (result := _task(content, task, records.get(task, {})))}
+    versions = (
+        environments[0]["versions"] if environments else {"lmms-eval": content.get("lmms_eval_version")}
+    )
+    tasks = {
+        task: result for task in content["results"] if (result := _task(content, task, records.get(task, {})))
+    }
     return Run(
         model=without_folders(connectors[0].model) if connectors else _model_name(config),
         date=str(content.get("date", "")),
@@ -103,7 +111,9 @@ def _model_name(config: Mapping[str, Any]) -> str:
     given = model_args if isinstance(model_args, Mapping) else dict(_pairs(model_args))
     if model == "connector_zoo":
         return f"connector_zoo/{given.get('connector', 'mlp')}-seed{given.get('seed', 0)}"
-    return without_folders(str(given.get("pretrained") or given.get("model") or given.get("model_version") or model))
+    return without_folders(
+        str(given.get("pretrained") or given.get("model") or given.get("model_version") or model)
+    )
 
 
 def without_folders(name: str) -> str:
@@ -156,4 +166,8 @@ def _metrics(results: Mapping[str, Any]) -> Iterator[tuple[str, float, float | N
             raise ValueError(f"{metric} is {value}")
         stderr = results.get(f"{metric}_stderr,{kind}")
         name = metric if kind == "none" else f"{metric} ({kind})"
-        yield name, float(value), float(stderr) if isinstance(stderr, int | float) and math.isfinite(stderr) else None
+        yield (
+            name,
+            float(value),
+            float(stderr) if isinstance(stderr, int | float) and math.isfinite(stderr) else None,
+        )

@@ -25,7 +25,8 @@ whether more is better. Figures of another N, other images or another protocol n
 
 def markdown(table: Table) -> str:
     """The whole page."""
-    return f"{HEADER}\n{_columns_note(table)}\n\n{_frame(table, _escaped).to_markdown(index=False, disable_numparse=True)}\n"
+    rows = _frame(table, _escaped).to_markdown(index=False, disable_numparse=True)
+    return f"{HEADER}\n{_columns_note(table)}\n\n{rows}\n"
 
 
 def terminal(table: Table, metrics: set[str] | None = None) -> rich.table.Table:
@@ -45,7 +46,10 @@ def terminal(table: Table, metrics: set[str] | None = None) -> rich.table.Table:
 def _frame(table: Table, text: Callable[[str], str]) -> pd.DataFrame:
     rows = [
         {"model": text(row.model), "connector": _size(row, text)}
-        | {_title(column, text): _cell(row.figures.get((column.task, column.metric))) for column in table.columns}
+        | {
+            _title(column, text): _cell(row.figures.get((column.task, column.metric)))
+            for column in table.columns
+        }
         for row in table.rows
     ]
     return pd.DataFrame(rows)

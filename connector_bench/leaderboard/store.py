@@ -17,7 +17,9 @@ RESULTS = "results"
 
 def run_path(board: Path, run: Run) -> Path:
     """Where a run is kept; nothing of a model's name can lead out of the folder."""
-    model, date = (re.sub(r"[^A-Za-z0-9._-]+", "_", part).strip("._") or "unnamed" for part in (run.model, run.date))
+    model, date = (
+        re.sub(r"[^A-Za-z0-9._-]+", "_", part).strip("._") or "unnamed" for part in (run.model, run.date)
+    )
     return board / RESULTS / f"{model[:120]}__{date[:40]}.json"
 
 

@@ -56,7 +56,9 @@ def merge(runs: Sequence[Run]) -> Table:
             kept = {key: figure for key, figure in figures.get(run.model, {}).items() if key[0] != task}
             figures[run.model] = kept | {(task, metric): figure for metric, figure in result.figures.items()}
     rows = [Row(model, connectors[model], found) for model, found in figures.items()]
-    return Table(_columns(rows, {task: shared for task, (_, shared) in owner.items()}), tuple(sorted(rows, key=_order)))
+    return Table(
+        _columns(rows, {task: shared for task, (_, shared) in owner.items()}), tuple(sorted(rows, key=_order))
+    )
 
 
 def _order(row: Row) -> tuple[float, str]:
@@ -72,7 +74,9 @@ def _columns(rows: Sequence[Row], shared: dict[str, Comparable]) -> tuple[Column
                 found.setdefault(
                     (task, metric), Column(task, metric, shared[task], figure.chance, figure.higher_is_better)
                 )
-    return tuple(sorted(found.values(), key=lambda column: (column.task not in _connector_tasks(shared), column.task)))
+    return tuple(
+        sorted(found.values(), key=lambda column: (column.task not in _connector_tasks(shared), column.task))
+    )
 
 
 def _connector_tasks(shared: dict[str, Comparable]) -> set[str]:
@@ -93,5 +97,7 @@ def _same_connector(run: Run, known: Connector | None) -> Connector | None:
 def _require_equal(task: str, first_model: str, first: Comparable, model: str, other: Comparable) -> None:
     differing = [name for name in Comparable.model_fields if getattr(first, name) != getattr(other, name)]
     if differing:
-        sides = "; ".join(f"{name}: {getattr(first, name)} against {getattr(other, name)}" for name in differing)
+        sides = "; ".join(
+            f"{name}: {getattr(first, name)} against {getattr(other, name)}" for name in differing
+        )
         raise UnusableResult(f"{task}: {first_model} and {model} are not comparable ({sides})")

@@ -10,7 +10,13 @@ from connector_bench.leaderboard.table import merge
 
 def a_connector(model: str, weights: str = "a" * 64) -> Connector:
     return Connector(
-        model=model, family="f", connector="mlp", modules=("p",), parameters=12, dtype="float32", weights_sha256=weights
+        model=model,
+        family="f",
+        connector="mlp",
+        modules=("p",),
+        parameters=12,
+        dtype="float32",
+        weights_sha256=weights,
     )
 
 
@@ -33,7 +39,12 @@ def a_run(
     if accuracy is not None:
         figures = {"accuracy": Figure(value=accuracy, higher_is_better=True)}
         tasks["scenes_vqa"] = TaskResult(comparable=Comparable(n=n), figures=figures)
-    return Run(model=model, date=date, tasks=tasks, connector=a_connector(model, weights) if knor is not None else None)
+    return Run(
+        model=model,
+        date=date,
+        tasks=tasks,
+        connector=a_connector(model, weights) if knor is not None else None,
+    )
 
 
 def test_runs_of_one_model_make_one_row() -> None:
@@ -45,14 +56,18 @@ def test_runs_of_one_model_make_one_row() -> None:
 
 
 def test_the_best_stands_first_and_a_missing_figure_stays_empty() -> None:
-    table = merge([a_run("low", knor=0.2, accuracy=0.7), a_run("none", accuracy=0.9), a_run("high", knor=0.8)])
+    table = merge(
+        [a_run("low", knor=0.2, accuracy=0.7), a_run("none", accuracy=0.9), a_run("high", knor=0.8)]
+    )
     assert [row.model for row in table.rows] == ["high", "low", "none"]
     line = next(line for line in markdown(table).splitlines() if line.startswith("| high"))
     assert line.split("|")[-2].strip() == ""
 
 
 @pytest.mark.parametrize(
-    "change", [{"n": 999}, {"images": "other"}, {"protocol": "2"}], ids=["another N", "other images", "other protocol"]
+    "change",
+    [{"n": 999}, {"images": "other"}, {"protocol": "2"}],
+    ids=["another N", "other images", "other protocol"],
 )
 def test_what_is_not_comparable_is_refused_with_both_sides_named(change: dict) -> None:
     with pytest.raises(UnusableResult, match=r"first.*second") as refusal:

@@ -1,0 +1,243 @@
+"""Scores with their uncertainty: bootstrap over images, sub-sampled galleries, rank correlations and tie
+groups.
+
+Values come one per image (or one per patch, with the images as clusters). Every random choice is seeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+from scipy import stats
+
+RESAMPLES = 2000
+"""Bootstrap resamples of every interval."""
+
+_BATCH_VALUES = 2**22
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measured number with what is needed to read it."""
+
+    value: float
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+    n: int
+    """How many images (or clusters) it rests on."""
+    chance: float | None
+    """What a connector that keeps nothing would get; None where that has no meaning."""
+    method: str
+    """How the interval was made, such as `95 % percentile bootstrap over images`."""
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".3f"
+        chance = "" if self.chance is None else f", chance {self.chance:{spec}}"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}] (n={self.n}{chance})"
+
+    def adjusted(self) -> Score:
+        """The score corrected for chance, `(x - c) / (1 - c)` at its value and both ends: 0 at chance, 1 at
+        most.
+
+        Raises:
+            ValueError: no chance is known, or it is 1.
+        """
+        if self.chance is None or self.chance >= 1:
+            raise ValueError(f"a score is adjusted for a chance below 1, got {self.chance}")
+        value, low, high = ((x - self.chance) / (1 - self.chance) for x in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high, chance=0.0)
+
+
+def bootstrap_mean(
+    values: Float[np.ndarray, " n"],
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+    chance: float | None = None,
+) -> Score:
+    """Mean of per-image values with a percentile bootstrap interval (scipy) over images, or over clusters of
+    values.
+
+    With `clusters` (an image id for each patch, say) whole clusters are drawn, and the mean stays the mean
+    over values, so that the statistic is a ratio of sums: `sum of cluster sums / sum of cluster sizes`. `n`
+    then counts clusters.
+
+    Raises:
+        ValueError: values not 1-D or not finite, lengths that differ, or fewer than two images or clusters.
+    """
+    array = _finite(values, "values")
+    if clusters is None:
+        return bootstrap((array,), np.mean, seed=seed, confidence=confidence, chance=chance)
+    sums, sizes = _cluster_sums(array, clusters)
+
+    def ratio(sums: np.ndarray, sizes: np.ndarray, axis: int = -1) -> Any:
+        return sums.sum(axis=axis) / sizes.sum(axis=axis)
+
+    return bootstrap((sums, sizes), ratio, seed=seed, confidence=confidence, chance=chance, unit="clusters")
+
+
+def paired_difference(
+    a: Float[np.ndarray, " n"],
+    b: Float[np.ndarray, " n"],
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Score:
+    """Mean of `a - b` over the same images, bootstrapped as pairs: positive means `a` is larger. Chance is 0.
+
+    Raises:
+        ValueError: as `bootstrap_mean`, or `a` and `b` of different lengths.
+    """
+    first, second = same_length(a, b)
+    return bootstrap_mean(first - second, clusters=clusters, seed=seed, confidence=confidence, chance=0.0)
+
+
+def subsampled_gallery(
+    statistic: Callable[[Int[np.ndarray, " m"]], float],
+    n: int,
+    *,
+    fraction: float = 0.5,
+    repeats: int = 50,
+    seed: int = 0,
+    confidence: float = 0.95,
+    chance: float | None = None,
+) -> Score:
+    """How a figure varies with the choice of gallery: the statistic on random subsets, drawn without
+    replacement.
+
+    A bootstrap would draw images twice, and a duplicate is the nearest neighbour of its copy whatever the
+    connector does. `statistic` gets the sorted indices of a subset of `m = fraction * n` images. The value is
+    its mean over the subsets, and belongs, as `Score.n` says, to galleries of m images: overlap depends on
+    the size. The interval is for the expectation of the figure over galleries of m images, `value -+ z sd
+    sqrt(m / (n - m) + 1 / repeats)` with the standard deviation over the
+    subsets: the delete-d jackknife (Shao and Wu, Annals of Statistics 17 (1989) 1176) and the error of
+    finitely many subsets.
+
+    Raises:
+        ValueError: a fraction that leaves fewer than 2 images in or out, or fewer than 2 repeats.
+    """
+    draws, size = _subsets(statistic, n, fraction, repeats, seed)
+    spread = float(np.std(draws, ddof=1) * np.sqrt(size / (n - size) + 1 / repeats))
+    method = (
+        f"{100 * confidence:g} % delete-d jackknife over {repeats} sub-sampled galleries of {size} out of {n}"
+    )
+    return _around(float(np.mean(draws)), spread, repeats, size, chance, confidence, method)
+
+
+def delete_d_jackknife(
+    statistic: Callable[[Int[np.ndarray, " m"]], float],
+    n: int,
+    *,
+    fraction: float = 0.5,
+    repeats: int = 50,
+    seed: int = 0,
+    confidence: float = 0.95,
+    chance: float | None = None,
+) -> Score:
+    """A smooth figure of all n images (CKA, Procrustes) with an interval from subsets, as
+    `subsampled_gallery`.
+
+    For figures that do not depend on n but for their variance. The value is the statistic of all images.
+
+    Raises:
+        ValueError: as `subsampled_gallery`.
+    """
+    draws, size = _subsets(statistic, n, fraction, repeats, seed)
+    spread = float(np.std(draws, ddof=1) * np.sqrt(size / (n - size)))
+    method = f"{100 * confidence:g} % delete-d jackknife over {repeats} subsets of {size}"
+    return _around(float(statistic(np.arange(n))), spread, repeats, n, chance, confidence, method)
+
+
+def _subsets(
+    statistic: Callable[[Int[np.ndarray, " m"]], float], n: int, fraction: float, repeats: int, seed: int
+) -> tuple[list[float], int]:
+    size = round(fraction * n)
+    if not 2 <= size <= n - 1 or repeats < 2:
+        raise ValueError(f"cannot draw {repeats} subsets of {size} from n={n} (fraction={fraction})")
+    rng = np.random.default_rng(seed)
+    return [float(statistic(np.sort(rng.choice(n, size, replace=False)))) for _ in range(repeats)], size
+
+
+def _around(
+    value: float, spread: float, repeats: int, n: int, chance: float | None, confidence: float, method: str
+) -> Score:
+    half = float(stats.t.ppf(0.5 + confidence / 2, repeats - 1)) * spread
+    return Score(value, value - half, value + half, n, chance, method)
+
+
+def bootstrap(
+    data: tuple[np.ndarray, ...],
+    statistic: Callable[..., Any],
+    *,
+    seed: int,
+    confidence: float,
+    chance: float | None,
+    unit: str = "images",
+    paired: bool = True,
+) -> Score:
+    """Percentile bootstrap (scipy) of a vectorised statistic; NaN ends if a resample has no value.
+
+    Arrays are resampled together (`paired`) or each on its own. The percentiles are expanded to the width
+    that a t interval has (Hesterberg, The American Statistician 69 (2015) 371): plain ones are too narrow for
+    few images.
+    """
+    n, least = sum(map(len, data)), min(map(len, data))
+    if least < 2:
+        raise ValueError(f"an interval needs at least 2 {unit}, got {least}")
+    tail = stats.norm.cdf(np.sqrt(least / (least - 1)) * stats.t.ppf((1 - confidence) / 2, least - 1))
+    result = stats.bootstrap(
+        data,
+        statistic,
+        paired=paired,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=max(1, _BATCH_VALUES // n),
+        confidence_level=1 - 2 * tail,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = (float(end) for end in result.confidence_interval)
+    method = f"{100 * confidence:g} % percentile bootstrap over {unit}"
+    value = float(statistic(*data, axis=-1))
+    # equal values differ in the last digit between sums of different orders: the interval holds its value
+    return Score(value, min(low, value), max(high, value), least if paired else n, chance, method)
+
+
+def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ids = np.asarray(clusters)
+    if ids.shape != values.shape:
+        raise ValueError(f"{len(values)} values but clusters of shape {ids.shape}")
+    _, group = np.unique(ids, return_inverse=True)
+    return np.bincount(group, weights=values), np.bincount(group).astype(np.float64)
+
+
+def same_length(x: np.ndarray, y: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Two finite 1-D arrays over the same images, as float64.
+
+    Raises:
+        ValueError: otherwise, or fewer than `least` of them.
+    """
+    first, second = _finite(x, "first"), _finite(y, "second")
+    if len(first) != len(second):
+        raise ValueError(f"values of the same images are compared, got {len(first)} and {len(second)}")
+    if len(first) < least:
+        raise ValueError(f"needs at least {least} images, got {len(first)}")
+    return first, second
+
+
+def _finite(values: np.ndarray, name: str) -> Float[np.ndarray, " n"]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, one number an image, got shape {array.shape}")
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise ValueError(f"{name}: {bad.size} of {len(array)} are not finite, the first is number {bad[0]}")
+    return array

@@ -1,0 +1,1 @@
+"""`knn_preservation`: how far images keep their nearest neighbours across the connector."""

@@ -1,0 +1,255 @@
+"""What `knn_preservation` reports of a set of image vectors: overlap, geometry, retrieval and their controls."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from connector_bench import stats
+from connector_bench.preservation import controls, geometry, knn, retrieval
+from connector_bench.preservation.overlap_interval import jackknife_overlap
+from connector_bench.protocol import PreservationOptions
+
+GEOMETRY_K = 10
+"""Neighbours that trustworthiness, continuity and hubness look at."""
+
+CONTROLS = ("identity", "rotation", "random_linear", "shuffled", "untrained")
+IMAGE_GEOMETRY = {
+    "trustworthiness": True,
+    "continuity": True,
+    "imbalance_pre_post": False,
+    "imbalance_post_pre": False,
+}
+SET_GEOMETRY = {
+    "cka": True,
+    "procrustes": True,
+    "procrustes_paper": None,
+    "erank_pre": None,
+    "erank_post": None,
+    "top1_energy_pre": None,
+    "top1_energy_post": None,
+    "hubness_pre": None,
+    "hubness_post": None,
+}
+RETRIEVAL = {
+    f"{name}_{side}{k}": True
+    for name, k in (("recall", "_1"), ("recall", "_5"), ("map", ""))
+    for side in ("pre", "post")
+}
+
+
+@dataclass(frozen=True)
+class PreservationFigures:
+    """Figures per image and, for the whole set, intervals and provenance."""
+
+    per_image: dict[str, dict[str, float]]
+    summary: dict[str, object]
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Neighbours of every image on both sides, one column more than the largest k."""
+
+    pre: Int[np.ndarray, "n c"]
+    post: Int[np.ndarray, "n c"]
+
+
+def metric_names(options: PreservationOptions) -> dict[str, bool | None]:
+    """Every metric these options can give, and whether higher is better (None: neither)."""
+    if options.protocol == "paper":
+        return {f"paper_knor_{k}": True for k in options.ks} | {"n_images": None}
+    overlaps = {f"{name}_{k}": True for name in ("knor", "knor_adj") for k in options.ks}
+    references = {f"{control}_knor_{k}": None for control in CONTROLS for k in options.ks}
+    return overlaps | IMAGE_GEOMETRY | SET_GEOMETRY | RETRIEVAL | references | {"n_images": None}
+
+
+def preservation_figures(
+    images: Sequence[str],
+    pre: Float[np.ndarray, "n d_pre"],
+    post: Float[np.ndarray, "n d_post"],
+    options: PreservationOptions,
+    labels: Sequence[str] | None = None,
+    untrained: Sequence[Float[np.ndarray, "n d_post"]] = (),
+) -> PreservationFigures:
+    """Every figure for every k that N allows; `images` name the rows, `labels` add retrieval.
+
+    `untrained` holds the connector's side as untrained copies of it give it, one array a seed.
+
+    Raises:
+        ValueError: N allows no k. A k needs at least k + 2 images, since with k = N - 1 any two sets agree.
+    """
+    n = len(images)
+    ks = tuple(k for k in options.ks if k <= n - 2)
+    if not ks:
+        wanted = ", ".join(map(str, options.ks))
+        raise ValueError(f"k = {wanted} needs at least {min(options.ks) + 2} different images, got {n}")
+    if options.protocol == "paper":
+        columns, scores, extra = _paper(pre, post, ks, options)
+    else:
+        columns, scores, extra = _ours(pre, post, ks, options, labels, untrained)
+    constant = {name: float(score["value"]) for name, score in scores.items() if name in SET_GEOMETRY}
+    rows = {
+        image: {"n_images": n}
+        | {name: float(column[row]) for name, column in columns.items() if np.isfinite(column[row])}
+        | constant
+        for row, image in enumerate(images)
+    }
+    summary = {
+        "options": asdict(options),
+        "n_images": n,
+        "images_sha256": images_fingerprint(images),
+        "pre_width": int(pre.shape[1]),
+        "post_width": int(post.shape[1]),
+        "scores": scores,
+        **extra,
+    }
+    left_out = [k for k in options.ks if k not in ks]
+    warnings = [f"k = {k} left out: it needs at least {k + 2} different images, got {n}" for k in left_out]
+    return PreservationFigures(rows, summary, tuple(warnings))
+
+
+Columns = dict[str, Float[np.ndarray, " n"]]
+Scores = dict[str, dict[str, Any]]
+Found = tuple[Columns, Scores, dict[str, object]]
+
+
+def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions) -> Found:
+    columns = {f"paper_knor_{k}": knn.paper_overlap(pre, post, k) for k in ks}
+    return columns, {name: _mean(column, options) for name, column in columns.items()}, {}
+
+
+def _ours(
+    pre: np.ndarray,
+    post: np.ndarray,
+    ks: Sequence[int],
+    options: PreservationOptions,
+    labels: Sequence[str] | None,
+    untrained: Sequence[np.ndarray],
+) -> Found:
+    n = len(pre)
+    lists = Lists(*(knn.neighbours(side, max(ks) + 1, options.distance) for side in (pre, post)))
+    columns, scores = _overlaps(lists, ks, n)
+    for control, versions in (_controls(pre, post, options.seed) | {"untrained": untrained}).items():
+        found, found_scores = _control(lists.pre, versions, ks, options)
+        columns |= {f"{control}_{name}": column for name, column in found.items()}
+        scores |= {f"{control}_{name}": score for name, score in found_scores.items()}
+    near = _image_geometry(pre, post, lists, options)
+    columns |= near
+    scores |= {name: _mean(column, options) for name, column in near.items()}
+    scores |= _set_geometry(pre, post, lists)
+    if labels is not None:
+        found, found_scores = _retrieval(pre, post, labels, columns, options)
+        columns, scores = columns | found, scores | found_scores
+    curve = knn.overlap_curve(lists.pre[:, : max(ks)], lists.post[:, : max(ks)]).mean(axis=0)
+    return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
+
+
+def _overlaps(lists: Lists, ks: Sequence[int], n: int) -> tuple[Columns, Scores]:
+    columns: Columns = {}
+    scores: Scores = {}
+    for k in ks:
+        overlap = knn.overlap(lists.pre, lists.post, k)
+        score = jackknife_overlap(lists.pre, lists.post, k, chance=knn.chance(k, n))
+        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(knn.adjusted(overlap, k, n))}
+        scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
+    return columns, scores
+
+
+def _controls(pre: np.ndarray, post: np.ndarray, seed: int) -> dict[str, Sequence[np.ndarray]]:
+    maps: dict[str, Callable[[np.ndarray], np.ndarray]] = controls.linear_controls(post.shape[1], seed=seed)
+    return {name: [make(pre)] for name, make in maps.items()} | {
+        "shuffled": [controls.shuffled(post, seed=seed)]
+    }
+
+
+def _control(
+    before: Int[np.ndarray, "n c"],
+    versions: Sequence[np.ndarray],
+    ks: Sequence[int],
+    options: PreservationOptions,
+) -> tuple[Columns, Scores]:
+    """Overlaps of one control, averaged over its versions (seeds); the interval spans those of all versions."""
+    results = []
+    for vectors in versions:
+        after = knn.neighbours(vectors, before.shape[1], options.distance)
+        results.append(_overlaps(Lists(before, after), ks, len(before)))
+    columns: Columns = {}
+    scores: Scores = {}
+    for name in (f"knor_{k}" for k in ks if results):
+        columns[name] = np.mean([found[name] for found, _ in results], axis=0)
+        each = [found[name] for _, found in results]
+        spans = {"low": min(score["low"] for score in each), "high": max(score["high"] for score in each)}
+        values = [score["value"] for score in each]
+        scores[name] = each[0] | spans | {"value": float(np.mean(values))}
+        if len(values) > 1:
+            scores[name] |= {"method": f"{each[0]['method']}; span over {len(values)} seeds", "seeds": values}
+    return columns, scores
+
+
+def _image_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists, options: PreservationOptions) -> Columns:
+    distance = options.distance
+    columns = {
+        "imbalance_pre_post": geometry.information_imbalance(
+            pre, post, distance=distance, a_neighbours=lists.pre
+        ),
+        "imbalance_post_pre": geometry.information_imbalance(
+            post, pre, distance=distance, a_neighbours=lists.post
+        ),
+    }
+    k = GEOMETRY_K
+    if k <= (len(pre) - 1) / 2 and lists.pre.shape[1] >= k:
+        columns["trustworthiness"] = geometry.trustworthiness(
+            pre, post, k, distance=distance, post_neighbours=lists.post
+        )
+        columns["continuity"] = geometry.continuity(pre, post, k, distance=distance, pre_neighbours=lists.pre)
+    return columns
+
+
+def _set_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists) -> Scores:
+    values = {
+        "procrustes": geometry.procrustes_similarity(pre, post),
+        "procrustes_paper": geometry.paper_procrustes_residual(pre, post),
+        "erank_pre": geometry.effective_rank(pre),
+        "erank_post": geometry.effective_rank(post),
+        "top1_energy_pre": geometry.top1_energy(pre),
+        "top1_energy_post": geometry.top1_energy(post),
+        "hubness_pre": geometry.hubness(lists.pre[:, :GEOMETRY_K]),
+        "hubness_post": geometry.hubness(lists.post[:, :GEOMETRY_K]),
+    }
+    if len(pre) >= 4:
+        values["cka"] = geometry.debiased_cka(pre, post)
+    return {name: {"value": value, "n": len(pre)} for name, value in values.items() if np.isfinite(value)}
+
+
+def _retrieval(
+    pre: np.ndarray, post: np.ndarray, labels: Sequence[str], columns: Columns, options: PreservationOptions
+) -> tuple[Columns, Scores]:
+    found = retrieval.retrieval(pre, post, np.asarray(labels), distance=options.distance, seed=options.seed)
+    sides = {"pre": found.pre, "post": found.post}
+    per_image = {
+        name.replace("recall_", f"recall_{side}_").replace("map", f"map_{side}"): values
+        for side, measures in sides.items()
+        for name, values in measures.items()
+    }
+    scores = {name: asdict(score) for name, score in found.scores.items()}
+    overlap = columns.get("knor_10")
+    if overlap is not None and found.queries.sum() >= 3:
+        against = retrieval.overlap_recall(overlap, found.post["recall_5"], seed=options.seed)
+        if np.isfinite(against.value):
+            scores["spearman_knor_10_recall_post_5"] = asdict(against)
+    return per_image, scores
+
+
+def _mean(column: Float[np.ndarray, " n"], options: PreservationOptions) -> dict[str, Any]:
+    return asdict(stats.bootstrap_mean(column, seed=options.seed))
+
+
+def images_fingerprint(images: Sequence[str]) -> str:
+    """One hash for a set of images, whatever their order: figures of other sets must not be compared."""
+    return hashlib.sha256("\n".join(sorted(images)).encode()).hexdigest()

@@ -1,0 +1,231 @@
+"""Geometry of image vectors before and after a connector, beside neighbour overlap: what is kept globally,
+and how.
+
+All measures take one vector per image, row i of both sides being the same image, and compute in float64.
+Measures that are means over images return one value per image, for `stats.bootstrap_mean`; the others return
+a number whose interval comes from `stats.delete_d_jackknife`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+from scipy import linalg, stats
+
+from connector_bench.preservation.ranking import ranks
+from connector_bench.preservation.search import neighbours
+from connector_bench.preservation.space import as_vectors
+
+
+def trustworthiness(
+    pre: Float[np.ndarray, "n d_pre"],
+    post: Float[np.ndarray, "n d_post"],
+    k: int,
+    *,
+    distance: str = "l2",
+    post_neighbours: Int[np.ndarray, "n c"] | None = None,
+) -> Float64[np.ndarray, " n"]:
+    """Whether the neighbours after the connector were neighbours before: intruders count by how far away they
+    come from.
+
+    `T_i = 1 - 2 / (k (2n - 3k - 1)) sum_{j in N_post(i, k)} max(0, r_pre(i, j) - k)`; the mean over images is
+    Venna and Kaski's trustworthiness (ICANN 2001), as in `sklearn.manifold.trustworthiness`. The mean lies in
+    0..1, higher is better, identity gives 1 and independent vectors about .5; a single image can lie below 0.
+    `post_neighbours` (c >= k columns of `neighbours(post, c)`) saves the search.
+
+    Raises:
+        ValueError: different numbers of images, `k` not in 1..(n-1)/2 (the normalisation's range), or vectors
+            not finite.
+    """
+    n = _same_images(pre, post)
+    if not 1 <= k <= (n - 1) / 2:
+        raise ValueError(f"trustworthiness needs 1 <= k <= (n-1)/2, got k={k} with n={n}")
+    found = neighbours(post, k, distance) if post_neighbours is None else post_neighbours[:, :k]
+    intrusion = np.maximum(ranks(pre, found, distance) - k, 0).sum(axis=1)
+    return 1 - 2 * intrusion / (k * (2 * n - 3 * k - 1))
+
+
+def continuity(
+    pre: Float[np.ndarray, "n d_pre"],
+    post: Float[np.ndarray, "n d_post"],
+    k: int,
+    *,
+    distance: str = "l2",
+    pre_neighbours: Int[np.ndarray, "n c"] | None = None,
+) -> Float64[np.ndarray, " n"]:
+    """Whether the neighbours before the connector stay near after it: `trustworthiness` with the sides
+    exchanged.
+
+    Source, range and errors as there.
+    """
+    return trustworthiness(post, pre, k, distance=distance, post_neighbours=pre_neighbours)
+
+
+def information_imbalance(
+    a: Float[np.ndarray, "n d_a"],
+    b: Float[np.ndarray, "n d_b"],
+    *,
+    distance: str = "l2",
+    a_neighbours: Int[np.ndarray, "n c"] | None = None,
+) -> Float64[np.ndarray, " n"]:
+    """How little the distances in `a` say about those in `b`: `2/n x rank in b of a's nearest neighbour`, per
+    image.
+
+    The mean over images is the information imbalance from a to b (Glielmo et al., PNAS Nexus 1 (2022)
+    pgac039): 2/n where the nearest neighbours agree, about 1 where a says nothing of b. Lower means more
+    kept. Not symmetric: pre -> post asks whether the encoder's nearest image is still near after the
+    connector, post -> pre whether the connector's is near in the encoder.
+
+    Raises:
+        ValueError: different numbers of images or vectors that are not finite.
+    """
+    n = _same_images(a, b)
+    nearest = neighbours(a, 1, distance) if a_neighbours is None else a_neighbours[:, :1]
+    return 2 / n * ranks(b, nearest, distance)[:, 0]
+
+
+def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> float:
+    """Linear CKA with the unbiased estimate of HSIC: similarity of the two sides' inner products over images.
+
+    `HSIC_u(K, L) / sqrt(HSIC_u(K, K) HSIC_u(L, L))` with `K = X X'` (Kornblith et al., ICML 2019; HSIC_u of
+    Song et al., JMLR 13 (2012) 1393). At most 1 up to rounding, 0 expected for independent sides (it can be
+    slightly negative), 1 for a rotation, an isotropic scaling, a shift. Computed from d x d products where
+    images outnumber dimensions. NaN where one side does not vary.
+
+    Raises:
+        ValueError: different numbers of images, fewer than 4, or vectors that are not finite.
+    """
+    if _same_images(pre, post) < 4:
+        raise ValueError(f"debiased CKA needs at least 4 images, got {len(pre)}")
+    x, y = _unit(pre), _unit(post)
+    if not (x.any() and y.any()):
+        return float("nan")
+    return float(_hsic(x, y) / np.sqrt(_hsic(x, x) * _hsic(y, y)))
+
+
+def procrustes_similarity(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> float:
+    """How well a rotation and a scaling bring one side onto the other: nuclear norm of `X' Y`, both centred
+    and of unit Frobenius norm, the narrower one padded with zeros.
+
+    `scipy.spatial.procrustes` reports the disparity `1 - similarity^2` (Schoenemann and Carroll,
+    Psychometrika 35 (1970) 245). 0..1, 1 for a rotation, scaling or shift; independent vectors come well
+    above 0 where n is not far larger than d, so read it beside a shuffled control. NaN where one side does
+    not vary.
+
+    Raises:
+        ValueError: different numbers of images or vectors that are not finite.
+    """
+    _same_images(pre, post)
+    x, y = _unit(pre), _unit(post)
+    if not (x.any() and y.any()):
+        return float("nan")
+    return float(min(1.0, linalg.svdvals(_compact(x).T @ _compact(y)).sum()))
+
+
+def paper_procrustes_residual(
+    pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]
+) -> float:
+    """The paper's variant, `protocol=paper`: post is first reduced by PCA to d_pre, then rotated onto pre.
+
+    `min_R ||X - Z R||_F / sqrt(n)` over orthogonal R, X centred and Z the first d_pre principal components of
+    post (zero-padded where there are fewer): the root mean square distance of an image, in the units of pre.
+    0 for a rotation; no upper bound, and larger for vectors of larger norm, so it ranks no models. The
+    published code holds no Procrustes step and the paper does not state its normalisation: compare with its
+    table 5 by order only.
+
+    Raises:
+        ValueError: different numbers of images or vectors that are not finite.
+    """
+    n = _same_images(pre, post)
+    x, y = (side - side.mean(axis=0) for side in (_float64(pre), _float64(post)))
+    width = min(x.shape[1], *y.shape)
+    basis, values, _ = linalg.svd(y, full_matrices=False)
+    z = basis[:, :width] * values[:width]
+    overlap = linalg.svdvals(_compact(x).T @ _compact(z)).sum()
+    return float(np.sqrt(max(0.0, (np.square(x).sum() + np.square(z).sum() - 2 * overlap) / n)))
+
+
+def spectrum(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> Float64[np.ndarray, " r"]:
+    """Singular values of the vectors, largest first, less their mean unless `centred` is False.
+
+    Raises:
+        ValueError: vectors that are not finite.
+    """
+    x = _float64(vectors)
+    return linalg.svdvals(_compact(x - x.mean(axis=0) if centred else x))
+
+
+def effective_rank(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> float:
+    """Effective rank of Roy and Vetterli (EUSIPCO 2007): `exp(-sum p log p)`, `p_i = s_i / sum s` of the
+    singular values.
+
+    1 (one direction) to min(n - 1, d). Note the normalised singular values, not their squares. NaN where
+    nothing varies.
+
+    Raises:
+        ValueError: vectors that are not finite.
+    """
+    values = spectrum(vectors, centred=centred)
+    return float(np.exp(stats.entropy(values))) if values.any() else float("nan")
+
+
+def top1_energy(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> float:
+    """Share of the sum of squares along the first principal direction, `s_1^2 / sum s^2`: 1/min(n - 1, d) to
+    1.
+
+    Near 1, one massive direction decides every L2 distance. `centred=False` counts the mean vector in. NaN
+    where nothing varies.
+
+    Raises:
+        ValueError: vectors that are not finite.
+    """
+    energy = np.square(spectrum(vectors, centred=centred))
+    return float(energy[0] / energy.sum()) if energy.any() else float("nan")
+
+
+def k_occurrence(found: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
+    """How often each image is among the k nearest neighbours of others; the mean is k."""
+    return np.bincount(found.ravel(), minlength=len(found))
+
+
+def hubness(found: Int[np.ndarray, "n k"]) -> float:
+    """Skewness of the k-occurrence (Radovanovic et al., JMLR 11 (2010) 2487): 0 where all images are
+    neighbours equally often, large where a few hubs are everyone's neighbour. 0 where the k-occurrence is
+    constant."""
+    counts = k_occurrence(found)
+    return float(stats.skew(counts)) if np.ptp(counts) else 0.0
+
+
+def _hsic(x: Float64[np.ndarray, "n d_x"], y: Float64[np.ndarray, "n d_y"]) -> float:
+    """Unbiased HSIC of `x x'` and `y y'` times n (n - 3), for centred columns; no n x n matrix where n >
+    d."""
+    n = len(x)
+    diagonal_x, diagonal_y = (np.square(side).sum(axis=1) for side in (x, y))
+    trace = np.square(_compact(x).T @ _compact(y)).sum() - diagonal_x @ diagonal_y
+    # the columns are centred, so K's rows sum to 0 and, with the diagonal taken out, to minus the diagonal
+    totals = diagonal_x.sum() * diagonal_y.sum()
+    return trace + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * (diagonal_x @ diagonal_y)
+
+
+def _compact(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
+    """The same inner products between images in no more than n dimensions."""
+    return linalg.qr(x.T, mode="r")[0][: len(x)].T if len(x) < x.shape[1] else x
+
+
+def _unit(vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+    """Centred, of unit Frobenius norm; zeros where the vectors do not vary beyond fp32 rounding."""
+    x = _float64(vectors)
+    scale = np.abs(x).max()
+    x = x - x.mean(axis=0)
+    norm = linalg.norm(x)
+    return x / norm if norm > 1e-7 * scale * np.sqrt(len(x)) else np.zeros_like(x)
+
+
+def _float64(vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+    return as_vectors(vectors).astype(np.float64)
+
+
+def _same_images(pre: np.ndarray, post: np.ndarray) -> int:
+    if len(pre) != len(post):
+        raise ValueError(f"both sides hold the same images, got {len(pre)} and {len(post)} vectors")
+    return len(pre)

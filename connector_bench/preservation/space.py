@@ -1,0 +1,180 @@
+"""The space in which a distance between vectors is a squared Euclidean one: exact in float64, and coarse in
+fp32 with a bound.
+
+Rounding bound of a squared fp32 distance: `min(d, 8 sqrt(d)) + 16` units in the last place of `(|a| +
+|b|)^2`; the probabilistic bound of Higham and Mary, SIAM J. Sci. Comput. 41 (2019) A2815, with lambda = 8
+(failure below 3e-14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int
+
+Distance = Literal["l2", "cosine", "l2_standardized"]
+DISTANCES: tuple[str, ...] = get_args(Distance)
+"""What `neighbours` measures; each is one fixed choice for queries and gallery alike."""
+
+ULP = 2.0**-24
+"""Relative rounding error of fp32."""
+CHUNK = 2**16
+"""Elements of a float64 scratch block: small enough for the cache."""
+
+_UNDERFLOW = 2.0**-120
+_GALLERY_ROWS = 10240
+
+
+def as_vectors(vectors: np.ndarray, name: str = "vectors") -> Float32[np.ndarray, "n d"]:
+    """The array as contiguous fp32, without a copy where it is that already.
+
+    Raises:
+        ValueError: not 2-D, no dimension, or rows with NaN or infinity (also values too large for fp32).
+    """
+    array = np.asarray(vectors)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{name} must be a 2-D array [n, d] with d >= 1, got shape {array.shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
+        bad = np.flatnonzero(~np.isfinite(array.sum(axis=1, dtype=np.float64)))
+    if bad.size:
+        raise ValueError(
+            f"{name}: {bad.size} of {len(array)} rows hold NaN or infinity in fp32, the first is row {bad[0]}"
+        )
+    return array
+
+
+def checked(vectors: Float[np.ndarray, "n d"], k: int, distance: str) -> Float32[np.ndarray, "n d"]:
+    """The vectors as fp32, when k and distance suit them.
+
+    Raises:
+        ValueError: naming what arrived; see `search.neighbours`.
+    """
+    if distance not in DISTANCES:
+        raise ValueError(f"unknown distance {distance!r}; known are {', '.join(DISTANCES)}")
+    points = as_vectors(vectors)
+    if len(points) < 2:
+        raise ValueError(f"neighbours need at least 2 vectors, got n={len(points)} (k={k})")
+    if not 1 <= k < len(points):
+        raise ValueError(f"k must lie in 1..n-1, got k={k} with n={len(points)}")
+    return points
+
+
+@dataclass(frozen=True)
+class Space:
+    """The vectors, and how to see them where the chosen distance is a squared Euclidean one.
+
+    In float64 `y = x / norms / divisor`; in fp32 `z = y - centre`, which has the same distances and smaller
+    rounding errors. Where that gains little, under `l2`, the centre is None and `z` is `x` itself.
+    """
+
+    vectors: Float32[np.ndarray, "n d"]
+    centre: Float64[np.ndarray, " d"] | None
+    divisor: Float64[np.ndarray, " s"]
+    norms: Float64[np.ndarray, " n"] | None = None
+
+    @classmethod
+    def of(cls, vectors: Float32[np.ndarray, "n d"], distance: str) -> Space:
+        """The space of a distance, with the gallery's own statistics."""
+        if distance == "cosine":
+            norms = np.concatenate([np.linalg.norm(b.astype(np.float64), axis=1) for b in _blocks(vectors)])
+            mean, _ = cls(vectors, None, np.ones(1), norms).moments()
+            return cls(vectors, mean, np.ones(1), norms)
+        largest = np.maximum(vectors.max(0), -vectors.min(0)).astype(np.float64)
+        mean, deviation = cls(vectors, None, np.ones(1)).moments()
+        if distance == "l2_standardized":
+            divisor = np.where(deviation > 2 * ULP * largest, deviation, np.inf)
+            return cls(vectors, mean / divisor, divisor)
+        divisor = _power_of_two(largest.max())
+        plain = divisor.item() == 1 and np.linalg.norm(mean) <= np.linalg.norm(deviation)
+        return cls(vectors, None if plain else mean / divisor, divisor)
+
+    def exact(self, rows: slice | Int[np.ndarray, " m"]) -> Float64[np.ndarray, "m d2"]:
+        """`y` of some rows; under cosine with zero vectors, one more coordinate sets those apart."""
+        y = self.vectors[rows].astype(np.float64)
+        if self.norms is None:
+            return np.divide(y, self.divisor, out=y)
+        norms = self.norms[rows, None]
+        np.divide(y, norms, out=y, where=norms > 0)
+        return y if self.norms.all() else np.column_stack([y, norms == 0])
+
+    def coarse(self, start: int, stop: int) -> Float32[np.ndarray, "m d2"]:
+        """`z` of the rows `start` to `stop`."""
+        if self.centre is None:
+            return self.vectors[start:stop]
+        if self.plain:
+            return self.vectors[start:stop] - self.centre.astype(np.float32)
+        return self.centred(slice(start, stop)).astype(np.float32)
+
+    def centred(self, rows: slice | Int[np.ndarray, " m"]) -> Float64[np.ndarray, "m d2"]:
+        """`y` of some rows less the centre."""
+        y = self.exact(rows)
+        if self.centre is not None:
+            y[:, : len(self.centre)] -= self.centre
+        return y
+
+    def queries(self) -> Iterator[tuple[Int[np.ndarray, " q"], Float32[np.ndarray, "q d2"]]]:
+        """Every row's `z`, block by block, with the rows' indices."""
+        n = len(self.vectors)
+        step = int(np.clip(n // 16, 512, 4096))
+        return ((np.arange(i, min(i + step, n)), self.coarse(i, min(i + step, n))) for i in range(0, n, step))
+
+    def gallery(self) -> Iterator[tuple[int, Float32[np.ndarray, "m d2"]]]:
+        """Every row's `z` in few blocks, each with the index of its first row; one block where `z` is no
+        copy."""
+        n = len(self.vectors)
+        step = n if self.centre is None else _GALLERY_ROWS
+        return ((start, self.coarse(start, min(start + step, n))) for start in range(0, n, step))
+
+    @property
+    def plain(self) -> bool:
+        """Whether `y` is `x` itself, so that differences need no more than fp32 vectors."""
+        return self.norms is None and self.divisor.tolist() == [1.0]
+
+    def distances(
+        self, a: Int[np.ndarray, " m"], b: Int[np.ndarray, " m"], dtype: type = np.float64
+    ) -> Float64[np.ndarray, " m"]:
+        """Squared distances of pairs of rows from their differences; fp32 only in a plain space."""
+        out = np.empty(len(a))
+        step = max(1, CHUNK // self.vectors.shape[1])
+        left, right = np.empty((2, step, self.vectors.shape[1]), dtype=np.float32)
+        scratch = np.empty(left.shape, dtype=dtype)
+        for start in range(0, len(a), step):
+            part = slice(start, start + step)
+            m = len(a[part])
+            if self.plain:
+                np.take(self.vectors, a[part], axis=0, out=left[:m], mode="clip")
+                np.take(self.vectors, b[part], axis=0, out=right[:m], mode="clip")
+                gap = np.subtract(left[:m], right[:m], out=scratch[:m], dtype=dtype)
+            else:
+                gap = self.exact(a[part]) - self.exact(b[part])
+            out[part] = np.einsum("ij,ij->i", gap, gap)
+        return out
+
+    def error(self, reach: Float[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
+        """Bound on what fp32 does to a squared distance of two vectors whose lengths add up to `reach`."""
+        d = self.vectors.shape[1]
+        return (min(d, 8 * d**0.5) + 16) * ULP * np.square(reach, dtype=np.float64) + d * _UNDERFLOW
+
+    def moments(self) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]:
+        """Mean and population standard deviation of every coordinate of `y`, in float64 and two passes."""
+        n, d = self.vectors.shape
+        step = max(1, CHUNK // d)
+        parts = [slice(start, start + step) for start in range(0, n, step)]
+        mean = np.sum([self.exact(part)[:, :d].sum(0) for part in parts], axis=0) / n
+        squares = np.sum([np.square(self.exact(part)[:, :d] - mean).sum(0) for part in parts], axis=0)
+        return mean, np.sqrt(squares / n)
+
+
+def _power_of_two(largest: float) -> Float64[np.ndarray, " one"]:
+    """Divisor that keeps fp32 squares finite; a power of two changes no digit, and 1 saves the division."""
+    ordinary = largest == 0 or 1e-9 < largest < 1e9
+    return np.ones(1) if ordinary else np.exp2(np.floor(np.log2([largest])))
+
+
+def _blocks(vectors: Float32[np.ndarray, "n d"]) -> Iterator[Float32[np.ndarray, "m d"]]:
+    step = max(1, CHUNK // vectors.shape[1])
+    return (vectors[start : start + step] for start in range(0, len(vectors), step))

@@ -1,0 +1,59 @@
+"""Statistics of per-image values: every score with its interval, correlations, and ranks with ties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from connector_bench.correlation import auroc, partial_spearman, spearman
+from connector_bench.intervals import (
+    Score,
+    bootstrap_mean,
+    delete_d_jackknife,
+    paired_difference,
+    subsampled_gallery,
+)
+
+__all__ = [
+    "Score",
+    "auroc",
+    "bootstrap_mean",
+    "delete_d_jackknife",
+    "paired_difference",
+    "partial_spearman",
+    "spearman",
+    "subsampled_gallery",
+    "tie_groups",
+]
+
+
+def tie_groups(
+    values: Sequence[Float[np.ndarray, " n"]],
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+    higher_is_better: bool = True,
+) -> list[int]:
+    """Rank of each model (1 = best) from per-image values on the same images; models that cannot be told
+    apart share a rank.
+
+    Models are put in order of their mean. A group begins at its best model and takes in those that follow
+    while the paired interval of their difference to that best model covers 0.
+
+    Raises:
+        ValueError: as `paired_difference`.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    order = sorted(range(len(values)), key=lambda i: -sign * float(np.mean(values[i])))
+    ranks = [0] * len(values)
+    leader = None
+    for place, model in enumerate(order, start=1):
+        if leader is not None:
+            gap = paired_difference(values[leader], values[model], seed=seed, confidence=confidence)
+            if gap.low <= 0 <= gap.high:
+                ranks[model] = ranks[leader]
+                continue
+        leader, ranks[model] = model, place
+    return ranks

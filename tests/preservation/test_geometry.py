@@ -1,0 +1,242 @@
+"""Geometry of vectors: scikit-learn, scipy, dadapy and dcor as oracles, limits, symmetries."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import linalg, spatial
+from scipy import stats as scipy_stats
+from sklearn.decomposition import PCA
+from sklearn.manifold import trustworthiness as sklearn_trustworthiness
+
+from connector_bench.preservation import controls, geometry, knn
+from connector_bench.preservation.ranking import full_ranking, ranks
+
+seeds = st.integers(0, 2**32 - 1)
+quick = settings(max_examples=15, deadline=None)
+
+
+def pair(n: int, d_pre: int, d_post: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    pre = rng.normal(size=(n, d_pre)).astype(np.float32)
+    post = pre @ rng.normal(size=(d_pre, d_post)) + rng.normal(size=(n, d_post)) + 2
+    return pre, post.astype(np.float32)
+
+
+def all_ranks(vectors: np.ndarray) -> np.ndarray:
+    points = vectors.astype(np.float64)
+    away = np.square(points[:, None] - points[None]).sum(axis=2)
+    np.fill_diagonal(away, np.inf)
+    order = np.argsort(away, axis=1, kind="stable")
+    found = np.empty_like(order)
+    np.put_along_axis(found, order, np.arange(1, len(vectors) + 1)[None], axis=1)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "ties", "duplicates"])
+def test_ranks_and_rankings_agree_with_brute_force(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(300, 5)).astype(np.float32)
+    if kind == "ties":
+        vectors = rng.integers(-1, 2, size=(300, 5)).astype(np.float32)
+    if kind == "duplicates":
+        vectors = vectors[rng.integers(0, 40, 300)]
+    expected = all_ranks(vectors)
+    partners = np.array([rng.permutation(np.delete(np.arange(300), i))[:20] for i in range(300)])
+    np.testing.assert_array_equal(ranks(vectors, partners), np.take_along_axis(expected, partners, axis=1))
+    order = np.concatenate([order for _, order in full_ranking(vectors)])
+    np.testing.assert_array_equal(order, np.argsort(expected, axis=1)[:, :-1])
+    np.testing.assert_array_equal(order[:, :50], knn.neighbours(vectors, 50))
+
+
+def test_ranks_refuse_the_image_itself() -> None:
+    with pytest.raises(ValueError, match="never the image itself"):
+        ranks(np.eye(3, dtype=np.float32), np.array([[0], [2], [1]]))
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_trustworthiness_and_continuity_agree_with_scikit_learn(k: int) -> None:
+    pre, post = pair(150, 8, 3)
+    theirs = [
+        sklearn_trustworthiness(a.astype(float), b.astype(float), n_neighbors=k)
+        for a, b in ((pre, post), (post, pre))
+    ]
+    assert geometry.trustworthiness(pre, post, k).mean() == pytest.approx(theirs[0], abs=1e-12)
+    assert geometry.continuity(pre, post, k).mean() == pytest.approx(theirs[1], abs=1e-12)
+    searched = knn.neighbours(post, 60)
+    np.testing.assert_array_equal(
+        geometry.trustworthiness(pre, post, k, post_neighbours=searched),
+        geometry.trustworthiness(pre, post, k),
+    )
+
+
+def test_information_imbalance_is_the_scaled_mean_rank() -> None:
+    pre, post = pair(120, 6, 2)
+    ranks_pre, ranks_post = all_ranks(pre), all_ranks(post)
+    for a, b, first, second in ((pre, post, ranks_pre, ranks_post), (post, pre, ranks_post, ranks_pre)):
+        expected = 2 / 120 * second[np.arange(120), first.argmin(axis=1)]
+        np.testing.assert_allclose(geometry.information_imbalance(a, b), expected, rtol=0, atol=1e-15)
+
+
+def test_information_imbalance_agrees_with_dadapy() -> None:
+    dadapy = pytest.importorskip(
+        "dadapy", reason="needs numpy < 2, see docs/AGREEMENT.md", exc_type=ImportError
+    )
+    pre, post = pair(150, 6, 2)
+    both = dadapy.MetricComparisons(np.hstack([pre, post]).astype(float), maxk=149)
+    theirs = both.return_inf_imb_two_selected_coords(list(range(6)), [6, 7])
+    ours = [
+        geometry.information_imbalance(pre, post).mean(),
+        geometry.information_imbalance(post, pre).mean(),
+    ]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def u_centred(gram: np.ndarray) -> np.ndarray:
+    """Szekely and Rizzo's U-centring: the other way to the unbiased HSIC."""
+    n = len(gram)
+    gram = gram - np.diag(np.diag(gram))
+    rows = gram.sum(axis=1)
+    centred = gram - rows[:, None] / (n - 2) - rows[None] / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
+    np.fill_diagonal(centred, 0)
+    return centred
+
+
+@pytest.mark.parametrize(("n", "d_pre", "d_post"), [(60, 5, 9), (12, 40, 9), (12, 40, 70)])
+def test_debiased_cka_agrees_with_u_centred_gram_matrices(n: int, d_pre: int, d_post: int) -> None:
+    pre, post = pair(n, d_pre, d_post)
+    a, b = (u_centred(side.astype(float) @ side.astype(float).T) for side in (pre, post))
+    expected = (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
+    assert geometry.debiased_cka(pre, post) == pytest.approx(expected, abs=1e-10)
+
+
+def test_debiased_cka_agrees_with_dcor() -> None:
+    dcor = pytest.importorskip("dcor", reason="needs numba, see docs/AGREEMENT.md", exc_type=ImportError)
+    pre, post = pair(70, 12, 30)
+    grams = [side.astype(float) @ side.astype(float).T for side in (pre, post)]
+    a, b = (
+        dcor.u_centered(gram - np.diag(np.diag(gram))) for gram in grams
+    )  # dcor expects zeros on the diagonal
+    expected = dcor.u_product(a, b) / np.sqrt(dcor.u_product(a, a) * dcor.u_product(b, b))
+    assert geometry.debiased_cka(pre, post) == pytest.approx(expected, abs=1e-10)
+
+
+def test_debiased_cka_of_independent_sides_is_zero_on_average() -> None:
+    """The biased estimate would be near d / n and more: .7 here."""
+    values = [
+        geometry.debiased_cka(pair(20, 50, 2, seed)[0], pair(20, 50, 2, 1000 + seed)[0])
+        for seed in range(200)
+    ]
+    assert abs(np.mean(values)) < 3 * scipy_stats.sem(values)
+
+
+@pytest.mark.parametrize(("n", "d_pre", "d_post"), [(60, 5, 9), (60, 9, 5), (12, 30, 20)])
+def test_procrustes_agrees_with_scipy(n: int, d_pre: int, d_post: int) -> None:
+    pre, post = pair(n, d_pre, d_post)
+    wide = max(d_pre, d_post)
+    padded = [np.pad(side.astype(float), ((0, 0), (0, wide - side.shape[1]))) for side in (pre, post)]
+    disparity = spatial.procrustes(*padded)[2]
+    assert 1 - geometry.procrustes_similarity(pre, post) ** 2 == pytest.approx(disparity, abs=1e-10)
+
+
+@pytest.mark.parametrize(("n", "d_pre", "d_post"), [(60, 5, 9), (60, 9, 5), (30, 20, 50)])
+def test_the_papers_residual_agrees_with_scipy_and_scikit_learn(n: int, d_pre: int, d_post: int) -> None:
+    pre, post = pair(n, d_pre, d_post)
+    x = pre - pre.mean(axis=0, dtype=float)
+    reduced = PCA(min(d_pre, d_post), svd_solver="full").fit_transform(post.astype(float))
+    reduced = np.pad(reduced, ((0, 0), (0, d_pre - reduced.shape[1])))
+    rotation, _ = linalg.orthogonal_procrustes(reduced, x)
+    expected = np.linalg.norm(x - reduced @ rotation) / np.sqrt(n)
+    assert geometry.paper_procrustes_residual(pre, post) == pytest.approx(expected, rel=1e-10)
+
+
+def test_limits() -> None:
+    pre, _ = pair(80, 6, 4)
+    for post in (controls.identity(pre), controls.rotation(pre)):
+        np.testing.assert_array_equal(geometry.trustworthiness(pre, post, 5), 1)
+        np.testing.assert_array_equal(geometry.continuity(pre, post, 5), 1)
+        np.testing.assert_allclose(geometry.information_imbalance(pre, post), 2 / 80)
+        assert geometry.debiased_cka(pre, post) == pytest.approx(1, abs=1e-6)
+        assert geometry.procrustes_similarity(pre, post) == pytest.approx(1, abs=1e-6)
+        assert geometry.paper_procrustes_residual(pre, post) == pytest.approx(0, abs=1e-5)
+
+
+def test_shuffled_pairs_lose_everything() -> None:
+    pre, _ = pair(400, 6, 4)
+    post = controls.shuffled(pre)
+    assert geometry.trustworthiness(pre, post, 5).mean() == pytest.approx(0.5, abs=0.03)
+    assert geometry.information_imbalance(pre, post).mean() == pytest.approx(1, abs=0.08)
+    assert abs(geometry.debiased_cka(pre, post)) < 0.05
+    assert geometry.procrustes_similarity(pre, post) < 0.2
+
+
+@quick
+@given(seeds)
+def test_rotating_scaling_and_shifting_one_side_changes_nothing(seed: int) -> None:
+    pre, post = pair(40, 5, 7, seed)
+    moved = controls.rotation(post, seed=seed) * np.float32(3) + np.float32(1)
+    for measure in (geometry.debiased_cka, geometry.procrustes_similarity):
+        assert measure(pre, moved) == pytest.approx(measure(pre, post), abs=1e-5)
+        assert measure(post, pre) == pytest.approx(measure(pre, post), abs=1e-9)
+    assert geometry.effective_rank(moved) == pytest.approx(geometry.effective_rank(post), rel=1e-5)
+    assert geometry.top1_energy(moved) == pytest.approx(geometry.top1_energy(post), rel=1e-5)
+
+
+@quick
+@given(seeds)
+def test_renaming_images_changes_nothing(seed: int) -> None:
+    pre, post = pair(50, 5, 3, seed)
+    order = np.random.default_rng(seed).permutation(50)
+    np.testing.assert_allclose(
+        geometry.trustworthiness(pre[order], post[order], 7), geometry.trustworthiness(pre, post, 7)[order]
+    )
+    assert geometry.debiased_cka(pre[order], post[order]) == pytest.approx(
+        geometry.debiased_cka(pre, post), abs=1e-9
+    )
+
+
+def test_spectra_with_known_answers() -> None:
+    rows = np.vstack([np.diag([3.0, 3, 3, 3]), -np.diag([3.0, 3, 3, 3])]).astype(np.float32)
+    assert geometry.effective_rank(rows) == pytest.approx(4, rel=1e-6)
+    assert geometry.top1_energy(rows) == pytest.approx(1 / 4, rel=1e-6)
+    line = np.outer(np.arange(9), [1, 2, 3]).astype(np.float32)
+    assert geometry.effective_rank(line) == pytest.approx(1, abs=1e-4)
+    assert geometry.top1_energy(line) == pytest.approx(1, abs=1e-6)
+    far = rows + np.float32(100)
+    assert geometry.top1_energy(far) == pytest.approx(1 / 4, rel=1e-3)
+    assert geometry.top1_energy(far, centred=False) > 0.99
+    values = np.array([4.0, 2.0, 1.0])
+    stretched = (np.vstack([np.diag(values), -np.diag(values)])).astype(np.float32)
+    shares = values / values.sum()
+    assert geometry.effective_rank(stretched) == pytest.approx(
+        np.exp(-(shares * np.log(shares)).sum()), rel=1e-6
+    )
+
+
+def test_sides_that_do_not_vary_have_no_geometry() -> None:
+    pre, _ = pair(20, 5, 3)
+    still = np.full((20, 3), 0.1, np.float32)
+    assert np.isnan(geometry.debiased_cka(pre, still))
+    assert np.isnan(geometry.procrustes_similarity(still, pre))
+
+
+def test_hubs() -> None:
+    star = np.array([[1], [0], [0], [0], [0], [0]])
+    np.testing.assert_array_equal(geometry.k_occurrence(star), [5, 1, 0, 0, 0, 0])
+    assert geometry.hubness(star) == pytest.approx(scipy_stats.skew([5, 1, 0, 0, 0, 0]))
+    assert geometry.hubness(np.array([[1], [2], [0]])) == 0
+    rng = np.random.default_rng(0)
+    few, many = (
+        geometry.hubness(knn.neighbours(rng.normal(size=(600, d)).astype(np.float32), 10)) for d in (2, 100)
+    )
+    assert many > 2 > few  # hubs come with dimensions
+
+
+def test_what_has_no_value_is_refused() -> None:
+    pre, post = pair(20, 5, 3)
+    with pytest.raises(ValueError, match="k=10 with n=20"):
+        geometry.trustworthiness(pre, post, 10)
+    with pytest.raises(ValueError, match="at least 4 images, got 3"):
+        geometry.debiased_cka(pre[:3], post[:3])
+    with pytest.raises((ValueError, TypeError)):
+        geometry.debiased_cka(pre[:10], post)

@@ -1,0 +1,139 @@
+"""Bad input says what is wrong, and loses nothing that is right."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from connector_bench.cli import app
+from tests.harness import Outcome, run_here
+
+ZOO = ("--model", "connector_zoo", "--model_args")
+FOLDER = ("--tasks", "knn_preservation_imagefolder")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(15):
+        Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(folder / f"{number:02}.png")
+    monkeypatch.setenv("CONNECTOR_BENCH_IMAGE_FOLDER", str(folder))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def said(capfd: pytest.CaptureFixture[str]) -> str:
+    captured = capfd.readouterr()
+    return captured.out + captured.err
+
+
+def test_unknown_connector(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run_here(tmp_path, *ZOO, "connector=mpl", "--tasks", "knn_preservation")
+    message = said(capfd)
+    assert "unknown connector 'mpl'" in message
+    assert "mlp" in message
+    assert not list(tmp_path.rglob("*_results.json"))
+
+
+def test_k_that_the_images_do_not_allow(
+    pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    figures = run_here(tmp_path / "out", *ZOO, "connector=mlp", *FOLDER).figures(
+        "knn_preservation_imagefolder"
+    )
+    assert "k = 50 left out: it needs at least 52 different images, got 15" in said(capfd)
+    assert "knor_10" in figures
+    assert "knor_50" not in figures
+
+
+def test_fewer_than_two_images_lose_no_other_task(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    outcome = run_here(
+        tmp_path, *ZOO, "connector=mlp", "--tasks", "knn_preservation,scenes_vqa", "--limit", "1"
+    )
+    assert "needs at least 3 different images, got 1" in said(capfd)
+    assert "accuracy" in outcome.figures("scenes_vqa")
+    assert "knor_1" not in outcome.figures("knn_preservation")
+    assert "needs at least 3" in outcome.record("knn_preservation")["error"]
+
+
+def test_a_corrupt_image_is_named_and_left_out(
+    pictures: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "03.png").write_bytes(b"no picture")
+    outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *FOLDER)
+    assert "document 3 left out, its picture cannot be read" in said(capfd)
+    assert outcome.figures("knn_preservation_imagefolder")["n_images"] == 14
+    assert list(outcome.record("knn_preservation_imagefolder")["unreadable"]) == ["3"]
+
+
+def test_identical_images_count_once(pictures: Path, tmp_path: Path) -> None:
+    shutil.copy(pictures / "05.png", pictures / "99.png")
+    outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *FOLDER)
+    assert outcome.figures("knn_preservation_imagefolder")["n_images"] == 15
+    assert [s["doc_id"] for s in outcome.samples("knn_preservation_imagefolder") if "same_image_as" in s] == [
+        15
+    ]
+
+
+def test_nan_in_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A real weight of a real connector is damaged, as an overflow in half precision would."""
+    from connector_bench import zoo
+
+    load = zoo.load
+
+    def damaged(connector: str, seed: int = 0) -> object:
+        model = load(connector, seed=seed)
+        next(model.connector.parameters()).data.fill_(float("nan"))
+        return model
+
+    monkeypatch.setattr(zoo, "load", damaged)
+    outcome = run_here(tmp_path, *ZOO, "connector=mlp", "--tasks", "knn_preservation", "--limit", "20")
+    message = said(capfd)
+    assert "post (the connector's output) hold NaN or infinity" in message
+    assert "error" in outcome.record("knn_preservation")
+
+
+def test_an_output_folder_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    run_here(tmp_path / "file" / "out", *ZOO, "connector=mlp", "--tasks", "knn_preservation", "--limit", "20")
+    message = said(capfd)
+    assert "cannot be written" in message
+    assert "nothing was measured" in message
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return run_here(
+        tmp_path_factory.mktemp("finished"), *ZOO, "connector=rank2", "--tasks", "knn_preservation"
+    )
+
+
+def test_a_result_file_cut_in_half(finished: Outcome, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    (whole,) = finished.folder.rglob("*_results.json")
+    assert CliRunner().invoke(app, ["leaderboard", "add", str(whole), "--board", str(board)]).exit_code == 0
+    before = {path: path.read_bytes() for path in board.rglob("*") if path.is_file()}
+    cut = tmp_path / whole.name
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    result = CliRunner().invoke(app, ["leaderboard", "add", str(cut), "--board", str(board)])
+    assert result.exit_code == 1
+    assert "not complete JSON" in result.output
+    assert {path: path.read_bytes() for path in board.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_with_limit_is_refused(tmp_path: Path) -> None:
+    outcome = run_here(tmp_path, *ZOO, "connector=rank2", "--tasks", "knn_preservation", "--limit", "20")
+    result = CliRunner().invoke(
+        app, ["leaderboard", "add", str(outcome.folder), "--board", str(tmp_path / "board")]
+    )
+    assert result.exit_code == 1
+    assert "--limit 20" in result.output
+    assert not (tmp_path / "board").exists()
