@@ -25,15 +25,17 @@ app.add_typer(connectors, name="connectors", help="The families whose connector 
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for result files and the table.")] = Path(
-        "demo_output"
-    ),
+    output: Annotated[Path, typer.Option(help="Folder for result files and table.")] = Path("demo_output"),
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every connector, seed and task that is shipped; takes ten minutes.")
+    ] = False,
 ) -> None:
     """Run the main job on the embedded models through lmms-eval and print the leaderboard table."""
-    from connector_bench.demo import DemoFailed, run_demo
+    from connector_bench.demo import ALL_TASKS, EMBEDDED, TASKS, DemoFailed, run_demo, whole_zoo
 
+    models, tasks = (whole_zoo(), ALL_TASKS) if everything else (EMBEDDED, TASKS)
     try:
-        run_demo(output)
+        run_demo(output, models, tasks)
     except DemoFailed as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from error

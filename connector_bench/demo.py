@@ -16,8 +16,21 @@ from connector_bench.leaderboard.markdown import markdown, terminal
 from connector_bench.leaderboard.store import run_path, write_whole
 from connector_bench.leaderboard.table import merge
 
-CONNECTORS = ("identity", "mlp", "pixel_shuffle", "avg_pool", "resampler", "rank8", "rank2", "untrained_mlp")
+EMBEDDED = tuple(
+    (name, 0)
+    for name in (
+        "identity",
+        "mlp",
+        "pixel_shuffle",
+        "avg_pool",
+        "resampler",
+        "rank8",
+        "rank2",
+        "untrained_mlp",
+    )
+)
 TASKS = "knn_preservation,scenes_vqa"
+ALL_TASKS = f"{TASKS},knn_preservation_unseen,scenes_vqa_unseen"
 SHOWN = {"knor_10", "knor_adj_10", "knor_100", "accuracy", "accuracy_object"}
 
 
@@ -25,18 +38,26 @@ class DemoFailed(RuntimeError):
     """The demo could not be completed; the message says where."""
 
 
-def run_demo(output: Path, connectors: Sequence[str] = CONNECTORS) -> None:
-    """Measure each connector with lmms-eval in one process, merge the results and print the table.
+def whole_zoo() -> list[tuple[str, int]]:
+    """Every connector and seed whose weights are shipped."""
+    from connector_bench.zoo.weights import SHIPPED
+
+    stems = (path.stem.rsplit("-seed", 1) for path in sorted(SHIPPED.glob("*.safetensors")))
+    return [(name, int(seed)) for name, seed in stems]
+
+
+def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: str = TASKS) -> None:
+    """Measure each connector and seed with lmms-eval in one process, merge the results and print the table.
 
     Result files, samples and `LEADERBOARD.md` lie in `output` afterwards. Raises DemoFailed where lmms-eval ended
-    without a result file for every connector, since it exits with 0 whatever happens.
+    without a result file for every model, since it exits with 0 whatever happens.
     """
     configuration = output / "lmms_eval.yaml"
     results = output / "results"
     try:
         output.mkdir(parents=True, exist_ok=True)
         configuration.write_text(
-            yaml.safe_dump([_arguments(name, results) for name in connectors]), encoding="utf-8"
+            yaml.safe_dump([_arguments(*model, tasks, results) for model in models]), encoding="utf-8"
         )
     except OSError as error:
         raise DemoFailed(f"the output folder {output} cannot be written: {error}") from error
@@ -48,9 +69,9 @@ def run_demo(output: Path, connectors: Sequence[str] = CONNECTORS) -> None:
         runs = [read_run(path) for path in result_files([results]) if path not in before]
     except UnusableResult as error:
         raise DemoFailed(f"lmms-eval gave no usable result: {error}") from error
-    if len(runs) != len(connectors):
+    if len(runs) != len(models):
         raise DemoFailed(
-            f"lmms-eval finished {len(runs)} of {len(connectors)} models; its messages above say why"
+            f"lmms-eval finished {len(runs)} of {len(models)} models; its messages above say why"
         )
     table = merge(sorted(runs, key=lambda run: run.date))
     for run in runs:
@@ -60,11 +81,11 @@ def run_demo(output: Path, connectors: Sequence[str] = CONNECTORS) -> None:
     print(f"the whole table: {output / 'LEADERBOARD.md'}; lmms-eval's result and sample files: {results}")
 
 
-def _arguments(connector: str, results: Path) -> dict[str, object]:
+def _arguments(connector: str, seed: int, tasks: str, results: Path) -> dict[str, object]:
     return {
         "model": "connector_zoo",
-        "model_args": f"connector={connector},seed=0",
-        "tasks": TASKS,
+        "model_args": f"connector={connector},seed={seed}",
+        "tasks": tasks,
         "batch_size": "64",
         "output_path": str(results),
         "log_samples": True,

@@ -46,9 +46,9 @@ def of(doc):
 WITHOUT_PLUGIN = """
 import importlib.metadata as metadata, sys
 
-everything = metadata.entry_points
-metadata.entry_points = lambda **wanted: metadata.EntryPoints(
-    point for point in everything(**wanted) if not point.value.startswith("connector_bench")
+everything = metadata.distributions
+metadata.distributions = lambda **wanted: (
+    found for found in everything(**wanted) if found.metadata["Name"] != "connector-bench"
 )
 from lmms_eval.cli.dispatch import main
 

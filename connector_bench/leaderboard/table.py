@@ -9,6 +9,15 @@ from connector_bench.leaderboard.harness_results import UnusableResult
 from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Run
 
 RANK_COLUMN = ("knn_preservation", "knor_adj_10")
+HEADLINES = (
+    "knor_10",
+    "knor_adj_10",
+    "knor_adj_50",
+    "knor_adj_100",
+    "untrained_knor_10",
+    "random_linear_knor_10",
+)
+"""Metrics of connector tasks that a table shows; the result files hold the others."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,11 @@ class Table:
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+
+    def headlines(self) -> Table:
+        """The same rows with the columns that people compare: `HEADLINES` of connector tasks, all of the others."""
+        shown = [c for c in self.columns if c.comparable.protocol is None or c.metric in HEADLINES]
+        return Table(tuple(shown), self.rows)
 
 
 def merge(runs: Sequence[Run]) -> Table:

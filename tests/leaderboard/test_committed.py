@@ -1,0 +1,63 @@
+"""The committed table is what its results generate, and shows what the zoo was built to show."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from connector_bench.cli import app
+from connector_bench.leaderboard.store import stored_runs
+from connector_bench.leaderboard.table import Row, merge
+from connector_bench.zoo.registry import connector_names
+
+BOARD = Path(__file__).parents[2] / "leaderboard"
+KS = (1, 10, 50, 100)
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, Row]:
+    return {row.model: row for row in merge(stored_runs(BOARD)).rows}
+
+
+def value(row: Row, task: str, metric: str) -> float:
+    return row.figures[(task, metric)].value
+
+
+def test_the_table_is_not_stale() -> None:
+    result = CliRunner().invoke(app, ["leaderboard", "check", "--board", str(BOARD)])
+    assert result.exit_code == 0, result.output
+
+
+def test_the_whole_zoo_is_there(rows: dict[str, Row]) -> None:
+    assert {f"connector_zoo/{name}-seed0" for name in connector_names()} <= set(rows)
+
+
+@pytest.mark.parametrize("connector", ["identity", "rotation"])
+def test_what_loses_nothing_keeps_all(rows: dict[str, Row], connector: str) -> None:
+    for k in KS:
+        assert value(rows[f"connector_zoo/{connector}-seed0"], "knn_preservation", f"knor_{k}") > 0.9995
+
+
+def test_shuffled_pairs_are_at_chance_within_their_interval(rows: dict[str, Row]) -> None:
+    for row in rows.values():
+        for k in KS:
+            figure = row.figures[("knn_preservation", f"shuffled_knor_{k}")]
+            assert figure.low is not None
+            assert figure.high is not None
+            assert figure.low <= k / 999 <= figure.high, (row.model, k)
+
+
+def test_the_zoo_spreads_and_nobody_is_at_the_ceiling(rows: dict[str, Row]) -> None:
+    accuracy = {model: value(row, "scenes_vqa", "accuracy") for model, row in rows.items()}
+    assert max(accuracy.values()) - min(accuracy.values()) >= 0.4
+    assert max(accuracy.values()) < 0.97
+
+
+def test_a_narrow_bottleneck_is_below_the_perceptron(rows: dict[str, Row]) -> None:
+    mlp, rank2 = (rows[f"connector_zoo/{name}-seed0"] for name in ("mlp", "rank2"))
+    kept, lost = (row.figures[("knn_preservation", "knor_10")] for row in (mlp, rank2))
+    assert lost.high is not None
+    assert kept.low is not None
+    assert lost.high < kept.low
+    assert value(rank2, "scenes_vqa", "accuracy") < value(mlp, "scenes_vqa", "accuracy") - 0.2
+    assert value(mlp, "scenes_vqa", "accuracy_object") > 0.8
