@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from connector_bench.zoo.model import ZooModel
 
 ENCODER_GRID = (14, 14)
+D_PRE = 112
 
 
 def matches(model: Any) -> bool:
@@ -32,7 +33,7 @@ class ZooAdapter:
 
     def add_untrained(self, seeds: Sequence[int]) -> bool:
         """From now on pairs also carry what the same architecture gives at random initialisations."""
-        from connector_bench.zoo.model import D_POST, D_PRE
+        from connector_bench.zoo.model import D_POST
         from connector_bench.zoo.registry import build_connector
 
         name = self._model.connector_name
@@ -65,14 +66,24 @@ class ZooAdapter:
 
         pre = encoded(self._model, images)
         post = self._model.connect(pre)
-        norm = self._model.layout.norm
+        norm = self._leading_norm
         with torch.inference_mode():
-            normed = self._model.connector.get_submodule(norm)(pre) if norm else [None] * len(pre)
+            normed = [None] * len(pre) if norm is None else norm(pre)
             others = [connector(pre) for connector in self._untrained]
         return [
             TokenPair(pre[i], post[i], self._layout, normed[i], tuple(tokens[i] for tokens in others))
             for i in range(len(pre))
         ]
+
+    @property
+    def _leading_norm(self) -> nn.Module | None:
+        """The norm that the connector begins with, where it acts on tokens as they arrive.
+
+        The norm of `pixel_shuffle` acts on cells of four joined tokens, so there is no tap behind it.
+        """
+        name = self._model.layout.norm
+        norm = self._model.connector.get_submodule(name) if name else None
+        return norm if getattr(norm, "normalized_shape", None) == (D_PRE,) else None
 
     @property
     def _layout(self) -> TokenLayout:
