@@ -78,7 +78,7 @@ def _columns_note(table: Table) -> str:
     for task in dict.fromkeys(column.task for column in table.columns):
         columns = [column for column in table.columns if column.task == task]
         shared = columns[0].comparable
-        chances = ", ".join(f"{c.metric} {c.chance:.3f}" for c in columns if c.chance is not None)
+        chances = ", ".join(f"{c.metric} {c.chance:.3f}" for c in columns if c.chance and c.higher_is_better)
         lines.append(
             f"- {_escaped(task)}: N = {shared.n}"
             + (f", images {shared.images_sha256[:12]}" if shared.images_sha256 else "")
