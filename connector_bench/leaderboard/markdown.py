@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -32,17 +32,19 @@ def markdown(table: Table) -> str:
     return f"{HEADER}\n{_columns_note(table)}\n\n{rows}\n"
 
 
-def terminal(table: Table, metrics: set[str] | None = None) -> rich.table.Table:
-    """The table for a terminal, narrowed to `metrics` where given."""
+def terminal(table: Table, metrics: Sequence[str]) -> rich.table.Table:
+    """A narrow table for a terminal: the values of a few metrics, in their order, without their uncertainty."""
+    from rich import box
     from rich.table import Table as RichTable
 
-    narrowed = Table(tuple(c for c in table.columns if metrics is None or c.metric in metrics), table.rows)
-    frame = _frame(narrowed, str)
-    view = RichTable(title="connector loss beside task metrics", header_style="bold")
-    for position, name in enumerate(frame.columns):
-        view.add_column(name, justify="left" if position < 2 else "right", no_wrap=position == 0)
-    for values in frame.itertuples(index=False):
-        view.add_row(*values)
+    shown = [column for metric in metrics for column in table.columns if column.metric == metric]
+    view = RichTable(title="connector loss beside task metrics", box=box.SIMPLE_HEAD)
+    view.add_column("model", no_wrap=True)
+    for column in shown:
+        view.add_column(_title(column.metric, column), justify="right")
+    for row in table.rows:
+        figures = [row.figures.get((column.task, column.metric)) for column in shown]
+        view.add_row(row.model, *("" if figure is None else f"{figure.value:.3f}" for figure in figures))
     return view
 
 
@@ -50,7 +52,9 @@ def _frame(table: Table, text: Callable[[str], str]) -> pd.DataFrame:
     rows = [
         {"model": text(row.model), "connector": _size(row, text)}
         | {
-            _title(column, text): _cell(row.figures.get((column.task, column.metric)))
+            _title(text(f"{column.task} {column.metric}"), column): _cell(
+                row.figures.get((column.task, column.metric))
+            )
             for column in table.columns
         }
         for row in table.rows
@@ -62,9 +66,8 @@ def _size(row: Row, text: Callable[[str], str]) -> str:
     return "" if row.connector is None else f"{text(row.connector.connector)}, {row.connector.parameters:,}"
 
 
-def _title(column: Column, text: Callable[[str], str]) -> str:
-    arrow = {True: " ↑", False: " ↓", None: ""}[column.higher_is_better]
-    return text(f"{column.task} {column.metric}") + arrow
+def _title(name: str, column: Column) -> str:
+    return name + {True: " ↑", False: " ↓", None: ""}[column.higher_is_better]
 
 
 def _cell(figure: Figure | None) -> str:

@@ -37,9 +37,18 @@ def jackknife_overlap(
     without = overlap_without_each(pre_neighbours, post_neighbours, k)
     spread = float(np.sqrt((n - 1) / n * np.square(without - without.mean()).sum()))
     value = float(_member(pre_neighbours[:, :k], post_neighbours[:, :k]).mean())
+    if spread == 0:
+        return _without_spread(value, n, chance, confidence)
     half = float(stats.norm.ppf(0.5 + confidence / 2)) * spread
     method = f"{100 * confidence:g} % delete-one jackknife over images, as queries and as neighbours"
     return Score(value, max(0.0, value - half), min(1.0, value + half), n, chance, method)
+
+
+def _without_spread(value: float, n: int, chance: float | None, confidence: float) -> Score:
+    """Nothing kept, or nothing lost, in n images proves neither for others: Wilson's interval for n trials."""
+    ends = stats.binomtest(round(value * n), n).proportion_ci(confidence, method="wilson")
+    method = f"{100 * confidence:g} % Wilson interval over images, since no image differs from another"
+    return Score(value, min(value, ends.low), max(value, ends.high), n, chance, method)
 
 
 def overlap_without_each(
