@@ -165,10 +165,11 @@ class Resampler(nn.Module):
         self.positions = nn.Parameter(torch.randn(GRID * GRID, d_out) * 0.5)
         self.norm = nn.LayerNorm(d_in)
         self.project = nn.Linear(d_in, d_out)
+        self.to_query = nn.Linear(d_out, d_out, bias=False)
         self.to_key_value = nn.Linear(d_out, 2 * d_out, bias=False)
         self.merge = nn.Linear(d_out, d_out, bias=False)
         self.mlp_norm = nn.LayerNorm(d_out)
-        self.mlp = nn.Sequential(nn.Linear(d_out, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+        self.mlp = nn.Sequential(nn.Linear(d_out, 2 * d_out), nn.GELU(), nn.Linear(2 * d_out, d_out))
 
     def _heads(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b h n e"]:
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -178,7 +179,9 @@ class Resampler(nn.Module):
         keyed = self.project(self.norm(pre)) + self.positions
         key, value = self.to_key_value(keyed).chunk(2, dim=-1)
         queries = self.queries.expand(len(pre), -1, -1)
-        seen = F.scaled_dot_product_attention(self._heads(queries), self._heads(key), self._heads(value))
+        seen = F.scaled_dot_product_attention(
+            self._heads(self.to_query(queries)), self._heads(key), self._heads(value)
+        )
         latents = queries + self.merge(seen.transpose(1, 2).flatten(2))
         return latents + self.mlp(self.mlp_norm(latents))
 
