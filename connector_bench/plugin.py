@@ -28,7 +28,7 @@ from loguru import logger
 
 from connector_bench.connectors import adapter_for
 from connector_bench.exchange import together
-from connector_bench.measurement import Document, Measure, TaskFigures, measure_documents
+from connector_bench.measurement import Document, Measure, TaskFigures, measure_documents, picture_hash
 from connector_bench.preservation.figures import SET_GEOMETRY, metric_names
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.protocol import preservation_options
@@ -281,11 +281,19 @@ class ConnectorZoo(lmms):
         starts = range(0, len(requests), self.batch_size_per_gpu)
         for start in tqdm(starts, desc="Answering", unit="batch", disable=self.rank != 0):
             batch = [request.args for request in requests[start : start + self.batch_size_per_gpu]]
-            pictures = [
-                to_visual(self.task_dict[task][split][i])[0] for _, _, to_visual, i, task, split in batch
-            ]
-            post = self._model.connect(encoded(self._model, pictures))
-            answers += self._model.answer_from(post, [context.split("\n")[0] for context, *_ in batch])
+            questions: dict[str, dict[int, str]] = {}
+            pictures = {}
+            for position, (context, _, to_visual, doc_id, task, split) in enumerate(batch):
+                picture = to_visual(self.task_dict[task][split][doc_id])[0]
+                name = picture_hash(picture)
+                pictures[name] = picture
+                questions.setdefault(name, {})[position] = context.split("\n")[0]
+            post = self._model.connect(encoded(self._model, list(pictures.values())))
+            given = self._model.answer_each(post, [list(asked.values()) for asked in questions.values()])
+            placed = zip(
+                (p for asked in questions.values() for p in asked), (a for g in given for a in g), strict=True
+            )
+            answers += [answer for _, answer in sorted(placed)]
         return answers
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from connector_bench.zoo.connectors import Layout
-from connector_bench.zoo.decoder import Decoder, DecoderConfig
+from connector_bench.zoo.decoder import PAD_ID, Decoder, DecoderConfig
 from connector_bench.zoo.registry import build_connector, canonical_name, layout_of
 from connector_bench.zoo.vocabulary import encode_questions, vocabulary
 
@@ -84,9 +84,21 @@ class ZooModel:
         """
         if len(post) != len(questions):
             raise ValueError(f"{len(post)} images and {len(questions)} questions: need one question an image")
-        ids = torch.tensor(encode_questions(questions))[:, None]
-        words = vocabulary()
-        return [words[i] for i in self.decoder(post, ids)[:, 0].argmax(-1).tolist()]
+        return [answer for (answer,) in self.answer_each(post, [[question] for question in questions])]
+
+    @torch.inference_mode()
+    def answer_each(
+        self, post: Float[Tensor, "b m 128"], questions: Sequence[Sequence[str]]
+    ) -> list[list[str]]:
+        """The most likely word for each of several questions about each row of ``post``, which is read once."""
+        asked = torch.tensor(encode_questions([question for group in questions for question in group]))
+        rows = iter(asked)
+        ids = torch.full((len(post), max(len(group) for group in questions), asked.shape[1]), PAD_ID)
+        for i, group in enumerate(questions):
+            for j in range(len(group)):
+                ids[i, j] = next(rows)
+        best, words = self.decoder(post, ids).argmax(-1).tolist(), vocabulary()
+        return [[words[k] for k in row[: len(group)]] for row, group in zip(best, questions, strict=True)]
 
     def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> list[str]:
         """Answer the i-th question about the i-th image, greedily. A word that is not known is read as

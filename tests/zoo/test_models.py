@@ -164,3 +164,11 @@ def test_cards_are_json_with_the_budget_and_versions():
     assert card["training"]["epochs"] > 0
     assert card["training"]["loss"][-1] < card["training"]["loss"][0]
     assert "torch" in card["versions"]
+
+
+def test_questions_asked_together_get_the_answers_they_get_alone(pre, asked):
+    model = zoo.load("mlp")
+    post = model.connect(pre)
+    groups = [[q.question for q in questions][: 1 + i % 4] for i, questions in enumerate(asked[1])]
+    alone = [model.answer_from(post[i : i + 1].expand(len(g), -1, -1), g) for i, g in enumerate(groups)]
+    assert model.answer_each(post, groups) == alone
