@@ -16,19 +16,7 @@ from connector_bench.leaderboard.markdown import markdown, terminal
 from connector_bench.leaderboard.store import run_path, write_whole
 from connector_bench.leaderboard.table import merge
 
-EMBEDDED = tuple(
-    (name, 0)
-    for name in (
-        "identity",
-        "mlp",
-        "pixel_shuffle",
-        "avg_pool",
-        "resampler",
-        "rank8",
-        "rank2",
-        "untrained_mlp",
-    )
-)
+EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
 TASKS = "knn_preservation,scenes_vqa"
 ALL_TASKS = f"{TASKS},knn_preservation_unseen,scenes_vqa_unseen"
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

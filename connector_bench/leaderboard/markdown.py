@@ -41,7 +41,7 @@ def terminal(table: Table, metrics: Sequence[str]) -> rich.table.Table:
     view = RichTable(title="connector loss beside task metrics", box=box.SIMPLE_HEAD)
     view.add_column("model", no_wrap=True)
     for column in shown:
-        view.add_column(_title(column.metric, column), justify="right")
+        view.add_column(_title(column.metric, column), justify="right", overflow="fold")
     for row in table.rows:
         figures = [row.figures.get((column.task, column.metric)) for column in shown]
         view.add_row(row.model, *("" if figure is None else f"{figure.value:.3f}" for figure in figures))
