@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from connector_bench.leaderboard.harness_results import UnusableResult, read_run, result_files
+from connector_bench.harness_files import UnusableResult, result_files
+from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.leaderboard.markdown import markdown, terminal
 from connector_bench.leaderboard.store import run_path, write_whole
 from connector_bench.leaderboard.table import merge

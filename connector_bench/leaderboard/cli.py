@@ -21,7 +21,8 @@ def add(
     board: Board = Path("leaderboard"),
 ) -> None:
     """Take in result files and rebuild the table; nothing is written when one of them cannot be taken."""
-    from connector_bench.leaderboard.harness_results import UnusableResult, read_run, result_files
+    from connector_bench.harness_files import UnusableResult, result_files
+    from connector_bench.leaderboard.harness_results import read_run
     from connector_bench.leaderboard.store import run_path, stored_runs, write_whole
     from connector_bench.leaderboard.table import merge
 
@@ -58,7 +59,7 @@ def check(board: Board = Path("leaderboard")) -> None:
 
 
 def _table(board: Path) -> Table:
-    from connector_bench.leaderboard.harness_results import UnusableResult
+    from connector_bench.harness_files import UnusableResult
     from connector_bench.leaderboard.store import stored_runs
     from connector_bench.leaderboard.table import merge
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,74 +9,25 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from connector_bench.harness_files import UnusableResult, read_result
 from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Run, TaskResult
 
-RESULT_FILES = "*_results.json"
-RECORD_KEY = "connector_bench"
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-
-
-class UnusableResult(ValueError):
-    """A result file that cannot be taken; the message names the file and the reason."""
-
-
-def result_files(paths: list[Path]) -> list[Path]:
-    """The result files among files and below folders, sorted. Raises UnusableResult where there are none."""
-    found: set[Path] = set()
-    for path in paths:
-        if path.is_dir():
-            below = set(path.rglob(RESULT_FILES))
-            if not below:
-                raise UnusableResult(
-                    f"{path}: no {RESULT_FILES} in this folder or below it; run lmms-eval with --output_path"
-                )
-            found |= below
-        elif path.is_file():
-            found.add(path)
-        else:
-            raise UnusableResult(f"{path}: no such file or folder")
-    return sorted(found)
 
 
 def read_run(path: Path) -> Run:
     """One result file of lmms-eval. Raises UnusableResult for anything that is not a complete one."""
-    content = _load(path)
-    config = content.get("config")
-    results = content.get("results")
-    if not isinstance(config, dict) or not isinstance(results, dict):
-        raise UnusableResult(f"{path}: not an lmms-eval result file, it has no 'config' and 'results'")
+    found = read_result(path)
+    content, records = found.content, found.records
+    config = content["config"]
     if config.get("limit") not in (None, -1):
         raise UnusableResult(f"{path}: run with --limit {config['limit']}; figures of a part are not merged")
-    records = _records(content)
     if failed := {task: record["error"] for task, record in records.items() if "error" in record}:
         raise UnusableResult(f"{path}: " + "; ".join(f"{task} failed: {why}" for task, why in failed.items()))
     try:
         return _run(content, records)
     except (ValidationError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise UnusableResult(f"{path}: {type(error).__name__}: {error}") from error
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnusableResult(f"{path}: cannot be read: {error}") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UnusableResult(
-            f"{path}: not complete JSON ({error}); was the run or the copy cut short?"
-        ) from error
-    if not isinstance(content, dict):
-        raise UnusableResult(f"{path}: holds a {type(content).__name__}, expected lmms-eval's result object")
-    return content
-
-
-def _records(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for task, config in (content.get("configs") or {}).items():
-        metadata = config.get("metadata") if isinstance(config, dict) else None
-        if isinstance(metadata, dict) and metadata.get(RECORD_KEY):
-            found[task] = metadata[RECORD_KEY]
-    return found
 
 
 def _run(content: Mapping[str, Any], records: dict[str, dict[str, Any]]) -> Run:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from connector_bench.leaderboard.harness_results import UnusableResult
+from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.schema import Run
 
 RESULTS = "results"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from connector_bench.leaderboard.harness_results import UnusableResult
+from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Run
 
 RANK_COLUMN = ("knn_preservation", "knor_adj_10")

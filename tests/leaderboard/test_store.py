@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector_bench.leaderboard.harness_results import UnusableResult
+from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.schema import Comparable, Figure, Run, TaskResult
 from connector_bench.leaderboard.store import run_path, stored_runs, write_whole
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connector_bench.leaderboard.harness_results import UnusableResult
+from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.markdown import markdown
 from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Run, TaskResult
 from connector_bench.leaderboard.table import merge

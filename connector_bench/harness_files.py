@@ -1,0 +1,100 @@
+"""Reads what lmms-eval 0.7 writes, from files alone: result files, our records in them, sample files beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RESULT_FILES = "*_results.json"
+RECORD_KEY = "connector_bench"
+
+
+class UnusableResult(ValueError):
+    """A file that cannot be taken; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """One finished run of lmms-eval: its result file and the folder that it lies in."""
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """What connector_bench recorded of each of its tasks."""
+        found = {}
+        for task, config in (self.content.get("configs") or {}).items():
+            metadata = config.get("metadata") if isinstance(config, dict) else None
+            if isinstance(metadata, dict) and metadata.get(RECORD_KEY):
+                found[task] = metadata[RECORD_KEY]
+        return found
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that have figures."""
+        return tuple(self.content["results"])
+
+    def samples_path(self, task: str) -> Path:
+        """Where `--log_samples` put this task's documents."""
+        return self.path.with_name(self.path.name.replace("_results.json", f"_samples_{task}.jsonl"))
+
+    def samples(self, task: str) -> Iterator[dict[str, Any]]:
+        """A task's documents in the file's order: `doc_id`, `target`, `filtered_resps`, `input` and its metrics.
+
+        Raises:
+            UnusableResult: there is no such file (the run lacked `--log_samples`), or a line of it is broken.
+        """
+        import jsonlines
+
+        path = self.samples_path(task)
+        if not path.is_file():
+            raise UnusableResult(f"{path}: no such file; run lmms-eval with --log_samples")
+        try:
+            with jsonlines.open(path) as lines:
+                yield from lines.iter(type=dict)
+        except (jsonlines.InvalidLineError, OSError, UnicodeDecodeError) as error:
+            raise UnusableResult(f"{path}: {error}") from error
+
+
+def result_files(paths: list[Path]) -> list[Path]:
+    """The result files among files and below folders, sorted. Raises UnusableResult where there are none."""
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_dir():
+            below = set(path.rglob(RESULT_FILES))
+            if not below:
+                raise UnusableResult(
+                    f"{path}: no {RESULT_FILES} in this folder or below it; run lmms-eval with --output_path"
+                )
+            found |= below
+        elif path.is_file():
+            found.add(path)
+        else:
+            raise UnusableResult(f"{path}: no such file or folder")
+    return sorted(found)
+
+
+def read_result(path: Path) -> ResultFile:
+    """One result file. Raises UnusableResult for anything that is not a complete one."""
+    content = _load(path)
+    if not isinstance(content.get("config"), Mapping) or not isinstance(content.get("results"), Mapping):
+        raise UnusableResult(f"{path}: not an lmms-eval result file, it has no 'config' and 'results'")
+    return ResultFile(path, content)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnusableResult(f"{path}: cannot be read: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UnusableResult(
+            f"{path}: not complete JSON ({error}); was the run or the copy cut short?"
+        ) from error
+    if not isinstance(content, dict):
+        raise UnusableResult(f"{path}: holds a {type(content).__name__}, expected lmms-eval's result object")
+    return content
