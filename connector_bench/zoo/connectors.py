@@ -147,6 +147,39 @@ class AvgPool(nn.Module):
         return self.project(pooled * rms * self.norm_weight)
 
 
+class ConvAbstractor(nn.Module):
+    """Honeybee's C-Abstractor: convolution blocks before and after an average pooling of 2 x 2 -> 49 tokens.
+
+    A block is depthwise 3 x 3, then pointwise with a hidden layer, beside a residual path; Honeybee stacks
+    three of them on each side.
+    """
+
+    layout = HALF
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.before = _ConvBlock(d_in)
+        self.after = _ConvBlock(d_in)
+        self.project = nn.Sequential(nn.Linear(d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+
+    def forward(self, pre: Pre) -> Post:
+        """The tokens of the class docstring."""
+        cells = self.before(pre.transpose(1, 2).unflatten(2, (GRID, GRID)))
+        return self.project(self.after(F.avg_pool2d(cells, 2)).flatten(2).transpose(1, 2))
+
+
+class _ConvBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.pointwise = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, x: Float[Tensor, "b d rows columns"]) -> Float[Tensor, "b d rows columns"]:
+        mixed = self.pointwise(self.norm(self.depthwise(x).movedim(1, -1)))
+        return x + mixed.movedim(-1, 1)
+
+
 class Resampler(nn.Module):
     """Idefics2: a perceiver. Learned latents attend to all tokens in one layer -> ``latents`` tokens without
     a place.

@@ -28,6 +28,7 @@ CONNECTORS: dict[str, Factory] = {
     "pixel_shuffle": connectors.PixelShuffle,
     "patch_merger": connectors.PatchMerger,
     "avg_pool": connectors.AvgPool,
+    "c_abstractor": connectors.ConvAbstractor,
     "resampler": connectors.Resampler,
     "rank2": partial(connectors.Bottleneck, rank=2),
     "rank8": partial(connectors.Bottleneck, rank=8),

@@ -16,7 +16,7 @@ from connector_bench.zoo.registry import (
 )
 
 GRIDS = dict.fromkeys(CONNECTORS, (14, 14))
-GRIDS |= dict.fromkeys(("pixel_shuffle", "patch_merger", "avg_pool"), (7, 7))
+GRIDS |= dict.fromkeys(("pixel_shuffle", "patch_merger", "avg_pool", "c_abstractor"), (7, 7))
 GRIDS["resampler"] = None
 
 
@@ -126,4 +126,4 @@ def test_untrained_isometries_are_aliases():
     assert canonical_name("untrained_identity") == "identity"
     assert canonical_name("untrained_mlp") == "untrained_mlp"
     assert "untrained_rotation" not in connector_names()
-    assert len(connector_names()) == 20
+    assert len(connector_names()) == 22
