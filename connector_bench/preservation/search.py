@@ -1,28 +1,34 @@
-"""Exact nearest neighbours of every vector among all the others, at the cost of one fp32 search.
+"""Exact nearest neighbours of every vector among all the others, in less time than one fp32 search takes.
 
-Two stages. A *coarse* search (faiss on the CPU, torch elsewhere) in fp32, on centred and scaled vectors,
-hands out a few more candidates than asked for. Then every candidate whose place the fp32 rounding bound
-leaves open gets its distance anew in float64, and ties go to the lower index. A row whose last place could
-still be taken by a vector that is no candidate (many duplicates) is searched again over the whole gallery.
-Both stages work in blocks: the gallery is never copied whole.
+Two stages. A *coarse* search in fp32 hands out a few more candidates than asked for. Then every candidate
+whose place the bound on fp32 rounding leaves open gets its distance anew in float64, and ties go to the lower
+index. A row whose last place could still be taken by a vector that is no candidate (many duplicates) is
+searched again over the whole gallery. Both stages work in blocks: the gallery is never copied whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int
+from jaxtyping import Float, Int, Int32
+from threadpoolctl import ThreadpoolController
 
+from connector_bench.preservation import coarse
+from connector_bench.preservation.exact import rank, search_whole_gallery
+from connector_bench.preservation.rounding import Lengths
 from connector_bench.preservation.space import Space, checked
 
-_MARGIN = 24
-_Hits = tuple[Float32[np.ndarray, "q c"], Int[np.ndarray, "q c"]]
+_MARGIN = 6
+_RANKED_ROWS = 256
 
 
 def neighbours(
     vectors: Float[np.ndarray, "n d"], k: int, distance: str = "l2", *, device: str = "cpu"
-) -> Int[np.ndarray, "n k"]:
+) -> Int32[np.ndarray, "n k"]:
     """Indices of each vector's `k` nearest others, nearest first; ties go to the lower index.
 
     A vector is left out of its own list by its index, so that a duplicate of it is a neighbour like any
@@ -35,127 +41,56 @@ def neighbours(
       (population, float64). A dimension that varies by no more than fp32 rounding counts as constant and is
       dropped.
 
-    `device` is `cpu` (faiss), `torch-cpu`, or a torch device such as `cuda` or `cuda:1`; the indices are the
-    same.
+    `device` is `cpu`, `torch-cpu`, or a torch device such as `cuda` or `cuda:1`; the indices are the same.
 
     Raises:
         ValueError: vectors that are not a 2-D array of finite numbers, fewer than two of them, `k` outside
             1..n-1, or an unknown distance; the message names what arrived.
     """
-    points = checked(vectors, k, distance)
-    space = Space.of(points, distance)
-    search = _faiss_search if device == "cpu" else _torch_search(device.removeprefix("torch-"))
-    found = np.empty((len(points), k), dtype=np.int32)
-    open_rows = []
-    for rows, queries in space.queries():
-        hits = search(space, queries, min(len(points), k + 1 + _MARGIN))
-        certain, found[rows] = _rank(space, rows, queries, hits, k)
-        open_rows.append(rows[~certain])
-    _search_whole_gallery(space, np.concatenate(open_rows), found)
+    space = Space.of(checked(vectors, k, distance), distance)
+    lengths = Lengths.of(space)
+    index, unsure = _ranked_candidates(space, lengths, k, device)
+    found = np.ascontiguousarray(index[:, :k])
+    search_whole_gallery(space, lengths, unsure, found)
     return found
 
 
-def _faiss_search(space: Space, queries: Float32[np.ndarray, "q d2"], count: int) -> _Hits:
+def _ranked_candidates(
+    space: Space, lengths: Lengths, k: int, device: str
+) -> tuple[Int32[np.ndarray, "n c"], Int[np.ndarray, " r"]]:
+    """At least `k` candidates a row, the first `k` in order, and the rows that may lack a true neighbour."""
+    count = min(len(space.vectors) - 1, k + _MARGIN)
+    with _threads() as (threads, number):
+        if device == "cpu":
+            nearest = coarse.on_cpu(space, lengths, count, threads, _block(space, number))
+        else:
+            nearest = coarse.on_torch(space, lengths, count, device.removeprefix("torch-"))
+        parts = space.parts(_RANKED_ROWS)
+        certain = list(threads.map(lambda rows: rank(space, lengths, nearest, rows, k), parts))
+    return nearest.index, np.flatnonzero(~np.concatenate(certain))
+
+
+def _block(space: Space, threads: int) -> int:
+    """Rows of a block of distances: all threads' blocks, of which each needs three, take a 25th of the
+    vectors' memory."""
+    rows = (space.vectors.nbytes / 25 / (3 * 4 * threads)) ** 0.5
+    return int(np.clip(rows, 256, 1024)) // 32 * 32
+
+
+@contextmanager
+def _threads() -> Iterator[tuple[Executor, int]]:
+    """As many threads as OpenMP would use, each with a processor of its own: inside them BLAS has but one."""
     import faiss
 
-    heap = faiss.ResultHeap(len(queries), count)
-    for start, block in space.gallery():
-        distance, index = faiss.knn(queries, block, min(count, len(block)))
-        heap.add_result(distance, index + start)
-    heap.finalize()
-    return heap.D, heap.I
+    one = (faiss.omp_set_num_threads, (1,))
+    number = faiss.omp_get_max_threads()
+    with (
+        _libraries().limit(limits=1, user_api="blas"),
+        ThreadPoolExecutor(number, "neighbours", *one) as threads,
+    ):
+        yield threads, number
 
 
-def _torch_search(device: str) -> Callable[[Space, Float32[np.ndarray, "q d2"], int], _Hits]:
-    import torch
-
-    if torch.get_float32_matmul_precision() != "highest":
-        raise ValueError(
-            "neighbours need full fp32: call torch.set_float32_matmul_precision('highest') first"
-        )
-    resident: list[tuple[int, torch.Tensor]] = []
-
-    def search(space: Space, queries: Float32[np.ndarray, "q d2"], count: int) -> _Hits:
-        blocks = resident or ((start, torch.from_numpy(block).to(device)) for start, block in space.gallery())
-        asked = torch.from_numpy(queries).to(device)
-        best, place = (
-            torch.empty(len(asked), 0, device=device),
-            torch.empty(len(asked), 0, dtype=torch.long, device=device),
-        )
-        kept = []
-        for start, block in blocks:
-            squares = asked.square().sum(1, keepdim=True) + block.square().sum(1)
-            distance = torch.addmm(squares, asked, block.T, alpha=-2).clamp_(min=0)
-            index = torch.arange(start, start + len(block), device=device).expand(len(asked), -1)
-            best, order = torch.cat([best, distance], 1).topk(
-                min(count, best.shape[1] + len(block)), 1, largest=False
-            )
-            place = torch.cat([place, index], 1).gather(1, order)
-            kept.append((start, block))
-        if torch.device(device).type != "cpu":
-            resident[:] = kept
-        return best.cpu().numpy(), place.cpu().numpy()
-
-    return search
-
-
-def _rank(
-    space: Space, rows: Int[np.ndarray, " q"], queries: Float32[np.ndarray, "q d2"], hits: _Hits, k: int
-) -> tuple[Bool[np.ndarray, " q"], Int[np.ndarray, "q k"]]:
-    """Which rows are certain to have their true neighbours, and the candidates in their true order."""
-    distance, index = hits[0].astype(np.float64), hits[1]
-    limit = distance[:, -1].copy()  # whatever is no candidate lies at this fp32 distance or beyond
-    error = bound = space.error(2 * np.linalg.norm(queries, axis=1) + np.sqrt(limit))
-    distance[index == rows[:, None]] = np.inf
-    distance, index = _sorted(distance, index)
-    if space.plain:  # differences in fp32: their rounding error is relative to the distance itself
-        row, place = np.nonzero(_undecided(distance, error, k))
-        distance[row, place] = space.distances(rows[row], index[row, place], np.float32)
-        distance, index = _sorted(distance, index)
-        error = np.minimum(error, space.error(np.sqrt(limit + error)))
-    row, place = np.nonzero(_undecided(distance, error, k))
-    distance[row, place] = space.distances(rows[row], index[row, place])
-    order = np.lexsort((index, distance), axis=1)[:, :k]
-    last = np.take_along_axis(distance, order[:, -1:], 1)[:, 0]
-    certain = (limit > last + 2 * bound) | (index.shape[1] == len(space.vectors))
-    return certain, np.take_along_axis(index, order, 1)
-
-
-def _sorted(distance: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(distance, axis=1, kind="stable")
-    return np.take_along_axis(distance, order, 1), np.take_along_axis(index, order, 1)
-
-
-def _undecided(
-    distance: Float64[np.ndarray, "q c"], error: Float64[np.ndarray, " q"], k: int
-) -> Bool[np.ndarray, "q c"]:
-    """Candidates among which rounding could change the order of the first `k`; `distance` rises along a
-    row."""
-    with np.errstate(invalid="ignore"):
-        close = np.diff(distance, axis=1) <= 2 * error[:, None]
-    close[:, k - 1 :] = np.logical_and.accumulate(close[:, k - 1 :], axis=1)
-    undecided = np.zeros(distance.shape, dtype=bool)
-    undecided[:, :-1] |= close
-    undecided[:, 1:] |= close
-    return undecided
-
-
-def _search_whole_gallery(space: Space, rows: Int[np.ndarray, " r"], found: Int[np.ndarray, "n k"]) -> None:
-    """Fill in `found` for some rows from the whole gallery; equal rows are searched once."""
-    k = found.shape[1]
-    groups: dict[bytes, list[int]] = {}
-    for row in rows.tolist():
-        groups.setdefault(space.vectors[row].tobytes(), []).append(row)
-    for members in groups.values():
-        query = space.coarse(members[0], members[0] + 1)
-        parts = [
-            (((block - query) ** 2).sum(1), np.linalg.norm(block, axis=1)) for _, block in space.gallery()
-        ]
-        distance, length = (np.concatenate(part) for part in zip(*parts, strict=True))
-        error = space.error(length + np.linalg.norm(query))
-        bound = np.partition(distance + error, k)[k]
-        reachable = np.flatnonzero(distance - error <= bound)
-        exact = space.distances(np.full(len(reachable), members[0]), reachable)
-        ranked = reachable[np.lexsort((reachable, exact))]
-        for row in members:
-            found[row] = ranked[ranked != row][:k]
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -1,14 +1,8 @@
-"""The space in which a distance between vectors is a squared Euclidean one: exact in float64, and coarse in
-fp32 with a bound.
-
-Rounding bound of a squared fp32 distance: `min(d, 8 sqrt(d)) + 16` units in the last place of `(|a| +
-|b|)^2`; the probabilistic bound of Higham and Mary, SIAM J. Sci. Comput. 41 (2019) A2815, with lambda = 8
-(failure below 3e-14).
-"""
+"""The space in which a distance between vectors is a squared Euclidean one: exact in float64, coarse in
+fp32."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -21,11 +15,8 @@ DISTANCES: tuple[str, ...] = get_args(Distance)
 
 ULP = 2.0**-24
 """Relative rounding error of fp32."""
-CHUNK = 2**16
-"""Elements of a float64 scratch block: small enough for the cache."""
 
-_UNDERFLOW = 2.0**-120
-_GALLERY_ROWS = 10240
+_CHUNK = 2**15  # elements of a float64 block that stays in the cache
 
 
 def as_vectors(vectors: np.ndarray, name: str = "vectors") -> Float32[np.ndarray, "n d"]:
@@ -80,7 +71,9 @@ class Space:
     def of(cls, vectors: Float32[np.ndarray, "n d"], distance: str) -> Space:
         """The space of a distance, with the gallery's own statistics."""
         if distance == "cosine":
-            norms = np.concatenate([np.linalg.norm(b.astype(np.float64), axis=1) for b in _blocks(vectors)])
+            norms = np.concatenate(
+                [np.linalg.norm(vectors[part].astype(np.float64), axis=1) for part in _parts(vectors)]
+            )
             mean, _ = cls(vectors, None, np.ones(1), norms).moments()
             return cls(vectors, mean, np.ones(1), norms)
         largest = np.maximum(vectors.max(0), -vectors.min(0)).astype(np.float64)
@@ -94,20 +87,21 @@ class Space:
 
     def exact(self, rows: slice | Int[np.ndarray, " m"]) -> Float64[np.ndarray, "m d2"]:
         """`y` of some rows; under cosine with zero vectors, one more coordinate sets those apart."""
-        y = self.vectors[rows].astype(np.float64)
+        chosen = self.vectors[rows] if isinstance(rows, slice) else np.take(self.vectors, rows, axis=0)
+        y = chosen.astype(np.float64)
         if self.norms is None:
-            return np.divide(y, self.divisor, out=y)
+            return y if self.plain else np.divide(y, self.divisor, out=y)
         norms = self.norms[rows, None]
         np.divide(y, norms, out=y, where=norms > 0)
         return y if self.norms.all() else np.column_stack([y, norms == 0])
 
-    def coarse(self, start: int, stop: int) -> Float32[np.ndarray, "m d2"]:
-        """`z` of the rows `start` to `stop`."""
+    def coarse(self, rows: slice | Int[np.ndarray, " m"]) -> Float32[np.ndarray, "m d2"]:
+        """`z` of some rows; no copy where it is `x`."""
         if self.centre is None:
-            return self.vectors[start:stop]
+            return self.vectors[rows]
         if self.plain:
-            return self.vectors[start:stop] - self.centre.astype(np.float32)
-        return self.centred(slice(start, stop)).astype(np.float32)
+            return self.vectors[rows] - self.centre.astype(np.float32)
+        return self.centred(rows).astype(np.float32)
 
     def centred(self, rows: slice | Int[np.ndarray, " m"]) -> Float64[np.ndarray, "m d2"]:
         """`y` of some rows less the centre."""
@@ -116,56 +110,32 @@ class Space:
             y[:, : len(self.centre)] -= self.centre
         return y
 
-    def queries(self) -> Iterator[tuple[Int[np.ndarray, " q"], Float32[np.ndarray, "q d2"]]]:
-        """Every row's `z`, block by block, with the rows' indices."""
-        n = len(self.vectors)
-        step = int(np.clip(n // 16, 512, 4096))
-        return ((np.arange(i, min(i + step, n)), self.coarse(i, min(i + step, n))) for i in range(0, n, step))
-
-    def gallery(self) -> Iterator[tuple[int, Float32[np.ndarray, "m d2"]]]:
-        """Every row's `z` in few blocks, each with the index of its first row; one block where `z` is no
-        copy."""
-        n = len(self.vectors)
-        step = n if self.centre is None else _GALLERY_ROWS
-        return ((start, self.coarse(start, min(start + step, n))) for start in range(0, n, step))
+    def parts(self, rows: int | None = None) -> list[slice]:
+        """All rows in blocks of so many; by default, of so many as fit the cache in float64."""
+        return _parts(self.vectors, rows)
 
     @property
     def plain(self) -> bool:
         """Whether `y` is `x` itself, so that differences need no more than fp32 vectors."""
         return self.norms is None and self.divisor.tolist() == [1.0]
 
-    def distances(
-        self, a: Int[np.ndarray, " m"], b: Int[np.ndarray, " m"], dtype: type = np.float64
-    ) -> Float64[np.ndarray, " m"]:
-        """Squared distances of pairs of rows from their differences; fp32 only in a plain space."""
+    def distances(self, a: Int[np.ndarray, " m"], b: Int[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
+        """Squared distances of pairs of rows from their differences in float64."""
         out = np.empty(len(a))
-        step = max(1, CHUNK // self.vectors.shape[1])
-        left, right = np.empty((2, step, self.vectors.shape[1]), dtype=np.float32)
-        scratch = np.empty(left.shape, dtype=dtype)
+        step = max(1, _CHUNK // self.vectors.shape[1])
         for start in range(0, len(a), step):
             part = slice(start, start + step)
-            m = len(a[part])
-            if self.plain:
-                np.take(self.vectors, a[part], axis=0, out=left[:m], mode="clip")
-                np.take(self.vectors, b[part], axis=0, out=right[:m], mode="clip")
-                gap = np.subtract(left[:m], right[:m], out=scratch[:m], dtype=dtype)
-            else:
-                gap = self.exact(a[part]) - self.exact(b[part])
+            gap = self.exact(a[part])
+            gap -= self.exact(b[part])
             out[part] = np.einsum("ij,ij->i", gap, gap)
         return out
-
-    def error(self, reach: Float[np.ndarray, "*s"]) -> Float64[np.ndarray, "*s"]:
-        """Bound on what fp32 does to a squared distance of two vectors whose lengths add up to `reach`."""
-        d = self.vectors.shape[1]
-        return (min(d, 8 * d**0.5) + 16) * ULP * np.square(reach, dtype=np.float64) + d * _UNDERFLOW
 
     def moments(self) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]:
         """Mean and population standard deviation of every coordinate of `y`, in float64 and two passes."""
         n, d = self.vectors.shape
-        step = max(1, CHUNK // d)
-        parts = [slice(start, start + step) for start in range(0, n, step)]
-        mean = np.sum([self.exact(part)[:, :d].sum(0) for part in parts], axis=0) / n
-        squares = np.sum([np.square(self.exact(part)[:, :d] - mean).sum(0) for part in parts], axis=0)
+        parts = self.parts()
+        mean = sum((self.exact(part)[:, :d].sum(0) for part in parts), np.zeros(d)) / n
+        squares = sum((np.square(self.exact(part)[:, :d] - mean).sum(0) for part in parts), np.zeros(d))
         return mean, np.sqrt(squares / n)
 
 
@@ -175,6 +145,7 @@ def _power_of_two(largest: float) -> Float64[np.ndarray, " one"]:
     return np.ones(1) if ordinary else np.exp2(np.floor(np.log2([largest])))
 
 
-def _blocks(vectors: Float32[np.ndarray, "n d"]) -> Iterator[Float32[np.ndarray, "m d"]]:
-    step = max(1, CHUNK // vectors.shape[1])
-    return (vectors[start : start + step] for start in range(0, len(vectors), step))
+def _parts(vectors: Float32[np.ndarray, "n d"], rows: int | None = None) -> list[slice]:
+    n, d = vectors.shape
+    step = rows or max(1, _CHUNK // d)
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]

@@ -1,0 +1,118 @@
+"""The fp32 stage of a self-search: the nearest others of every vector, but for rounding.
+
+On the CPU every pair of vectors is multiplied once: a block of distances serves its rows and, transposed, its
+columns. Blocks meet as in a round-robin tournament: those of one round share no vector, so threads need no
+locks. Distances go to a heap for each vector and are forgotten; beside the vectors, only the heaps and one
+block a thread are in memory. On a GPU each block of queries is searched alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int, Int32
+
+from connector_bench.preservation.rounding import RUN, Lengths
+from connector_bench.preservation.space import Space
+
+_GPU_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Half squared distances to the nearest others found so far, and their indices, in the order of a heap."""
+
+    half: Float32[np.ndarray, "n c"]
+    index: Int32[np.ndarray, "n c"]
+
+    @classmethod
+    def of_none(cls, n: int, count: int) -> Nearest:
+        """`count` free places for each of `n` vectors."""
+        return cls(np.full((n, count), np.inf, dtype=np.float32), np.zeros((n, count), dtype=np.int32))
+
+    def offer(self, rows: slice, half: Float32[np.ndarray, "q m"], first: int) -> None:
+        """Let `rows` take what is nearer than what they have; columns are the vectors from `first` on."""
+        import faiss
+
+        index = self.index[rows].astype(np.int64)
+        heap: Any = faiss.float_maxheap_array_t()
+        heap.nh, heap.k = index.shape
+        heap.val, heap.ids = faiss.swig_ptr(self.half[rows]), faiss.swig_ptr(index)
+        heap.addn(half.shape[1], faiss.swig_ptr(half), first)
+        self.index[rows] = index
+
+
+def on_cpu(space: Space, lengths: Lengths, count: int, threads: Executor, block: int) -> Nearest:
+    """The `count` nearest others of every vector; `block` vectors meet `block` others at a time."""
+    nearest = Nearest.of_none(len(space.vectors), count)
+    blocks = space.parts(block)
+
+    def meet(pair: tuple[int, int]) -> None:
+        a, b = (blocks[number] for number in pair)
+        half = half_distances(space, lengths, a, b)
+        if a == b:
+            np.fill_diagonal(half, np.inf)
+        else:
+            nearest.offer(b, np.ascontiguousarray(half.T), a.start)
+        nearest.offer(a, half, b.start)
+
+    for pairs in _rounds(len(blocks)):
+        deque(threads.map(meet, pairs), maxlen=0)
+    return nearest
+
+
+def _rounds(players: int) -> Iterator[list[tuple[int, int]]]:
+    """Every pair of players, themselves included, once; in a round each player takes part in one pair."""
+    for number in range(players):
+        partners = [(a, (number - a) % players) for a in range(players)]
+        yield [(a, b) for a, b in partners if a <= b]
+
+
+def half_distances(
+    space: Space, lengths: Lengths, rows: slice | Int[np.ndarray, " p"], columns: slice
+) -> Float32[np.ndarray, "p q"]:
+    """Half squared distances in fp32, summed as the rounding bound assumes."""
+    a, b = space.coarse(rows), space.coarse(columns)
+    half = a[:, :RUN] @ b[:, :RUN].T
+    for start in range(RUN, a.shape[1], RUN):
+        half += a[:, start : start + RUN] @ b[:, start : start + RUN].T
+    np.subtract(lengths.half_square[columns], half, out=half)
+    half += lengths.half_square[rows, None]
+    return half
+
+
+def on_torch(space: Space, lengths: Lengths, count: int, device: str) -> Nearest:
+    """The same by torch, on any of its devices: gallery and queries are there as a whole.
+
+    Raises:
+        ValueError: torch has been told to multiply in less than fp32.
+    """
+    import torch
+
+    if torch.get_float32_matmul_precision() != "highest":
+        raise ValueError(
+            "neighbours need full fp32: call torch.set_float32_matmul_precision('highest') first"
+        )
+    nearest = Nearest.of_none(len(space.vectors), count)
+    parts = space.parts(_GPU_ROWS)
+    gallery = [torch.from_numpy(space.coarse(part)).to(device) for part in parts]
+    halves = torch.from_numpy(lengths.half_square).to(device)
+    for rows, queries in zip(parts, gallery, strict=True):
+        best = torch.full((len(queries), count), torch.inf, device=device)
+        index = torch.zeros((len(queries), count), dtype=torch.int32, device=device)
+        for part, vectors in zip(parts, gallery, strict=True):
+            half = halves[part] + halves[rows, None]
+            for a, b in zip(queries.split(RUN, 1), vectors.split(RUN, 1), strict=True):
+                half -= a @ b.T
+            if part == rows:
+                half.fill_diagonal_(torch.inf)
+            number = torch.arange(part.start, part.stop, dtype=torch.int32, device=device)
+            best, order = torch.cat([best, half], 1).topk(count, 1, largest=False)
+            index = torch.cat([index, number.expand(len(queries), -1)], 1).gather(1, order)
+        nearest.half[rows], nearest.index[rows] = best.cpu().numpy(), index.cpu().numpy()
+    return nearest
