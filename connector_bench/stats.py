@@ -13,7 +13,6 @@ from connector_bench.intervals import (
     bootstrap_mean,
     delete_d_jackknife,
     paired_difference,
-    subsampled_gallery,
 )
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "paired_difference",
     "partial_spearman",
     "spearman",
-    "subsampled_gallery",
     "tie_groups",
 ]
 

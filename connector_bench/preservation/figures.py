@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench import stats
-from connector_bench.preservation import controls, geometry, knn, retrieval
-from connector_bench.preservation.overlap_interval import jackknife_overlap
+from connector_bench.preservation import controls, geometry, half_galleries, knn, retrieval
+from connector_bench.preservation.overlap_interval import overlap_scores
 from connector_bench.protocol import PreservationOptions
 
 GEOMETRY_K = 10
@@ -54,7 +54,7 @@ class PreservationFigures:
 
 @dataclass(frozen=True)
 class Lists:
-    """Neighbours of every image on both sides, one column more than the largest k."""
+    """Neighbours of every image on both sides, as deep as `half_galleries.depth` asks."""
 
     pre: Int[np.ndarray, "n c"]
     post: Int[np.ndarray, "n c"]
@@ -133,8 +133,10 @@ def _ours(
     untrained: Sequence[np.ndarray],
 ) -> Found:
     n = len(pre)
-    lists = Lists(*(knn.neighbours(side, max(ks) + 1, options.distance) for side in (pre, post)))
-    columns, scores = _overlaps(lists, ks, n)
+    lists = Lists(
+        *(knn.neighbours(side, half_galleries.depth(max(ks), n), options.distance) for side in (pre, post))
+    )
+    columns, scores = _overlaps(lists, ks, options.seed)
     for control, versions in (_controls(pre, post, options.seed) | {"untrained": untrained}).items():
         found, found_scores = _control(lists.pre, versions, ks, options)
         columns |= {f"{control}_{name}": column for name, column in found.items()}
@@ -150,13 +152,12 @@ def _ours(
     return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
 
 
-def _overlaps(lists: Lists, ks: Sequence[int], n: int) -> tuple[Columns, Scores]:
+def _overlaps(lists: Lists, ks: Sequence[int], seed: int) -> tuple[Columns, Scores]:
     columns: Columns = {}
     scores: Scores = {}
-    for k in ks:
+    for k, score in overlap_scores(lists.pre, lists.post, ks, seed=seed).items():
         overlap = knn.overlap(lists.pre, lists.post, k)
-        score = jackknife_overlap(lists.pre, lists.post, k, chance=knn.chance(k, n))
-        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(knn.adjusted(overlap, k, n))}
+        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(knn.adjusted(overlap, k, score.n))}
         scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
     return columns, scores
 
@@ -178,7 +179,7 @@ def _control(
     results = []
     for vectors in versions:
         after = knn.neighbours(vectors, before.shape[1], options.distance)
-        results.append(_overlaps(Lists(before, after), ks, len(before)))
+        results.append(_overlaps(Lists(before, after), ks, options.seed))
     columns: Columns = {}
     scores: Scores = {}
     for name in (f"knor_{k}" for k in ks if results):
