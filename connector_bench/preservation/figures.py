@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench import stats
-from connector_bench.preservation import controls, geometry, half_galleries, knn, retrieval
+from connector_bench.preservation import controls, geometry, half_galleries, influence, knn, retrieval
 from connector_bench.preservation.overlap_interval import overlap_scores
 from connector_bench.protocol import PreservationOptions
 
@@ -214,18 +214,19 @@ def _image_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists, options: Pr
 
 def _set_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists) -> Scores:
     values = {
-        "procrustes": geometry.procrustes_similarity(pre, post),
         "procrustes_paper": geometry.paper_procrustes_residual(pre, post),
-        "erank_pre": geometry.effective_rank(pre),
-        "erank_post": geometry.effective_rank(post),
-        "top1_energy_pre": geometry.top1_energy(pre),
-        "top1_energy_post": geometry.top1_energy(post),
         "hubness_pre": geometry.hubness(lists.pre[:, :GEOMETRY_K]),
         "hubness_post": geometry.hubness(lists.post[:, :GEOMETRY_K]),
     }
-    if len(pre) >= 4:
-        values["cka"] = geometry.debiased_cka(pre, post)
-    return {name: {"value": value, "n": len(pre)} for name, value in values.items() if np.isfinite(value)}
+    scores: Scores = {name: {"value": value, "n": len(pre)} for name, value in values.items()}
+    before, after = (influence.spectral(side) for side in (pre, post))
+    scores |= {f"{name}_pre": asdict(score) for name, score in before.items()}
+    scores |= {f"{name}_post": asdict(score) for name, score in after.items()}
+    if before and after:  # similarity to a side that does not vary has no meaning
+        scores["procrustes"] = asdict(influence.procrustes(pre, post))
+        if len(pre) >= 4:
+            scores["cka"] = asdict(influence.debiased_cka(pre, post))
+    return scores
 
 
 def _retrieval(
