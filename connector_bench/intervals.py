@@ -1,4 +1,4 @@
-"""Scores with their uncertainty: bootstrap over images or clusters of values, jackknife over subsets of images.
+"""Scores with their uncertainty: bootstrap over images or clusters of values, and shares.
 
 Values come one per image (or one per patch, with the images as clusters). Every random choice is seeded.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from scipy import stats
 
 RESAMPLES = 2000
@@ -99,35 +99,18 @@ def paired_difference(
     return bootstrap_mean(first - second, clusters=clusters, seed=seed, confidence=confidence, chance=0.0)
 
 
-def delete_d_jackknife(
-    statistic: Callable[[Int[np.ndarray, " m"]], float],
-    n: int,
-    *,
-    fraction: float = 0.5,
-    repeats: int = 50,
-    seed: int = 0,
-    confidence: float = 0.95,
-    chance: float | None = None,
-) -> Score:
-    """A smooth figure of all n images (CKA, Procrustes) with an interval from random subsets of `fraction * n`.
+def wilson(value: float, variance: float, n: int, quantile: float) -> tuple[float, float]:
+    """Score interval of a share whose variance is known (Wilson, JASA 22 (1927) 209).
 
-    Subsets are drawn without replacement, since a bootstrap would draw images twice. `statistic` gets sorted
-    indices. The interval is `value -+ t sd sqrt(m / (n - m))` with the standard deviation over subsets of m
-    images (Shao and Wu, Annals of Statistics 17 (1989) 1176).
-
-    Raises:
-        ValueError: a fraction that leaves fewer than 2 images in or 1 out, or fewer than 2 repeats.
+    That of as many independent trials as would have this variance; of `n` trials where the variance is 0, since all
+    or nothing in n images proves neither for others. It stays inside 0..1.
     """
-    size = round(fraction * n)
-    if not 2 <= size <= n - 1 or repeats < 2:
-        raise ValueError(f"cannot draw {repeats} subsets of {size} from n={n} (fraction={fraction})")
-    rng = np.random.default_rng(seed)
-    draws = [float(statistic(np.sort(rng.choice(n, size, replace=False)))) for _ in range(repeats)]
-    spread = float(np.std(draws, ddof=1) * np.sqrt(size / (n - size)))
-    half = float(stats.t.ppf(0.5 + confidence / 2, repeats - 1)) * spread
-    value = float(statistic(np.arange(n)))
-    method = f"{100 * confidence:g} % delete-d jackknife over {repeats} subsets of {size}"
-    return Score(value, value - half, value + half, n, chance, method)
+    spread = value * (1 - value)
+    trials = spread / variance if spread > 0 and variance > 0 else n
+    weight = quantile**2 / trials
+    centre = (value + weight / 2) / (1 + weight)
+    half = float(np.sqrt(weight * (spread + weight / 4))) / (1 + weight)
+    return max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half))
 
 
 def bootstrap(

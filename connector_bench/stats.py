@@ -11,7 +11,6 @@ from connector_bench.correlation import auroc, partial_spearman, spearman
 from connector_bench.intervals import (
     Score,
     bootstrap_mean,
-    delete_d_jackknife,
     paired_difference,
 )
 
@@ -19,7 +18,6 @@ __all__ = [
     "Score",
     "auroc",
     "bootstrap_mean",
-    "delete_d_jackknife",
     "paired_difference",
     "partial_spearman",
     "spearman",

@@ -13,10 +13,11 @@ from jaxtyping import Float, Int
 from connector_bench import stats
 from connector_bench.preservation import controls, geometry, half_galleries, influence, knn, retrieval
 from connector_bench.preservation.overlap_interval import overlap_scores
+from connector_bench.preservation.rank_geometry import rank_geometry
 from connector_bench.protocol import PreservationOptions
 
-GEOMETRY_K = 10
-"""Neighbours that trustworthiness, continuity and hubness look at."""
+HUBNESS_K = 10
+"""Neighbours whose occurrences hubness counts."""
 
 CONTROLS = ("identity", "rotation", "random_linear", "shuffled", "untrained")
 IMAGE_GEOMETRY = {
@@ -141,9 +142,11 @@ def _ours(
         found, found_scores = _control(lists.pre, versions, ks, options)
         columns |= {f"{control}_{name}": column for name, column in found.items()}
         scores |= {f"{control}_{name}": score for name, score in found_scores.items()}
-    near = _image_geometry(pre, post, lists, options)
+    near, near_scores = rank_geometry(
+        pre, post, lists.pre, lists.post, distance=options.distance, seed=options.seed
+    )
     columns |= near
-    scores |= {name: _mean(column, options) for name, column in near.items()}
+    scores |= {name: asdict(score) for name, score in near_scores.items()}
     scores |= _set_geometry(pre, post, lists)
     if labels is not None:
         found, found_scores = _retrieval(pre, post, labels, columns, options)
@@ -193,30 +196,11 @@ def _control(
     return columns, scores
 
 
-def _image_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists, options: PreservationOptions) -> Columns:
-    distance = options.distance
-    columns = {
-        "imbalance_pre_post": geometry.information_imbalance(
-            pre, post, distance=distance, a_neighbours=lists.pre
-        ),
-        "imbalance_post_pre": geometry.information_imbalance(
-            post, pre, distance=distance, a_neighbours=lists.post
-        ),
-    }
-    k = GEOMETRY_K
-    if k <= (len(pre) - 1) / 2 and lists.pre.shape[1] >= k:
-        columns["trustworthiness"] = geometry.trustworthiness(
-            pre, post, k, distance=distance, post_neighbours=lists.post
-        )
-        columns["continuity"] = geometry.continuity(pre, post, k, distance=distance, pre_neighbours=lists.pre)
-    return columns
-
-
 def _set_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists) -> Scores:
     values = {
         "procrustes_paper": geometry.paper_procrustes_residual(pre, post),
-        "hubness_pre": geometry.hubness(lists.pre[:, :GEOMETRY_K]),
-        "hubness_post": geometry.hubness(lists.post[:, :GEOMETRY_K]),
+        "hubness_pre": geometry.hubness(lists.pre[:, :HUBNESS_K]),
+        "hubness_post": geometry.hubness(lists.post[:, :HUBNESS_K]),
     }
     scores: Scores = {name: {"value": value, "n": len(pre)} for name, value in values.items()}
     before, after = (influence.spectral(side) for side in (pre, post))

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy import stats
 
-from connector_bench.intervals import Score
+from connector_bench.intervals import Score, wilson
 from connector_bench.preservation import half_galleries
 from connector_bench.preservation.delete_one import jackknife_variance
 from connector_bench.preservation.overlap import chance, overlap
@@ -48,18 +48,6 @@ def overlap_scores(
         variance = jackknife_variance(pre_neighbours, post_neighbours, k) * shares.get(k, 1.0)
         corrected = "corrected in half galleries" if k in shares else "too wide: no half holds k"
         method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over images {corrected}"
-        scores[k] = Score(value, *_wilson(value, n, variance, quantile), n, chance(k, n), method)
+        low, high = wilson(value, variance, n, quantile)
+        scores[k] = Score(value, low, high, n, chance(k, n), method)
     return scores
-
-
-def _wilson(value: float, n: int, variance: float, quantile: float) -> tuple[float, float]:
-    """Score interval of a share with a known variance (Wilson, JASA 22 (1927) 209), that of `n` trials where it is 0.
-
-    All kept, or nothing, in n images proves neither for others.
-    """
-    spread = value * (1 - value)
-    trials = spread / variance if spread > 0 and variance > 0 else n
-    weight = quantile**2 / trials
-    centre = (value + weight / 2) / (1 + weight)
-    half = np.sqrt(weight * (spread + weight / 4)) / (1 + weight)
-    return max(0.0, min(value, float(centre - half))), min(1.0, max(value, float(centre + half)))
