@@ -66,7 +66,7 @@ def metric_names(options: PreservationOptions) -> dict[str, bool | None]:
     if options.protocol == "paper":
         return {f"paper_knor_{k}": True for k in options.ks} | {"n_images": None}
     overlaps = {f"{name}_{k}": True for name in ("knor", "knor_adj") for k in options.ks}
-    references = {f"{control}_knor_{k}": None for control in CONTROLS for k in options.ks}
+    references = {f"{control}_{name}": None for control in CONTROLS for name in overlaps}
     return overlaps | IMAGE_GEOMETRY | SET_GEOMETRY | RETRIEVAL | references | {"n_images": None}
 
 
@@ -185,7 +185,7 @@ def _control(
         results.append(_overlaps(Lists(before, after), ks, options.seed))
     columns: Columns = {}
     scores: Scores = {}
-    for name in (f"knor_{k}" for k in ks if results):
+    for name in results[0][0] if results else ():
         columns[name] = np.mean([found[name] for found, _ in results], axis=0)
         each = [found[name] for _, found in results]
         spans = {"low": min(score["low"] for score in each), "high": max(score["high"] for score in each)}
