@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ RETRIEVAL = {
 class PreservationFigures:
     """Figures per image and, for the whole set, intervals and provenance."""
 
-    per_image: dict[str, dict[str, float]]
+    per_image: Mapping[str, Mapping[str, float | str]]
     summary: dict[str, object]
     warnings: tuple[str, ...] = field(default=())
 
