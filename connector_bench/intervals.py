@@ -1,5 +1,4 @@
-"""Scores with their uncertainty: bootstrap over images, sub-sampled galleries, rank correlations and tie
-groups.
+"""Scores with their uncertainty: bootstrap over images or clusters of values, and shares.
 
 Values come one per image (or one per patch, with the images as clusters). Every random choice is seeded.
 """
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 from scipy import stats
 
 RESAMPLES = 2000
@@ -100,77 +99,18 @@ def paired_difference(
     return bootstrap_mean(first - second, clusters=clusters, seed=seed, confidence=confidence, chance=0.0)
 
 
-def subsampled_gallery(
-    statistic: Callable[[Int[np.ndarray, " m"]], float],
-    n: int,
-    *,
-    fraction: float = 0.5,
-    repeats: int = 50,
-    seed: int = 0,
-    confidence: float = 0.95,
-    chance: float | None = None,
-) -> Score:
-    """How a figure varies with the choice of gallery: the statistic on random subsets, drawn without
-    replacement.
+def wilson(value: float, variance: float, n: int, quantile: float) -> tuple[float, float]:
+    """Score interval of a share whose variance is known (Wilson, JASA 22 (1927) 209).
 
-    A bootstrap would draw images twice, and a duplicate is the nearest neighbour of its copy whatever the
-    connector does. `statistic` gets the sorted indices of a subset of `m = fraction * n` images. The value is
-    its mean over the subsets, and belongs, as `Score.n` says, to galleries of m images: overlap depends on
-    the size. The interval is for the expectation of the figure over galleries of m images, `value -+ z sd
-    sqrt(m / (n - m) + 1 / repeats)` with the standard deviation over the
-    subsets: the delete-d jackknife (Shao and Wu, Annals of Statistics 17 (1989) 1176) and the error of
-    finitely many subsets.
-
-    Raises:
-        ValueError: a fraction that leaves fewer than 2 images in or out, or fewer than 2 repeats.
+    That of as many independent trials as would have this variance; of `n` trials where the variance is 0, since all
+    or nothing in n images proves neither for others. It stays inside 0..1.
     """
-    draws, size = _subsets(statistic, n, fraction, repeats, seed)
-    spread = float(np.std(draws, ddof=1) * np.sqrt(size / (n - size) + 1 / repeats))
-    method = (
-        f"{100 * confidence:g} % delete-d jackknife over {repeats} sub-sampled galleries of {size} out of {n}"
-    )
-    return _around(float(np.mean(draws)), spread, repeats, size, chance, confidence, method)
-
-
-def delete_d_jackknife(
-    statistic: Callable[[Int[np.ndarray, " m"]], float],
-    n: int,
-    *,
-    fraction: float = 0.5,
-    repeats: int = 50,
-    seed: int = 0,
-    confidence: float = 0.95,
-    chance: float | None = None,
-) -> Score:
-    """A smooth figure of all n images (CKA, Procrustes) with an interval from subsets, as
-    `subsampled_gallery`.
-
-    For figures that do not depend on n but for their variance. The value is the statistic of all images.
-
-    Raises:
-        ValueError: as `subsampled_gallery`.
-    """
-    draws, size = _subsets(statistic, n, fraction, repeats, seed)
-    spread = float(np.std(draws, ddof=1) * np.sqrt(size / (n - size)))
-    method = f"{100 * confidence:g} % delete-d jackknife over {repeats} subsets of {size}"
-    return _around(float(statistic(np.arange(n))), spread, repeats, n, chance, confidence, method)
-
-
-def _subsets(
-    statistic: Callable[[Int[np.ndarray, " m"]], float], n: int, fraction: float, repeats: int, seed: int
-) -> tuple[list[float], int]:
-    size = round(fraction * n)
-    if not 2 <= size <= n - 1 or repeats < 2:
-        raise ValueError(f"cannot draw {repeats} subsets of {size} from n={n} (fraction={fraction})")
-    rng = np.random.default_rng(seed)
-    return [float(statistic(np.sort(rng.choice(n, size, replace=False)))) for _ in range(repeats)], size
-
-
-def _around(
-    value: float, spread: float, repeats: int, n: int, chance: float | None, confidence: float, method: str
-) -> Score:
-    half = float(stats.t.ppf(0.5 + confidence / 2, repeats - 1)) * spread
-    return Score(value, value - half, value + half, n, chance, method)
+    spread = value * (1 - value)
+    trials = spread / variance if spread > 0 and variance > 0 else n
+    weight = quantile**2 / trials
+    centre = (value + weight / 2) / (1 + weight)
+    half = float(np.sqrt(weight * (spread + weight / 4))) / (1 + weight)
+    return max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half))
 
 
 def bootstrap(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,8 +21,8 @@ class Figures(Protocol):
     """What a measure hands back when it has seen all images."""
 
     @property
-    def per_image(self) -> dict[str, dict[str, float]]:
-        """Figures of every image."""
+    def per_image(self) -> Mapping[str, Mapping[str, float | str]]:
+        """Figures of every image, or a note why it has none."""
         ...
 
     @property

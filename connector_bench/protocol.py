@@ -19,8 +19,9 @@ class PreservationOptions:
 
     `ks` neighbourhood sizes; `distance` one of `knn.DISTANCES`; `pooling` how an image's tokens become one vector:
     their `mean`, or all of them in a row (`none`); `tap` where the encoder's side is read: `pre` at the connector's
-    input, `pre_normed` behind its leading norm. `protocol: paper` gives the published procedure instead, in metrics
-    of their own (`paper_knor_<k>`): L2, mean-pooled, the image itself counted as its neighbour.
+    input, `pre_normed` behind its leading norm; `gallery` how many images are drawn from a larger set, by `seed` and
+    their pixels alone (None: all are taken). `protocol: paper` gives the published procedure instead, in metrics of
+    their own (`paper_knor_<k>`): L2, mean-pooled, the image itself counted as its neighbour.
     """
 
     ks: tuple[int, ...] = (1, 10, 50, 100)
@@ -29,6 +30,7 @@ class PreservationOptions:
     tap: str = "pre"
     seed: int = 0
     protocol: str = "connector_bench"
+    gallery: int | None = None
 
     def __post_init__(self) -> None:
         from connector_bench.preservation.knn import DISTANCES
@@ -41,6 +43,12 @@ class PreservationOptions:
             raise ValueError(f"protocol: paper is l2 and mean, got {self.distance} and {self.pooling}")
         if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
             raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}")
+        if self.gallery is not None and (
+            not isinstance(self.gallery, int) or self.gallery < min(self.ks) + 2
+        ):
+            raise ValueError(
+                f"gallery must be a whole number of at least {min(self.ks) + 2} (k + 2), got {self.gallery!r}"
+            )
 
 
 def preservation_options(given: Mapping[str, object]) -> PreservationOptions:

@@ -11,20 +11,16 @@ from connector_bench.correlation import auroc, partial_spearman, spearman
 from connector_bench.intervals import (
     Score,
     bootstrap_mean,
-    delete_d_jackknife,
     paired_difference,
-    subsampled_gallery,
 )
 
 __all__ = [
     "Score",
     "auroc",
     "bootstrap_mean",
-    "delete_d_jackknife",
     "paired_difference",
     "partial_spearman",
     "spearman",
-    "subsampled_gallery",
     "tie_groups",
 ]
 

@@ -90,6 +90,21 @@ def test_beside_tasks_of_the_user(tmp_path: Path) -> None:
     assert outcome.figures("knn_preservation")["n_images"] == 40
 
 
+def test_a_gallery_of_fixed_size_out_of_a_larger_set(tmp_path: Path) -> None:
+    (tmp_path / "drawn.yaml").write_text(
+        "task: drawn\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: scenes_vqa\n"
+        "connector_bench:\n  ks: [5]\n  gallery: 12\n"
+    )
+    arguments = ("--include_path", str(tmp_path), "--tasks", "drawn", "--limit", "80")
+    outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
+    assert outcome.figures("drawn")["n_images"] == 12
+    record = outcome.record("drawn")
+    assert (record["n_images"], record["gallery_drawn_from"], record["options"]["gallery"]) == (12, 20, 12)
+    rows = outcome.samples("drawn")
+    assert sum("knor_5" in row for row in rows) == 12
+    assert sum(row.get("left_out") == "not drawn into the gallery of 12 images" for row in rows) == 8
+
+
 @pytest.mark.parametrize("images", [41, 40])
 def test_two_processes_give_every_image_the_same_overlap(images: int, tmp_path: Path) -> None:
     arguments = (*ZOO, "connector=rank8", *PRESERVATION, "--limit", str(images))

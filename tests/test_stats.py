@@ -89,22 +89,21 @@ def test_auroc_covers_the_truth() -> None:
     assert 0.93 <= coverage(measure, special.ndtr(0.8 / np.sqrt(2))) <= 0.97
 
 
-def test_jackknife_over_subsets_covers_a_mean() -> None:
-    def measure(rng: np.random.Generator) -> Score:
-        values = rng.normal(1, 1, 60)
-        return stats.delete_d_jackknife(lambda rows: values[rows].mean(), 60, seed=seed_of(rng))
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.97])
+def test_wilson_covers_a_share_of_images_that_hang_together(share: float) -> None:
+    """400 groups of three images that are alike: exact, over every count of groups."""
+    counts = np.arange(401)
+    covered = []
+    for value in counts / 400:
+        low, high = intervals.wilson(value, value * (1 - value) / 399, 1200, 1.96)
+        covered.append(low <= share <= high)
+    assert 0.93 <= scipy_stats.binom.pmf(counts, 400, share) @ np.array(covered) <= 0.97
 
-    assert 0.93 <= coverage(measure, 1.0) <= 0.97
 
-
-def test_subsampled_galleries_give_the_standard_error_of_a_mean() -> None:
-    values = np.random.default_rng(0).normal(size=400)
-    score = stats.subsampled_gallery(lambda rows: values[rows].mean(), 400, repeats=2000, fraction=0.3)
-    assert score.value == pytest.approx(values.mean(), abs=0.01)
-    assert (score.high - score.low) / (2 * 1.96) == pytest.approx(values.std() / 20, rel=0.05)
-    assert score.n == 120
-    with pytest.raises(ValueError, match="subsets of 1 from n=10"):
-        stats.subsampled_gallery(lambda rows: 0.0, 10, fraction=0.1)
+def test_wilson_of_all_or_nothing_is_that_of_as_many_trials() -> None:
+    for value in (0.0, 1.0):
+        expected = scipy_stats.binomtest(round(50 * value), 50).proportion_ci(0.95, method="wilson")
+        assert intervals.wilson(value, 0.0, 50, 1.959964) == pytest.approx((expected.low, expected.high))
 
 
 def test_point_values_agree_with_the_libraries() -> None:

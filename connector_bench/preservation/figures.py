@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench import stats
-from connector_bench.preservation import controls, geometry, knn, retrieval
-from connector_bench.preservation.overlap_interval import jackknife_overlap
+from connector_bench.preservation import controls, geometry, half_galleries, influence, knn, retrieval
+from connector_bench.preservation.overlap_interval import overlap_scores
+from connector_bench.preservation.rank_geometry import rank_geometry
 from connector_bench.protocol import PreservationOptions
 
-GEOMETRY_K = 10
-"""Neighbours that trustworthiness, continuity and hubness look at."""
+HUBNESS_K = 10
+"""Neighbours whose occurrences hubness counts."""
 
 CONTROLS = ("identity", "rotation", "random_linear", "shuffled", "untrained")
 IMAGE_GEOMETRY = {
@@ -47,14 +48,14 @@ RETRIEVAL = {
 class PreservationFigures:
     """Figures per image and, for the whole set, intervals and provenance."""
 
-    per_image: dict[str, dict[str, float]]
+    per_image: Mapping[str, Mapping[str, float | str]]
     summary: dict[str, object]
     warnings: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True)
 class Lists:
-    """Neighbours of every image on both sides, one column more than the largest k."""
+    """Neighbours of every image on both sides, as deep as `half_galleries.depth` asks."""
 
     pre: Int[np.ndarray, "n c"]
     post: Int[np.ndarray, "n c"]
@@ -65,7 +66,7 @@ def metric_names(options: PreservationOptions) -> dict[str, bool | None]:
     if options.protocol == "paper":
         return {f"paper_knor_{k}": True for k in options.ks} | {"n_images": None}
     overlaps = {f"{name}_{k}": True for name in ("knor", "knor_adj") for k in options.ks}
-    references = {f"{control}_knor_{k}": None for control in CONTROLS for k in options.ks}
+    references = {f"{control}_{name}": None for control in CONTROLS for name in overlaps}
     return overlaps | IMAGE_GEOMETRY | SET_GEOMETRY | RETRIEVAL | references | {"n_images": None}
 
 
@@ -133,15 +134,19 @@ def _ours(
     untrained: Sequence[np.ndarray],
 ) -> Found:
     n = len(pre)
-    lists = Lists(*(knn.neighbours(side, max(ks) + 1, options.distance) for side in (pre, post)))
-    columns, scores = _overlaps(lists, ks, n)
+    lists = Lists(
+        *(knn.neighbours(side, half_galleries.depth(max(ks), n), options.distance) for side in (pre, post))
+    )
+    columns, scores = _overlaps(lists, ks, options.seed)
     for control, versions in (_controls(pre, post, options.seed) | {"untrained": untrained}).items():
         found, found_scores = _control(lists.pre, versions, ks, options)
         columns |= {f"{control}_{name}": column for name, column in found.items()}
         scores |= {f"{control}_{name}": score for name, score in found_scores.items()}
-    near = _image_geometry(pre, post, lists, options)
+    near, near_scores = rank_geometry(
+        pre, post, lists.pre, lists.post, distance=options.distance, seed=options.seed
+    )
     columns |= near
-    scores |= {name: _mean(column, options) for name, column in near.items()}
+    scores |= {name: asdict(score) for name, score in near_scores.items()}
     scores |= _set_geometry(pre, post, lists)
     if labels is not None:
         found, found_scores = _retrieval(pre, post, labels, columns, options)
@@ -150,13 +155,12 @@ def _ours(
     return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
 
 
-def _overlaps(lists: Lists, ks: Sequence[int], n: int) -> tuple[Columns, Scores]:
+def _overlaps(lists: Lists, ks: Sequence[int], seed: int) -> tuple[Columns, Scores]:
     columns: Columns = {}
     scores: Scores = {}
-    for k in ks:
+    for k, score in overlap_scores(lists.pre, lists.post, ks, seed=seed).items():
         overlap = knn.overlap(lists.pre, lists.post, k)
-        score = jackknife_overlap(lists.pre, lists.post, k, chance=knn.chance(k, n))
-        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(knn.adjusted(overlap, k, n))}
+        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(knn.adjusted(overlap, k, score.n))}
         scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
     return columns, scores
 
@@ -178,10 +182,10 @@ def _control(
     results = []
     for vectors in versions:
         after = knn.neighbours(vectors, before.shape[1], options.distance)
-        results.append(_overlaps(Lists(before, after), ks, len(before)))
+        results.append(_overlaps(Lists(before, after), ks, options.seed))
     columns: Columns = {}
     scores: Scores = {}
-    for name in (f"knor_{k}" for k in ks if results):
+    for name in results[0][0] if results else ():
         columns[name] = np.mean([found[name] for found, _ in results], axis=0)
         each = [found[name] for _, found in results]
         spans = {"low": min(score["low"] for score in each), "high": max(score["high"] for score in each)}
@@ -192,39 +196,21 @@ def _control(
     return columns, scores
 
 
-def _image_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists, options: PreservationOptions) -> Columns:
-    distance = options.distance
-    columns = {
-        "imbalance_pre_post": geometry.information_imbalance(
-            pre, post, distance=distance, a_neighbours=lists.pre
-        ),
-        "imbalance_post_pre": geometry.information_imbalance(
-            post, pre, distance=distance, a_neighbours=lists.post
-        ),
-    }
-    k = GEOMETRY_K
-    if k <= (len(pre) - 1) / 2 and lists.pre.shape[1] >= k:
-        columns["trustworthiness"] = geometry.trustworthiness(
-            pre, post, k, distance=distance, post_neighbours=lists.post
-        )
-        columns["continuity"] = geometry.continuity(pre, post, k, distance=distance, pre_neighbours=lists.pre)
-    return columns
-
-
 def _set_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists) -> Scores:
     values = {
-        "procrustes": geometry.procrustes_similarity(pre, post),
         "procrustes_paper": geometry.paper_procrustes_residual(pre, post),
-        "erank_pre": geometry.effective_rank(pre),
-        "erank_post": geometry.effective_rank(post),
-        "top1_energy_pre": geometry.top1_energy(pre),
-        "top1_energy_post": geometry.top1_energy(post),
-        "hubness_pre": geometry.hubness(lists.pre[:, :GEOMETRY_K]),
-        "hubness_post": geometry.hubness(lists.post[:, :GEOMETRY_K]),
+        "hubness_pre": geometry.hubness(lists.pre[:, :HUBNESS_K]),
+        "hubness_post": geometry.hubness(lists.post[:, :HUBNESS_K]),
     }
-    if len(pre) >= 4:
-        values["cka"] = geometry.debiased_cka(pre, post)
-    return {name: {"value": value, "n": len(pre)} for name, value in values.items() if np.isfinite(value)}
+    scores: Scores = {name: {"value": value, "n": len(pre)} for name, value in values.items()}
+    before, after = (influence.spectral(side) for side in (pre, post))
+    scores |= {f"{name}_pre": asdict(score) for name, score in before.items()}
+    scores |= {f"{name}_post": asdict(score) for name, score in after.items()}
+    if before and after:  # similarity to a side that does not vary has no meaning
+        scores["procrustes"] = asdict(influence.procrustes(pre, post))
+        if len(pre) >= 4:
+            scores["cka"] = asdict(influence.debiased_cka(pre, post))
+    return scores
 
 
 def _retrieval(

@@ -3,7 +3,7 @@ and how.
 
 All measures take one vector per image, row i of both sides being the same image, and compute in float64.
 Measures that are means over images return one value per image, for `stats.bootstrap_mean`; the others return
-a number whose interval comes from `stats.delete_d_jackknife`.
+a number whose interval comes from `influence`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def procrustes_similarity(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndar
     x, y = _unit(pre), _unit(post)
     if not (x.any() and y.any()):
         return float("nan")
-    return float(min(1.0, linalg.svdvals(_compact(x).T @ _compact(y)).sum()))
+    return float(min(1.0, linalg.svdvals(compact(x).T @ compact(y)).sum()))
 
 
 def paper_procrustes_residual(
@@ -141,7 +141,7 @@ def paper_procrustes_residual(
     width = min(x.shape[1], *y.shape)
     basis, values, _ = linalg.svd(y, full_matrices=False)
     z = basis[:, :width] * values[:width]
-    overlap = linalg.svdvals(_compact(x).T @ _compact(z)).sum()
+    overlap = linalg.svdvals(compact(x).T @ compact(z)).sum()
     return float(np.sqrt(max(0.0, (np.square(x).sum() + np.square(z).sum() - 2 * overlap) / n)))
 
 
@@ -152,7 +152,7 @@ def spectrum(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> Floa
         ValueError: vectors that are not finite.
     """
     x = _float64(vectors)
-    return linalg.svdvals(_compact(x - x.mean(axis=0) if centred else x))
+    return linalg.svdvals(compact(x - x.mean(axis=0) if centred else x))
 
 
 def effective_rank(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> float:
@@ -165,8 +165,12 @@ def effective_rank(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -
     Raises:
         ValueError: vectors that are not finite.
     """
-    values = spectrum(vectors, centred=centred)
-    return float(np.exp(stats.entropy(values))) if values.any() else float("nan")
+    return rank_of(spectrum(vectors, centred=centred))
+
+
+def rank_of(singular_values: Float64[np.ndarray, " r"]) -> float:
+    """`effective_rank` of vectors with these singular values."""
+    return float(np.exp(stats.entropy(singular_values))) if singular_values.any() else float("nan")
 
 
 def top1_energy(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> float:
@@ -179,7 +183,12 @@ def top1_energy(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> f
     Raises:
         ValueError: vectors that are not finite.
     """
-    energy = np.square(spectrum(vectors, centred=centred))
+    return energy_of(spectrum(vectors, centred=centred))
+
+
+def energy_of(singular_values: Float64[np.ndarray, " r"]) -> float:
+    """`top1_energy` of vectors with these singular values."""
+    energy = np.square(singular_values)
     return float(energy[0] / energy.sum()) if energy.any() else float("nan")
 
 
@@ -191,7 +200,11 @@ def k_occurrence(found: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
 def hubness(found: Int[np.ndarray, "n k"]) -> float:
     """Skewness of the k-occurrence (Radovanovic et al., JMLR 11 (2010) 2487): 0 where all images are
     neighbours equally often, large where a few hubs are everyone's neighbour. 0 where the k-occurrence is
-    constant."""
+    constant.
+
+    It comes without an interval: it rests on few hubs, and 95 % intervals from half galleries and from the delete-one
+    jackknife covered 70 to 90 % and 87 to 100 % of simulated sets.
+    """
     counts = k_occurrence(found)
     return float(stats.skew(counts)) if np.ptp(counts) else 0.0
 
@@ -201,14 +214,14 @@ def _hsic(x: Float64[np.ndarray, "n d_x"], y: Float64[np.ndarray, "n d_y"]) -> f
     d."""
     n = len(x)
     diagonal_x, diagonal_y = (np.square(side).sum(axis=1) for side in (x, y))
-    trace = np.square(_compact(x).T @ _compact(y)).sum() - diagonal_x @ diagonal_y
+    trace = np.square(compact(x).T @ compact(y)).sum() - diagonal_x @ diagonal_y
     # the columns are centred, so K's rows sum to 0 and, with the diagonal taken out, to minus the diagonal
     totals = diagonal_x.sum() * diagonal_y.sum()
     return trace + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * (diagonal_x @ diagonal_y)
 
 
-def _compact(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
-    """The same inner products between images in no more than n dimensions."""
+def compact(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
+    """Vectors with the same inner products between images in no more than n dimensions."""
     return linalg.qr(x.T, mode="r")[0][: len(x)].T if len(x) < x.shape[1] else x
 
 

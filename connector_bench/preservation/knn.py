@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Shaped
+from jaxtyping import Float, Float64, Shaped
 
+from connector_bench.preservation import half_galleries
+from connector_bench.preservation.overlap import adjusted, chance, overlap, overlap_curve
+from connector_bench.preservation.overlap_interval import overlap_scores
 from connector_bench.preservation.retrieval import Retrieval, retrieval
 from connector_bench.preservation.search import neighbours
 from connector_bench.preservation.space import DISTANCES, Distance, as_vectors
@@ -36,61 +40,6 @@ KS = (1, 10, 50, 100)
 
 _PAPER_TOPK = 100
 _PAPER_BATCHES = {"pre": 100, "post": 50}
-
-
-def overlap(
-    pre_neighbours: Int[np.ndarray, "n c"], post_neighbours: Int[np.ndarray, "n c"], k: int
-) -> Float64[np.ndarray, " n"]:
-    """Share of each image's first `k` neighbours that both lists hold; 0..1, higher means better kept.
-
-    Search once at the largest k and call this for each k.
-
-    Raises:
-        ValueError: arrays of different shapes, `k` outside 1..columns, or a row that names a neighbour twice.
-    """
-    columns = _columns(pre_neighbours, post_neighbours)
-    if not 1 <= k <= columns:
-        raise ValueError(f"k must lie in 1..{columns}, the number of neighbours searched, got {k}")
-    return overlap_curve(pre_neighbours[:, :k], post_neighbours[:, :k])[:, -1]
-
-
-def overlap_curve(
-    pre_neighbours: Int[np.ndarray, "n c"], post_neighbours: Int[np.ndarray, "n c"]
-) -> Float64[np.ndarray, "n c"]:
-    """`overlap` for every k at once: column `k - 1` is the overlap of the first k neighbours.
-
-    Raises:
-        ValueError: arrays of different shapes, or a row that names a neighbour twice.
-    """
-    columns = _columns(pre_neighbours, post_neighbours)
-    n = len(pre_neighbours)
-    width = int(max(pre_neighbours.max(), post_neighbours.max())) + 1
-    row = np.arange(n)[:, None] * width
-    pre, post = (row + side for side in (pre_neighbours, post_neighbours))
-    if any((np.diff(np.sort(side, axis=1), axis=1) == 0).any() for side in (pre, post)):
-        raise ValueError("a row names the same neighbour twice")
-    _, at_pre, at_post = np.intersect1d(pre, post, assume_unique=True, return_indices=True)
-    met = np.maximum(at_pre % columns, at_post % columns)
-    new = np.bincount(at_pre // columns * columns + met, minlength=n * columns).reshape(n, columns)
-    return new.cumsum(axis=1) / np.arange(1, columns + 1)
-
-
-def chance(k: int, n: int) -> float:
-    """Expected overlap of neighbours drawn at random: `k / (n - 1)`.
-
-    Raises:
-        ValueError: `k` outside 1..n-1.
-    """
-    if not 1 <= k < n:
-        raise ValueError(f"k must lie in 1..n-1, got k={k} with n={n}")
-    return k / (n - 1)
-
-
-def adjusted(overlap: float | Float[np.ndarray, " n"], k: int, n: int) -> float | Float[np.ndarray, " n"]:
-    """Overlap corrected for chance, `(R - c) / (1 - c)`: 0 at chance, 1 when all is kept. NaN at k = n - 1,
-    where c = 1."""
-    c = chance(k, n)
-    return (overlap - c) / (1 - c) if c < 1 else overlap * np.nan
 
 
 def paper_overlap(
@@ -158,9 +107,10 @@ def knn_preservation(
         post: the vectors after the connector, of any width.
         ks: neighbourhood sizes; one search at the largest serves all.
         distance: one of `DISTANCES`, for both sides.
-        seed: of the bootstrap.
+        seed: of whatever is drawn for the intervals.
         labels: a class per image; adds retrieval of images of the same class.
-        clusters: a group per image (near-duplicates, video frames ...) to be resampled together.
+        clusters: a group per image (near-duplicates, video frames ...) to be resampled together. The interval
+            then holds the gallery fixed; without clusters it is for galleries of as many other images.
         confidence: of the intervals.
         device: where the search runs; see `neighbours`.
 
@@ -171,26 +121,20 @@ def knn_preservation(
     n = _images(pre, post)
     if not ks or not 1 <= min(ks) <= max(ks) < n:
         raise ValueError(f"every k must lie in 1..n-1, got ks={tuple(ks)} with n={n}")
-    before, after = (neighbours(side, max(ks), distance, device=device) for side in (pre, post))
+    columns = half_galleries.depth(max(ks), n)
+    before, after = (neighbours(side, columns, distance, device=device) for side in (pre, post))
     overlaps = {k: overlap(before, after, k) for k in ks}
-    scores = {}
-    for k, values in overlaps.items():
-        c = chance(k, n)
-        score = bootstrap_mean(values, clusters=clusters, seed=seed, confidence=confidence, chance=c)
-        scores[f"knor_{k}"] = score
-        if c < 1:
-            scores[f"knor_adj_{k}"] = score.adjusted()
+    if clusters is None:
+        means = overlap_scores(before, after, ks, seed=seed, confidence=confidence)
+    else:
+        drawn: dict[str, Any] = {"clusters": clusters, "seed": seed, "confidence": confidence}
+        means = {k: bootstrap_mean(overlaps[k], chance=chance(k, n), **drawn) for k in ks}
+    scores = {f"knor_{k}": score for k, score in means.items()}
+    scores |= {f"knor_adj_{k}": score.adjusted() for k, score in means.items() if chance(k, n) < 1}
     found = None
     if labels is not None:
         found = retrieval(pre, post, labels, distance=distance, seed=seed, confidence=confidence)
     return KnnPreservation(n, tuple(ks), distance, overlaps, scores, found)
-
-
-def _columns(pre_neighbours: np.ndarray, post_neighbours: np.ndarray) -> int:
-    if pre_neighbours.ndim != 2 or pre_neighbours.shape != post_neighbours.shape or not pre_neighbours.size:
-        shapes = f"{pre_neighbours.shape} and {post_neighbours.shape}"
-        raise ValueError(f"neighbour lists must have one shape [n, k], got {shapes}")
-    return pre_neighbours.shape[1]
 
 
 def _images(pre: np.ndarray, post: np.ndarray) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from connector_bench.exchange import on_first_rank
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
+from connector_bench.preservation.gallery import draw
 from connector_bench.protocol import PreservationOptions
 
 if TYPE_CHECKING:
@@ -72,9 +73,16 @@ class PooledPreservation:
 
         def combine(parts: list[PooledVectors]) -> PreservationFigures:
             whole = merged(parts)
-            return preservation_figures(
-                whole.images, whole.pre, whole.post, self.options, known_labels(whole), whole.untrained
+            gallery = drawn(whole, self.options)
+            figures = preservation_figures(
+                gallery.images,
+                gallery.pre,
+                gallery.post,
+                self.options,
+                known_labels(gallery),
+                gallery.untrained,
             )
+            return with_left_out(figures, whole.images)
 
         return on_first_rank(combine, self._vectors(labels or {}))
 
@@ -111,6 +119,29 @@ def merged(parts: Sequence[PooledVectors]) -> PooledVectors:
     return PooledVectors(
         tuple(names[first].tolist()), pre, post, tuple(labels[row] for row in first), untrained
     )
+
+
+def drawn(whole: PooledVectors, options: PreservationOptions) -> PooledVectors:
+    """The images of the gallery that the options ask for. Raises ValueError where there are fewer."""
+    if options.gallery is None:
+        return whole
+    names = draw(whole.images, options.gallery, options.seed)
+    rows = [row for row, name in enumerate(whole.images) if name in names]
+    return PooledVectors(
+        tuple(whole.images[row] for row in rows),
+        whole.pre[rows],
+        whole.post[rows],
+        tuple(whole.labels[row] for row in rows),
+        tuple(side[rows] for side in whole.untrained),
+    )
+
+
+def with_left_out(figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:
+    """The figures of a gallery, and a note for each image of the set that was not drawn into it."""
+    note = f"not drawn into the gallery of {len(figures.per_image)} images"
+    notes = {image: {"left_out": note} for image in images if image not in figures.per_image}
+    summary = {**figures.summary, "gallery_drawn_from": len(images)} if notes else figures.summary
+    return replace(figures, per_image={**figures.per_image, **notes}, summary=summary)
 
 
 def known_labels(vectors: PooledVectors) -> list[str] | None:

@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from scipy import special, stats
 
+from connector_bench.preservation.design_effect import design_effects, drawn, mean_score
+from connector_bench.preservation.halved import Halved, Ordered
 from connector_bench.preservation.ranking import full_ranking
 from connector_bench.preservation.search import neighbours
-from connector_bench.stats import Score, bootstrap_mean, paired_difference, spearman
+from connector_bench.stats import Score, spearman
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def retrieval(
     """Measure how well images of the same class are found before and after the connector.
 
     Recall at k is 1 for a query with an image of its class among its k nearest, else 0 (as in the paper's CUB
-    table).
+    table). Intervals are for galleries of as many other images of the same classes.
 
     Raises:
         ValueError: labels or vectors of different counts, fewer than two queries, and what `neighbours`
@@ -68,16 +70,17 @@ def retrieval(
     if queries.sum() < 2:
         raise ValueError(f"retrieval needs 2 images that share their class with another, got {queries.sum()}")
     before, after = (_per_image(side, group, relevant, ks, distance, device) for side in (pre, post))
-    names = {f"recall_{k}": ("recall", f"_{k}") for k in ks} | {"map": ("map", "")}
+    effects = _effects(pre, post, group, ks, distance, seed)
     scores = {}
-    for key, (stem, tail) in names.items():
+    for key in before:
         floor = _chance(key, relevant[queries], len(labels))
         asked = {"pre": before[key][queries], "post": after[key][queries]}
+        names = {side: _name(key, side) for side in ("pre", "post", "diff")}
         for side, values in asked.items():
-            score = bootstrap_mean(values, seed=seed, confidence=confidence, chance=floor)
-            scores[f"{stem}_{side}{tail}"] = score
-        difference = paired_difference(asked["post"], asked["pre"], seed=seed, confidence=confidence)
-        scores[f"{stem}_diff{tail}"] = difference
+            effect = effects.get(names[side])
+            scores[names[side]] = mean_score(values, effect, chance=floor, confidence=confidence)
+        difference, effect = asked["post"] - asked["pre"], effects.get(names["diff"])
+        scores[names["diff"]] = mean_score(difference, effect, share=False, chance=0.0, confidence=confidence)
     return Retrieval(len(labels), queries, distance, before, after, scores)
 
 
@@ -130,6 +133,45 @@ def _per_image(
         [average_precision(group[order] == group[rows, None]) for rows, order in ranked]
     )
     return found
+
+
+def _effects(
+    pre: np.ndarray, post: np.ndarray, group: np.ndarray, ks: Sequence[int], distance: str, seed: int
+) -> dict[str, float]:
+    rows = drawn(len(group), seed)
+    if len(rows) // 2 <= 2 * max(ks):
+        return {}
+    orders = [Ordered.of(side[rows], distance) for side in (pre, post)]
+
+    def in_halves(half: Bool[np.ndarray, " n"]) -> dict[str, Float64[np.ndarray, " n"]]:
+        before, after = (_in_halves(order.inside(half), group[rows], ks) for order in orders)
+        sides = {"pre": before, "post": after, "diff": {key: after[key] - before[key] for key in before}}
+        return {
+            _name(key, side): column for side, columns in sides.items() for key, column in columns.items()
+        }
+
+    return design_effects(in_halves, len(rows), seed=seed)
+
+
+def _in_halves(side: Halved, group: np.ndarray, ks: Sequence[int]) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Recall and average precision of every image in its half; NaN where that holds no other of its class."""
+    same = side.mine & (group[side.whole.others] == group[:, None])
+    relevant = same.sum(axis=1)
+    row, place = np.nonzero(same)
+    rank = side.rank[row, place]
+    first = np.full(len(group), np.inf)
+    np.minimum.at(first, row, rank)
+    found = {f"recall_{k}": np.where(relevant > 0, (first <= k).astype(np.float64), np.nan) for k in ks}
+    hits = np.arange(len(row)) - np.repeat(np.cumsum(relevant) - relevant, relevant) + 1
+    with np.errstate(invalid="ignore"):
+        found["map"] = np.bincount(row, hits / rank, minlength=len(group)) / relevant
+    return found
+
+
+def _name(key: str, side: str) -> str:
+    """`recall_5` on side `pre` is `recall_pre_5`, `map` is `map_pre`."""
+    stem, *tail = key.split("_")
+    return "_".join([stem, side, *tail])
 
 
 def _chance(key: str, relevant: Int[np.ndarray, " q"], n: int) -> float:

@@ -1,60 +1,128 @@
-"""The jackknife equals leaving each image out by hand, and covers the truth where resampling queries does not."""
+"""Intervals of an overlap cover its expectation over other galleries, where resampling queries does not."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from connector_bench.preservation import knn
-from connector_bench.preservation.overlap_interval import jackknife_overlap, overlap_without_each
+from connector_bench import stats
+from connector_bench.preservation import half_galleries, knn
+from connector_bench.preservation.delete_one import overlap_without_each
+from connector_bench.preservation.overlap_interval import overlap_scores
+
+SIMULATIONS = 500
+N, KS = 100, (3, 10)
+Sides = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
-def sides(n: int, rng: np.random.Generator, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    pre = rng.normal(size=(n, 6))
-    post = np.hstack([pre, pre**2]) + noise * rng.normal(size=(n, 12))
-    return pre.astype(np.float32), post.astype(np.float32)
+def related(rng: np.random.Generator, n: int = N, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    pre = rng.normal(size=(n, d))
+    return pre, np.tanh(pre) + 0.4 * rng.normal(size=(n, d))
+
+
+def unrelated(rng: np.random.Generator, d: int) -> tuple[np.ndarray, np.ndarray]:
+    return rng.normal(size=(N, d)), rng.normal(size=(N, d))
+
+
+def searched(side: np.ndarray, columns: int) -> np.ndarray:
+    """Neighbours by sorting all distances: for small sets the fastest way."""
+    squares = np.square(side).sum(1)
+    away = squares[:, None] + squares - 2 * side @ side.T
+    np.fill_diagonal(away, np.inf)
+    return np.argsort(away, axis=1)[:, :columns]
+
+
+@pytest.mark.parametrize(
+    ("draw", "chance"),
+    [(related, False), (lambda rng: unrelated(rng, 3), True), (lambda rng: unrelated(rng, 48), True)],
+    ids=["related", "independent", "independent and wide"],
+)
+def test_covers_the_expected_overlap_of_other_galleries(
+    draw: Sides, chance: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(half_galleries, "FEWEST_HALVINGS", 30)
+    monkeypatch.setattr(half_galleries, "MOST_HALVINGS", 30)
+    rng = np.random.default_rng(5)
+    columns = half_galleries.depth(max(KS), N)
+    found = [
+        overlap_scores(*(searched(side, columns) for side in draw(rng)), KS, seed=simulation)
+        for simulation in range(SIMULATIONS)
+    ]
+    for k in KS:
+        scores = [score[k] for score in found]
+        truth = knn.chance(k, N) if chance else np.mean([score.value for score in scores])
+        assert 0.93 <= np.mean([score.low <= truth <= score.high for score in scores]) <= 0.97, k
+
+
+def test_a_bootstrap_over_queries_is_too_narrow() -> None:
+    rng = np.random.default_rng(5)
+    covered = []
+    for simulation in range(100):
+        overlaps = knn.overlap(*(searched(side, 20) for side in unrelated(rng, 48)), 20)
+        score = stats.bootstrap_mean(overlaps, seed=simulation)
+        covered.append(score.low <= knn.chance(20, N) <= score.high)
+    assert np.mean(covered) < 0.7
 
 
 @pytest.mark.parametrize("k", [1, 3, 9])
-def test_equals_searching_again_without_each_image(k: int) -> None:
-    pre, post = sides(30, np.random.default_rng(0))
+def test_leaving_out_equals_searching_again_without_each_image(k: int) -> None:
+    pre, post = related(np.random.default_rng(0), n=30)
     by_hand = []
     for left_out in range(30):
         kept = np.arange(30) != left_out
-        lists = [knn.neighbours(side[kept], k) for side in (pre, post)]
-        by_hand.append(knn.overlap(*lists, k).mean())
-    lists = [knn.neighbours(side, k + 1) for side in (pre, post)]
+        by_hand.append(knn.overlap(*(searched(side[kept], k) for side in (pre, post)), k).mean())
+    lists = [searched(side, k + 1) for side in (pre, post)]
     assert overlap_without_each(*lists, k) == pytest.approx(np.array(by_hand))
+
+
+def test_the_gap_of_two_halves_equals_searching_each_half() -> None:
+    sides = related(np.random.default_rng(0), n=81)
+    half = np.random.default_rng(1).permutation(81) < 40
+    by_hand = [
+        [knn.overlap(*(searched(side[chosen], k) for side in sides), k).mean() for chosen in (half, ~half)]
+        for k in (1, 4, 15)
+    ]
+    lists = [searched(side, 80) for side in sides]
+    gap = half_galleries.CommonNeighbours.of(*lists).gap(half, (1, 4, 15))
+    assert gap == pytest.approx(np.array([first - second for first, second in by_hand]))
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 400), (100, 1000), (100, 10_000)])
+def test_half_of_the_listed_neighbours_are_enough(k: int, n: int) -> None:
+    columns = half_galleries.depth(k, n)
+    halved = np.random.default_rng(0).binomial(columns, 0.5, size=200_000)
+    assert halved.min() >= k + 1
+    assert half_galleries.depth(k, 50) <= 49
 
 
 def test_no_spread_is_no_proof() -> None:
     """All of 50 images keep their neighbours: true shares down to .93 are no surprise then (Wilson's interval)."""
-    pre, _ = sides(50, np.random.default_rng(0))
-    lists = knn.neighbours(pre, 11)
-    score = jackknife_overlap(lists, lists, 10)
+    lists = searched(related(np.random.default_rng(0), n=50)[0], 49)
+    score = overlap_scores(lists, lists, (10,))[10]
     assert (score.value, score.high) == (1, 1)
-    assert score.low == pytest.approx(50 / (50 + 1.959964**2))
+    assert score.low == pytest.approx(50 / (50 + 1.984**2), abs=1e-4)
 
 
 def test_no_common_neighbour_still_covers_chance() -> None:
-    before = np.array([[1, 2], [2, 3], [3, 4], [4, 5], [5, 0], [0, 1]])
-    after = np.array([[3, 4], [4, 5], [5, 0], [0, 1], [1, 2], [2, 3]])
-    score = jackknife_overlap(before, after, 1)
+    row = np.arange(8)[:, None]
+    before, after = (row + np.array([steps]) for steps in ([1, 2, 3, 4, 5, 6, 7], [7, 6, 5, 4, 3, 2, 1]))
+    before, after = before % 8, after % 8
+    score = overlap_scores(before, after, (1,))[1]
     assert score.value == score.low == 0
-    assert score.high > knn.chance(1, 6)
+    assert score.high > knn.chance(1, 8)
 
 
-@pytest.mark.parametrize(("k", "related"), [(5, False), (30, False), (5, True), (30, True)])
-def test_covers_the_expected_overlap_of_a_new_sample(k: int, related: bool) -> None:
-    rng = np.random.default_rng(k)
-    scores = []
-    for _ in range(100):
-        pre, post = sides(150, rng)
-        lists = [knn.neighbours(side, k + 1) for side in (pre, post if related else rng.permutation(post))]
-        scores.append(jackknife_overlap(*lists, k))
-    truth = np.mean([score.value for score in scores]) if related else knn.chance(k, 150)
-    assert np.mean([score.low <= truth <= score.high for score in scores]) >= 0.93
+def test_a_k_that_no_half_holds_is_said_to_be_uncorrected() -> None:
+    lists = [searched(side, 29) for side in related(np.random.default_rng(0), n=30)]
+    scores = overlap_scores(*lists, (5, 20, 29))
+    assert "corrected in half galleries" in scores[5].method
+    assert "too wide" in scores[20].method
+    assert scores[29].low == scores[29].value == 1
 
 
-def test_needs_the_next_neighbour() -> None:
-    lists = np.zeros((5, 2), dtype=int)
-    with pytest.raises(ValueError, match="needs 3 neighbours"):
-        jackknife_overlap(lists, lists, 2)
+def test_lists_that_are_too_short_are_refused() -> None:
+    lists = searched(related(np.random.default_rng(0), n=30)[0], 5)
+    with pytest.raises(ValueError, match="needs 6 neighbours of every image, got 5"):
+        overlap_without_each(lists, lists, 5)
+    with pytest.raises(ValueError, match="need 29 neighbours of every image, got 5"):
+        overlap_scores(lists, lists, (3,))

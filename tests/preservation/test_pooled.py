@@ -6,9 +6,12 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
+from connector_bench.preservation.gallery import draw
 from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, merged
 from connector_bench.protocol import PreservationOptions, preservation_options
 from connector_bench.types import Tile, TokenLayout, TokenPair
+
+ONE_TOKEN = TokenLayout((Tile((1, 1), (1, 1)),), n_post=1)
 
 
 def vectors(n: int = 60, seed: int = 0) -> PooledVectors:
@@ -91,6 +94,39 @@ def test_a_k_too_large_is_left_out_and_none_left_is_an_error() -> None:
         figures_of(vectors(11), PreservationOptions(ks=(10,)))
 
 
+def streamed(v: PooledVectors, options: PreservationOptions) -> PreservationFigures:
+    measured = PooledPreservation(options)
+    for name, pre, post in zip(v.images, v.pre, v.post, strict=True):
+        measured.update(name, TokenPair(torch.tensor(pre)[None], torch.tensor(post)[None], ONE_TOKEN))
+    return measured.finish({name: name[-1] for name in v.images})
+
+
+def test_a_gallery_of_fixed_size_is_drawn_by_the_images_alone() -> None:
+    v = vectors(90)
+    options = PreservationOptions(ks=(1, 10), gallery=40)
+    figures = streamed(v, options)
+    rows = [row for row, name in enumerate(v.images) if name in draw(v.images, 40)]
+    alone = streamed(taken(v, rows), PreservationOptions(ks=(1, 10)))
+    shown = {name: row for name, row in figures.per_image.items() if "knor_10" in row}
+    assert shown == alone.per_image
+    assert {name: row for name, row in figures.per_image.items() if name not in shown} == {
+        name: {"left_out": "not drawn into the gallery of 40 images"}
+        for name in v.images
+        if name not in shown
+    }
+    assert (figures.summary["n_images"], figures.summary["gallery_drawn_from"]) == (40, 90)
+    assert figures.summary["images_sha256"] == alone.summary["images_sha256"]
+    assert streamed(taken(v, list(range(90))[::-1]), options) == figures
+
+
+def test_the_draw_knows_no_order_and_grows_with_its_size() -> None:
+    names = [f"image{i}" for i in range(100)]
+    assert draw(names, 30) == draw(names[::-1], 30) < draw(names, 31)
+    assert draw(names, 30) != draw(names, 30, seed=1)
+    with pytest.raises(ValueError, match="gallery of 101 needs as many different images, got 100"):
+        draw([*names, *names], 101)
+
+
 def pair(pre: torch.Tensor, post: torch.Tensor) -> TokenPair:
     return TokenPair(pre, post, TokenLayout((Tile((2, 2), (2, 2)),), n_post=4))
 
@@ -126,6 +162,8 @@ def test_a_tap_that_is_not_there_is_refused() -> None:
         ({"pooling": "max"}, "mean"),
         ({"tap": "middle"}, "pre_normed"),
         ({"protocol": "paper", "distance": "cosine"}, "paper is l2"),
+        ({"gallery": 11, "ks": [10]}, r"at least 12 \(k \+ 2\), got 11"),
+        ({"gallery": "all"}, "got 'all'"),
     ],
 )
 def test_options_are_checked(given: dict, named: str) -> None:
