@@ -192,7 +192,7 @@ def bootstrap(
     n, least = sum(map(len, data)), min(map(len, data))
     if least < 2:
         raise ValueError(f"an interval needs at least 2 {unit}, got {least}")
-    tail = stats.norm.cdf(np.sqrt(least / (least - 1)) * stats.t.ppf((1 - confidence) / 2, least - 1))
+    tail = percentile_tail(least, confidence)
     result = stats.bootstrap(
         data,
         statistic,
@@ -209,6 +209,11 @@ def bootstrap(
     value = float(statistic(*data, axis=-1))
     # equal values differ in the last digit between sums of different orders: the interval holds its value
     return Score(value, min(low, value), max(high, value), least if paired else n, chance, method)
+
+
+def percentile_tail(n: int, confidence: float) -> float:
+    """Share of resamples left out at either end, so that the interval is as wide as a t interval of `n` images."""
+    return float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - confidence) / 2, n - 1)))
 
 
 def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
