@@ -103,14 +103,19 @@ def partial_draws(
 
 
 def score_of(
-    draws: Float64[np.ndarray, " draws"], clusters: int, *, chance: float | None, confidence: float = 0.95
+    draws: Float64[np.ndarray, " draws"],
+    clusters: int,
+    *,
+    chance: float | None,
+    confidence: float = 0.95,
+    unit: str = "clusters",
 ) -> Score:
     """The sample's value (entry 0) with the percentile interval of its resamples, widened for few clusters.
 
     The percentiles are those of `intervals.bootstrap`. Resamples without a value are left out.
     """
     value, resampled = float(draws[0]), draws[1:][np.isfinite(draws[1:])]
-    method = f"{100 * confidence:g} % percentile bootstrap over clusters"
+    method = f"{100 * confidence:g} % percentile bootstrap over {unit}"
     if not np.isfinite(value) or not len(resampled):
         return Score(value, float("nan"), float("nan"), clusters, chance, method)
     tail = intervals.percentile_tail(clusters, confidence)

@@ -34,6 +34,24 @@ class ResultFile:
         return found
 
     @property
+    def model(self) -> str:
+        """Name of the model: as our record has it, else the checkpoint in its arguments, else lmms-eval's own name.
+
+        Of a checkpoint in a folder it is the last part, so that it does not depend on the machine.
+        """
+        for record in self.records.values():
+            if "connector" in record:
+                return _without_folders(str(record["connector"]["model"]))
+        config = self.content["config"]
+        model, given = str(config.get("model")), config.get("model_args") or ""
+        if not isinstance(given, Mapping):
+            given = dict(part.split("=", 1) for part in str(given).split(",") if "=" in part)
+        if model == "connector_zoo":
+            return f"connector_zoo/{given.get('connector', 'mlp')}-seed{given.get('seed', 0)}"
+        named = (given.get(key) for key in ("pretrained", "model", "model_version"))
+        return _without_folders(str(next(filter(None, named), model)))
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that have figures."""
         return tuple(self.content["results"])
@@ -58,6 +76,11 @@ class ResultFile:
                 yield from lines.iter(type=dict)
         except (jsonlines.InvalidLineError, OSError, UnicodeDecodeError) as error:
             raise UnusableResult(f"{path}: {error}") from error
+
+
+def _without_folders(name: str) -> str:
+    path = Path(name)
+    return path.name if path.is_absolute() or name.startswith((".", "~")) else name
 
 
 def result_files(paths: list[Path]) -> list[Path]:

@@ -52,6 +52,8 @@ class JoinedTable:
     scores: Mapping[str, Float64[np.ndarray, " n"]]
     """The task's own metrics, one value a document; where lower is better as `higher_is_better` says."""
     higher_is_better: Mapping[str, bool]
+    notes: tuple[str, ...] = ()
+    """How scores were made that lmms-eval has for whole data sets only."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +152,11 @@ class Grounded:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that was asked for and has no figure."""
+    """Something that has no figure; `refused` where both sides are there and do not belong together."""
 
     what: str
     why: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)
