@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
-from scipy import stats
+from scipy import special
 
 from connector_bench import intervals
 from connector_bench.intervals import Score
@@ -129,7 +129,7 @@ def p_value(draws: Float64[np.ndarray, " draws"], clusters: int, *, null: float)
     spread = float(np.nanstd(draws[1:], ddof=1)) if np.isfinite(draws[1:]).sum() > 1 else 0.0
     if not np.isfinite(draws[0]) or spread == 0:
         return None
-    return float(2 * stats.t.sf(abs(draws[0] - null) / spread, clusters - 1))
+    return float(2 * special.stdtr(clusters - 1, -abs(draws[0] - null) / spread))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
-from scipy import stats
+from scipy import special, stats
 
 RESAMPLES = 2000
 """Bootstrap resamples of every interval."""
@@ -213,7 +213,7 @@ def bootstrap(
 
 def percentile_tail(n: int, confidence: float) -> float:
     """Share of resamples left out at either end, so that the interval is as wide as a t interval of `n` images."""
-    return float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - confidence) / 2, n - 1)))
+    return float(special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - confidence) / 2)))
 
 
 def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float64, Shaped
 from scipy import stats
 
@@ -87,7 +86,8 @@ def calibration(
     settings: Settings,
 ) -> tuple[CalibrationBin, ...]:
     """Failure rate by deciles of the loss, with intervals over images."""
-    place, edges = pd.qcut(loss, BINS, labels=False, duplicates="drop", retbins=True)
+    edges = np.unique(np.quantile(loss, np.linspace(0, 1, BINS + 1)))
+    place = np.searchsorted(edges, loss).clip(min=1) - 1
     members = (place[:, None] == np.arange(len(edges) - 1)).astype(np.float64)
     sums = cluster_sums(np.concatenate([members * failed[:, None], members], axis=1), images)
     totals = sum_draws(sums, seed=settings.seed, resamples=settings.resamples)
