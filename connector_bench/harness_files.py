@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 RESULT_FILES = "*_results.json"
+SUBMISSIONS = "submissions"
+"""Folder that lmms-eval makes for answers to challenge servers, some of which are named like result files."""
 RECORD_KEY = "connector_bench"
 
 
@@ -71,7 +73,7 @@ def result_files(paths: list[Path]) -> list[Path]:
     found: set[Path] = set()
     for path in paths:
         if path.is_dir():
-            below = set(path.rglob(RESULT_FILES))
+            below = {file for file in path.rglob(RESULT_FILES) if file.parent.name != SUBMISSIONS}
             if not below:
                 raise UnusableResult(
                     f"{path}: no {RESULT_FILES} in this folder or below it; run lmms-eval with --output_path"
