@@ -132,10 +132,10 @@ def correlate(points: Sequence[Point], settings: Settings) -> Tested:
     """
     drawn = _resampled_means(points, settings)
     correlations = _rank_correlations(drawn[..., 0], drawn[..., 1])
-    means = drawn[0]
+    loss_ranks, score_ranks = stats.rankdata(drawn[0], axis=0).T
     exact = stats.permutation_test(
-        (means[:, 0],),
-        lambda x, axis=-1: _rank_correlations(x, np.broadcast_to(means[:, 1], x.shape)),
+        (loss_ranks,),
+        lambda ranks, axis=-1: (ranks - ranks.mean(axis=axis, keepdims=True)) @ score_ranks,
         permutation_type="pairings",
         n_resamples=PERMUTATIONS,
         vectorized=True,

@@ -11,7 +11,13 @@ from connector_bench.association.grounded import grounded_of
 from connector_bench.association.join import JoinRefused, join, join_retrieval
 from connector_bench.association.measured import from_board, from_results, is_board
 from connector_bench.association.pairs import pairs_of
-from connector_bench.association.sides import ConnectorSide, connector_side, data_set_of, scored_side
+from connector_bench.association.sides import (
+    ConnectorSide,
+    ScoredSide,
+    connector_side,
+    data_set_of,
+    scored_side,
+)
 from connector_bench.association.testing import adjusted
 from connector_bench.association.types import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
 from connector_bench.harness_files import ResultFile, UnusableResult, read_result, result_files
@@ -96,13 +102,19 @@ def _tables_of(connector: ConnectorSide, runs: Sequence[ResultFile]) -> Iterator
     for task, run in partners.items():
         try:
             scored = scored_side(run, task)
-            yield from (
-                Skipped(f"{run.model}: {metric} of {task}", note)
-                for metric, note in scored.scores.notes.items()
-                if metric not in scored.scores.values
-            )
+            yield from _without_scores(scored)
             yield join(connector, scored)
         except JoinRefused as error:
             yield Skipped(f"{where} beside {task}", str(error), refused=True)
         except UnusableResult as error:
             yield Skipped(f"{where} beside {task}", str(error))
+
+
+def _without_scores(scored: ScoredSide) -> Iterator[Skipped]:
+    """One sentence for all metrics that lack a value a document for the same reason."""
+    metrics: dict[str, list[str]] = {}
+    for metric, note in scored.scores.notes.items():
+        if metric not in scored.scores.values:
+            metrics.setdefault(note, []).append(metric)
+    for note, names in metrics.items():
+        yield Skipped(f"{scored.run.model}: {', '.join(names)} of {scored.task}", note)

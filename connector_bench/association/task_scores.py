@@ -38,8 +38,7 @@ def read_scores(run: ResultFile, task: str, rows: Mapping[int, Mapping[str, Any]
         if found:
             values[metric] = found
         elif entries:
-            example = next(iter(entries.values()))
-            notes[metric] = f"has no score a document in the samples, which hold {example!r:.60}"
+            notes[metric] = "the samples hold no number a document, only what the task's aggregation needs"
     return TaskScores(values, {metric: better.get(metric) is not False for metric in values}, notes)
 
 

@@ -244,7 +244,7 @@ def test_metrics_inside_objects_are_read_and_others_are_named(tmp_path: Path, ro
     (table,), (skipped,) = tables_of(tmp_path)
     assert table.scores["pope_accuracy"] == pytest.approx(table.scores["accuracy"])
     assert "seed_image" in skipped.what
-    assert "has no score a document" in skipped.why
+    assert "no number a document" in skipped.why
     assert not skipped.refused
 
 
