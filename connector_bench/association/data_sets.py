@@ -27,8 +27,8 @@ def data_set_of(task: str) -> str:
         return task
     if "images_of" in definition:
         return data_set_of(str(definition["images_of"]))
-    listed = (definition.get("dataset_kwargs") or {}).get("data_files")
-    return " ".join(sorted(listed.values())) if isinstance(listed, dict) else task
+    listed = (definition.get("dataset_kwargs") or {}).get("data_files") or {}
+    return str(listed.get(definition.get("test_split"), task))
 
 
 @cache

@@ -12,7 +12,7 @@ RISES = (
 """Figures that are higher where more is lost."""
 FALLS = (
     *(r"knor_\d+", "trustworthiness", "continuity"),
-    *("r2_ridge", "r2_mlp", "r2_attention", "cosine", "cosine_inside", "cosine_outside"),
+    *("r2_ridge", "r2_pooled", "r2_mlp", "r2_attention", "cosine", "cosine_inside", "cosine_outside"),
 )
 """Patterns of figures that are 1 where nothing is lost; the loss is 1 minus the figure."""
 OF_A_SET = ("knor_adj_10", "cka", "procrustes")

@@ -89,16 +89,14 @@ def scored_side(run: ResultFile, task: str) -> ScoredSide:
 
 
 def data_set_of(run: ResultFile, task: str) -> str:
-    """Which data a task read, as its configuration says: path, name, files and split, without folders."""
+    """Which data a task was asked about, as its configuration says: path, name, the split's files, without folders."""
     config = run.content["configs"][task]
-    files = (config.get("dataset_kwargs") or {}).get("data_files") or ""
     split = config.get("test_split") or config.get("validation_split")
-    listed = files if isinstance(files, Mapping) else {"": files}
-    names = [
-        PurePosixPath(str(file).replace("\\", "/")).name
-        for value in listed.values()
-        for file in (value if isinstance(value, list) else [value])
-    ]
+    given = (config.get("dataset_kwargs") or {}).get("data_files") or []
+    if isinstance(given, Mapping):
+        given = given.get(split, list(given.values()))
+    listed = given if isinstance(given, list) else [given]
+    names = [PurePosixPath(str(file).replace("\\", "/")).name for file in listed]
     parts = (config.get("dataset_path"), config.get("dataset_name"), *names, split)
     return " ".join(str(part) for part in parts if part)
 

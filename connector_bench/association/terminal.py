@@ -37,9 +37,10 @@ def _pairs(pairs: Sequence[Pair], analysis: Analysis) -> Table:
         if (table.model, table.connector_task, table.score_task)
         == (first.model, first.connector_task, first.score_task)
     )
+    partner = "its own retrieval" if first.score_task == first.connector_task else first.score_task
     controls = next((pair.partial.controls for pair in pairs if pair.partial), ())
     table = Table(
-        title=f"{first.model}: {first.connector_task} beside {first.score_task}",
+        title=f"{first.model}: {first.connector_task} beside {partner}",
         caption=f"joined by {identity}" + (f"; held fixed: {', '.join(controls)}" if controls else ""),
     )
     for column in ("loss", "score", "n", "Spearman", "partial", "quartiles", "AUROC", "best baseline"):
