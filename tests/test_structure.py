@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "connector_bench"
 HARNESS = "lmms_eval"
 NUMERICS = [
-    *("stats", "intervals", "correlation", "exchange", "types", "protocol"),
+    *("stats", "intervals", "correlation", "cluster_bootstrap", "exchange", "types", "protocol"),
     *(
         f"{folder}/{path.stem}"
         for folder in ("preservation", "reconstruction")
@@ -60,6 +60,15 @@ def test_the_leaderboard_needs_files_alone() -> None:
         ours = {name for name in imported if name.startswith("connector_bench.")}
         allowed = ("connector_bench.leaderboard", "connector_bench.harness_files")
         assert all(name.startswith(allowed) for name in ours), path
+
+
+def test_the_analysis_needs_files_alone() -> None:
+    rooms = ("association", "leaderboard", "harness_files", "intervals", "cluster_bootstrap", "_version")
+    for path in (PACKAGE / "association").glob("*.py"):
+        imported = imports_of(path)
+        assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
+        ours = {name for name in imported if name.startswith("connector_bench.")}
+        assert {name.split(".")[1] for name in ours} <= set(rooms), path
 
 
 def test_setup_cfg_lists_every_package() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,51 +37,50 @@ def join(connector: ConnectorSide, scored: ScoredSide) -> JoinedTable:
         JoinRefused: the two sides do not hold the same documents, or belong to different connectors.
     """
     _require_one_connector(connector, scored)
-    match = _by_key(connector, scored) or _by_document(connector, scored)
-    rows = [doc_id for doc_id, partner in match.partner.items() if partner in connector.image_of]
-    figures = [connector.figures[match.partner[doc_id]] for doc_id in rows]
+    match = _match(connector, scored)
+    partner = {doc_id: other for doc_id, other in match.partner.items() if other in connector.image_of}
+    values, notes = scored.scores.values, scored.scores.notes
     return JoinedTable(
-        model=connector.run.model,
-        connector_task=connector.task,
+        **_connector_columns(connector, partner),
         score_task=scored.task,
         identity=match.identity,
-        documents=tuple(rows),
-        images=tuple(connector.image_of[match.partner[doc_id]] for doc_id in rows),
-        losses=_columns([losses(row) for row in figures]),
-        baselines=_columns([{name: row[name] for name in BASELINES if name in row} for row in figures]),
         scores={
-            metric: np.array([values.get(doc_id, np.nan) for doc_id in rows])
-            for metric, values in scored.scores.values.items()
+            metric: np.array([held.get(doc_id, np.nan) for doc_id in partner])
+            for metric, held in values.items()
         },
         higher_is_better=scored.scores.higher_is_better,
-        notes=tuple(
-            f"{metric}: {note}"
-            for metric, note in scored.scores.notes.items()
-            if metric in scored.scores.values
-        ),
+        notes=tuple(f"{metric}: {note}" for metric, note in notes.items() if metric in values),
     )
 
 
 def join_retrieval(connector: ConnectorSide) -> JoinedTable | None:
     """A connector task of labelled images beside its own retrieval behind the connector; None without labels."""
-    once = {image: doc_id for doc_id, image in list(connector.image_of.items())[::-1]}
-    rows = sorted(once.values())
-    figures = [connector.figures[doc_id] for doc_id in rows]
+    first = {image: doc_id for doc_id, image in list(connector.image_of.items())[::-1]}
+    rows = sorted(first.values())
+    figures = (connector.figures[doc_id] for doc_id in rows)
     scores = _columns([{name: row[name] for name in retrieval(row)} for row in figures])
     if not scores:
         return None
     return JoinedTable(
-        model=connector.run.model,
-        connector_task=connector.task,
+        **_connector_columns(connector, dict(zip(rows, rows, strict=True))),
         score_task=connector.task,
         identity="one answer holds both",
-        documents=tuple(rows),
-        images=tuple(connector.image_of[doc_id] for doc_id in rows),
-        losses=_columns([losses(row) for row in figures]),
-        baselines=_columns([{name: row[name] for name in BASELINES if name in row} for row in figures]),
         scores=scores,
         higher_is_better=dict.fromkeys(scores, True),
     )
+
+
+def _connector_columns(connector: ConnectorSide, partner: Mapping[int, int]) -> dict[str, Any]:
+    """What a table takes from the connector task, for the documents on the left of `partner`."""
+    figures = [connector.figures[doc_id] for doc_id in partner.values()]
+    return {
+        "model": connector.run.model,
+        "connector_task": connector.task,
+        "documents": tuple(partner),
+        "images": tuple(connector.image_of[doc_id] for doc_id in partner.values()),
+        "losses": _columns([losses(row) for row in figures]),
+        "baselines": _columns([{name: row[name] for name in BASELINES if name in row} for row in figures]),
+    }
 
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
@@ -94,6 +94,16 @@ def _require_one_connector(connector: ConnectorSide, scored: ScoredSide) -> None
             f"{_name(connector)} and {_name(scored)} ran on different connector weights: "
             f"{str(connector.weights)[:12]} and {scored.weights[:12]}"
         )
+
+
+def _match(connector: ConnectorSide, scored: ScoredSide) -> _Match:
+    """By document, else by key; where neither holds, the reason that is nearer to a match."""
+    try:
+        return _by_document(connector, scored)
+    except JoinRefused:
+        if keyed := _by_key(connector, scored):
+            return keyed
+        raise
 
 
 def _by_key(connector: ConnectorSide, scored: ScoredSide) -> _Match | None:
