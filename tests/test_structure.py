@@ -12,12 +12,13 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "connector_bench"
 HARNESS = "lmms_eval"
 NUMERICS = [
-    *("stats", "intervals", "correlation", "cluster_bootstrap", "exchange", "types", "protocol"),
+    *("stats", "intervals", "correlation", "exchange", "types", "protocol"),
     *(
         f"{folder}/{path.stem}"
         for folder in ("preservation", "reconstruction")
         for path in (PACKAGE / folder).glob("*.py")
     ),
+    "cluster_bootstrap",
 ]
 
 

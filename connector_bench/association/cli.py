@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,6 @@ def analyze(
     from connector_bench.association.terminal import terminal
     from connector_bench.association.types import Settings
     from connector_bench.harness_files import UnusableResult
-    from connector_bench.leaderboard.store import write_whole
 
     settings = Settings(seed=seed, resamples=resamples, failure_below=failure_below)
     try:
@@ -46,12 +46,18 @@ def analyze(
         typer.secho(f"refused: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
     Console().print(terminal(found, everything))
-    if json:
-        write_whole(json, as_json(found))
-    if csv:
-        write_whole(csv, as_table(found).to_csv(index=False))
-    if figure:
-        figure.parent.mkdir(parents=True, exist_ok=True)
-        figure.write_bytes(drawn)
+    try:
+        _write(json, lambda: as_json(found).encode())
+        _write(csv, lambda: as_table(found).to_csv(index=False).encode())
+        _write(figure, lambda: drawn)
+    except OSError as error:
+        typer.secho(f"cannot write: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
     if any(skipped.refused for skipped in found.skipped) or not (found.pairs or found.across):
         raise typer.Exit(1)
+
+
+def _write(path: Path | None, content: Callable[[], bytes]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content())

@@ -73,7 +73,7 @@ def _draw(axes: Axes, found: AcrossConnectors) -> None:
     axes.set_ylabel(f"{found.score} on {found.score_task}")
     axes.set_title(_title(found), fontsize="small")
     axes.legend(fontsize="small", loc="best")
-    axes.margins(0.08)
+    axes.margins(x=0.14, y=0.08)
     names = [axes.text(p.loss, p.score, p.connector, fontsize=7) for p in found.points]
     adjust_text(
         names,

@@ -108,3 +108,11 @@ def test_a_figure_needs_something_to_draw(run: Path, tmp_path: Path) -> None:
     assert found.exit_code == 1
     assert "nothing to draw" in found.output
     assert not (tmp_path / "zoo.png").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_zoo(tmp_path / "runs", NAMES[:3])
+    (tmp_path / "taken").write_text("a file, not a folder")
+    found = analyze(tmp_path / "runs", "--across", "--json", tmp_path / "taken" / "a.json")
+    assert found.exit_code == 1
+    assert "cannot write" in found.output
