@@ -74,7 +74,12 @@ def _draw(axes: Axes, found: AcrossConnectors) -> None:
     axes.set_title(_title(found), fontsize="small")
     axes.legend(fontsize="small", loc="best")
     axes.margins(x=0.14, y=0.08)
-    names = [axes.text(p.loss, p.score, p.connector, fontsize=7) for p in found.points]
+    names = [
+        axes.text(
+            p.loss, p.score, p.connector.removeprefix("untrained_"), fontsize=7, color=STYLES[p.group][1]
+        )
+        for p in found.points
+    ]
     adjust_text(
         names,
         x=[p.loss for p in found.points],
@@ -100,9 +105,9 @@ def _title(found: AcrossConnectors) -> str:
             lines.append(f"{name}: {found.refusals[name]}")
         else:
             score = correlation.score
-            significance = f"q = {correlation.q:.2g}" if correlation.significant else "not significant"
+            tail = "" if correlation.significant else ", not significant"
             lines.append(
                 f"{name} ({score.n} connectors): Spearman {score.value:.2f} "
-                f"[{score.low:.2f}, {score.high:.2f}], {significance}"
+                f"[{score.low:.2f}, {score.high:.2f}], q = {correlation.q:.2g}{tail}"
             )
     return "\n".join(lines)
