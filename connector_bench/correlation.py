@@ -5,24 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
+from connector_bench.cluster_bootstrap import partial_draws, rank_draws, score_of
 from connector_bench.intervals import Score, bootstrap, same_length
 
 
 def spearman(
-    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: int = 0, confidence: float = 0.95
+    x: Float[np.ndarray, " n"],
+    y: Float[np.ndarray, " n"],
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+    confidence: float = 0.95,
 ) -> Score:
     """Spearman's rank correlation (ties at their mean rank) with a bootstrap interval over images; -1..1,
     chance 0.
 
+    With `clusters` (an image id for each question, say) whole clusters are drawn, and `n` counts clusters.
     Where one side is constant there is no order: value and interval are NaN.
 
     Raises:
         ValueError: lengths that differ, values not finite, or fewer than 3 images.
     """
     first, second = same_length(x, y, least=3)
+    if clusters is not None:
+        draws = rank_draws(np.stack([first, second]), _no_outcome(first), _ids(clusters, first), seed=seed)
+        return score_of(draws.correlations[:, 0, 1], draws.clusters, chance=0.0, confidence=confidence)
     return bootstrap((first, second), _rank_correlation, seed=seed, confidence=confidence, chance=0.0)
 
 
@@ -31,6 +41,7 @@ def partial_spearman(
     y: Float[np.ndarray, " n"],
     control: Float[np.ndarray, "n c"] | Float[np.ndarray, " n"],
     *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Score:
@@ -46,6 +57,11 @@ def partial_spearman(
     columns = list(table.T) if table.ndim == 2 else [table]
     sides = [same_length(x, column, least=len(columns) + 3)[1] for column in columns]
     first, second = same_length(x, y)
+    if clusters is not None:
+        stacked = np.stack([first, second, *sides])
+        draws = rank_draws(stacked, _no_outcome(first), _ids(clusters, first), seed=seed)
+        partial = partial_draws(draws.correlations, 0, 1, range(2, len(stacked)))
+        return score_of(partial, draws.clusters, chance=0.0, confidence=confidence)
     return bootstrap(
         (first, second, *sides), _partial_rank_correlation, seed=seed, confidence=confidence, chance=0.0
     )
@@ -55,13 +71,15 @@ def auroc(
     scores: Float[np.ndarray, " n"],
     failed: Bool[np.ndarray, " n"],
     *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Score:
     """How well a score (a loss) picks out the images that failed: P(score of a failure > score of a success),
     ties half.
 
-    0..1, chance 0.5. The interval resamples failures and successes separately, so that both stay present.
+    0..1, chance 0.5. The interval resamples failures and successes separately, so that both stay present; with
+    `clusters` it draws whole clusters, and leaves out resamples with one outcome only.
 
     Raises:
         ValueError: lengths that differ, scores not finite, or fewer than two images of either kind.
@@ -70,6 +88,9 @@ def auroc(
     bad, good = values[labels > 0], values[labels <= 0]
     if min(len(bad), len(good)) < 2:
         raise ValueError(f"AUROC needs 2 failures and 2 successes, got {len(bad)} and {len(good)}")
+    if clusters is not None:
+        draws = rank_draws(values[None], (labels > 0)[None], _ids(clusters, values), seed=seed)
+        return score_of(draws.areas[:, 0, 0], draws.clusters, chance=0.5, confidence=confidence)
     return bootstrap(
         (bad, good),
         _area,
@@ -79,6 +100,17 @@ def auroc(
         unit="images, stratified by outcome",
         paired=False,
     )
+
+
+def _no_outcome(values: np.ndarray) -> np.ndarray:
+    return np.zeros((0, len(values)), dtype=bool)
+
+
+def _ids(clusters: np.ndarray, values: np.ndarray) -> np.ndarray:
+    ids = np.asarray(clusters)
+    if ids.shape != values.shape:
+        raise ValueError(f"{len(values)} values but clusters of shape {ids.shape}")
+    return ids
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:

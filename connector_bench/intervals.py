@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
-from scipy import stats
+from scipy import special, stats
 
 RESAMPLES = 2000
 """Bootstrap resamples of every interval."""
@@ -132,7 +132,7 @@ def bootstrap(
     n, least = sum(map(len, data)), min(map(len, data))
     if least < 2:
         raise ValueError(f"an interval needs at least 2 {unit}, got {least}")
-    tail = stats.norm.cdf(np.sqrt(least / (least - 1)) * stats.t.ppf((1 - confidence) / 2, least - 1))
+    tail = percentile_tail(least, confidence)
     result = stats.bootstrap(
         data,
         statistic,
@@ -149,6 +149,11 @@ def bootstrap(
     value = float(statistic(*data, axis=-1))
     # equal values differ in the last digit between sums of different orders: the interval holds its value
     return Score(value, min(low, value), max(high, value), least if paired else n, chance, method)
+
+
+def percentile_tail(n: int, confidence: float) -> float:
+    """Share of resamples left out at either end, so that the interval is as wide as a t interval of `n` images."""
+    return float(special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - confidence) / 2)))
 
 
 def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

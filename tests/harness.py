@@ -12,6 +12,8 @@ from typing import Any
 
 import jsonlines
 
+from connector_bench.harness_files import result_files
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -21,7 +23,7 @@ class Outcome:
 
     @property
     def content(self) -> dict[str, Any]:
-        (path,) = self.folder.rglob("*_results.json")
+        (path,) = result_files([self.folder])
         return json.loads(path.read_text())
 
     def figures(self, task: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ NUMERICS = [
         for folder in ("preservation", "reconstruction")
         for path in (PACKAGE / folder).glob("*.py")
     ),
+    "cluster_bootstrap",
 ]
 
 
@@ -60,6 +61,15 @@ def test_the_leaderboard_needs_files_alone() -> None:
         ours = {name for name in imported if name.startswith("connector_bench.")}
         allowed = ("connector_bench.leaderboard", "connector_bench.harness_files")
         assert all(name.startswith(allowed) for name in ours), path
+
+
+def test_the_analysis_needs_files_alone() -> None:
+    rooms = ("association", "leaderboard", "harness_files", "intervals", "cluster_bootstrap", "_version")
+    for path in (PACKAGE / "association").glob("*.py"):
+        imported = imports_of(path)
+        assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
+        ours = {name for name in imported if name.startswith("connector_bench.")}
+        assert {name.split(".")[1] for name in ours} <= set(rooms), path
 
 
 def test_setup_cfg_lists_every_package() -> None:

@@ -1,0 +1,63 @@
+"""`connector-bench analyze`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def analyze(
+    results: Annotated[
+        list[Path], typer.Argument(help="lmms-eval result files, folders of them, or leaderboard folders.")
+    ],
+    json: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the joined table, a row a document.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw loss against score across connectors (PNG).")
+    ] = None,
+    across: Annotated[
+        bool, typer.Option("--across", help="Across connectors only; no sample files needed.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every loss, not the headlines alone.")
+    ] = False,
+    failure_below: Annotated[float, typer.Option(help="Scores within 0..1 below this are failures.")] = 0.5,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of every interval.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+) -> None:
+    """Set what the connector loses beside what the model gets wrong, image by image and across connectors."""
+    from rich.console import Console
+
+    from connector_bench.association import analysis as association
+    from connector_bench.association.export import as_json, as_table
+    from connector_bench.association.picture import picture
+    from connector_bench.association.terminal import terminal
+    from connector_bench.association.types import Settings
+    from connector_bench.harness_files import UnusableResult
+
+    settings = Settings(seed=seed, resamples=resamples, failure_below=failure_below)
+    try:
+        found = association.analyze(results, settings, images=not across)
+        drawn = picture(found.across) if figure else b""
+    except (UnusableResult, ValueError) as error:
+        typer.secho(f"refused: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    Console().print(terminal(found, everything))
+    try:
+        _write(json, lambda: as_json(found).encode())
+        _write(csv, lambda: as_table(found).to_csv(index=False).encode())
+        _write(figure, lambda: drawn)
+    except OSError as error:
+        typer.secho(f"cannot write: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    if any(skipped.refused for skipped in found.skipped) or not (found.pairs or found.across):
+        raise typer.Exit(1)
+
+
+def _write(path: Path | None, content: Callable[[], bytes]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content())

@@ -1,0 +1,70 @@
+"""Loss inside and outside the answer mask beside each score, as in figure 5 of arXiv 2509.11986."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from connector_bench.association.pairs import LEAST_IMAGES, LEAST_SPREAD, complete_controls
+from connector_bench.association.testing import tested
+from connector_bench.association.types import Grounded, JoinedTable, Partial, Settings
+from connector_bench.cluster_bootstrap import partial_draws, rank_draws
+
+Measure = Literal["mse", "norm", "cosine"]
+
+MEASURES: dict[Measure, tuple[str, str]] = {
+    "mse": ("loss_inside", "loss_outside"),
+    "norm": ("norm_inside", "norm_outside"),
+    "cosine": ("1 - cosine_inside", "1 - cosine_outside"),
+}
+
+
+def grounded_of(table: JoinedTable, settings: Settings) -> tuple[Grounded, ...]:
+    """Both sides of the mask for each measure and score that are known on enough images and vary."""
+    found = (
+        _grounded(table, score, measure, settings)
+        for score in table.scores
+        for measure, sides in MEASURES.items()
+        if set(sides) <= set(table.losses)
+    )
+    return tuple(entry for entry in found if entry is not None)
+
+
+def _grounded(table: JoinedTable, score: str, measure: Measure, settings: Settings) -> Grounded | None:
+    columns = np.stack([*(table.losses[side] for side in MEASURES[measure]), table.scores[score]])
+    known = np.isfinite(columns).all(axis=0)
+    columns, images = columns[:, known], np.array(table.images)[known]
+    if len(set(images)) < LEAST_IMAGES or np.ptp(columns, axis=1).min() < LEAST_SPREAD:
+        return None
+    controls = complete_controls(table, known)
+    draws = rank_draws(
+        np.stack([*columns, *controls.values()]),
+        np.zeros((0, columns.shape[1]), dtype=bool),
+        images,
+        seed=settings.seed,
+        resamples=settings.resamples,
+    )
+    correlations, count = draws.correlations, draws.clusters
+    held = range(3, 3 + len(controls))
+    inside, outside = correlations[:, 0, 2], correlations[:, 1, 2]
+    partials = [
+        Partial(tuple(controls), tested(partial_draws(correlations, side, 2, held), count, 0.0, settings))
+        if controls
+        else None
+        for side in (0, 1)
+    ]
+    return Grounded(
+        model=table.model,
+        connector_task=table.connector_task,
+        score_task=table.score_task,
+        score=score,
+        measure=measure,
+        documents=columns.shape[1],
+        images=count,
+        inside=tested(inside, count, 0.0, settings),
+        outside=tested(outside, count, 0.0, settings),
+        inside_partial=partials[0],
+        outside_partial=partials[1],
+        difference=tested(inside - outside, count, 0.0, settings),
+    )

@@ -1,0 +1,162 @@
+"""Every loss of a joined table beside every score: correlation, quartiles, prediction of failure, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Shaped
+
+from connector_bench.association.prediction import LEAST_OUTCOMES, Failure, failures, predict
+from connector_bench.association.testing import interval, tested
+from connector_bench.association.types import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
+from connector_bench.cluster_bootstrap import RankDraws, cluster_sums, partial_draws, rank_draws, sum_draws
+
+LEAST_IMAGES = 10
+"""Fewer say nothing about an association."""
+LEAST_SPREAD = 1e-6
+"""A loss that varies less than this over a data set varies by rounding: the connector loses nothing anywhere."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Documents on which several losses and one score are known, and the resamples of their ranks."""
+
+    table: JoinedTable
+    score_name: str
+    losses: dict[str, Float64[np.ndarray, " n"]]
+    controls: dict[str, Float64[np.ndarray, " n"]]
+    score: Float64[np.ndarray, " n"]
+    failure: Failure
+    images: Shaped[np.ndarray, " n"]
+    draws: RankDraws
+    """Columns: losses, controls, score; the one outcome is failure."""
+
+
+def pairs_of(table: JoinedTable, settings: Settings) -> tuple[tuple[Pair, ...], tuple[Skipped, ...]]:
+    """All pairs of a loss and a score that can be compared, and a reason for each that cannot."""
+    pairs: list[Pair] = []
+    skipped: list[Skipped] = []
+    for score_name in table.scores:
+        for names, known in _same_documents(table, score_name):
+            rows, missing = _rows(table, score_name, names, known, settings)
+            skipped += missing
+            if rows is not None:
+                pairs += [_pair(rows, index, settings) for index in range(len(rows.losses))]
+    order = {name: place for place, name in enumerate(table.losses)}
+    return tuple(sorted(pairs, key=lambda pair: order[pair.loss])), tuple(skipped)
+
+
+def complete_controls(
+    table: JoinedTable, known: Bool[np.ndarray, " n"]
+) -> dict[str, Float64[np.ndarray, " n"]]:
+    """The baselines that are known and vary on the chosen documents."""
+    chosen = {name: values[known] for name, values in table.baselines.items()}
+    return {
+        name: values for name, values in chosen.items() if np.isfinite(values).all() and np.ptp(values) > 0
+    }
+
+
+def _same_documents(
+    table: JoinedTable, score_name: str
+) -> Iterator[tuple[list[str], Bool[np.ndarray, " n"]]]:
+    """Losses in groups that are known on the same documents, so that they share resamples."""
+    groups: dict[bytes, tuple[list[str], np.ndarray]] = {}
+    for name, values in table.losses.items():
+        known = np.isfinite(values) & np.isfinite(table.scores[score_name])
+        groups.setdefault(known.tobytes(), ([], known))[0].append(name)
+    yield from groups.values()
+
+
+def _rows(
+    table: JoinedTable, score_name: str, names: list[str], known: Bool[np.ndarray, " n"], settings: Settings
+) -> tuple[_Rows | None, list[Skipped]]:
+    images = np.array(table.images)[known]
+    score = table.scores[score_name][known]
+    where = f"{table.model}: {table.connector_task} beside {score_name} of {table.score_task}"
+    if (count := len(set(images))) < LEAST_IMAGES:
+        why = f"{count} images have both figures, {LEAST_IMAGES} are needed"
+        return None, [Skipped(f"{where} ({', '.join(names)})", why)]
+    if np.ptp(score) == 0:
+        return None, [Skipped(f"{where} ({', '.join(names)})", f"every document scores {score[0]:g}")]
+    losses = {name: table.losses[name][known] for name in names}
+    flat = [name for name, values in losses.items() if np.ptp(values) < LEAST_SPREAD]
+    skipped = [
+        Skipped(f"{where} ({name})", f"the loss is {losses[name][0]:.3g} on every document") for name in flat
+    ]
+    losses = {name: values for name, values in losses.items() if name not in flat}
+    if not losses:
+        return None, skipped
+    controls = complete_controls(table, known)
+    failure = failures(score_name, score, table.higher_is_better[score_name], settings.failure_below)
+    draws = rank_draws(
+        np.stack([*losses.values(), *controls.values(), score]),
+        failure.failed[None],
+        images,
+        seed=settings.seed,
+        resamples=settings.resamples,
+    )
+    return _Rows(table, score_name, losses, controls, score, failure, images, draws), skipped
+
+
+def _pair(rows: _Rows, index: int, settings: Settings) -> Pair:
+    name, loss = list(rows.losses.items())[index]
+    correlations, images = rows.draws.correlations, rows.draws.clusters
+    first, last = len(rows.losses), len(rows.losses) + len(rows.controls)
+    partial = None
+    if rows.controls:
+        draws = partial_draws(correlations, index, last, range(first, last))
+        partial = Partial(tuple(rows.controls), tested(draws, images, 0.0, settings))
+    quartiles = _quartiles(loss, rows.score, rows.images, settings)
+    prediction = predict(
+        loss,
+        rows.failure,
+        rows.images,
+        rows.draws.areas[:, index, 0],
+        {control: rows.draws.areas[:, first + i, 0] for i, control in enumerate(rows.controls)},
+        settings,
+    )
+    reasons = {
+        "no partial correlation: the files hold no mask area, entropy or encoder norm": partial is None,
+        "no quartiles: too many documents share one loss": quartiles is None,
+        f"no AUROC: needs {LEAST_OUTCOMES} images with a failure and as many with a success": prediction
+        is None,
+    }
+    return Pair(
+        model=rows.table.model,
+        connector_task=rows.table.connector_task,
+        score_task=rows.table.score_task,
+        loss=name,
+        score=rows.score_name,
+        documents=len(loss),
+        images=images,
+        spearman=tested(correlations[:, index, last], images, 0.0, settings),
+        partial=partial,
+        quartiles=quartiles,
+        prediction=prediction,
+        notes=tuple(reason for reason, holds in reasons.items() if holds),
+    )
+
+
+def _quartiles(
+    loss: Float64[np.ndarray, " n"],
+    score: Float64[np.ndarray, " n"],
+    images: Shaped[np.ndarray, " n"],
+    settings: Settings,
+) -> Quartiles | None:
+    """Means of the scores at both ends of the loss; the ends are those of the sample on every resample."""
+    first, third = np.quantile(loss, [0.25, 0.75])
+    if first == third:
+        return None
+    ends = np.stack([loss <= first, loss >= third], axis=1).astype(np.float64)
+    sums = cluster_sums(np.concatenate([ends * score[:, None], ends], axis=1), images)
+    totals = sum_draws(sums, seed=settings.seed, resamples=settings.resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lowest, highest = (totals[:, :2] / totals[:, 2:]).T
+    count = len(sums)
+    return Quartiles(
+        interval(lowest, count, None, settings),
+        interval(highest, count, None, settings),
+        tested(highest - lowest, count, 0.0, settings),
+    )

@@ -1,0 +1,113 @@
+"""Loss against score across connectors as one figure: a point a connector, with the spread of its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from connector_bench.association.types import AcrossConnectors, Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SHOWN = ("1 - knor_10", "lost")
+SCORE = "accuracy"
+STYLES = {"trained": ("o", "C0"), "isometry": ("s", "C2"), "untrained": ("^", "C1")}
+LABELS = {
+    "1 - knor_10": "share of the 10 nearest neighbours that is lost (1 - knor_10)",
+    "lost": "share of the patches' variance that no probe recovers (lost)",
+}
+
+
+def picture(across: Sequence[AcrossConnectors]) -> bytes:
+    """A PNG with a row a scored task and a column a loss. Raises ValueError where nothing that it shows was measured.
+
+    Shown are the losses `1 - knor_10` and `lost` beside `accuracy`, or whatever the first pair is where a run has
+    none of these.
+    """
+    import matplotlib.pyplot as plt
+
+    chosen = [found for found in across if found.loss in SHOWN and found.score == SCORE] or list(across[:1])
+    if not chosen:
+        raise ValueError("no loss and score of at least two connectors on one data set: nothing to draw")
+    losses = list(dict.fromkeys(found.loss for found in chosen))
+    tasks = list(dict.fromkeys(found.score_task for found in chosen))
+    figure, grid = plt.subplots(
+        len(tasks),
+        len(losses),
+        figsize=(6.4 * len(losses), 4.8 * len(tasks)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes in grid.flat:
+        axes.set_visible(False)
+    for found in chosen:
+        _draw(grid[tasks.index(found.score_task)][losses.index(found.loss)], found)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _draw(axes: Axes, found: AcrossConnectors) -> None:
+    from adjustText import adjust_text
+
+    axes.set_visible(True)
+    for group, (marker, colour) in STYLES.items():
+        points = [point for point in found.points if point.group == group]
+        if points:
+            axes.errorbar(
+                [point.loss for point in points],
+                [point.score for point in points],
+                xerr=_spread(points, "loss"),
+                yerr=_spread(points, "score"),
+                fmt=marker,
+                color=colour,
+                elinewidth=1,
+                label=group,
+            )
+    axes.set_xlabel(LABELS.get(found.loss, found.loss))
+    axes.set_ylabel(f"{found.score} on {found.score_task}")
+    axes.set_title(_title(found), fontsize="small")
+    axes.legend(fontsize="small", loc="best")
+    axes.margins(x=0.14, y=0.08)
+    names = [
+        axes.text(
+            p.loss, p.score, p.connector.removeprefix("untrained_"), fontsize=7, color=STYLES[p.group][1]
+        )
+        for p in found.points
+    ]
+    adjust_text(
+        names,
+        x=[p.loss for p in found.points],
+        y=[p.score for p in found.points],
+        ax=axes,
+        arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.5},
+    )
+
+
+def _spread(points: Sequence[Point], side: str) -> np.ndarray:
+    """From the mean down to the least and up to the greatest seed."""
+    seeds = [[getattr(seed, side) for seed in point.seeds] for point in points]
+    means = [getattr(point, side) for point in points]
+    return np.array(
+        [[mean - min(held), max(held) - mean] for mean, held in zip(means, seeds, strict=True)]
+    ).T.clip(min=0)
+
+
+def _title(found: AcrossConnectors) -> str:
+    lines = []
+    for name, correlation in found.correlations.items():
+        if correlation is None:
+            lines.append(f"{name}: {found.refusals[name]}")
+        else:
+            score = correlation.score
+            tail = "" if correlation.significant else ", not significant"
+            lines.append(
+                f"{name} ({score.n} connectors): Spearman {score.value:.2f} "
+                f"[{score.low:.2f}, {score.high:.2f}], q = {correlation.q:.2g}{tail}"
+            )
+    return "\n".join(lines)

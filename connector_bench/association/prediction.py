@@ -1,0 +1,117 @@
+"""Does loss predict failure: AUROC against simpler predictors, and the failure rate by deciles of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Shaped
+from scipy import stats
+
+from connector_bench.association.testing import interval, tested
+from connector_bench.association.types import BaselinePrediction, CalibrationBin, Prediction, Settings
+from connector_bench.cluster_bootstrap import cluster_sums, sum_draws
+from connector_bench.intervals import Score
+
+LEAST_OUTCOMES = 5
+"""Images with a failure, and images with a success, below which an AUROC says nothing."""
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Which documents failed, and by which rule."""
+
+    rule: str
+    failed: Bool[np.ndarray, " n"]
+
+
+def failures(
+    name: str, score: Float64[np.ndarray, " n"], higher_is_better: bool, threshold: float
+) -> Failure:
+    """Scores within 0..1 fail on the wrong side of `threshold`; others (CIDEr) at their median or worse."""
+    if score.min() >= 0 and score.max() <= 1:
+        if higher_is_better:
+            return Failure(f"{name} < {threshold:g}", score < threshold)
+        return Failure(f"{name} > {threshold:g}", score > threshold)
+    middle = float(np.median(score))
+    if higher_is_better:
+        return Failure(f"{name} <= {middle:.4g}, its median", score <= middle)
+    return Failure(f"{name} >= {middle:.4g}, its median", score >= middle)
+
+
+def predict(
+    loss: Float64[np.ndarray, " n"],
+    failure: Failure,
+    images: Shaped[np.ndarray, " n"],
+    areas: Float64[np.ndarray, " draws"],
+    baseline_areas: Mapping[str, Float64[np.ndarray, " draws"]],
+    settings: Settings,
+) -> Prediction | None:
+    """AUROC of the loss and of each baseline, from their resampled areas; None with too few of either outcome."""
+    outcomes = [len(set(images[failure.failed == outcome])) for outcome in (True, False)]
+    if min(outcomes) < LEAST_OUTCOMES:
+        return None
+    count = len(set(images))
+    return Prediction(
+        failure=failure.rule,
+        failures=int(failure.failed.sum()),
+        auroc=tested(areas, count, 0.5, settings),
+        baselines=tuple(
+            _baseline(name, drawn, areas, count, settings) for name, drawn in baseline_areas.items()
+        ),
+        calibration=calibration(loss, failure.failed, images, settings),
+    )
+
+
+def _baseline(
+    name: str, areas: np.ndarray, of_the_loss: np.ndarray, images: int, settings: Settings
+) -> BaselinePrediction:
+    """A baseline may point either way (small masks or large ones fail); it is read the way that suits it."""
+    larger_fails = bool(areas[0] >= 0.5)
+    pointed = areas if larger_fails else 1 - areas
+    return BaselinePrediction(
+        name,
+        larger_fails,
+        tested(pointed, images, 0.5, settings),
+        tested(of_the_loss - pointed, images, 0.0, settings),
+    )
+
+
+def calibration(
+    loss: Float64[np.ndarray, " n"],
+    failed: Bool[np.ndarray, " n"],
+    images: Shaped[np.ndarray, " n"],
+    settings: Settings,
+) -> tuple[CalibrationBin, ...]:
+    """Failure rate by deciles of the loss, with intervals over images."""
+    edges = np.unique(np.quantile(loss, np.linspace(0, 1, BINS + 1)))
+    place = np.searchsorted(edges, loss).clip(min=1) - 1
+    members = (place[:, None] == np.arange(len(edges) - 1)).astype(np.float64)
+    sums = cluster_sums(np.concatenate([members * failed[:, None], members], axis=1), images)
+    totals = sum_draws(sums, seed=settings.seed, resamples=settings.resamples)
+    bins = len(edges) - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates = totals[:, :bins] / totals[:, bins:]
+    return tuple(
+        CalibrationBin(
+            low=float(edges[i]),
+            high=float(edges[i + 1]),
+            mean_loss=float(loss[place == i].mean()),
+            documents=int(members[:, i].sum()),
+            failure_rate=_rate(rates[:, i], len(set(images[place == i])), settings),
+        )
+        for i in range(bins)
+        if members[:, i].any()
+    )
+
+
+def _rate(rates: Float64[np.ndarray, " draws"], images: int, settings: Settings) -> Score:
+    """No failure, or nothing else, in a bin proves neither for other images: Wilson's interval over its images."""
+    if 0 < rates[0] < 1 and images > 1:
+        return interval(rates, images, None, settings)
+    value = float(rates[0])
+    ends = stats.binomtest(round(value * images), images).proportion_ci(settings.confidence, "wilson")
+    method = f"{100 * settings.confidence:g} % Wilson interval over images, which all agree"
+    return Score(value, min(value, ends.low), max(value, ends.high), images, None, method)

@@ -1,0 +1,141 @@
+"""An analysis as tables in the terminal; what is not significant after adjustment is dim and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from connector_bench.association.types import AcrossConnectors, Analysis, Grounded, Pair, Partial, Tested
+
+HEADLINES = ("1 - knor_10", "lost", "loss_inside", "loss_outside")
+"""Losses that are shown unless all are asked for."""
+
+
+def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
+    """Tables of pairs, of both sides of the answer mask, and across connectors, then what has no figure and why."""
+    shown = [pair for pair in analysis.pairs if everything or pair.loss in HEADLINES]
+    parts: list[RenderableType] = []
+    for _, pairs in groupby(shown, key=lambda pair: (pair.model, pair.connector_task, pair.score_task)):
+        parts.append(_pairs(list(pairs), analysis))
+    if analysis.grounded:
+        parts.append(_grounded(analysis.grounded))
+    across = [found for found in analysis.across if everything or found.loss in HEADLINES]
+    for _, found in groupby(across, key=lambda entry: (entry.connector_task, entry.score_task)):
+        parts.append(_across(list(found)))
+    return Group(*parts, *_footnotes(analysis, len(shown), len(across)))
+
+
+def _pairs(pairs: Sequence[Pair], analysis: Analysis) -> Table:
+    first = pairs[0]
+    identity = next(
+        table.identity
+        for table in analysis.tables
+        if (table.model, table.connector_task, table.score_task)
+        == (first.model, first.connector_task, first.score_task)
+    )
+    partner = "its own retrieval" if first.score_task == first.connector_task else first.score_task
+    controls = next((pair.partial.controls for pair in pairs if pair.partial), ())
+    table = Table(
+        title=f"{first.model}: {first.connector_task} beside {partner}",
+        caption=f"joined by {identity}" + (f"; held fixed: {', '.join(controls)}" if controls else ""),
+    )
+    for column in ("loss", "score", "n", "Spearman", "partial", "quartiles", "AUROC", "best baseline"):
+        table.add_column(column, overflow="fold")
+    for pair in pairs:
+        count = f"{pair.documents}" + (f"\n{pair.images} images" if pair.images < pair.documents else "")
+        cells = (_tested(pair.spearman), _partial(pair.partial), _quartiles(pair), *_prediction(pair))
+        table.add_row(pair.loss, pair.score, count, *cells, end_section=True)
+    return table
+
+
+def _quartiles(pair: Pair) -> Text:
+    """Mean score of the quarter with the least and the most loss, and the difference."""
+    if pair.quartiles is None:
+        return Text("–")
+    ends = f"{pair.quartiles.lowest.value:.2f} → {pair.quartiles.highest.value:.2f}: "
+    return Text(ends) + _tested(pair.quartiles.difference)
+
+
+def _prediction(pair: Pair) -> tuple[Text, Text]:
+    """AUROC of the loss; the best baseline's and the advantage of the loss over it."""
+    if pair.prediction is None:
+        return Text("–"), Text("–")
+    auroc = _tested(pair.prediction.auroc)
+    if not pair.prediction.baselines:
+        return auroc, Text("–")
+    best = max(pair.prediction.baselines, key=lambda baseline: baseline.auroc.score.value)
+    return auroc, Text(f"{best.name} {best.auroc.score.value:.2f}: ") + _tested(best.advantage)
+
+
+def _grounded(found: Sequence[Grounded]) -> Table:
+    table = Table(title="Inside and outside the answer mask: Spearman of loss and score")
+    for column in ("model", "task", "score", "loss", "documents", "inside", "outside"):
+        table.add_column(column)
+    for column in ("inside, partial", "outside, partial", "inside - outside"):
+        table.add_column(column)
+    for entry in found:
+        table.add_row(
+            entry.model,
+            entry.score_task,
+            entry.score,
+            entry.measure,
+            str(entry.documents),
+            _tested(entry.inside),
+            _tested(entry.outside),
+            _partial(entry.inside_partial),
+            _partial(entry.outside_partial),
+            _tested(entry.difference),
+        )
+    return table
+
+
+def _across(found: Sequence[AcrossConnectors]) -> Table:
+    first = found[0]
+    table = Table(
+        title=f"Across connectors: Spearman of {first.connector_task}'s losses and {first.score_task}'s scores"
+    )
+    for column in ("loss", "score", *first.correlations):
+        table.add_column(column, overflow="fold")
+    for entry in found:
+        cells = [
+            Text(entry.refusals[name], style="dim") if correlation is None else _tested(correlation)
+            for name, correlation in entry.correlations.items()
+        ]
+        table.add_row(entry.loss, entry.score, *cells)
+    return table
+
+
+def _footnotes(analysis: Analysis, pairs: int, across: int) -> Iterator[Text]:
+    yield Text(
+        f"In brackets: {100 * analysis.settings.confidence:g} % bootstrap intervals. q: p-values adjusted (Benjamini "
+        "and Hochberg) over all figures of a kind; n.s.: not significant at q < 0.05.",
+        style="dim",
+    )
+    for table in analysis.tables:
+        for note in table.notes:
+            yield Text(f"{table.score_task}: {note}", style="dim")
+    if hidden := len(analysis.pairs) - pairs + len(analysis.across) - across:
+        yield Text(
+            f"{hidden} more pairs of a loss and a score: --all shows them, --json keeps them", style="dim"
+        )
+    for skipped in analysis.skipped:
+        if skipped.refused:
+            yield Text(f"refused: {skipped.what}: {skipped.why}", style="red")
+        else:
+            yield Text(f"no figure: {skipped.what}: {skipped.why}", style="yellow")
+
+
+def _tested(found: Tested) -> Text:
+    score = found.score
+    ends = f"\n[{score.low:.2f}, {score.high:.2f}]"
+    if found.significant:
+        return Text(f"{score.value:.2f} q={found.q:.1g}{ends}")
+    return Text(f"{score.value:.2f} n.s.{ends}", style="dim")
+
+
+def _partial(partial: Partial | None) -> Text:
+    return Text("–") if partial is None else _tested(partial.correlation)

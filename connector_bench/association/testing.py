@@ -1,0 +1,68 @@
+"""From resampled values to tested figures, and Benjamini and Hochberg's adjustment over all of a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float64
+from scipy import stats
+
+from connector_bench.association.types import Settings, Tested
+from connector_bench.cluster_bootstrap import p_value, score_of
+from connector_bench.intervals import Score
+
+Value = TypeVar("Value")
+
+
+def tested(draws: Float64[np.ndarray, " draws"], images: int, chance: float, settings: Settings) -> Tested:
+    """The figure of the sample (entry 0), its interval and its p-value against `chance`."""
+    return Tested(interval(draws, images, chance, settings), p_value(draws, images, null=chance))
+
+
+def interval(
+    draws: Float64[np.ndarray, " draws"], images: int, chance: float | None, settings: Settings
+) -> Score:
+    """The figure of the sample (entry 0) with its bootstrap interval over images."""
+    return score_of(draws, images, chance=chance, confidence=settings.confidence, unit="images")
+
+
+def adjusted(value: Value) -> Value:
+    """The same values with `q` in every `Tested`: false discovery rates (scipy) over all of the same kind.
+
+    A kind is where a figure stands, such as the AUROCs of all pairs' predictions; where there is no p-value there is
+    no q.
+    """
+    families: dict[str, list[float]] = {}
+
+    def note(kind: str, found: Tested) -> Tested:
+        if found.p is not None:
+            families.setdefault(kind, []).append(found.p)
+        return found
+
+    _with_each_tested(value, note)
+    adjusted_of = {kind: iter(stats.false_discovery_control(p).tolist()) for kind, p in families.items()}
+    return _with_each_tested(
+        value,
+        lambda kind, found: found if found.p is None else replace(found, q=next(adjusted_of[kind])),
+    )
+
+
+def _with_each_tested(value: Any, change: Callable[[str, Tested], Tested], kind: str = "") -> Any:
+    if isinstance(value, Tested):
+        return change(kind, value)
+    if isinstance(value, tuple):
+        return tuple(_with_each_tested(item, change, kind) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _with_each_tested(item, change, kind) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {
+            field.name: _with_each_tested(
+                getattr(value, field.name), change, f"{kind}.{type(value).__name__}.{field.name}"
+            )
+            for field in fields(value)
+        }
+        return replace(value, **found)
+    return value

@@ -1,0 +1,178 @@
+"""Loss against score across connectors: planted correlations, seeds, too few connectors, and data that differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from connector_bench.association.across import correlate
+from connector_bench.association.analysis import analyze
+from connector_bench.association.data_sets import data_set_of
+from connector_bench.association.measured import from_board
+from connector_bench.association.types import AcrossConnectors, Point, SeedValue, Settings
+from connector_bench.harness_files import UnusableResult
+from connector_bench.leaderboard.store import stored_runs
+from tests.association.written import write_run
+
+ROOT = Path(__file__).parent.parent.parent
+QUICK = Settings(resamples=200)
+
+
+def points(rng: np.random.Generator, rho: float, connectors: int, seeds: int = 3) -> tuple[Point, ...]:
+    """Connectors whose true loss and score correlate by `rho`, and seeds that scatter around both."""
+    true = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], connectors)
+    values = true[:, None] + 0.3 * rng.normal(size=(connectors, seeds, 2))
+    return tuple(
+        Point(
+            f"c{i}",
+            "trained",
+            tuple(SeedValue(f"c{i}-seed{s}", *v) for s, v in enumerate(held)),
+            *held.mean(0),
+        )
+        for i, held in enumerate(values)
+    )
+
+
+def test_intervals_cover_and_p_values_are_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector_bench.association.across.PERMUTATIONS", 199)
+    rng = np.random.default_rng(0)
+    seen = 1 + 0.3**2 / 3  # the scatter of seeds weakens the correlation of the means
+    for rho in (0.0, -0.7):
+        truth = 6 / np.pi * np.arcsin(rho / seen / 2)
+        found = [correlate(points(rng, rho, 12), Settings(seed=i, resamples=200)) for i in range(250)]
+        covered = np.mean([entry.score.low <= truth <= entry.score.high for entry in found])
+        assert covered >= 0.94, "few connectors: wide rather than narrow"
+        p = np.array([entry.p for entry in found])
+        assert np.mean(p <= 0.05) <= 0.09 if rho == 0 else np.mean(p <= 0.05) > 0.5
+        if rho == 0:
+            assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_the_value_is_that_of_the_means_over_seeds() -> None:
+    chosen = points(np.random.default_rng(1), -0.6, 12)
+    found = correlate(chosen, QUICK)
+    means = [[np.mean([getattr(s, side) for s in p.seeds]) for p in chosen] for side in ("loss", "score")]
+    expected = stats.spearmanr(*means)
+    assert found.score.value == pytest.approx(expected.statistic)
+    assert found.score.n == 12
+    assert found.p == pytest.approx(expected.pvalue, abs=0.02)
+    assert found.score.low < found.score.value < found.score.high
+
+
+def write_zoo(folder: Path, names: list[str], seeds: int = 1, **more: object) -> None:
+    rng = np.random.default_rng(0)
+    for place, name in enumerate(names):
+        for seed in range(seeds):
+            loss = place / len(names) + 0.01 * rng.normal()
+            answer = {"image": "0", "knor_10": 1 - loss, "lost": loss, "shuffled_knor_10": 0.1}
+            write_run(
+                folder,
+                connector={"knn_preservation": [{"doc_id": 0, "target": "scene", **answer}]},
+                scored={"scenes_vqa": [{"doc_id": 0, "target": "cat", "accuracy": 0.9 - loss / 2}]},
+                model=f"connector_zoo/{name}-seed{seed}",
+                stamp=f"202601{place + 1:02}_00000{seed}",
+                **more,
+            )
+
+
+def of_loss(found: tuple[AcrossConnectors, ...], loss: str, task: str = "scenes_vqa") -> AcrossConnectors:
+    wanted = (loss, task, "accuracy")
+    (entry,) = [entry for entry in found if (entry.loss, entry.score_task, entry.score) == wanted]
+    return entry
+
+
+NAMES = ["identity", "rotation", *(f"rank{2**i}" for i in range(9)), "untrained_rank2", "untrained_mlp"]
+
+
+def test_connectors_are_grouped_and_seeds_are_nested(tmp_path: Path) -> None:
+    write_zoo(tmp_path, NAMES, seeds=3)
+    found = analyze([tmp_path], QUICK, images=False).across
+    assert {entry.loss for entry in found} == {"1 - knor_10", "lost"}, "controls are no losses"
+    entry = of_loss(found, "lost")
+    assert [point.group for point in entry.points].count("trained") == 9
+    assert {point.connector for point in entry.points if point.group == "isometry"} == {
+        "identity",
+        "rotation",
+    }
+    assert all(len(point.seeds) == 3 for point in entry.points)
+    sizes = {name: correlation.score.n for name, correlation in entry.correlations.items()}
+    assert sizes == {"trained": 9, "trained and isometries": 11, "all": 13}
+    assert entry.correlations["trained"].score.value == pytest.approx(-1)
+    assert entry.correlations["all"].significant
+
+
+def test_few_connectors_allow_no_claim(tmp_path: Path) -> None:
+    write_zoo(tmp_path, NAMES[:6], seeds=3)
+    entry = of_loss(analyze([tmp_path], QUICK, images=False).across, "lost")
+    assert entry.correlations == {"trained": None, "trained and isometries": None, "all": None}
+    assert entry.refusals["trained"] == "4 connectors; a correlation across connectors needs 8"
+    assert len(entry.points) == 6
+
+
+def test_three_models_as_in_the_paper_allow_no_claim(tmp_path: Path) -> None:
+    for i in range(3):
+        write_run(
+            tmp_path,
+            connector={"patch_reconstruction": [{"doc_id": 0, "target": "a", "image": "0", "lost": 0.1 * i}]},
+            scored={"vqa": [{"doc_id": 0, "target": "a", "accuracy": 0.1 * i}]},
+            model=f"org/model-{i}",
+            stamp=f"2026010{i + 1}_000000",
+        )
+    (entry,) = analyze([tmp_path], QUICK, images=False).across
+    assert [point.group for point in entry.points] == ["trained"] * 3
+    assert set(entry.refusals) == {"trained", "trained and isometries", "all"}
+
+
+def test_figures_of_other_pictures_are_refused(tmp_path: Path) -> None:
+    write_zoo(tmp_path / "a", NAMES[:9])
+    write_zoo(tmp_path / "b", ["mlp"], record={"images_sha256": "d" * 64})
+    with pytest.raises(UnusableResult) as refused:
+        analyze([tmp_path], QUICK, images=False)
+    assert "bbbbbbbbbbbb" in str(refused.value)
+    assert "dddddddddddd" in str(refused.value)
+
+
+def test_the_committed_leaderboard_is_read(tmp_path: Path) -> None:
+    board = ROOT / "leaderboard"
+    models = {model.model: model for model in from_board(board)}
+    runs = stored_runs(board)
+    assert set(models) == {run.model for run in runs}
+    found = analyze([board], QUICK)
+    assert not found.pairs
+    entry = of_loss(found.across, "1 - knor_10")
+    assert (entry.connector_task, entry.score_task) == ("knn_preservation", "scenes_vqa")
+    by_name = {seed.model: seed for point in entry.points for seed in point.seeds}
+    run = next(run for run in runs if run.model == "connector_zoo/mlp-seed0")
+    assert by_name[run.model].loss == pytest.approx(
+        1 - run.tasks["knn_preservation"].figures["knor_10"].value
+    )
+    assert by_name[run.model].score == run.tasks["scenes_vqa"].figures["accuracy"].value
+    assert entry.correlations["all"].score.n >= 20
+
+
+def test_the_packages_own_tasks_say_what_they_read() -> None:
+    assert (
+        data_set_of("knn_preservation_unseen")
+        == data_set_of("scenes_vqa_unseen")
+        == "scenes_test_unseen.json"
+    )
+    assert data_set_of("knn_preservation_vizwiz") == data_set_of("vizwiz_vqa_val") == "vizwiz_vqa_val"
+    assert data_set_of("knn_preservation") == data_set_of("scenes_vqa") != data_set_of("scenes_vqa_unseen")
+    assert data_set_of("../setup") == "../setup"
+
+
+def test_the_study_is_regenerated_byte_for_byte(tmp_path: Path) -> None:
+    from connector_bench.association.export import as_json
+
+    write_zoo(tmp_path, NAMES, seeds=2)
+    first, second = (as_json(analyze([tmp_path], QUICK, images=False)) for _ in range(2))
+    assert first == second
+    content = json.loads(first)
+    held = {entry["connector"]: entry for entry in content["connectors"]}
+    assert held["rank2"]["models"]["connector_zoo/rank2-seed0"]["scenes_vqa: accuracy"] == pytest.approx(
+        0.8, abs=0.1
+    )
