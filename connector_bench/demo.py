@@ -14,8 +14,9 @@ from rich.console import Console
 from connector_bench.harness_files import UnusableResult, result_files
 from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.leaderboard.markdown import markdown, terminal
-from connector_bench.leaderboard.store import run_path, write_whole
-from connector_bench.leaderboard.table import merge
+from connector_bench.leaderboard.merge import merge
+from connector_bench.leaderboard.store import run_path, run_text
+from connector_bench.leaderboard.writing import write_whole
 
 EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
 TASKS = "knn_preservation,scenes_vqa"
@@ -65,9 +66,9 @@ def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: 
         raise DemoFailed(
             f"lmms-eval finished {len(runs)} of {len(models)} models; its messages above say why"
         )
-    table = merge(sorted(runs, key=lambda run: run.date))
+    table = merge(runs)
     for run in runs:
-        write_whole(run_path(output, run), run.model_dump_json(indent=1, exclude_none=True) + "\n")
+        write_whole(run_path(output, run), run_text(run))
     write_whole(output / "LEADERBOARD.md", markdown(table))
     Console().print(terminal(table, SHOWN))
     print(f"the whole table: {output / 'LEADERBOARD.md'}; lmms-eval's result and sample files: {results}")

@@ -23,19 +23,20 @@ def add(
     """Take in result files and rebuild the table; nothing is written when one of them cannot be taken."""
     from connector_bench.harness_files import UnusableResult, result_files
     from connector_bench.leaderboard.harness_results import read_run
-    from connector_bench.leaderboard.store import run_path, stored_runs, write_whole
-    from connector_bench.leaderboard.table import merge
+    from connector_bench.leaderboard.merge import merge
+    from connector_bench.leaderboard.store import run_path, run_text, stored_runs
+    from connector_bench.leaderboard.writing import write_whole
 
     try:
         runs = [read_run(path) for path in result_files(results)]
         known = {run_path(board, run): run for run in stored_runs(board)}
         merged = known | {run_path(board, run): run for run in runs}
-        table = merge(sorted(merged.values(), key=lambda run: run.date))
+        table = merge(list(merged.values()))
     except UnusableResult as error:
         typer.secho(f"refused: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
     for run in runs:
-        write_whole(run_path(board, run), run.model_dump_json(indent=1, exclude_none=True) + "\n")
+        write_whole(run_path(board, run), run_text(run))
     _write(board, table)
     typer.echo(f"{len(runs)} runs added, {len(table.rows)} models in {board / 'LEADERBOARD.md'}")
 
@@ -48,20 +49,24 @@ def build(board: Board = Path("leaderboard")) -> None:
 
 @app.command()
 def check(board: Board = Path("leaderboard")) -> None:
-    """Fail when a committed result is invalid or the table is stale."""
-    from connector_bench.leaderboard.markdown import markdown
+    """Fail when a committed result is invalid or a generated file is stale."""
+    from connector_bench.leaderboard.generated import generated_files
 
-    page = board / "LEADERBOARD.md"
-    if not page.is_file() or page.read_text(encoding="utf-8") != markdown(_table(board)):
-        typer.secho(f"{page} is stale; run: connector-bench leaderboard build", fg="red", err=True)
+    stale = [
+        str(board / name)
+        for name, text in generated_files(_table(board)).items()
+        if not (path := board / name).is_file() or path.read_bytes() != text.encode()
+    ]
+    if stale:
+        typer.secho(f"stale: {', '.join(stale)}; run: connector-bench leaderboard build", fg="red", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{page} is up to date")
+    typer.echo(f"{board} is up to date")
 
 
 def _table(board: Path) -> Table:
     from connector_bench.harness_files import UnusableResult
+    from connector_bench.leaderboard.merge import merge
     from connector_bench.leaderboard.store import stored_runs
-    from connector_bench.leaderboard.table import merge
 
     try:
         return merge(stored_runs(board))
@@ -71,7 +76,8 @@ def _table(board: Path) -> Table:
 
 
 def _write(board: Path, table: Table) -> None:
-    from connector_bench.leaderboard.markdown import markdown
-    from connector_bench.leaderboard.store import write_whole
+    from connector_bench.leaderboard.generated import generated_files
+    from connector_bench.leaderboard.writing import write_whole
 
-    write_whole(board / "LEADERBOARD.md", markdown(table))
+    for name, text in generated_files(table).items():
+        write_whole(board / name, text)

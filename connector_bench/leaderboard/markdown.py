@@ -27,7 +27,6 @@ linear map of the same shape, on the same images. `leaderboard/results/` holds e
 
 def markdown(table: Table) -> str:
     """The whole page."""
-    table = table.headlines()
     rows = _frame(table, _escaped).to_markdown(index=False, disable_numparse=True)
     return f"{HEADER}\n{_columns_note(table)}\n\n{rows}\n"
 
@@ -55,9 +54,10 @@ def _frame(table: Table, text: Callable[[str], str]) -> pd.DataFrame:
             _title(text(f"{column.task} {column.metric}"), column): _cell(
                 row.figures.get((column.task, column.metric))
             )
-            for column in table.columns
+            for column in table.headlines
         }
         for row in table.rows
+        if row.kind != "control"
     ]
     return pd.DataFrame(rows)
 
@@ -78,8 +78,8 @@ def _cell(figure: Figure | None) -> str:
 
 def _columns_note(table: Table) -> str:
     lines = []
-    for task in dict.fromkeys(column.task for column in table.columns):
-        columns = [column for column in table.columns if column.task == task]
+    for task in dict.fromkeys(column.task for column in table.headlines):
+        columns = [column for column in table.headlines if column.task == task]
         shared = columns[0].comparable
         chances = ", ".join(f"{c.metric} {c.chance:.3f}" for c in columns if c.chance and c.higher_is_better)
         lines.append(
