@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 RESULT_FILES = "*_results.json"
@@ -37,6 +37,12 @@ class ResultFile:
     def tasks(self) -> tuple[str, ...]:
         """Tasks that have figures."""
         return tuple(self.content["results"])
+
+    @property
+    def model(self) -> str:
+        """The model's name as our records have it, without folders; without a record, from lmms-eval's arguments."""
+        recorded = [record["connector"]["model"] for record in self.records.values() if "connector" in record]
+        return without_folders(str(recorded[0])) if recorded else _model_of(self.content["config"])
 
     def samples_path(self, task: str) -> Path:
         """Where `--log_samples` put this task's documents."""
@@ -84,6 +90,34 @@ def read_result(path: Path) -> ResultFile:
     if not isinstance(content.get("config"), Mapping) or not isinstance(content.get("results"), Mapping):
         raise UnusableResult(f"{path}: not an lmms-eval result file, it has no 'config' and 'results'")
     return ResultFile(path, content)
+
+
+def without_folders(name: str) -> str:
+    """A checkpoint's name; of a path on somebody's machine only its last part."""
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    if windows.drive or "\\" in name:
+        return windows.name or "unnamed"
+    if posix.is_absolute() or name.startswith((".", "~")) or ".." in posix.parts:
+        return posix.name.strip(".~") or "unnamed"
+    return name
+
+
+def _model_of(config: Mapping[str, Any]) -> str:
+    """A run's checkpoint, else lmms-eval's name of the model."""
+    model, model_args = str(config.get("model")), config.get("model_args") or ""
+    given = model_args if isinstance(model_args, Mapping) else dict(_pairs(str(model_args)))
+    if model == "connector_zoo":
+        return f"connector_zoo/{given.get('connector', 'mlp')}-seed{given.get('seed', 0)}"
+    return without_folders(
+        str(given.get("pretrained") or given.get("model") or given.get("model_version") or model)
+    )
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for part in text.split(","):
+        key, separator, value = part.partition("=")
+        if separator:
+            yield key.strip(), value.strip()
 
 
 def _load(path: Path) -> dict[str, Any]:

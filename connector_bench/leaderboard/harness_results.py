@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from scipy import stats
 
-from connector_bench.harness_files import ResultFile, UnusableResult, read_result
+from connector_bench.harness_files import ResultFile, UnusableResult, read_result, without_folders
 from connector_bench.leaderboard.command_line import command_line, model_arguments
 from connector_bench.leaderboard.per_image import documents_sha256, per_image_values
 from connector_bench.leaderboard.schema import (
@@ -24,7 +24,7 @@ from connector_bench.leaderboard.schema import (
     Run,
     TaskResult,
 )
-from connector_bench.leaderboard.scrub import cleaned, secrets_below, without_folders
+from connector_bench.leaderboard.scrub import cleaned, secrets_below
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 MEASURES: tuple[Measure, ...] = ("knn_preservation", "patch_reconstruction")
@@ -68,15 +68,15 @@ def _require_whole(file: ResultFile) -> None:
 
 
 def _run(file: ResultFile, name: str | None) -> Run:
-    content, records = file.content, file.records
+    records = file.records
     connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
     tasks = {task: result for task in file.tasks if (result := _task(file, task)) is not None}
     if not tasks:
         raise UnusableResult(f"{file.path}: no task in it has a figure")
-    model = name or (connectors[0].model if connectors else _model_name(content["config"]))
+    model = name or file.model
     return Run(
         model=model,
-        provenance=_provenance(content, next(iter(records.values()), {}), list(tasks)),
+        provenance=_provenance(file.content, next(iter(records.values()), {}), list(tasks)),
         connector=connectors[0].model_copy(update={"model": model}) if connectors else None,
         tasks=tasks,
     )
@@ -104,14 +104,6 @@ def _connector(given: Mapping[str, Any]) -> Connector:
     if isinstance(resolution, list | tuple):
         known["resolution"] = "x".join(map(str, resolution))
     return Connector(**{**known, "model": without_folders(str(known["model"]))})
-
-
-def _model_name(config: Mapping[str, Any]) -> str:
-    """The name under which a run without connector figures is filed: its checkpoint, else lmms-eval's model name."""
-    arguments = model_arguments(config.get("model_args"))
-    if config["model"] == "connector_zoo":
-        return f"connector_zoo/{arguments.shown.get('connector', 'mlp')}-seed{arguments.shown.get('seed', 0)}"
-    return arguments.checkpoint or str(config["model"])
 
 
 def _task(file: ResultFile, task: str) -> TaskResult | None:

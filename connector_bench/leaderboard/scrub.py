@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+
+from connector_bench.harness_files import without_folders
 
 SECRETS = {
     "an access token": re.compile(
@@ -25,16 +26,6 @@ MACHINE_PATH = re.compile(r"(?:^|(?<=[\s=:,;'\"(\[]))(?:~|[A-Za-z]:\\|/[\w.@-]+/
 def secret_in(text: str) -> str | None:
     """What kind of secret a text seems to hold, None where it holds none."""
     return next((kind for kind, pattern in SECRETS.items() if pattern.search(text)), None)
-
-
-def without_folders(name: str) -> str:
-    """A checkpoint's name; of a path on somebody's machine only its last part."""
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    if windows.drive or "\\" in name:
-        return windows.name or "unnamed"
-    if posix.is_absolute() or name.startswith((".", "~")) or ".." in posix.parts:
-        return posix.name.strip(".~") or "unnamed"
-    return name
 
 
 def cleaned(value: Any) -> Any:
