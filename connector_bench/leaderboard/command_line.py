@@ -73,7 +73,7 @@ def model_arguments(given: object) -> ModelArguments:
     shown = {}
     for key, value in pairs:
         text = without_folders(str(value)) if key in CHECKPOINT else str(value)
-        if key in MODEL_ARGUMENTS and HARMLESS.fullmatch(text) and not secret_in(text):
+        if key in MODEL_ARGUMENTS and _is_harmless(text):
             shown[str(key)] = text
     return ModelArguments(shown, len(pairs) - len(shown))
 
@@ -91,8 +91,8 @@ def command_line(config: Mapping[str, Any], tasks: Sequence[str]) -> str:
     if arguments.shown:
         parts += ["--model_args", ",".join(f"{key}={value}" for key, value in arguments.shown.items())]
     parts += ["--tasks", ",".join(_shown(task) for task in tasks)]
-    if HARMLESS.fullmatch(str(config.get("batch_size"))):
-        parts += ["--batch_size", str(config["batch_size"])]
+    if _is_harmless(batch_size := str(config.get("batch_size", ""))):
+        parts += ["--batch_size", batch_size]
     if generation := _generation(config.get("gen_kwargs")):
         parts += ["--gen_kwargs", generation]
     given = config.get("resolved_cli_args")
@@ -104,15 +104,17 @@ def command_line(config: Mapping[str, Any], tasks: Sequence[str]) -> str:
 
 def _shown(name: object) -> str:
     text = str(name)
-    return text if HARMLESS.fullmatch(text) and not secret_in(text) else "NAME"
+    return text if _is_harmless(text) else "NAME"
+
+
+def _is_harmless(text: str) -> bool:
+    return HARMLESS.fullmatch(text) is not None and secret_in(text) is None
 
 
 def _generation(given: object) -> str:
     pairs = given.items() if isinstance(given, Mapping) else _pairs(str(given or ""))
     return ",".join(
-        f"{key}={value}"
-        for key, value in pairs
-        if key in GENERATION_ARGUMENTS and HARMLESS.fullmatch(str(value))
+        f"{key}={value}" for key, value in pairs if key in GENERATION_ARGUMENTS and _is_harmless(str(value))
     )
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from connector_bench.leaderboard.csv_file import csv_file
+from connector_bench.leaderboard.json_file import json_file
 from connector_bench.leaderboard.markdown import markdown
 from connector_bench.leaderboard.table import Table
 
-RENDERINGS: Mapping[str, Callable[[Table], str]] = {
-    "LEADERBOARD.md": markdown,
+RENDERINGS: Mapping[str, Callable[[Table, Path], str]] = {
+    "LEADERBOARD.md": lambda table, board: markdown(table),
+    "leaderboard.csv": lambda table, board: csv_file(table),
+    "leaderboard.json": lambda table, board: json_file(table),
 }
-"""Path below the board -> the whole text of the file; a pure function of the table, so that a stale file shows."""
+"""Path below the board -> the file's whole text, from the table and what else is committed below the board.
+
+Nothing else goes into it, no date and no version, so that a stale file shows.
+"""
 
 
-def generated_files(table: Table) -> dict[str, str]:
+def generated_files(table: Table, board: Path) -> dict[str, str]:
     """Text of every generated file by its path below the board."""
-    return {name: render(table) for name, render in RENDERINGS.items()}
+    return {name: render(table, board) for name, render in RENDERINGS.items()}

@@ -123,6 +123,7 @@ def _task(file: ResultFile, task: str) -> TaskResult | None:
         comparable=comparable,
         figures=figures,
         per_image={column: tuple(numbers) for column, numbers in values.items()},  # type: ignore[misc]
+        halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
         probe=_probe(record) if measure == "patch_reconstruction" else None,
     )
 

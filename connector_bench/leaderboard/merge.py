@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,10 +41,10 @@ def merge(runs: Sequence[Run]) -> Table:
             first = owner.setdefault(task, (_named(run), result.comparable))
             _require_equal(task, first, (_named(run), result.comparable))
     columns = columns_of([model.results for model in filed.values()])
-    rows = _ranked([_row(name, model) for name, model in filed.items()], columns)
+    rows = _sorted(_ranked([_row(name, model) for name, model in filed.items()], columns), columns)
     return Table(
         columns=columns,
-        rows=(*_sorted(rows, columns), *control_rows(rows, columns)),
+        rows=(*rows, *control_rows(rows, columns)),
         groups=groups_of(rows, columns),
         published=published(),
     )
@@ -80,12 +80,13 @@ def _ranked(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
 
 
 def _candidate(row: Row, column: Column) -> Candidate:
-    values: Mapping[str, Sequence[float]] = row.results[column.task].per_image  # type: ignore[assignment]
-    figure = row.figures[column.key]
-    if column.metric == "lost" and values.keys() >= {"sse", "sst"}:
-        return Candidate(figure, np.asarray(values["sse"]), np.asarray(values["sst"]))
-    if column.metric.startswith("knor_adj") and "knor_10" in values:
-        return Candidate(figure, np.asarray(values["knor_10"]))
+    result, figure = row.results[column.task], row.figures[column.key]
+    overlap = result.figures.get("knor_10")
+    if column.metric == "knor_adj_10" and overlap is not None and result.halvings:
+        return Candidate(overlap, halvings=np.asarray(result.halvings))
+    if column.metric == "lost" and result.per_image.keys() >= {"sse", "sst"}:
+        sums = (np.asarray(result.per_image[name]) for name in ("sse", "sst"))
+        return Candidate(figure, None, *sums)
     return Candidate(figure)
 
 
@@ -115,7 +116,7 @@ def _named(run: Run) -> str:
     return f"{run.model} of {run.provenance.date or 'no date'}"
 
 
-OTHER_NAME = "give the new run another name (--name), or delete the file of the old one"
+OTHER_NAME = "give the new run another name (--name), or let it take the old one's place (--replace)"
 
 
 def _same_connector(run: Run, connector: Connector, known: Connector | None) -> Connector:

@@ -30,12 +30,12 @@ def _line(values: tuple[float, ...]) -> str:
 
 
 DIGITS = 4
-"""Significant digits of a value of one image: its rounding is a hundredth of what images differ by."""
+"""Significant digits of the numbers in `Numbers`: their rounding is far below what images differ by."""
 
-PerImage = Annotated[
+Numbers = Annotated[
     tuple[FiniteFloat, ...], BeforeValidator(_numbers), PlainSerializer(_line, when_used="json")
 ]
-"""One number an image, in the order of the images' hashes; in JSON one line of numbers between spaces."""
+"""Many numbers, in JSON one line of them between spaces. Numbers of images stand in the order of the images' hashes."""
 
 
 class _Frozen(BaseModel):
@@ -96,7 +96,7 @@ class LossMap(_Frozen):
     """Why this picture was chosen: `most lossy`, `least lossy` or `spread`."""
     rows: int = Field(ge=1)
     columns: int = Field(ge=1)
-    values: PerImage
+    values: Numbers
     """`rows * columns` numbers; 0 is rebuilt whole, 1 no better than the mean patch."""
     picture: str | None = Field(default=None, pattern="^pictures/[0-9a-f]{64}[.]webp$")
     """Path below the board, where the submitter chose to publish the picture."""
@@ -115,8 +115,10 @@ class TaskResult(_Frozen):
     """Which measure of ours this is, on whatever data set; None for any other task."""
     comparable: Comparable
     figures: dict[Name, Figure] = Field(min_length=1)
-    per_image: dict[Literal["knor_10", "sse", "sst"], PerImage] = Field(default_factory=dict)
-    """What ranks are paired with; empty where the run had no `--log_samples`."""
+    per_image: dict[Literal["knor_10", "sse", "sst"], Numbers] = Field(default_factory=dict)
+    """Values of the ranked metric; empty where the run had no `--log_samples`."""
+    halvings: Numbers = ()
+    """`knor_10` in one half of the images less that in the other, for halvings that are the same in all runs."""
     probe: ProbeBudget | None = None
     loss_maps: tuple[LossMap, ...] = ()
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.schema import SCHEMA_VERSION, Run
@@ -31,8 +32,17 @@ def run_path(board: Path, run: Run) -> Path:
 
 
 def run_text(run: Run) -> str:
-    """A run as its committed file holds it."""
-    return json.dumps(run.model_dump(mode="json", exclude_none=True), indent=1, ensure_ascii=True) + "\n"
+    """A run as its committed file holds it: one figure a line, so that a change to it can be read."""
+    return _laid_out(run.model_dump(mode="json", exclude_none=True)) + "\n"
+
+
+def _laid_out(value: Any, indent: str = "") -> str:
+    """JSON in ASCII; an object that holds objects takes a line for each entry, anything else takes one line."""
+    if not isinstance(value, dict) or not any(isinstance(item, dict) for item in value.values()):
+        return json.dumps(value)
+    deeper = f"{indent} "
+    entries = (f"{deeper}{json.dumps(key)}: {_laid_out(item, deeper)}" for key, item in value.items())
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
 
 
 def stored_runs(board: Path) -> list[Run]:
