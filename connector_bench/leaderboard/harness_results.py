@@ -111,7 +111,7 @@ def _task(file: ResultFile, task: str) -> TaskResult | None:
     better = (content.get("higher_is_better") or {}).get(task) or {}
     figures = {
         metric: _figure(metric, value, stderr, record.get("scores", {}).get(metric) or {}, better.get(metric))
-        for metric, value, stderr in _metrics(content["results"][task])
+        for metric, value, stderr in _metrics(content["results"][task], strict=bool(record))
     }
     if not figures:
         return None
@@ -196,13 +196,17 @@ def _number(value: object) -> float | None:
     return _short(float(value))
 
 
-def _metrics(results: Mapping[str, Any]) -> Iterator[tuple[str, float, float | None]]:
-    """Metric, value and standard error; lmms-eval writes `metric,filter` and the string N/A for a missing error."""
+def _metrics(results: Mapping[str, Any], strict: bool) -> Iterator[tuple[str, float, float | None]]:
+    """Metric, value and standard error; lmms-eval writes `metric,filter` and the string N/A for a missing error.
+
+    A value that is not finite is left empty, or, where `strict`, raises ValueError.
+    """
     for key, value in results.items():
         metric, _, kind = key.partition(",")
         if not kind or "_stderr" in metric or isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if not math.isfinite(value):
+        if math.isfinite(value):
+            name = metric if kind == "none" else f"{metric} ({kind})"
+            yield name, float(value), _number(results.get(f"{metric}_stderr,{kind}"))
+        elif strict:
             raise ValueError(f"{metric} is {value}")
-        name = metric if kind == "none" else f"{metric} ({kind})"
-        yield name, float(value), _number(results.get(f"{metric}_stderr,{kind}"))

@@ -13,7 +13,7 @@ from connector_bench.harness_files import ResultFile, UnusableResult
 PAIRED = {"knn_preservation": ("knor_10",), "patch_reconstruction": ("sse", "sst")}
 """The columns of a measure's sample file that its rank column is made of."""
 
-MOST_IMAGES = 20_000
+MOST_IMAGES = 10_000
 """Of larger sets no values of images are kept: a committed file stays small, and the recorded interval is narrow."""
 
 TOLERANCE = 1e-4

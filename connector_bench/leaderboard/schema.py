@@ -114,7 +114,7 @@ class TaskResult(_Frozen):
     measure: Measure | None = None
     """Which measure of ours this is, on whatever data set; None for any other task."""
     comparable: Comparable
-    figures: dict[Name, Figure] = Field(min_length=1)
+    figures: dict[Name, Figure] = Field(min_length=1, max_length=500)
     per_image: dict[Literal["knor_10", "sse", "sst"], Numbers] = Field(default_factory=dict)
     """Values of the ranked metric; empty where the run had no `--log_samples`."""
     halvings: Numbers = ()
@@ -174,4 +174,4 @@ class Run(_Frozen):
     """Name under which the model is filed: a checkpoint of a hub, a folder's last part, or the submitter's choice."""
     provenance: Provenance
     connector: Connector | None = None
-    tasks: dict[Name, TaskResult] = Field(min_length=1)
+    tasks: dict[Name, TaskResult] = Field(min_length=1, max_length=500)
