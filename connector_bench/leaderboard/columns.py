@@ -11,7 +11,9 @@ from connector_bench.leaderboard.table import Column, Topic
 RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
 """The metric of each measure that competitors are ranked by, on every data set of its own."""
 
-CONTROLS = ("identity", "rotation", "random_linear", "untrained", "shuffled")
+CONTROL = re.compile(r"(identity|rotation|random_linear|rank\d+|untrained|shuffled)_.+")
+"""A control's figure: the control's name in front of the metric's."""
+
 TOPICS: dict[Measure | None, Topic] = {
     "knn_preservation": "k-NN preservation",
     "patch_reconstruction": "Patch reconstruction",
@@ -22,6 +24,7 @@ LABELS = {
     "r2_best": "R² of the best probe",
     "r2_ridge": "R² linear",
     "r2_mlp": "R² MLP",
+    "r2_pooled": "R² linear from the mean token",
     "r2_attention": "R² attention",
     "nonlinear": "kept but not linear",
     "nmse": "error of a patch",
@@ -48,8 +51,8 @@ HEADLINES: dict[Measure, tuple[str, ...]] = {
         *("random_linear_knor_10", "cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
     ),
     "patch_reconstruction": (
-        *("lost", "r2_best", "r2_ridge", "nonlinear", "cosine", "loss_inside", "loss_outside"),
-        *("untrained_lost", "untrained_r2_best"),
+        *("lost", "r2_best", "r2_ridge", "nonlinear", "r2_pooled", "cosine", "loss_inside", "loss_outside"),
+        *("untrained_r2_ridge", "untrained_r2_pooled"),
     ),
 }
 COUNTS = ("n_images",)
@@ -80,7 +83,8 @@ def label_of(metric: str) -> str:
 
 def control_of(metric: str) -> str | None:
     """The control whose figure a metric is, None where it is the model's own."""
-    return next((control for control in CONTROLS if metric.startswith(f"{control}_")), None)
+    found = CONTROL.fullmatch(metric)
+    return found[1] if found else None
 
 
 def _column(task: str, metric: str, result: TaskResult, figure: Figure) -> Column:

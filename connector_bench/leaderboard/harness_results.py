@@ -115,6 +115,7 @@ def _task(file: ResultFile, task: str) -> TaskResult | None:
     }
     if not figures:
         return None
+    _require_agreement(figures, record.get("scores", {}))
     measure = _measure(task, record)
     comparable = _comparable(file, task, record)
     values = per_image_values(file, task, measure, comparable.n) if measure else {}
@@ -126,6 +127,15 @@ def _task(file: ResultFile, task: str) -> TaskResult | None:
         halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
         probe=_probe(record) if measure == "patch_reconstruction" else None,
     )
+
+
+def _require_agreement(figures: Mapping[str, Figure], scores: Mapping[str, Any]) -> None:
+    for metric, figure in figures.items():
+        recorded = _number((scores.get(metric) or {}).get("value"))
+        if recorded is not None and not math.isclose(recorded, figure.value, rel_tol=1e-4, abs_tol=1e-6):
+            raise ValueError(
+                f"{metric} is {figure.value} in the results and {recorded} in our record of the task"
+            )
 
 
 def _measure(task: str, record: Mapping[str, Any]) -> Measure | None:

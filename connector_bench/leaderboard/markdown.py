@@ -38,6 +38,9 @@ PARTS = {
     "beside a connector that learnt nothing": ("knor_10", "untrained_knor_10", "random_linear_knor_10"),
     "geometry and retrieval": ("cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
     "lost to the best probe": ("lost", "r2_best", "r2_ridge", "nonlinear"),
+    "linear, beside a connector that learnt nothing": (
+        *("r2_ridge", "r2_pooled", "untrained_r2_ridge", "untrained_r2_pooled"),
+    ),
     "error of a patch": ("cosine", "loss_inside", "loss_outside"),
 }
 """Narrow tables of connector tasks, by their metrics."""

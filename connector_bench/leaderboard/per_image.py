@@ -27,16 +27,16 @@ def per_image_values(file: ResultFile, task: str, measure: str, n: int) -> dict[
     """
     if n > MOST_IMAGES or not file.samples_path(task).is_file():
         return {}
+    names = PAIRED[measure]
     images: dict[str, dict[str, Any]] = {}
     for row in file.samples(task):
         answer = _answer(file, task, row)
-        if "image" in answer and "same_image_as" not in answer:
+        if "image" in answer and all(_is_number(answer.get(name)) for name in names):
             images[str(answer["image"])] = answer
+    if not images:
+        return {}
     record = file.records.get(task, {})
     _require_same_images(file, task, images, record.get("images_sha256"))
-    names = PAIRED[measure]
-    if not all(_is_number(answer.get(name)) for answer in images.values() for name in names):
-        return {}
     values = {name: [float(images[image][name]) for image in sorted(images)] for name in names}
     _require_the_figure(file, task, values, record)
     return values
