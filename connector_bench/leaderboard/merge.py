@@ -15,6 +15,7 @@ from connector_bench.leaderboard.references import control_rows, kind_of
 from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, Run, TaskResult
 from connector_bench.leaderboard.seeds import groups_of
 from connector_bench.leaderboard.table import Column, Key, Rank, Row, Table
+from connector_bench.paired import Sums
 
 
 @dataclass
@@ -85,8 +86,8 @@ def _candidate(row: Row, column: Column) -> Candidate:
     if column.metric == "knor_adj_10" and overlap is not None and result.halvings:
         return Candidate(overlap, halvings=np.asarray(result.halvings))
     if column.metric == "lost" and result.per_image.keys() >= {"sse", "sst"}:
-        sums = (np.asarray(result.per_image[name]) for name in ("sse", "sst"))
-        return Candidate(figure, None, *sums)
+        sums = Sums(np.asarray(result.per_image["sse"]), np.asarray(result.per_image["sst"]))
+        return Candidate(figure, sums=sums)
     return Candidate(figure)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,7 @@ from scipy import stats
 
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Rank
-
-RESAMPLES = 2000
-CONFIDENCE = 0.95
-SEED = 0
-_BATCH_VALUES = 2**22
+from connector_bench.paired import CONFIDENCE, Sums, halved_difference, percentile_interval, resampled_figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +21,8 @@ class Candidate:
     figure: Figure
     halvings: Float[np.ndarray, " halvings"] | None = None
     """One half of the images less the other, for halvings that all candidates share."""
-    numerator: Float[np.ndarray, " n"] | None = None
-    denominator: Float[np.ndarray, " n"] | None = None
-    """The figure is a ratio of sums of these over images, in one order for all candidates."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Resampled:
-    values: Float[np.ndarray, " resamples"]
-    n: int
+    sums: Sums | None = None
+    """What the figure is made of, image by image in one order for all candidates."""
 
 
 def ranks(candidates: Mapping[str, Candidate], *, higher_is_better: bool) -> dict[str, Rank]:
@@ -72,56 +61,32 @@ def interval(figure: Figure) -> tuple[float, float]:
 
 
 def _halved(first: Candidate, second: Candidate) -> tuple[float, float] | None:
-    """Interval of a difference of figures whose images are each other's neighbours.
-
-    Disjoint halves are independent galleries, so the squared difference of both models' gaps between halves is twice
-    the variance of the paired difference in half the images, and four times that in all of them.
-    """
-    if first.halvings is None or second.halvings is None:
+    if first.halvings is None or second.halvings is None or len(first.halvings) != len(second.halvings):
         return None
-    if len(first.halvings) != len(second.halvings):
-        return None
-    gaps = first.halvings - second.halvings
-    spread = np.sqrt(np.square(gaps).mean() / 4) * stats.t.ppf(0.5 + CONFIDENCE / 2, len(gaps))
-    difference = first.figure.value - second.figure.value
-    return float(difference - spread), float(difference + spread)
+    found = halved_difference(first.figure.value, second.figure.value, first.halvings, second.halvings)
+    return found.low, found.high
 
 
-def _paired(resampled: Mapping[str, _Resampled], first: str, second: str) -> tuple[float, float] | None:
-    """Percentile bootstrap of the difference, expanded to a t interval's width as `intervals.bootstrap` does."""
+def _resampled(candidates: Mapping[str, Candidate]) -> dict[str, tuple[np.ndarray, int]]:
+    """The figure of every candidate with sums on the same resampled images, so that no order matters; and how many."""
+    able = {name: candidate.sums for name, candidate in candidates.items() if candidate.sums is not None}
+    lengths = {len(sums.numerator) for sums in able.values()}
+    if len(lengths) != 1 or (n := lengths.pop()) < 2:
+        return {}
+    values = resampled_figures(list(able.values()))
+    return {name: (row, n) for name, row in zip(able, values, strict=True)}
+
+
+def _paired(
+    resampled: Mapping[str, tuple[np.ndarray, int]], first: str, second: str
+) -> tuple[float, float] | None:
     if first not in resampled or second not in resampled:
         return None
-    statistic, n = resampled[first].values - resampled[second].values, resampled[first].n
-    tail = float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, n - 1)))
-    low, high = np.quantile(statistic, [tail, 1 - tail])
-    return float(low), float(high)
+    (values, n), (others, _) = resampled[first], resampled[second]
+    return percentile_interval(values - others, n)
 
 
 def _apart(first: Figure, second: Figure) -> tuple[float, float]:
     """Covers 0 where the recorded intervals overlap."""
     (low, high), (other_low, other_high) = interval(first), interval(second)
     return low - other_high, high - other_low
-
-
-def _resampled(candidates: Mapping[str, Candidate]) -> dict[str, _Resampled]:
-    """The statistic of every candidate with sums, on the same resampled images, so that no order matters."""
-    able = {
-        name: (np.asarray(candidate.numerator, float), np.asarray(candidate.denominator, float))
-        for name, candidate in candidates.items()
-        if candidate.numerator is not None and candidate.denominator is not None
-    }
-    lengths = {len(top) for top, _ in able.values()}
-    if len(lengths) != 1 or (n := lengths.pop()) < 2:
-        return {}
-    top, bottom = (np.stack(side, axis=1) for side in zip(*able.values(), strict=True))
-    values = np.concatenate([(counts @ top) / (counts @ bottom) for counts in _draws(n)])
-    return {name: _Resampled(values[:, column], n) for column, name in enumerate(able)}
-
-
-def _draws(n: int) -> Iterator[Float[np.ndarray, "b n"]]:
-    """How often each image is drawn, in batches of resamples."""
-    rng = np.random.default_rng(SEED)
-    batch = max(1, _BATCH_VALUES // n)
-    for start in range(0, RESAMPLES, batch):
-        size = min(batch, RESAMPLES - start)
-        yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.distance import cdist
 
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.ranking import Candidate, interval, ranks
 from connector_bench.leaderboard.schema import Figure
+from connector_bench.paired import Sums
 from connector_bench.stats import tie_groups
 from tests.leaderboard.runs import a_run, preservation, reconstruction
 
 
 def as_mean(values: np.ndarray) -> Candidate:
-    return Candidate(Figure(value=float(values.mean())), None, values, np.ones(len(values)))
+    return Candidate(Figure(value=float(values.mean())), sums=Sums(values, np.ones(len(values))))
 
 
 def places(candidates: dict[str, Candidate], higher_is_better: bool = True) -> dict[str, int]:
@@ -86,42 +86,6 @@ def test_places_are_those_of_a_competition(values: list[float], higher: bool) ->
         better = sum(other.place < rank.place for other in found.values())
         assert rank.place == better + 1
         assert rank.shared_by == sum(other.place == rank.place for other in found.values())
-
-
-def test_halvings_know_the_spread_of_a_paired_difference() -> None:
-    """The interval over halvings against the spread of the difference over new galleries."""
-    rng = np.random.default_rng(0)
-    maps = [np.eye(20), rng.normal(size=(20, 6)), rng.normal(size=(20, 6))]
-    claimed, differences = [], []
-    for _ in range(50):
-        pictures = rng.normal(size=(160, 20))
-        sides = [pictures @ change for change in maps]
-        gaps = halving_gaps(sides)
-        differences.append(np.subtract(*kept(sides)))
-        claimed.append(np.square(gaps[:, 0] - gaps[:, 1]).mean() / 4)
-    assert np.sqrt(np.mean(claimed)) == pytest.approx(np.std(differences, ddof=1), rel=0.3)
-
-
-def kept(sides: list[np.ndarray]) -> list[float]:
-    """Mean overlap at 10 of each side with the first."""
-    distances = [cdist(side, side) for side in sides]
-    for distance in distances:
-        np.fill_diagonal(distance, np.inf)
-    first, *others = (np.argpartition(distance, 10, axis=1)[:, :10] for distance in distances)
-    return [
-        float(np.mean([len({*a} & {*b}) / 10 for a, b in zip(first, other, strict=True)])) for other in others
-    ]
-
-
-def halving_gaps(sides: list[np.ndarray], halvings: int = 12) -> np.ndarray:
-    """Overlaps in one half less those in the other, each half searched on its own."""
-    rng = np.random.default_rng(1)
-    gaps = []
-    for _ in range(halvings):
-        half = np.zeros(len(sides[0]), dtype=bool)
-        half[rng.choice(len(half), len(half) // 2, replace=False)] = True
-        gaps.append(np.subtract(kept([side[half] for side in sides]), kept([side[~half] for side in sides])))
-    return np.array(gaps)
 
 
 @pytest.mark.parametrize(
