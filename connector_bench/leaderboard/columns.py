@@ -35,6 +35,8 @@ LABELS = {
     "procrustes": "Procrustes",
     "trustworthiness": "trustworthiness",
     "continuity": "continuity",
+    "imbalance_pre_post": "imbalance, before to after",
+    "imbalance_post_pre": "imbalance, after to before",
     "map_pre": "mAP before",
     "map_post": "mAP after",
 }
@@ -42,8 +44,8 @@ PATTERNS = (
     (r"knor_adj_(\d+)", "kept beyond chance, k = {}"),
     (r"knor_(\d+)", "kept, k = {}"),
     (r"paper_knor_(\d+)", "published procedure, k = {}"),
-    (r"recall_pre_(\d+)", "R@{} before"),
-    (r"recall_post_(\d+)", "R@{} after"),
+    (r"recall_pre_(\d+)", "recall at {} before"),
+    (r"recall_post_(\d+)", "recall at {} after"),
 )
 HEADLINES: dict[Measure, tuple[str, ...]] = {
     "knn_preservation": (

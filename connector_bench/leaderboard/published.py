@@ -25,10 +25,10 @@ DATA_SETS = {
 }
 RETRIEVAL = {
     "knor_100": ("paper_knor_100", "kept, k = 100", 1.0),
-    "recall_pre_1": ("recall_pre_1", "R@1 before", 0.01),
-    "recall_post_1": ("recall_post_1", "R@1 after", 0.01),
-    "recall_pre_5": ("recall_pre_5", "R@5 before", 0.01),
-    "recall_post_5": ("recall_post_5", "R@5 after", 0.01),
+    "recall_pre_1": ("recall_pre_1", "recall at 1 before", 0.01),
+    "recall_post_1": ("recall_post_1", "recall at 1 after", 0.01),
+    "recall_pre_5": ("recall_pre_5", "recall at 5 before", 0.01),
+    "recall_post_5": ("recall_post_5", "recall at 5 after", 0.01),
 }
 CAPTIONING = {
     "mse": ("paper_mse", "error of a patch", False),
