@@ -62,6 +62,11 @@ def test_the_leaderboard_needs_files_alone() -> None:
         assert all(name.startswith(allowed) for name in ours), path
 
 
+def test_a_comparison_needs_files_alone() -> None:
+    for path in (PACKAGE / "comparison").glob("*.py"):
+        assert not top(imports_of(path)) & {HARNESS, "torch", "transformers", "datasets"}, path
+
+
 def test_setup_cfg_lists_every_package() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")

@@ -57,6 +57,7 @@ HEADLINES: dict[Measure, tuple[str, ...]] = {
         *("untrained_r2_ridge", "untrained_r2_pooled"),
     ),
 }
+UNRECORDED: tuple[object, ...] = (None, {})
 COUNTS = ("n_images",)
 """Reported beside figures by our tasks; they stand in `Comparable`."""
 
@@ -120,6 +121,6 @@ def same_conditions(first: Comparable, second: Comparable) -> dict[str, tuple[ob
     differing = {}
     for name in Comparable.model_fields:
         a, b = getattr(first, name), getattr(second, name)
-        if a != b and a is not None and b is not None:
+        if a != b and a not in UNRECORDED and b not in UNRECORDED:
             differing[name] = (a, b)
     return differing

@@ -16,7 +16,7 @@ KEPT, ACCURACY = ("knn_preservation", "knor_adj_10"), ("scenes_vqa", "accuracy")
 
 def kept(value: float, model: str = "m", **more: Any) -> Run:
     about_run = {key: more.pop(key) for key in ("date", "weights", "revision", "dtype") if key in more}
-    return a_run(model, knn_preservation=preservation(value, **more), **about_run)
+    return a_run(model, knn_preservation=preservation(value, **{"distance": "l2", **more}), **about_run)
 
 
 def test_runs_of_one_model_make_one_row() -> None:

@@ -26,8 +26,11 @@ def add(board: Path, *folders: Path) -> str:
 
 
 def run_of(real_runs: dict[str, Path], name: str) -> Run:
-    (path,) = real_runs[name].rglob("*_results.json")
-    return read_run(path)
+    for path in sorted(real_runs[name].rglob("*_results.json")):
+        run = read_run(path)
+        if MEASURED in run.tasks:
+            return run
+    raise AssertionError(f"{name} was not measured")
 
 
 def test_five_families_and_the_zoo_make_one_table(real_runs: dict[str, Path], tmp_path: Path) -> None:
@@ -131,3 +134,18 @@ def test_a_part_of_a_task_is_refused(real_runs: dict[str, Path], tmp_path: Path)
     path.write_text(json.dumps(content))
     with pytest.raises(UnusableResult, match="--limit 12"):
         boards.read_runs([copy])
+
+
+def test_two_models_of_different_families_are_compared_on_the_same_pictures(
+    real_runs: dict[str, Path], tmp_path: Path
+) -> None:
+    sides = [str(real_runs[name]) for name in ("llava", "mlp")]
+    result = CliRunner().invoke(app, ["compare", *sides, "--output", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    found = {(item["task"], item["metric"]): item for item in numbers["differences"]}
+    llava, mlp = (
+        run_of(real_runs, name).tasks[MEASURED].figures["knor_10"].value for name in ("llava", "mlp")
+    )
+    assert found[(MEASURED, "knor_10")]["difference"]["value"] == pytest.approx(mlp - llava, abs=1e-5)
+    assert (tmp_path / "out" / f"differences_{MEASURED}.png").is_file()
