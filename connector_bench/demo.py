@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,10 +13,9 @@ import yaml
 from rich.console import Console
 
 from connector_bench.harness_files import UnusableResult, result_files
+from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
-from connector_bench.leaderboard.markdown import markdown, terminal
-from connector_bench.leaderboard.store import run_path, write_whole
-from connector_bench.leaderboard.table import merge
+from connector_bench.leaderboard.terminal import terminal
 
 EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
 TASKS = "knn_preservation,scenes_vqa"
@@ -41,8 +41,8 @@ def whole_zoo() -> list[tuple[str, int]]:
 def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: str = TASKS) -> None:
     """Measure each connector and seed with lmms-eval in one process, merge the results and print the table.
 
-    Result files, samples and `LEADERBOARD.md` lie in `output` afterwards. Raises DemoFailed where lmms-eval ended
-    without a result file for every model, since it exits with 0 whatever happens.
+    lmms-eval's files lie in `output/results` afterwards, the table in `output/leaderboard`. Raises DemoFailed where
+    lmms-eval ended without a result file for every model, since it exits with 0 whatever happens.
     """
     configuration = output / "lmms_eval.yaml"
     results = output / "results"
@@ -65,12 +65,10 @@ def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: 
         raise DemoFailed(
             f"lmms-eval finished {len(runs)} of {len(models)} models; its messages above say why"
         )
-    table = merge(sorted(runs, key=lambda run: run.date))
-    for run in runs:
-        write_whole(run_path(output, run), run.model_dump_json(indent=1, exclude_none=True) + "\n")
-    write_whole(output / "LEADERBOARD.md", markdown(table))
-    Console().print(terminal(table, SHOWN))
-    print(f"the whole table: {output / 'LEADERBOARD.md'}; lmms-eval's result and sample files: {results}")
+    board = output / "leaderboard"
+    shutil.rmtree(board, ignore_errors=True)
+    Console().print(terminal(boards.add(board, runs), SHOWN))
+    print(f"the whole table: {board / 'LEADERBOARD.md'}; lmms-eval's result and sample files: {results}")
 
 
 def _arguments(connector: str, seed: int, tasks: str, results: Path) -> dict[str, object]:

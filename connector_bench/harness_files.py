@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -47,8 +48,9 @@ class ResultFile:
         return without_folders(str(recorded[0])) if recorded else _model_of(self.content["config"])
 
     def samples_path(self, task: str) -> Path:
-        """Where `--log_samples` put this task's documents."""
-        return self.path.with_name(self.path.name.replace("_results.json", f"_samples_{task}.jsonl"))
+        """Where `--log_samples` put this task's documents: always in the result file's own folder."""
+        name = re.sub(r"[/\\\0]", "_", task)
+        return self.path.with_name(self.path.name.replace("_results.json", f"_samples_{name}.jsonl"))
 
     def samples(self, task: str) -> Iterator[dict[str, Any]]:
         """A task's documents in the file's order: `doc_id`, `target`, `filtered_resps`, `input` and its metrics.
@@ -127,7 +129,7 @@ def _load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableResult(f"{path}: cannot be read: {error}") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableResult(
             f"{path}: not complete JSON ({error}); was the run or the copy cut short?"
         ) from error

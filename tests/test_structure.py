@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "connector_bench"
 HARNESS = "lmms_eval"
 NUMERICS = [
-    *("stats", "intervals", "correlation", "exchange", "types", "protocol"),
+    *("stats", "intervals", "correlation", "exchange", "paired", "types", "protocol"),
     *(
         f"{folder}/{path.stem}"
         for folder in ("preservation", "reconstruction")
@@ -59,7 +59,7 @@ def test_the_leaderboard_needs_files_alone() -> None:
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
         ours = {name for name in imported if name.startswith("connector_bench.")}
-        allowed = ("connector_bench.leaderboard", "connector_bench.harness_files")
+        allowed = ("connector_bench.leaderboard", "connector_bench.harness_files", "connector_bench.paired")
         assert all(name.startswith(allowed) for name in ours), path
 
 
@@ -70,6 +70,11 @@ def test_the_analysis_needs_files_alone() -> None:
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
         ours = {name for name in imported if name.startswith("connector_bench.")}
         assert {name.split(".")[1] for name in ours} <= set(rooms), path
+
+
+def test_a_comparison_needs_files_alone() -> None:
+    for path in (PACKAGE / "comparison").glob("*.py"):
+        assert not top(imports_of(path)) & {HARNESS, "torch", "transformers", "datasets"}, path
 
 
 def test_setup_cfg_lists_every_package() -> None:

@@ -2,76 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from connector_bench.leaderboard.table import Table
-
 app = typer.Typer(no_args_is_help=True, help="Merge lmms-eval result files into one table.")
 
+BOARD = Path("leaderboard")
+Results = Annotated[list[Path], typer.Argument(help="lmms-eval result files or folders that hold them.")]
 Board = Annotated[Path, typer.Option("--board", help="Folder of the leaderboard.")]
+Name = Annotated[
+    str | None, typer.Option("--name", help="File the runs under this name instead of their own.")
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Older results of the same models make way.")]
 
 
 @app.command()
-def add(
-    results: Annotated[list[Path], typer.Argument(help="lmms-eval result files or folders that hold them.")],
-    board: Board = Path("leaderboard"),
-) -> None:
-    """Take in result files and rebuild the table; nothing is written when one of them cannot be taken."""
-    from connector_bench.harness_files import UnusableResult, result_files
-    from connector_bench.leaderboard.harness_results import read_run
-    from connector_bench.leaderboard.store import run_path, stored_runs, write_whole
-    from connector_bench.leaderboard.table import merge
+def add(results: Results, board: Board = BOARD, name: Name = None, replace: Replace = False) -> None:
+    """Take in result files and generate the table again; nothing is written when one of them cannot be taken."""
+    from connector_bench.leaderboard import board as boards
 
-    try:
-        runs = [read_run(path) for path in result_files(results)]
-        known = {run_path(board, run): run for run in stored_runs(board)}
-        merged = known | {run_path(board, run): run for run in runs}
-        table = merge(sorted(merged.values(), key=lambda run: run.date))
-    except UnusableResult as error:
-        typer.secho(f"refused: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
-    for run in runs:
-        write_whole(run_path(board, run), run.model_dump_json(indent=1, exclude_none=True) + "\n")
-    _write(board, table)
-    typer.echo(f"{len(runs)} runs added, {len(table.rows)} models in {board / 'LEADERBOARD.md'}")
+    with _refusals():
+        runs = boards.read_runs(results, name)
+        table = boards.add(board, runs, replace)
+    typer.echo(
+        f"{len(runs)} runs added; {len(table.competitors)} models compete in {board / 'LEADERBOARD.md'}"
+    )
 
 
 @app.command()
-def build(board: Board = Path("leaderboard")) -> None:
+def build(board: Board = BOARD) -> None:
     """Generate the table again from the committed results."""
-    _write(board, _table(board))
+    from connector_bench.leaderboard import board as boards
+
+    with _refusals():
+        boards.build(board)
 
 
 @app.command()
-def check(board: Board = Path("leaderboard")) -> None:
-    """Fail when a committed result is invalid or the table is stale."""
-    from connector_bench.leaderboard.markdown import markdown
+def check(board: Board = BOARD) -> None:
+    """Fail when a committed result is invalid or a generated file is stale."""
+    from connector_bench.leaderboard import board as boards
 
-    page = board / "LEADERBOARD.md"
-    if not page.is_file() or page.read_text(encoding="utf-8") != markdown(_table(board)):
-        typer.secho(f"{page} is stale; run: connector-bench leaderboard build", fg="red", err=True)
+    with _refusals():
+        stale = boards.stale_files(board)
+    if stale:
+        names = ", ".join(map(str, stale))
+        typer.secho(f"stale: {names}; run: connector-bench leaderboard build", fg="red", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{page} is up to date")
+    typer.echo(f"{board} is up to date")
 
 
-def _table(board: Path) -> Table:
+@app.command()
+def diff(
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="lmms-eval results that would be added.")
+    ] = None,
+    board: Board = BOARD,
+    before: Annotated[
+        Path | None,
+        typer.Option("--before", help="Folder of the board as it was, such as another checkout's."),
+    ] = None,
+    name: Name = None,
+    replace: Replace = False,
+) -> None:
+    """Print what the table would change, as Markdown: from one board to another, or by adding results."""
+    from connector_bench.leaderboard import board as boards
+    from connector_bench.leaderboard.diff import table_diff
+
+    if (before is None) == (not results):
+        raise typer.BadParameter("give lmms-eval results, or --before and a board, and not both")
+    with _refusals():
+        new, _ = boards.table_with(board, boards.read_runs(results or [], name) if results else [], replace)
+        old, _ = boards.table_with(board if before is None else before, [])
+    typer.echo(table_diff(old, new), nl=False)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What cannot be taken ends the command with its reason."""
     from connector_bench.harness_files import UnusableResult
-    from connector_bench.leaderboard.store import stored_runs
-    from connector_bench.leaderboard.table import merge
 
     try:
-        return merge(stored_runs(board))
-    except UnusableResult as error:
+        yield
+    except (UnusableResult, OSError) as error:
         typer.secho(f"refused: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
-
-
-def _write(board: Path, table: Table) -> None:
-    from connector_bench.leaderboard.markdown import markdown
-    from connector_bench.leaderboard.store import write_whole
-
-    write_whole(board / "LEADERBOARD.md", markdown(table))

@@ -3,121 +3,220 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from scipy import stats
 
-from connector_bench.harness_files import UnusableResult, read_result
-from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Run, TaskResult
+from connector_bench.harness_files import ResultFile, UnusableResult, read_result, without_folders
+from connector_bench.leaderboard.command_line import command_line, model_arguments
+from connector_bench.leaderboard.per_image import documents_sha256, per_image_values
+from connector_bench.leaderboard.schema import (
+    Comparable,
+    Connector,
+    Figure,
+    Measure,
+    ProbeBudget,
+    Provenance,
+    Run,
+    TaskResult,
+)
+from connector_bench.leaderboard.scrub import cleaned, secrets_below
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+MEASURES: tuple[Measure, ...] = ("knn_preservation", "patch_reconstruction")
+NEIGHBOURHOOD = re.compile(r"knor(?:_adj)?_(\d+)$")
+FEWSHOT = ("num_fewshot", "repeats", "generation_kwargs", "dataset_name", "test_split")
+"""Settings of a task that is not ours under which its figures are comparable."""
+
+DIGITS = 6
+NORMAL = "95 % normal interval from lmms-eval's standard error"
 
 
-def read_run(path: Path) -> Run:
-    """One result file of lmms-eval. Raises UnusableResult for anything that is not a complete one."""
-    found = read_result(path)
-    content, records = found.content, found.records
-    config = content["config"]
-    if config.get("limit") not in (None, -1):
-        raise UnusableResult(f"{path}: run with --limit {config['limit']}; figures of a part are not merged")
-    if failed := {task: record["error"] for task, record in records.items() if "error" in record}:
-        raise UnusableResult(f"{path}: " + "; ".join(f"{task} failed: {why}" for task, why in failed.items()))
+def read_run(path: Path, name: str | None = None) -> Run:
+    """One result file of lmms-eval, filed under `name` or under its own.
+
+    Raises UnusableResult for anything that is not a complete one, and where something secret would be kept.
+    """
+    file = read_result(path)
     try:
-        return _run(content, records)
-    except (ValidationError, TypeError, KeyError, ValueError, AttributeError) as error:
+        _require_whole(file)
+        run = _run(file, name)
+    except UnusableResult:
+        raise
+    except (ValidationError, TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
         raise UnusableResult(f"{path}: {type(error).__name__}: {error}") from error
-
-
-def _run(content: Mapping[str, Any], records: dict[str, dict[str, Any]]) -> Run:
-    config = content["config"]
-    connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
-    environments = list(records.values())
-    versions = (
-        environments[0]["versions"] if environments else {"lmms-eval": content.get("lmms_eval_version")}
-    )
-    tasks = {
-        task: result for task in content["results"] if (result := _task(content, task, records.get(task, {})))
-    }
-    return Run(
-        model=without_folders(connectors[0].model) if connectors else _model_name(config),
-        date=str(content.get("date", "")),
-        connector=connectors[0] if connectors else None,
-        tasks=tasks,
-        versions=versions,
-        hardware=environments[0].get("hardware") if environments else None,
-        seeds={name: config.get(name) for name in SEEDS},
-    )
-
-
-def _connector(given: dict[str, Any]) -> Connector:
-    return Connector(**{**given, "model": without_folders(given["model"])})
-
-
-def _model_name(config: Mapping[str, Any]) -> str:
-    """The name under which a run without connector figures is filed: its checkpoint, else lmms-eval's model name."""
-    model, model_args = str(config["model"]), config.get("model_args") or ""
-    given = model_args if isinstance(model_args, Mapping) else dict(_pairs(model_args))
-    if model == "connector_zoo":
-        return f"connector_zoo/{given.get('connector', 'mlp')}-seed{given.get('seed', 0)}"
-    return without_folders(
-        str(given.get("pretrained") or given.get("model") or given.get("model_version") or model)
-    )
-
-
-def without_folders(name: str) -> str:
-    """A checkpoint's name; of a path on somebody's machine only its last part."""
-    path = Path(name)
-    return path.name if path.is_absolute() or name.startswith((".", "~")) else name
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for part in text.split(","):
-        key, separator, value = part.partition("=")
-        if separator:
-            yield key.strip(), value.strip()
-
-
-def _task(content: Mapping[str, Any], task: str, record: Mapping[str, Any]) -> TaskResult | None:
-    scores = record.get("scores", {})
-    better = (content.get("higher_is_better") or {}).get(task, {})
-    figures = {}
-    for metric, value, stderr in _metrics(content["results"][task]):
-        score = scores.get(metric, {})
-        figures[metric] = Figure(
-            value=value,
-            stderr=stderr,
-            low=score.get("low"),
-            high=score.get("high"),
-            chance=score.get("chance"),
-            higher_is_better=better.get(metric),
+    for where, kind in secrets_below(run.model_dump(mode="json")):
+        raise UnusableResult(
+            f"{path}: {where} looks like {kind}; take it out of the result file, or use --name"
         )
+    return Run.model_validate_json(run.model_dump_json(exclude_none=True))
+
+
+def _require_whole(file: ResultFile) -> None:
+    limit = file.content["config"].get("limit")
+    if limit not in (None, -1):
+        raise UnusableResult(f"{file.path}: run with --limit {limit}; figures of a part are not merged")
+    failed = {task: record["error"] for task, record in file.records.items() if "error" in record}
+    if failed:
+        raise UnusableResult(
+            f"{file.path}: " + "; ".join(f"{task} failed: {why}" for task, why in failed.items())
+        )
+
+
+def _run(file: ResultFile, name: str | None) -> Run:
+    records = file.records
+    connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
+    tasks = {task: result for task in file.tasks if (result := _task(file, task)) is not None}
+    if not tasks:
+        raise UnusableResult(f"{file.path}: no task in it has a figure")
+    model = name or file.model
+    return Run(
+        model=model,
+        provenance=_provenance(file.content, next(iter(records.values()), {}), list(tasks)),
+        connector=connectors[0].model_copy(update={"model": model}) if connectors else None,
+        tasks=tasks,
+    )
+
+
+def _provenance(content: Mapping[str, Any], record: Mapping[str, Any], tasks: list[str]) -> Provenance:
+    config = content["config"]
+    arguments = model_arguments(config.get("model_args"))
+    return Provenance(
+        date=str(content.get("date", "")),
+        wrapper=str(config["model"]),
+        revision=arguments.shown.get("revision"),
+        command=command_line(config, tasks),
+        left_out=arguments.left_out,
+        versions=record.get("versions") or {"lmms-eval": content.get("lmms_eval_version")},
+        hardware=record.get("hardware"),
+        threads=record.get("threads"),
+        seeds={seed: config.get(seed) for seed in SEEDS},
+    )
+
+
+def _connector(given: Mapping[str, Any]) -> Connector:
+    known = {key: given[key] for key in Connector.model_fields if key in given}
+    resolution = known.get("resolution")
+    if isinstance(resolution, list | tuple):
+        known["resolution"] = "x".join(map(str, resolution))
+    return Connector(**{**known, "model": without_folders(str(known["model"]))})
+
+
+def _task(file: ResultFile, task: str) -> TaskResult | None:
+    content, record = file.content, file.records.get(task, {})
+    better = (content.get("higher_is_better") or {}).get(task) or {}
+    figures = {
+        metric: _figure(metric, value, stderr, record.get("scores", {}).get(metric) or {}, better.get(metric))
+        for metric, value, stderr in _metrics(content["results"][task], strict=bool(record))
+    }
     if not figures:
         return None
-    samples = (content.get("n-samples") or {}).get(task, {})
-    comparable = Comparable(
+    _require_agreement(figures, record.get("scores", {}))
+    measure = _measure(task, record)
+    comparable = _comparable(file, task, record)
+    values = per_image_values(file, task, measure, comparable.n) if measure else {}
+    return TaskResult(
+        measure=measure,
+        comparable=comparable,
+        figures=figures,
+        per_image={column: tuple(numbers) for column, numbers in values.items()},  # type: ignore[misc]
+        halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
+        probe=_probe(record) if measure == "patch_reconstruction" else None,
+    )
+
+
+def _require_agreement(figures: Mapping[str, Figure], scores: Mapping[str, Any]) -> None:
+    for metric, figure in figures.items():
+        recorded = _number((scores.get(metric) or {}).get("value"))
+        if recorded is not None and not math.isclose(recorded, figure.value, rel_tol=1e-4, abs_tol=1e-6):
+            raise ValueError(
+                f"{metric} is {figure.value} in the results and {recorded} in our record of the task"
+            )
+
+
+def _measure(task: str, record: Mapping[str, Any]) -> Measure | None:
+    if not record:
+        return None
+    named = record.get("measure") or task
+    return next((measure for measure in MEASURES if str(named).startswith(measure)), None)
+
+
+def _comparable(file: ResultFile, task: str, record: Mapping[str, Any]) -> Comparable:
+    content = file.content
+    samples = (content.get("n-samples") or {}).get(task) or {}
+    version = (content.get("versions") or {}).get(task)
+    config = (content.get("configs") or {}).get(task) or {}
+    options = record.get("options") or {key: config[key] for key in FEWSHOT if config.get(key) is not None}
+    return Comparable(
         n=record.get("n_images") or samples["effective"],
         images_sha256=record.get("images_sha256"),
+        train_sha256=record.get("train_sha256"),
+        documents_sha256=None if record else documents_sha256(file, task),
         protocol=record.get("protocol"),
-        options=record.get("options", {}),
-        version=str((content.get("versions") or {}).get(task)),
+        options=cleaned(options),
+        version=None if version is None else str(version),
     )
-    return TaskResult(comparable=comparable, figures=figures)
 
 
-def _metrics(results: Mapping[str, Any]) -> Iterator[tuple[str, float, float | None]]:
-    """Metric, value and standard error; lmms-eval writes `metric,filter` and the string N/A for a missing error."""
+def _probe(record: Mapping[str, Any]) -> ProbeBudget:
+    given = record.get("probes") or {}
+    return ProbeBudget(
+        train_images=record.get("train_images"),
+        best_probe=record.get("best_probe"),
+        more_data_helps=record.get("more_data_helps"),
+        probes={
+            probe: {key: value for key, value in found.items() if not isinstance(value, list | dict)}
+            for probe, found in given.items()
+        },
+    )
+
+
+def _figure(
+    metric: str, value: float, stderr: float | None, score: Mapping[str, Any], better: bool | None
+) -> Figure:
+    low, high, method = _number(score.get("low")), _number(score.get("high")), score.get("method")
+    if (low is None or high is None) and stderr is not None:
+        half = float(stats.norm.ppf(0.975)) * stderr
+        low, high, method = _number(value - half), _number(value + half), NORMAL
+    k = NEIGHBOURHOOD.search(metric)
+    return Figure(
+        value=_short(value),
+        low=low,
+        high=high,
+        method=None if low is None or high is None else method,
+        stderr=None if stderr is None else _short(stderr),
+        n=score.get("n"),
+        k=int(k[1]) if k else None,
+        chance=_number(score.get("chance")),
+        higher_is_better=better,
+    )
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return _short(float(value))
+
+
+def _metrics(results: Mapping[str, Any], strict: bool) -> Iterator[tuple[str, float, float | None]]:
+    """Metric, value and standard error; lmms-eval writes `metric,filter` and the string N/A for a missing error.
+
+    A value that is not finite is left empty, or, where `strict`, raises ValueError.
+    """
     for key, value in results.items():
         metric, _, kind = key.partition(",")
         if not kind or "_stderr" in metric or isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if not math.isfinite(value):
+        if math.isfinite(value):
+            name = metric if kind == "none" else f"{metric} ({kind})"
+            yield name, float(value), _number(results.get(f"{metric}_stderr,{kind}"))
+        elif strict:
             raise ValueError(f"{metric} is {value}")
-        stderr = results.get(f"{metric}_stderr,{kind}")
-        name = metric if kind == "none" else f"{metric} ({kind})"
-        yield (
-            name,
-            float(value),
-            float(stderr) if isinstance(stderr, int | float) and math.isfinite(stderr) else None,
-        )

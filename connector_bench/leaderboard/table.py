@@ -1,23 +1,18 @@
-"""Merges runs into one row a model, and refuses what must not stand in one column."""
+"""The merged leaderboard as frozen values: what every rendering (Markdown, CSV, JSON, page) gets and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-from connector_bench.harness_files import UnusableResult
-from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Run
+from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Measure, Provenance, TaskResult
 
-RANK_COLUMN = ("knn_preservation", "knor_adj_10")
-HEADLINES = (
-    "knor_10",
-    "knor_adj_10",
-    "knor_adj_50",
-    "knor_adj_100",
-    "untrained_knor_10",
-    "random_linear_knor_10",
-)
-"""Metrics of connector tasks that a table shows; the result files hold the others."""
+Key = tuple[str, str]
+"""Task and metric: the name of a column."""
+
+Kind = Literal["competitor", "reference", "control"]
+Topic = Literal["k-NN preservation", "Patch reconstruction", "Task performance"]
 
 
 @dataclass(frozen=True)
@@ -26,92 +21,135 @@ class Column:
 
     task: str
     metric: str
+    topic: Topic
+    label: str
+    """What a reader is shown, such as `kept beyond chance, k = 10`; the metric's own name where it has no other."""
     comparable: Comparable
-    chance: float | None
-    higher_is_better: bool | None
+    measure: Measure | None = None
+    """The measure whose task this is; None for a task that is not ours."""
+    chance: float | None = None
+    higher_is_better: bool | None = None
+    k: int | None = None
+    headline: bool = False
+    """Whether people compare models by it: shown in Markdown and CSV; the others are behind a choice of columns."""
+    ranked: bool = False
+    """Whether its competitors have ranks."""
+    control: str | None = None
+    """Name of the control whose figure this is (`untrained`, `random_linear` ...), on the model's own images."""
+
+    @property
+    def key(self) -> Key:
+        """Task and metric."""
+        return self.task, self.metric
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A competitor's place in a ranked column."""
+
+    place: int
+    """1 is best. Models that cannot be told apart share the place of the best of them."""
+    shared_by: int
+    """How many models have this place."""
+    paired: bool
+    """Whether it rests on differences over the same images; if not, on the intervals that the runs recorded."""
+
+    def __str__(self) -> str:
+        return f"{self.place}=" if self.shared_by > 1 else str(self.place)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model with its figures by column; a missing one is absent and never averaged over."""
+    """One model with its figures by column; a missing one is absent and never averaged over.
+
+    A `competitor` has ranks. A `reference` is a model of the zoo whose connector was not trained or loses nothing. A
+    `control` is no model: one control over all runs that measured it, `value` their median, `low` and `high` the
+    smallest and the largest.
+    """
 
     model: str
+    kind: Kind
     connector: Connector | None
-    figures: dict[tuple[str, str], Figure]
+    figures: Mapping[Key, Figure]
+    ranks: Mapping[Key, Rank] = field(default_factory=dict)
+    results: Mapping[str, TaskResult] = field(default_factory=dict)
+    """By task: conditions, probe budget, loss maps and the values per image."""
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    """By task: the run that its figures come from. Runs of one model may have measured different tasks."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One metric over the seeds of one connector."""
+
+    mean: float
+    sd: float
+    """Standard deviation over seeds, `n - 1` in the denominator."""
+    low: float
+    """The smallest seed."""
+    high: float
+    """The largest seed."""
+    n: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Seeds of one connector, for display: each seed stays a model and has a rank of its own."""
+
+    name: str
+    kind: Kind
+    connector: Connector | None
+    models: tuple[str, ...]
+    spreads: Mapping[Key, Spread]
+    """Only columns for which every seed has a figure."""
+
+
+@dataclass(frozen=True)
+class PublishedFigure:
+    """A figure out of a paper, measured under another protocol: never ranked, never in a column of ours."""
+
+    model: str
+    data_set: str
+    metric: str
+    """In our names, `paper_` in front where the published procedure differs."""
+    label: str
+    value: float
+    higher_is_better: bool | None
+    where: str
+    """Table or figure of the source."""
+    comparable_key: Key | None = None
+    """The column of ours that measures the same quantity on the same data set by the published procedure, if any."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """All published figures with their source."""
+
+    source: str
+    note: str
+    figures: tuple[PublishedFigure, ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """The merged leaderboard, best first in `RANK_COLUMN`, rows without that figure last."""
+    """The merged leaderboard: competitors best first, then references, then controls."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    groups: tuple[Group, ...]
+    published: Published
 
-    def headlines(self) -> Table:
-        """The same rows with the columns that people compare: `HEADLINES` of connector tasks, all of the others."""
-        shown = [c for c in self.columns if c.comparable.protocol is None or c.metric in HEADLINES]
-        return Table(tuple(shown), self.rows)
+    @property
+    def competitors(self) -> tuple[Row, ...]:
+        """Rows with ranks, best first in the first ranked column; rows without that figure last."""
+        return tuple(row for row in self.rows if row.kind == "competitor")
 
+    @property
+    def references(self) -> tuple[Row, ...]:
+        """Models and controls that are known to lose nothing, or to have learnt nothing."""
+        return tuple(row for row in self.rows if row.kind != "competitor")
 
-def merge(runs: Sequence[Run]) -> Table:
-    """One table of all runs, oldest first; the latest run of a model and task counts.
-
-    Raises UnusableResult, naming both sides, for results of one task on other images, another N, other options or
-    another protocol version, and for one model name with two sets of connector weights.
-    """
-    owner: dict[str, tuple[str, Comparable]] = {}
-    connectors: dict[str, Connector | None] = {}
-    figures: dict[str, dict[tuple[str, str], Figure]] = {}
-    for run in runs:
-        connectors[run.model] = _same_connector(run, connectors.get(run.model))
-        for task, result in run.tasks.items():
-            first_model, first = owner.setdefault(task, (run.model, result.comparable))
-            _require_equal(task, first_model, first, run.model, result.comparable)
-            kept = {key: figure for key, figure in figures.get(run.model, {}).items() if key[0] != task}
-            figures[run.model] = kept | {(task, metric): figure for metric, figure in result.figures.items()}
-    rows = [Row(model, connectors[model], found) for model, found in figures.items()]
-    return Table(
-        _columns(rows, {task: shared for task, (_, shared) in owner.items()}), tuple(sorted(rows, key=_order))
-    )
-
-
-def _order(row: Row) -> tuple[float, str]:
-    figure = row.figures.get(RANK_COLUMN)
-    return (-figure.value if figure else float("inf"), row.model)
-
-
-def _columns(rows: Sequence[Row], shared: dict[str, Comparable]) -> tuple[Column, ...]:
-    found: dict[tuple[str, str], Column] = {}
-    for row in rows:
-        for (task, metric), figure in row.figures.items():
-            if metric != "n_images":
-                found.setdefault(
-                    (task, metric), Column(task, metric, shared[task], figure.chance, figure.higher_is_better)
-                )
-    return tuple(
-        sorted(found.values(), key=lambda column: (column.task not in _connector_tasks(shared), column.task))
-    )
-
-
-def _connector_tasks(shared: dict[str, Comparable]) -> set[str]:
-    return {task for task, comparable in shared.items() if comparable.protocol is not None}
-
-
-def _same_connector(run: Run, known: Connector | None) -> Connector | None:
-    if run.connector is None or known is None:
-        return run.connector or known
-    if run.connector.weights_sha256 != known.weights_sha256:
-        raise UnusableResult(
-            f"{run.model}: connector weights {run.connector.weights_sha256[:12]} differ from the "
-            f"{known.weights_sha256[:12]} already filed under this name; give the new checkpoint another name"
-        )
-    return run.connector
-
-
-def _require_equal(task: str, first_model: str, first: Comparable, model: str, other: Comparable) -> None:
-    differing = [name for name in Comparable.model_fields if getattr(first, name) != getattr(other, name)]
-    if differing:
-        sides = "; ".join(
-            f"{name}: {getattr(first, name)} against {getattr(other, name)}" for name in differing
-        )
-        raise UnusableResult(f"{task}: {first_model} and {model} are not comparable ({sides})")
+    @property
+    def headlines(self) -> tuple[Column, ...]:
+        """Columns that people compare models by."""
+        return tuple(column for column in self.columns if column.headline)

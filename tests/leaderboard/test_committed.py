@@ -7,8 +7,9 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
+from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.store import stored_runs
-from connector_bench.leaderboard.table import Row, merge
+from connector_bench.leaderboard.table import Row
 from connector_bench.zoo.registry import connector_names
 
 BOARD = Path(__file__).parents[2] / "leaderboard"
@@ -17,7 +18,7 @@ KS = (1, 10, 50, 100)
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, Row]:
-    return {row.model: row for row in merge(stored_runs(BOARD)).rows}
+    return {row.model: row for row in merge(stored_runs(BOARD)).rows if row.kind != "control"}
 
 
 def value(row: Row, task: str, metric: str) -> float:

@@ -1,0 +1,84 @@
+"""`connector-bench compare`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from connector_bench.comparison.documents import Measured
+
+
+def compare_command(
+    runs: Annotated[
+        list[Path], typer.Argument(help="lmms-eval output folders or result files, one a model.")
+    ],
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Compare this task alone; may be repeated.")
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option("--steps", help="Training steps of the checkpoints, such as 100,200,400."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the text, the numbers and the plots.")] = Path(
+        "comparison"
+    ),
+) -> None:
+    """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
+    from connector_bench.comparison.documents import measured
+    from connector_bench.harness_files import UnusableResult
+
+    if len(runs) < 2:
+        raise typer.BadParameter("name at least two runs")
+    try:
+        sides = [measured(path) for path in runs]
+        output.mkdir(parents=True, exist_ok=True)
+        if len(sides) == 2 and steps is None:
+            text = _two(sides[0], sides[1], task or [], output)
+        else:
+            text = _many(sides, steps, task or [], output)
+    except (UnusableResult, ValueError, OSError) as error:
+        typer.secho(f"refused: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(text)
+    typer.echo(f"text, numbers and plots: {output}")
+
+
+def _two(first: Measured, second: Measured, tasks: Sequence[str], output: Path) -> str:
+    from connector_bench.comparison.compare import compare
+    from connector_bench.comparison.plots import plot_differences
+    from connector_bench.comparison.words import comparison_markdown
+
+    comparison = compare(first, second, tasks)
+    text = comparison_markdown(comparison)
+    (output / "comparison.md").write_text(text, encoding="utf-8")
+    (output / "comparison.json").write_text(json.dumps(asdict(comparison), indent=1), encoding="utf-8")
+    for task in dict.fromkeys(item.task for item in comparison.differences):
+        plot_differences(comparison, task, output / f"differences_{_file_name(task)}.png")
+    return text
+
+
+def _many(sides: Sequence[Measured], steps: str | None, tasks: Sequence[str], output: Path) -> str:
+    from connector_bench.comparison.curve_words import curves_markdown
+    from connector_bench.comparison.plots import plot_curves
+    from connector_bench.comparison.steps import curves, steps_of
+
+    found = curves(sides, steps_of(sides, steps), tasks)
+    text = curves_markdown(found)
+    (output / "curves.md").write_text(text, encoding="utf-8")
+    (output / "curves.json").write_text(
+        json.dumps([asdict(curve) for curve in found], indent=1), encoding="utf-8"
+    )
+    for task in dict.fromkeys(curve.task for curve in found):
+        plot_curves(found, task, output / f"curves_{_file_name(task)}.png")
+    return text
+
+
+def _file_name(task: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", task)[:100]

@@ -1,0 +1,127 @@
+"""Two models on the same documents, metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from connector_bench.comparison.documents import Measured, require_same_documents
+from connector_bench.comparison.metrics import PairedMetric, paired_metrics
+from connector_bench.harness_files import UnusableResult
+from connector_bench.leaderboard.columns import label_of
+from connector_bench.paired import Difference, difference, false_discovery_rate, halved_difference
+
+FIXED_GALLERY = "; the gallery held fixed, so too narrow"
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class MetricDifference:
+    """One metric of one task: both figures, and their paired difference."""
+
+    task: str
+    metric: str
+    label: str
+    first: float
+    second: float
+    difference: Difference
+    q: float
+    """p-value adjusted for the number of metrics compared (Benjamini and Hochberg)."""
+    documents: int
+    images: int
+    higher: int
+    lower: int
+    higher_is_better: bool | None
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference is more than chance, at 5 % false discoveries among all metrics compared."""
+        return self.q <= LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that two models can be compared on."""
+
+    first: str
+    second: str
+    differences: tuple[MetricDifference, ...]
+    identical: tuple[str, ...]
+    """Metrics that are the same on every document, as `task: label`: nothing to test."""
+    prompts_differ: tuple[str, ...]
+    """Tasks for which the two wrappers wrote other prompts around the same questions."""
+
+
+def compare(first: Measured, second: Measured, tasks: Sequence[str] = ()) -> Comparison:
+    """Every metric of the named tasks, or of all tasks that both have, on the same documents.
+
+    Raises UnusableResult where a task is missing, the documents are not the same, or nothing can be compared.
+    """
+    shared = shared_tasks([first, second], tasks)
+    found: list[MetricDifference] = []
+    identical, other_prompts = [], []
+    for task in shared:
+        one, other = first.documents(task), second.documents(task)
+        require_same_documents(one, other, task)
+        if any(row.prompt != other.rows[number].prompt for number, row in one.rows.items()):
+            other_prompts.append(task)
+        for metric in paired_metrics(one, other):
+            if metric.higher or metric.lower:
+                found.append(_difference(task, metric, one.ours))
+            else:
+                identical.append(f"{task}: {_label(metric, one.ours)}")
+    if not found and not identical:
+        raise UnusableResult(
+            f"{first.path} and {second.path}: no metric of {', '.join(shared)} is given document by document"
+        )
+    adjusted = false_discovery_rate([item.difference.p for item in found])
+    found = [replace(item, q=q) for item, q in zip(found, adjusted, strict=True)]
+    return Comparison(first.model, second.model, tuple(found), tuple(identical), tuple(other_prompts))
+
+
+def shared_tasks(sides: Sequence[Measured], tasks: Sequence[str]) -> list[str]:
+    """The named tasks, or all that every side has. Raises UnusableResult where a side lacks one, or none is left."""
+    for side in sides:
+        if missing := [task for task in tasks if task not in side.runs]:
+            raise UnusableResult(f"{side.path}: has no {', '.join(missing)}; it has {', '.join(side.runs)}")
+    shared = list(tasks) or [task for task in sides[0].runs if all(task in side.runs for side in sides)]
+    if not shared:
+        raise UnusableResult(
+            "no task was run on all sides: " + "; ".join(f"{s.path} has {', '.join(s.runs)}" for s in sides)
+        )
+    return shared
+
+
+def _difference(task: str, metric: PairedMetric, ours: bool) -> MetricDifference:
+    return MetricDifference(
+        task=task,
+        metric=metric.metric,
+        label=_label(metric, ours),
+        first=metric.first.value,
+        second=metric.second.value,
+        difference=paired(metric),
+        q=float("nan"),
+        documents=metric.documents,
+        images=metric.images,
+        higher=metric.higher,
+        lower=metric.lower,
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def _label(metric: PairedMetric, ours: bool) -> str:
+    return label_of(metric.metric) if ours else metric.metric
+
+
+def paired(metric: PairedMetric) -> Difference:
+    """The paired difference by the procedure that fits the metric."""
+    if metric.halvings is not None:
+        return halved_difference(metric.first.value, metric.second.value, *metric.halvings)
+    found = difference(metric.first, metric.second)
+    if metric.gallery_held_fixed:
+        return replace(
+            found,
+            interval_method=found.interval_method + FIXED_GALLERY,
+            test_method=found.test_method + FIXED_GALLERY,
+        )
+    return found

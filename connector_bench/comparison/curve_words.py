@@ -1,0 +1,62 @@
+"""Curves along training in plain words, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from connector_bench.comparison.compare import LEVEL
+from connector_bench.comparison.steps import Curve, Point
+from connector_bench.comparison.words import signed
+from connector_bench.leaderboard.text import ARROWS, in_markdown, number
+
+ABOUT = """Brackets hold the 95 % interval over images. A star marks a checkpoint that differs from the first one by
+more than chance, paired on the same documents, at 5 % false discoveries among all metrics and checkpoints."""
+
+
+def curves_markdown(curves: Sequence[Curve]) -> str:
+    """A sentence a metric from first to last checkpoint, then a table a task."""
+    points = curves[0].points
+    blocks = [
+        f"# {len(points)} checkpoints, step {points[0].step:g} to {points[-1].step:g}",
+        ABOUT,
+        "\n".join(f"- {_sentence(curve)}" for curve in curves),
+    ]
+    for task in dict.fromkeys(curve.task for curve in curves):
+        blocks += [f"## {in_markdown(task)}", _table([curve for curve in curves if curve.task == task])]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _sentence(curve: Curve) -> str:
+    first, last = curve.points[0], curve.points[-1]
+    where = f"{in_markdown(curve.task)}, {in_markdown(curve.label)}"
+    change = last.from_first
+    if change is None or last.q is None:
+        return f"{where}: {number(last.value)}."
+    interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {last.q:.2g}"
+    if last.q > LEVEL:
+        return f"{where}: from first to last no difference that these documents could show ({interval})."
+    word = _word(change.value > 0, curve.higher_is_better)
+    return f"{where}: {word} from {number(first.value)} to {number(last.value)} ({interval})."
+
+
+def _word(up: bool, higher_is_better: bool | None) -> str:
+    if higher_is_better is None:
+        return "rises" if up else "falls"
+    return "improves" if up == higher_is_better else "worsens"
+
+
+def _table(curves: Sequence[Curve]) -> str:
+    lines = []
+    for place, point in enumerate(curves[0].points):
+        line = {"step": f"{point.step:g}", "model": in_markdown(point.model)}
+        for curve in curves:
+            line[in_markdown(curve.label) + ARROWS[curve.higher_is_better]] = _cell(curve.points[place])
+        lines.append(line)
+    return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
+
+
+def _cell(point: Point) -> str:
+    star = " *" if point.q is not None and point.q <= LEVEL else ""
+    return f"{number(point.value)} [{number(point.low)}, {number(point.high)}]{star}"

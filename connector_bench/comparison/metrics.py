@@ -1,0 +1,100 @@
+"""Which figures of a task can be compared document by document, and what they are made of by image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from connector_bench.comparison.documents import Document, Documents
+from connector_bench.leaderboard.columns import control_of
+from connector_bench.paired import Sums
+
+TOLERANCE = 1e-4
+NEIGHBOURS = ("knor", "trustworthiness", "continuity", "imbalance", "recall", "map", "hubness", "paper_knor")
+"""Figures for which an image is also a neighbour of others."""
+
+
+@dataclass(frozen=True, eq=False)
+class PairedMetric:
+    """One metric on both sides, over the documents and images where both have it."""
+
+    metric: str
+    first: Sums
+    second: Sums
+    documents: int
+    images: int
+    higher: int
+    """Documents on which the second is higher, and on which it is lower."""
+    lower: int
+    higher_is_better: bool | None
+    gallery_held_fixed: bool
+    """Whether images count as neighbours of others and no halvings were recorded: the interval is then too narrow."""
+    halvings: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def paired_metrics(first: Documents, second: Documents) -> Iterator[PairedMetric]:
+    """Every metric that is a mean over documents, or the share lost, in the order of the first run's figures.
+
+    A metric counts as a mean over documents when the documents' mean gives the run's own figure on both sides.
+    Left out are controls, constants of the whole set, and `knor_adj_*`, which `knor_*` says already.
+    """
+    for metric in first.figures:
+        told_already = first.ours and (
+            control_of(metric) or metric.startswith("knor_adj") or metric == "n_images"
+        )
+        if metric in second.figures and not told_already:
+            found = _paired(first, second, metric)
+            if found is not None:
+                yield found
+
+
+def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | None:
+    parts = ("sse", "sst") if metric == "lost" and first.ours else (metric,)
+    shared = [
+        number
+        for number, row in first.rows.items()
+        if all(part in row.figures and part in second.rows[number].figures for part in parts)
+    ]
+    if not shared:
+        return None
+    one, other = ([side.rows[number] for number in shared] for side in (first, second))
+    sums = _by_image(one, parts), _by_image(other, parts)
+    if any(
+        not math.isclose(s.value, side.figures[metric], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        for s, side in zip(sums, (first, second), strict=True)
+    ):
+        return None
+    values = [np.array([_value(row, parts) for row in rows]) for rows in (one, other)]
+    if first.ours and all(np.ptp(side) == 0 for side in values):
+        return None
+    gaps = tuple(np.asarray(side.halvings.get(metric, ())) for side in (first, second))
+    paired = len(gaps[0]) > 0 and len(gaps[0]) == len(gaps[1])
+    return PairedMetric(
+        metric=metric,
+        first=sums[0],
+        second=sums[1],
+        documents=len(shared),
+        images=len(sums[0].numerator),
+        higher=int((values[1] > values[0]).sum()),
+        lower=int((values[1] < values[0]).sum()),
+        higher_is_better=first.higher_is_better.get(metric),
+        gallery_held_fixed=first.ours and not paired and metric.startswith(NEIGHBOURS),
+        halvings=(gaps[0], gaps[1]) if paired else None,
+    )
+
+
+def _value(row: Document, parts: tuple[str, ...]) -> float:
+    if len(parts) == 1:
+        return row.figures[parts[0]]
+    numerator, denominator = (row.figures[part] for part in parts)
+    return numerator / denominator if denominator else math.nan
+
+
+def _by_image(rows: list[Document], parts: tuple[str, ...]) -> Sums:
+    images, place = np.unique([row.image for row in rows], return_inverse=True)
+    top = np.bincount(place, [row.figures[parts[0]] for row in rows], minlength=len(images))
+    below = [1.0 if len(parts) == 1 else row.figures[parts[1]] for row in rows]
+    return Sums(top, np.bincount(place, below, minlength=len(images)))

@@ -1,0 +1,80 @@
+"""A leaderboard's folder: results, and the files that are generated from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from connector_bench.harness_files import UnusableResult, result_files
+from connector_bench.leaderboard.generated import generated_files
+from connector_bench.leaderboard.harness_results import read_run
+from connector_bench.leaderboard.merge import merge
+from connector_bench.leaderboard.schema import Run
+from connector_bench.leaderboard.store import run_path, run_text, stored_runs
+from connector_bench.leaderboard.table import Table
+from connector_bench.leaderboard.writing import finish_interrupted, replace_together
+
+LARGEST_RUN = 2**20
+"""Bytes of one committed result; a larger one holds what nobody reads in a table."""
+
+
+def read_runs(results: Sequence[Path], name: str | None = None) -> list[Run]:
+    """Runs of all result files in folders and files. Raises UnusableResult as soon as one cannot be taken."""
+    found: dict[Path, tuple[Path, Run]] = {}
+    for path in result_files(list(results)):
+        run = read_run(path, name)
+        filed = run_path(Path(), run)
+        if filed in found and found[filed][1] != run:
+            raise UnusableResult(
+                f"{path} and {found[filed][0]}: two results of {run.model} of {run.provenance.date} that differ"
+            )
+        if (size := len(run_text(run))) > LARGEST_RUN:
+            raise UnusableResult(
+                f"{path}: would take {size:,} bytes of the board, at most {LARGEST_RUN:,} are taken"
+            )
+        found[filed] = path, run
+    return [run for _, run in found.values()]
+
+
+def table_with(board: Path, runs: Sequence[Run], replace: bool = False) -> tuple[Table, list[str]]:
+    """The board's table once these runs are in it, and the files that they push out.
+
+    With `replace`, results that the board holds of the same models make way, whatever they were measured on. Raises
+    UnusableResult where the rest cannot stand beside the new runs.
+    """
+    new = {run_path(board, run): run for run in runs}
+    old = {run_path(board, run): run for run in stored_runs(board)}
+    models = {run.model for run in runs} if replace else set()
+    leaving = [path for path, run in old.items() if run.model in models and path not in new]
+    kept = {path: run for path, run in old.items() if path not in leaving}
+    return merge(list((kept | new).values())), [path.relative_to(board).as_posix() for path in leaving]
+
+
+def add(board: Path, runs: Sequence[Run], replace: bool = False) -> Table:
+    """Take runs in and generate everything again: all files change, or none does.
+
+    Raises UnusableResult, with nothing written, where the runs cannot stand beside the others.
+    """
+    finish_interrupted(board)
+    table, leaving = table_with(board, runs, replace)
+    files = {run_path(board, run).relative_to(board).as_posix(): run_text(run) for run in runs}
+    replace_together(board, files | generated_files(table, board), leaving)
+    return table
+
+
+def build(board: Path) -> Table:
+    """Generate everything again from the results. Raises UnusableResult where one of them is invalid."""
+    finish_interrupted(board)
+    table = merge(stored_runs(board))
+    replace_together(board, generated_files(table, board))
+    return table
+
+
+def stale_files(board: Path) -> list[Path]:
+    """Generated files that are not what the results give. Raises UnusableResult where a result is invalid."""
+    finish_interrupted(board)
+    return [
+        board / name
+        for name, text in generated_files(merge(stored_runs(board)), board).items()
+        if not (path := board / name).is_file() or path.read_bytes() != text.encode()
+    ]

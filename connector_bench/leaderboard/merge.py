@@ -1,0 +1,155 @@
+"""Merges runs into one row a model, and refuses what must not stand in one column or one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from connector_bench.harness_files import UnusableResult
+from connector_bench.leaderboard.columns import columns_of, same_conditions
+from connector_bench.leaderboard.published import published
+from connector_bench.leaderboard.ranking import Candidate, ranks
+from connector_bench.leaderboard.references import control_rows, kind_of
+from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, Run, TaskResult
+from connector_bench.leaderboard.seeds import groups_of
+from connector_bench.leaderboard.table import Column, Key, Rank, Row, Table
+from connector_bench.paired import Sums
+
+
+@dataclass
+class _Filed:
+    """What is known of one model so far."""
+
+    connector: Connector | None = None
+    revision: tuple[str, str] | None = None
+    results: dict[str, TaskResult] = field(default_factory=dict)
+    provenance: dict[str, Provenance] = field(default_factory=dict)
+
+
+def merge(runs: Sequence[Run]) -> Table:
+    """One table of all runs; of a model and a task the latest run counts.
+
+    Raises UnusableResult, naming both sides, for results of one task on other images, another N, other options or
+    another protocol version, and for one model name with two sets of connector weights, precisions or revisions.
+    """
+    owner: dict[str, tuple[str, Comparable]] = {}
+    filed: dict[str, _Filed] = {}
+    for run in sorted(runs, key=lambda run: run.provenance.date):
+        _take(filed.setdefault(run.model, _Filed()), run)
+        for task, result in run.tasks.items():
+            first = owner.setdefault(task, (_named(run), result.comparable))
+            _require_equal(task, first, (_named(run), result.comparable))
+    columns = columns_of([model.results for model in filed.values()])
+    rows = _sorted(_ranked([_row(name, model) for name, model in filed.items()], columns), columns)
+    return Table(
+        columns=columns,
+        rows=(*rows, *control_rows(rows, columns)),
+        groups=groups_of(rows, columns),
+        published=published(),
+    )
+
+
+def _row(name: str, filed: _Filed) -> Row:
+    figures = {
+        (task, metric): figure
+        for task, result in filed.results.items()
+        for metric, figure in result.figures.items()
+    }
+    return Row(
+        model=name,
+        kind=kind_of(name),
+        connector=filed.connector,
+        figures=figures,
+        results=filed.results,
+        provenance=filed.provenance,
+    )
+
+
+def _ranked(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    found: dict[str, dict[Key, Rank]] = {row.model: {} for row in rows}
+    for column in (column for column in columns if column.ranked):
+        candidates = {
+            row.model: _candidate(row, column)
+            for row in rows
+            if row.kind == "competitor" and column.key in row.figures
+        }
+        for model, rank in ranks(candidates, higher_is_better=column.higher_is_better is not False).items():
+            found[model][column.key] = rank
+    return [replace(row, ranks=found[row.model]) for row in rows]
+
+
+def _candidate(row: Row, column: Column) -> Candidate:
+    result, figure = row.results[column.task], row.figures[column.key]
+    overlap = result.figures.get("knor_10")
+    if column.metric == "knor_adj_10" and overlap is not None and result.halvings:
+        return Candidate(overlap, halvings=np.asarray(result.halvings))
+    if column.metric == "lost" and result.per_image.keys() >= {"sse", "sst"}:
+        sums = Sums(np.asarray(result.per_image["sse"]), np.asarray(result.per_image["sst"]))
+        return Candidate(figure, sums=sums)
+    return Candidate(figure)
+
+
+def _sorted(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Competitors first; best first in the first ranked column that a row has a figure in."""
+    ranked = [column for column in columns if column.ranked]
+
+    def place(row: Row) -> tuple[bool, int, float, str]:
+        for number, column in enumerate(ranked):
+            if (figure := row.figures.get(column.key)) is not None:
+                sign = 1 if column.higher_is_better is False else -1
+                return row.kind != "competitor", number, sign * figure.value, row.model
+        return row.kind != "competitor", len(ranked), 0.0, row.model
+
+    return sorted(rows, key=place)
+
+
+def _take(filed: _Filed, run: Run) -> None:
+    if run.connector is not None:
+        filed.connector = _same_connector(run, run.connector, filed.connector)
+    filed.revision = _same_revision(run, filed.revision)
+    filed.results |= run.tasks
+    filed.provenance |= dict.fromkeys(run.tasks, run.provenance)
+
+
+def _named(run: Run) -> str:
+    return f"{run.model} of {run.provenance.date or 'no date'}"
+
+
+OTHER_NAME = "give the new run another name (--name), or let it take the old one's place (--replace)"
+
+
+def _same_connector(run: Run, connector: Connector, known: Connector | None) -> Connector:
+    if known is None or connector == known:
+        return connector
+    if connector.weights_sha256 != known.weights_sha256:
+        raise UnusableResult(
+            f"{_named(run)}: connector weights {connector.weights_sha256[:12]} differ from the "
+            f"{known.weights_sha256[:12]} already filed under this name; {OTHER_NAME}"
+        )
+    for name in ("dtype", "resolution"):
+        new, old = getattr(connector, name), getattr(known, name)
+        if new != old and new is not None and old is not None:
+            raise UnusableResult(
+                f"{_named(run)}: {name} {new} differs from the {old} already filed under this name; {OTHER_NAME}"
+            )
+    return connector
+
+
+def _same_revision(run: Run, known: tuple[str, str] | None) -> tuple[str, str] | None:
+    revision = run.provenance.revision
+    if revision is None:
+        return known
+    if known is not None and known[0] != revision:
+        raise UnusableResult(
+            f"{_named(run)}: revision {revision} differs from the {known[0]} of {known[1]}; {OTHER_NAME}"
+        )
+    return revision, _named(run)
+
+
+def _require_equal(task: str, first: tuple[str, Comparable], other: tuple[str, Comparable]) -> None:
+    differing = same_conditions(first[1], other[1])
+    if differing:
+        sides = "; ".join(f"{name}: {a} against {b}" for name, (a, b) in differing.items())
+        raise UnusableResult(f"{task}: {first[0]} and {other[0]} are not comparable ({sides})")

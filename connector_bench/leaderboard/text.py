@@ -1,0 +1,74 @@
+"""Names and numbers as text that does no harm where it is shown."""
+
+from __future__ import annotations
+
+import html
+import re
+
+from connector_bench.leaderboard.schema import Figure
+from connector_bench.leaderboard.table import Column, Row, Spread
+
+LONGEST_NAME = 80
+JOINER = "\N{WORD JOINER}"
+MARKUP = re.compile(r"[\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])")
+"""Signs of Markdown; an underscore between letters or digits is none."""
+
+FORMULA = tuple("=+-@\t\r＝＋－＠")
+ARROWS = {True: " ↑", False: " ↓", None: ""}
+
+
+def visible(text: str) -> str:
+    """No control, no bidirectional and no other invisible character: each becomes a space."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def in_markdown(text: str) -> str:
+    """A name inside a table cell of Markdown: no markup, no link, no mention of a user, no end of the cell."""
+    shown = visible(text)
+    if len(shown) > LONGEST_NAME:
+        shown = f"{shown[: LONGEST_NAME - 1]}…"
+    safe = html.escape(shown, quote=False)
+    safe = MARKUP.sub(r"\\\g<0>", safe)
+    for sign in ("@", "://", "www.", "#"):
+        safe = safe.replace(sign, f"{sign[:-1]}{JOINER}{sign[-1]}" if len(sign) > 1 else f"{sign}{JOINER}")
+    return safe
+
+
+def in_spreadsheet(text: str) -> str:
+    """A name inside a cell of CSV, which spreadsheets take for a formula when it begins like one."""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip().startswith(FORMULA) or text.startswith(FORMULA) else shown
+
+
+def figure_text(figure: Figure | None) -> str:
+    """Value and interval, empty where there is no figure."""
+    if figure is None:
+        return ""
+    if figure.low is None or figure.high is None:
+        return number(figure.value)
+    return f"{number(figure.value)} [{number(figure.low)}, {number(figure.high)}]"
+
+
+def spread_text(spread: Spread | None) -> str:
+    """Mean over seeds, smallest and largest of them."""
+    return "" if spread is None else f"{number(spread.mean)} ({number(spread.low)} to {number(spread.high)})"
+
+
+def number(value: float) -> str:
+    """Three decimals; fewer for what is not a share."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def heading(column: Column) -> str:
+    """A column's label, which way is better, and what chance gives."""
+    chance = f" (chance {column.chance:.3g})" if column.chance is not None else ""
+    return in_markdown(column.label) + ARROWS[column.higher_is_better] + chance
+
+
+def connector_text(row: Row) -> str:
+    """Kind and size of a row's connector."""
+    return (
+        ""
+        if row.connector is None
+        else f"{in_markdown(row.connector.connector)}, {row.connector.parameters:,}"
+    )

@@ -1,0 +1,92 @@
+"""Several files changed together: after a crash or a power cut all are old or all are new.
+
+The new files are written into a folder beside the old ones, which one rename then declares complete; only after it are
+they moved into place. Whoever opens the board next finishes moves that were interrupted, and throws away a folder that
+was not declared complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+LOCK, PENDING, COMPLETE = ".lock", ".pending", ".complete"
+REMOVALS = ".removals.json"
+
+
+def replace_together(folder: Path, files: Mapping[str, str | bytes], remove: Collection[str] = ()) -> None:
+    """Write files and remove others below a folder, by their relative paths: all of it or nothing.
+
+    Raises OSError, ValueError or UnicodeEncodeError with everything as it was.
+    """
+    contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    for name in (*contents, *remove):
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{name} leads out of {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK):
+        _finish(folder)
+        pending = folder / PENDING
+        try:
+            for name, content in contents.items():
+                _write_through(pending / name, content)
+            _write_through(pending / REMOVALS, json.dumps(sorted(remove)).encode())
+            _sync_folders(pending)
+            pending.rename(folder / COMPLETE)
+        except BaseException:
+            shutil.rmtree(pending, ignore_errors=True)
+            raise
+        _sync(folder)
+        _finish(folder)
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Bring a folder to the state that the last `replace_together` declared, if that was interrupted."""
+    if any((folder / left).is_dir() for left in (PENDING, COMPLETE)):
+        with FileLock(folder / LOCK):
+            _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    complete = folder / COMPLETE
+    if complete.is_dir():
+        removals = complete / REMOVALS
+        for path in sorted(path for path in complete.rglob("*") if path.is_file() and path != removals):
+            target = folder / path.relative_to(complete)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        if removals.is_file():
+            for name in json.loads(removals.read_bytes()):
+                (folder / name).unlink(missing_ok=True)
+        _sync_folders(folder)
+        shutil.rmtree(complete)
+    if (folder / PENDING).is_dir():
+        shutil.rmtree(folder / PENDING)
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folders(folder: Path) -> None:
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        _sync(path)
+
+
+def _sync(folder: Path) -> None:
+    """Make a folder's entries durable; Windows has no way to ask for it."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

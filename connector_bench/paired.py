@@ -1,0 +1,155 @@
+"""Differences of two models on the same images: intervals, tests, and many of them at once.
+
+A figure is a ratio of sums over clusters, `sum(numerator) / sum(denominator)`: a mean has counts below it, the share
+lost its squared totals. Clusters are images, so that questions about one image stay together. All choices are seeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+RESAMPLES = 2000
+EXCHANGES = 9999
+CONFIDENCE = 0.95
+_BATCH_VALUES = 2**22
+
+BOOTSTRAP = "95 % percentile bootstrap of the paired difference over {unit}"
+EXCHANGE = f"exchange of the two models within {{unit}}, {EXCHANGES:,} random ones"
+HALVINGS = "95 % t interval from {count} halvings of the images, each half a gallery of its own"
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """One figure of one model: what it is made of, by cluster."""
+
+    numerator: Float[np.ndarray, " n"]
+    denominator: Float[np.ndarray, " n"]
+
+    @property
+    def value(self) -> float:
+        """The figure over all clusters."""
+        return float(self.numerator.sum() / self.denominator.sum())
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`second - first` with its 95 % interval and the p-value of no difference (two-sided)."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    interval_method: str
+    test_method: str
+
+
+def difference(first: Sums, second: Sums, *, seed: int = 0, unit: str = "images") -> Difference:
+    """Paired difference of two figures over the same clusters.
+
+    The interval is a percentile bootstrap over clusters, expanded to a t interval's width. The p-value comes from
+    exchanging the two models within clusters at random, which leaves the difference's distribution as it is where
+    the models do not differ: (1 + exchanges with at least this difference) / (1 + exchanges).
+
+    Raises:
+        ValueError: other lengths, fewer than two clusters, or a denominator that sums to 0.
+    """
+    n = len(first.numerator)
+    if {len(side) for sums in (first, second) for side in (sums.numerator, sums.denominator)} != {n} or n < 2:
+        raise ValueError(f"a paired difference needs the same {unit} on both sides, at least two of them")
+    if not first.denominator.sum() or not second.denominator.sum():
+        raise ValueError("a figure whose denominator is 0 has no value")
+    value = second.value - first.value
+    resampled = resampled_figures([first, second], seed=seed)
+    low, high = percentile_interval(resampled[1] - resampled[0], n)
+    low, high = min(low, value), max(high, value)
+    p = _exchange_p(first, second, value, seed)
+    return Difference(value, low, high, p, BOOTSTRAP.format(unit=unit), EXCHANGE.format(unit=unit))
+
+
+def halved_difference(
+    first: float, second: float, first_gaps: Float[np.ndarray, " h"], second_gaps: Float[np.ndarray, " h"]
+) -> Difference:
+    """Paired difference of figures whose images are each other's neighbours, such as k-NN overlap.
+
+    Gaps are the figure in one half of the images less that in the other, over the same halvings for both models.
+    Disjoint halves are independent galleries, so the squared difference of both models' gaps is twice the variance of
+    the paired difference in half the images, and four times that in all of them.
+
+    Raises:
+        ValueError: other lengths, or no halving.
+    """
+    if len(first_gaps) != len(second_gaps) or not len(first_gaps):
+        raise ValueError(f"needs the same halvings, got {len(first_gaps)} and {len(second_gaps)}")
+    count = len(first_gaps)
+    error = float(np.sqrt(np.square(np.asarray(second_gaps) - np.asarray(first_gaps)).mean() / 4))
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count)) * error
+    value = second - first
+    p = float(2 * stats.t.sf(abs(value) / error, count)) if error > 0 else float(value == 0)
+    method = HALVINGS.format(count=count)
+    return Difference(value, value - half, value + half, p, method, method.replace("interval", "test"))
+
+
+def resampled_figures(figures: Sequence[Sums], *, seed: int = 0) -> Float[np.ndarray, "figures resamples"]:
+    """Bootstrap of several figures over the same clusters, on the same resamples for all of them."""
+    top, bottom = (
+        np.stack([np.asarray(getattr(sums, side), dtype=np.float64) for sums in figures], axis=1)
+        for side in ("numerator", "denominator")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = [(counts @ top) / (counts @ bottom) for counts in _draws(len(top), seed)]
+    return np.concatenate(parts).T
+
+
+def percentile_interval(resampled: Float[np.ndarray, " resamples"], n: int) -> tuple[float, float]:
+    """Percentiles of a bootstrap over `n` clusters, expanded to a t interval's width (Hesterberg 2015)."""
+    tail = float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, n - 1)))
+    low, high = np.nanquantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def false_discovery_rate(p: Sequence[float]) -> list[float]:
+    """p-values adjusted for their number by Benjamini and Hochberg (scipy); NaN stays NaN and does not count."""
+    values = np.asarray(p, dtype=np.float64)
+    known = np.isfinite(values)
+    adjusted = np.full(len(values), np.nan)
+    if known.any():
+        adjusted[known] = stats.false_discovery_control(values[known], method="bh")
+    return adjusted.tolist()
+
+
+def _exchange_p(first: Sums, second: Sums, value: float, seed: int) -> float:
+    tops = np.stack([first.numerator, second.numerator], axis=1)
+    bottoms = np.stack([first.denominator, second.denominator], axis=1)
+    at_least = 0
+    for swapped in _swaps(len(tops), seed):
+        kept = 1 - swapped
+        figures = [
+            (kept @ tops[:, side] + swapped @ tops[:, 1 - side])
+            / (kept @ bottoms[:, side] + swapped @ bottoms[:, 1 - side])
+            for side in (0, 1)
+        ]
+        at_least += int((np.abs(figures[1] - figures[0]) >= abs(value) * (1 - 1e-9)).sum())
+    return (1 + at_least) / (1 + EXCHANGES)
+
+
+def _draws(n: int, seed: int) -> Iterator[Float[np.ndarray, "b n"]]:
+    """How often each cluster is drawn, in batches of resamples."""
+    rng = np.random.default_rng(seed)
+    for size in _batches(RESAMPLES, n):
+        yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+
+
+def _swaps(n: int, seed: int) -> Iterator[Float[np.ndarray, "b n"]]:
+    rng = np.random.default_rng(seed)
+    for size in _batches(EXCHANGES, n):
+        yield rng.integers(0, 2, size=(size, n)).astype(np.float64)
+
+
+def _batches(total: int, n: int) -> Iterator[int]:
+    batch = max(1, _BATCH_VALUES // n)
+    yield from (min(batch, total - start) for start in range(0, total, batch))

@@ -1,0 +1,192 @@
+"""What a comparison pairs, refuses and says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+from typer.testing import CliRunner
+
+from connector_bench.cli import app
+from connector_bench.comparison.compare import FIXED_GALLERY, Comparison, compare
+from connector_bench.comparison.documents import measured
+from connector_bench.comparison.words import comparison_markdown
+from connector_bench.harness_files import UnusableResult
+from tests.comparison.harness_output import ordinary_task, our_task, write_output
+
+RECORD = {"connector": {"model": "org/model"}, "scores": {}}
+
+
+def outcomes(share: float, n: int = 400, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).random(n) < share).astype(float)
+
+
+def two(tmp_path: Path, first: Any, second: Any, **more: Any) -> Comparison:
+    sides = [
+        measured(write_output(tmp_path / name, tasks, model=f"org/{name}", **more))
+        for name, tasks in (("a", first), ("b", second))
+    ]
+    return compare(*sides)
+
+
+def test_a_difference_is_paired_signed_and_tested(tmp_path: Path) -> None:
+    before = outcomes(0.5)
+    after = np.where(outcomes(0.2, seed=1) == 1, 1.0, before)
+    comparison = two(tmp_path, {"vqa": ordinary_task(before)}, {"vqa": ordinary_task(after)})
+    (item,) = comparison.differences
+    assert item.first == pytest.approx(before.mean())
+    assert item.difference.value == pytest.approx(after.mean() - before.mean())
+    assert item.difference.low <= item.difference.value <= item.difference.high
+    assert (item.higher, item.lower) == (int((after > before).sum()), 0)
+    assert item.differs
+    exact = stats.binomtest(item.higher, item.higher).pvalue
+    assert item.difference.p <= max(1e-4, 2 * exact)
+    said = comparison_markdown(comparison)
+    assert "org/b is better than org/a" in said
+    assert f"higher on {item.higher} and lower on 0 of 400 documents" in said
+
+
+def test_less_is_better_where_the_harness_says_so(tmp_path: Path) -> None:
+    before, after = outcomes(0.2), outcomes(0.8, seed=1)
+    tasks = [{"t": ordinary_task(values, metric="error")} for values in (before, after)]
+    said = comparison_markdown(two(tmp_path, *tasks, better={"error": False}))
+    assert "org/b is worse than org/a" in said
+
+
+def test_no_difference_says_how_large_a_one_could_hide(tmp_path: Path) -> None:
+    before = outcomes(0.5)
+    after = before.copy()
+    after[:3], after[3:6] = 1 - after[:3], 1 - after[3:6]
+    comparison = two(tmp_path, {"vqa": ordinary_task(before)}, {"vqa": ordinary_task(after)})
+    assert not comparison.differences[0].differs
+    assert "no difference that 400 documents could show" in comparison_markdown(comparison)
+
+
+def test_questions_about_one_image_stay_together(tmp_path: Path) -> None:
+    """Four copies of each answer are no more evidence than one."""
+    before, after = outcomes(0.5, 100), outcomes(0.6, 100, seed=1)
+    one = two(tmp_path / "one", {"t": ordinary_task(before)}, {"t": ordinary_task(after)}).differences[0]
+    four = two(
+        tmp_path / "four",
+        {"t": ordinary_task(np.repeat(before, 4), per_image=4)},
+        {"t": ordinary_task(np.repeat(after, 4), per_image=4)},
+    ).differences[0]
+    assert (four.documents, four.images) == (400, 100)
+    assert (four.difference.low, four.difference.high) == pytest.approx(
+        (one.difference.low, one.difference.high)
+    )
+    assert four.difference.p == pytest.approx(one.difference.p)
+
+
+def test_the_share_lost_is_a_ratio_of_sums(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sst = rng.gamma(2, size=60)
+    sides, figures = [], []
+    for scale in (0.3, 0.4):
+        sse = sst * scale * rng.gamma(20, 1 / 20, size=60)
+        sides.append(
+            {"r": our_task([{"lost": a / b, "sse": a, "sst": b} for a, b in zip(sse, sst, strict=True)])}
+        )
+        figures.append({"r": {"lost": float(sse.sum() / sst.sum())}})
+    folders = [
+        write_output(tmp_path / str(i), side, figures=own, records={"r": RECORD})
+        for i, (side, own) in enumerate(zip(sides, figures, strict=True))
+    ]
+    (item,) = compare(*map(measured, folders)).differences
+    assert item.metric == "lost"
+    assert item.difference.value == pytest.approx(figures[1]["r"]["lost"] - figures[0]["r"]["lost"])
+
+
+def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sides = [our_task([{"knor_10": float(value)} for value in rng.random(50)]) for _ in range(2)]
+    plain = [
+        write_output(tmp_path / f"plain{i}", {"k": rows}, records={"k": RECORD})
+        for i, rows in enumerate(sides)
+    ]
+    (item,) = compare(*map(measured, plain)).differences
+    assert item.difference.interval_method.endswith(FIXED_GALLERY)
+    halved = [
+        write_output(
+            tmp_path / f"halved{i}",
+            {"k": rows},
+            records={"k": {**RECORD, "scores": {"knor_10": {"halving_gaps": rng.normal(size=40).tolist()}}}},
+        )
+        for i, rows in enumerate(sides)
+    ]
+    (item,) = compare(*map(measured, halved)).differences
+    assert "40 halvings" in item.difference.interval_method
+
+
+def test_what_is_no_mean_over_documents_is_left_out(tmp_path: Path) -> None:
+    rows = ordinary_task(outcomes(0.5))
+    figures = {"t": {"accuracy": float(np.mean([row["accuracy"] for row in rows])), "cider": 81.0}}
+    sides = [measured(write_output(tmp_path / name, {"t": rows}, figures=figures)) for name in ("a", "b")]
+    comparison = compare(*sides)
+    assert comparison.identical == ("t: accuracy",)
+    assert not comparison.differences
+
+
+CHANGES = {
+    "fewer documents": lambda rows: rows[:-1],
+    "another target": lambda rows: [rows[0] | {"target": "other"}, *rows[1:]],
+    "another question": lambda rows: [rows[0] | {"input": "other"}, *rows[1:]],
+    "another image": lambda rows: [rows[0] | {"image_id": "other"}, *rows[1:]],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_documents_are_refused(change: str, tmp_path: Path) -> None:
+    rows = ordinary_task(outcomes(0.5, 20))
+    with pytest.raises(UnusableResult, match="document"):
+        two(tmp_path, {"t": rows}, {"t": CHANGES[change](rows)})
+
+
+def test_other_prompts_around_the_same_questions_are_said(tmp_path: Path) -> None:
+    before, after = outcomes(0.5), outcomes(0.6, seed=1)
+    comparison = two(
+        tmp_path, {"t": ordinary_task(before)}, {"t": ordinary_task(after, prompt="Say briefly: what is it?")}
+    )
+    assert comparison.prompts_differ == ("t",)
+    assert "not asked in the same words" in comparison_markdown(comparison)
+
+
+def test_refusals_name_what_is_there(tmp_path: Path) -> None:
+    rows = ordinary_task(outcomes(0.5))
+    a = write_output(tmp_path / "a", {"t": rows})
+    b = write_output(tmp_path / "b", {"other": rows}, model="org/other")
+    with pytest.raises(UnusableResult, match="no task was run on all sides"):
+        compare(measured(a), measured(b))
+    with pytest.raises(UnusableResult, match="has no nothing; it has t"):
+        compare(measured(a), measured(b), ["nothing"])
+    with pytest.raises(UnusableResult, match="holds 2 models"):
+        measured(tmp_path)
+
+
+def test_the_command_leaves_text_numbers_and_plots(tmp_path: Path) -> None:
+    sides = [
+        write_output(tmp_path / name, {"t": ordinary_task(outcomes(share, seed=i))}, model=f"org/{name}$<b>")
+        for i, (name, share) in enumerate((("a", 0.3), ("b", 0.9)))
+    ]
+    arguments = ["compare", *map(str, sides), "--output", str(tmp_path / "out"), "--task", "t"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "better" in result.output
+    numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert numbers["differences"][0]["q"] < 0.05
+    with Image.open(tmp_path / "out" / "differences_t.png") as picture:
+        assert picture.width > 600
+        assert len(picture.convert("L").getcolors(256) or []) > 5
+
+
+def test_the_command_refuses_with_a_reason(tmp_path: Path) -> None:
+    folder = write_output(tmp_path / "a", {"t": ordinary_task(outcomes(0.5))})
+    result = CliRunner().invoke(app, ["compare", str(folder), str(tmp_path / "nowhere")])
+    assert result.exit_code == 1
+    assert "refused: " in result.output
+    assert "nowhere" in result.output

@@ -1,0 +1,85 @@
+"""The command line that a result keeps: enough to run again, and nothing that is nobody's business."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connector_bench.leaderboard.command_line import command_line, model_arguments
+from connector_bench.leaderboard.scrub import cleaned, secret_in, secrets_below
+
+SECRETS = (
+    "hf_abcdefghijKLMNOP",
+    "sk-proj-abcdefgh12345678",
+    "ghp_abcdefghijklmnop1234",
+    "AKIAIOSFODNN7EXAMPLE",
+    "https://someone:pass@host.example/v1",
+    "api_key=abcdef123456",
+    'Authorization: "Bearer abcdef123"',
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
+)
+
+
+def test_a_command_line_that_gives_the_figures_again() -> None:
+    config = {
+        "model": "qwen2_5_vl",
+        "model_args": "pretrained=Qwen/Qwen2.5-VL-7B-Instruct,max_pixels=12544,device_map=cuda:0,revision=v1",
+        "batch_size": "8",
+        "gen_kwargs": "temperature=0,do_sample=False",
+        "resolved_cli_args": {"force_simple": True},
+        "random_seed": 1,
+    }
+    assert shlex.split(command_line(config, ["knn_preservation", "vizwiz_vqa_val"])) == [
+        *("lmms-eval", "--model", "qwen2_5_vl", "--model_args"),
+        "pretrained=Qwen/Qwen2.5-VL-7B-Instruct,max_pixels=12544,device_map=cuda:0,revision=v1",
+        *("--tasks", "knn_preservation,vizwiz_vqa_val", "--batch_size", "8"),
+        *("--gen_kwargs", "temperature=0,do_sample=False", "--force_simple", "--seed", "1,1234,1234,1234"),
+        *("--output_path", "results", "--log_samples"),
+    ]
+
+
+def test_a_folder_of_somebodys_machine_is_left_out() -> None:
+    for folder in ("/home/somebody/models/mine", "~/models/mine", r"C:\Users\somebody\mine", "../../mine"):
+        arguments = model_arguments(f"pretrained={folder},device=cpu")
+        assert arguments.checkpoint == "mine"
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("key", ["api_key", "pretrained", "token", "base_url", "model", ""])
+def test_no_secret_gets_through(secret: str, key: str) -> None:
+    config = {"model": "openai", "model_args": f"{key}={secret}", "gen_kwargs": f"{key}={secret}"}
+    assert secret not in command_line(config, [secret, "t"])
+    assert secret_in(secret)
+    assert list(secrets_below({"a": [{"b": secret}]}))
+    assert list(secrets_below({secret: 1}))
+
+
+@given(st.dictionaries(st.text(max_size=20), st.text(max_size=40), max_size=4), st.text(max_size=20))
+def test_a_command_line_is_harmless_whatever_was_given(model_args: dict[str, str], name: str) -> None:
+    config = {"model": name, "model_args": model_args, "batch_size": name, "gen_kwargs": model_args}
+    made = command_line(config, [name])
+    assert made.isprintable()
+    assert not set(made) & set('`$;&|<>\\\n"')
+    assert model_arguments(model_args).left_out <= len(model_args)
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "llava-hf/llava-1.5-7b-hf",
+        "connector_zoo/mlp-seed0",
+        "task-knn_preservation",
+        "mask-rcnn",
+        "tokens_seen 12",
+    ],
+)
+def test_what_is_no_secret_is_not_taken_for_one(harmless: str) -> None:
+    assert secret_in(harmless) is None
+
+
+def test_options_lose_their_folders() -> None:
+    given = {"train": "/home/somebody/train.json", "k": [1, "see /data/set/x.txt"], "name": "org/model"}
+    assert cleaned(given) == {"train": "train.json", "k": [1, "see x.txt"], "name": "org/model"}

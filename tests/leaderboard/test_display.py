@@ -1,0 +1,81 @@
+"""What stands beside the competitors: references, controls, seeds side by side, and what a paper published."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+import connector_bench.leaderboard
+from connector_bench.leaderboard.merge import merge
+from connector_bench.leaderboard.published import published
+from connector_bench.leaderboard.schema import Figure
+from connector_bench.leaderboard.terminal import terminal
+from tests.leaderboard.runs import a_run, answers, preservation
+
+KEPT = ("knn_preservation", "knor_adj_10")
+
+
+def test_a_control_stands_in_the_column_that_it_is_a_control_of() -> None:
+    runs = []
+    for name, overlap in (("a", 0.6), ("b", 0.7), ("c", 0.9)):
+        result = preservation(0.5)
+        control = {"untrained_knor_10": Figure(value=overlap, chance=0.1, k=10)}
+        runs.append(
+            a_run(name, knn_preservation=result.model_copy(update={"figures": {**result.figures, **control}}))
+        )
+    (control_row,) = [row for row in merge(runs).rows if row.kind == "control"]
+    assert control_row.model == "untrained"
+    plain = control_row.figures[("knn_preservation", "knor_10")]
+    assert (plain.value, plain.low, plain.high) == (0.7, 0.6, 0.9)
+    adjusted = control_row.figures[KEPT]
+    assert adjusted.value == pytest.approx((0.7 - 0.1) / 0.9)
+    assert adjusted.high == pytest.approx((0.9 - 0.1) / 0.9)
+    assert "3 runs" in (adjusted.method or "")
+
+
+def test_seeds_are_models_of_their_own_and_stand_together_for_display() -> None:
+    runs = [
+        a_run(f"connector_zoo/mlp-seed{seed}", knn_preservation=preservation(kept))
+        for seed, kept in enumerate((0.2, 0.5, 0.8))
+    ]
+    runs[0] = runs[0].model_copy(update={"tasks": {**runs[0].tasks, "vqa": answers(0.9)}})
+    table = merge(runs)
+    assert len(table.competitors) == 3
+    (group,) = table.groups
+    assert group.name == "connector_zoo/mlp"
+    spread = group.spreads[KEPT]
+    assert (spread.mean, spread.low, spread.high, spread.n) == (pytest.approx(0.5), 0.2, 0.8, 3)
+    assert spread.sd == pytest.approx(0.3)
+    assert ("vqa", "accuracy") not in group.spreads, "no average over seeds that were not measured"
+
+
+def test_every_published_figure_is_there_once_and_says_where_from() -> None:
+    path = Path(connector_bench.leaderboard.__file__).with_name("paper_results.json")
+    source = json.loads(path.read_text())
+    found = {(figure.model, figure.data_set, figure.metric): figure for figure in published().figures}
+    assert len(found) == len(published().figures)
+    idefics = found[("idefics2-8b", "CUB-200", "recall_post_5")]
+    assert idefics.value == pytest.approx(source["cub_retrieval_l2"]["idefics2-8b"]["recall_post_5"] / 100)
+    assert found[("llava-1.5-7b", "VizWiz-grounding", "paper_knor_50")].value == 0.539
+    assert found[("qwen2.5-vl-7b", "COCO", "paper_mse")].value == 1.069
+    assert all(figure.where for figure in found.values())
+    assert "arXiv" in published().source
+
+
+def test_published_figures_never_enter_a_column() -> None:
+    table = merge([a_run("m", knn_preservation=preservation(0.5))])
+    assert not {figure.model for figure in table.published.figures} & {row.model for row in table.rows}
+
+
+def test_terminal_shows_ranks_and_no_markup() -> None:
+    from rich.console import Console
+
+    table = merge([a_run("[red]m[/red]", knn_preservation=preservation(0.5))])
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(terminal(table, ("knor_adj_10",)))
+    shown = console.export_text()
+    assert "[red]m[/red]" in shown
+    assert "0.500  #1" in shown

@@ -1,0 +1,132 @@
+"""Paired differences: against scipy and closed forms, at their limits, and calibrated where there is no difference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.spatial.distance import cdist
+
+from connector_bench.intervals import paired_difference
+from connector_bench.paired import (
+    Sums,
+    difference,
+    false_discovery_rate,
+    halved_difference,
+    percentile_interval,
+    resampled_figures,
+)
+
+
+def mean_of(values: np.ndarray) -> Sums:
+    return Sums(values, np.ones(len(values)))
+
+
+def test_against_scipys_bootstrap_and_permutation_test() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=120)
+    second = first + 0.05 + 0.3 * rng.normal(size=120)
+    ours = difference(mean_of(first), mean_of(second))
+    theirs = paired_difference(second, first)
+    assert ours.value == pytest.approx(theirs.value)
+    assert (ours.low, ours.high) == pytest.approx(
+        (theirs.low, theirs.high), abs=0.1 * (theirs.high - theirs.low)
+    )
+    test = stats.permutation_test(
+        (second, first),
+        lambda a, b, axis: np.mean(a - b, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=9999,
+        rng=1,
+    )
+    assert ours.p == pytest.approx(test.pvalue, abs=0.02)
+
+
+def test_a_ratio_of_sums_is_no_mean_of_ratios() -> None:
+    sse, sst = np.array([1.0, 90.0]), np.array([10.0, 100.0])
+    assert Sums(sse, sst).value == pytest.approx(91 / 110)
+
+
+def test_the_same_model_twice_does_not_differ() -> None:
+    values = np.random.default_rng(0).normal(size=50)
+    found = difference(mean_of(values), mean_of(values.copy()))
+    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+def test_exchanging_the_models_turns_the_sign_and_keeps_p() -> None:
+    rng = np.random.default_rng(0)
+    one, other = (Sums(rng.gamma(2, size=40), rng.gamma(3, size=40)) for _ in range(2))
+    forth, back = difference(one, other), difference(other, one)
+    assert (back.value, back.low, back.high) == pytest.approx((-forth.value, -forth.high, -forth.low))
+    assert back.p == forth.p
+
+
+def test_intervals_and_p_values_keep_their_promise() -> None:
+    rng = np.random.default_rng(0)
+    covered, rejected, trials = 0, 0, 200
+    for _ in range(trials):
+        hardness = rng.gamma(2, size=60)
+        one, other = (Sums(hardness * rng.gamma(4, 0.25, size=60), np.ones(60)) for _ in range(2))
+        values = resampled_figures([one, other])
+        low, high = percentile_interval(values[1] - values[0], 60)
+        covered += low <= 0 <= high
+    for _ in range(60):
+        hardness = rng.gamma(2, size=30)
+        one, other = (Sums(hardness * rng.gamma(4, 0.25, size=30), np.ones(30)) for _ in range(2))
+        rejected += difference(one, other).p <= 0.05
+    assert 0.90 <= covered / trials <= 0.99
+    assert stats.binom.sf(rejected - 1, 60, 0.05) > 0.005
+
+
+def test_a_single_image_or_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        difference(mean_of(np.ones(1)), mean_of(np.ones(1)))
+    with pytest.raises(ValueError, match="same images"):
+        difference(mean_of(np.ones(3)), mean_of(np.ones(4)))
+    with pytest.raises(ValueError, match="denominator"):
+        difference(Sums(np.ones(3), np.zeros(3)), mean_of(np.ones(3)))
+
+
+def test_benjamini_and_hochberg_by_hand() -> None:
+    assert false_discovery_rate([0.01, 0.04, float("nan"), 0.03]) == pytest.approx(
+        [0.03, 0.04, float("nan"), 0.04], nan_ok=True
+    )
+    assert false_discovery_rate([]) == []
+
+
+def test_halvings_know_the_spread_of_a_paired_difference() -> None:
+    """The interval over halvings against the spread of the difference over new galleries."""
+    rng = np.random.default_rng(0)
+    maps = [np.eye(20), rng.normal(size=(20, 6)), rng.normal(size=(20, 6))]
+    claimed, differences = [], []
+    for _ in range(50):
+        pictures = rng.normal(size=(160, 20))
+        sides = [pictures @ change for change in maps]
+        gaps = halving_gaps(sides)
+        found = halved_difference(*kept(sides), gaps[:, 0], gaps[:, 1])
+        differences.append(found.value)
+        claimed.append((found.high - found.low) / 2 / stats.t.ppf(0.975, len(gaps)))
+    assert np.sqrt(np.mean(np.square(claimed))) == pytest.approx(np.std(differences, ddof=1), rel=0.3)
+
+
+def kept(sides: list[np.ndarray]) -> list[float]:
+    """Mean overlap at 10 of each side with the first."""
+    distances = [cdist(side, side) for side in sides]
+    for distance in distances:
+        np.fill_diagonal(distance, np.inf)
+    first, *others = (np.argpartition(distance, 10, axis=1)[:, :10] for distance in distances)
+    return [
+        float(np.mean([len({*a} & {*b}) / 10 for a, b in zip(first, other, strict=True)])) for other in others
+    ]
+
+
+def halving_gaps(sides: list[np.ndarray], halvings: int = 12) -> np.ndarray:
+    """Overlaps in one half less those in the other, each half searched on its own."""
+    rng = np.random.default_rng(1)
+    gaps = []
+    for _ in range(halvings):
+        half = np.zeros(len(sides[0]), dtype=bool)
+        half[rng.choice(len(half), len(half) // 2, replace=False)] = True
+        gaps.append(np.subtract(kept([side[half] for side in sides]), kept([side[~half] for side in sides])))
+    return np.array(gaps)
