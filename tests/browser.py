@@ -25,6 +25,8 @@ FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+TIMEOUT = 10_000
+"""Milliseconds after which an element that a test waits for is missing."""
 WITHIN_THE_PAGE = ("data:", "blob:", "about:")
 
 
@@ -68,6 +70,7 @@ class Browser:
             reduced_motion="reduce",
         )
         self.closing.callback(context.close)
+        context.set_default_timeout(TIMEOUT)
         document = path.resolve().as_uri()
         opened = Opened(context.new_page())
 

@@ -54,6 +54,10 @@ def test_it_holds_tasks_scenes_and_weights(wheel: Path) -> None:
     assert any(name.startswith("connector_bench/zoo/assets/sprites/") for name in names)
     assert any(name.endswith("mlp-seed0.safetensors") for name in names)
     assert any(name.endswith("LICENSE-fluent-emoji.txt") for name in names)
+    assert "connector_bench/leaderboard/assets/page.html.j2" in names
+    assert any(
+        name.endswith("licenses/connector_bench/leaderboard/assets/vendor/LICENSE-d3.txt") for name in names
+    )
     assert not [name for name in names if name.startswith(("tests", "leaderboard", "benchmarks"))]
     assert wheel.stat().st_size < 100e6
 

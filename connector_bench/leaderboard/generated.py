@@ -8,12 +8,14 @@ from pathlib import Path
 from connector_bench.leaderboard.csv_file import csv_file
 from connector_bench.leaderboard.json_file import json_file
 from connector_bench.leaderboard.markdown import markdown
+from connector_bench.leaderboard.page import page
 from connector_bench.leaderboard.table import Table
 
 RENDERINGS: Mapping[str, Callable[[Table, Path], str]] = {
     "LEADERBOARD.md": lambda table, board: markdown(table),
     "leaderboard.csv": lambda table, board: csv_file(table),
     "leaderboard.json": lambda table, board: json_file(table),
+    "index.html": page,
 }
 """Path below the board -> the file's whole text, from the table and what else is committed below the board.
 

@@ -1,0 +1,114 @@
+// One loss against one metric of a task, drawn by Observable Plot; every point is a link to its row.
+
+const LOSSES = COLUMNS.filter((column) => column.measure !== null && column.control === null);
+const TASK_METRICS = COLUMNS.filter((column) => column.measure === null);
+const KINDS_OF_CONNECTOR = unique(DATA.rows.map(kindOfConnector)).sort();
+const COLOURS = 8;
+
+function buildScatter(change) {
+  for (const [key, columns] of [["x", LOSSES], ["y", TASK_METRICS]]) {
+    const select = byId(key);
+    for (const group of unique(columns.map((column) => column.group))) {
+      const options = columns.filter((column) => column.group === group);
+      select.append(
+        make("optgroup", { label: `${group.title}: ${group.task}` }, options.map((column) => make("option", { value: column.id }, fullLabel(column)))),
+      );
+    }
+    select.addEventListener("change", () => change({ [key]: select.value }));
+  }
+  byId("scatter").hidden = !(LOSSES.length && TASK_METRICS.length);
+}
+
+/** The two columns of a state: the last ranking (how much is lost, where that was measured) and the first task metric. */
+function axesOf(state) {
+  const usual = RANKED.find((column) => column.measure === "patch_reconstruction") ?? RANKED[0] ?? LOSSES[0];
+  return [
+    LOSSES.find((column) => column.id === state.x) ?? usual,
+    TASK_METRICS.find((column) => column.id === state.y) ?? TASK_METRICS[0],
+  ];
+}
+
+function drawScatter(sections, state) {
+  if (byId("scatter").hidden) return;
+  const [x, y] = axesOf(state);
+  byId("x").value = x.id;
+  byId("y").value = y.id;
+  const rows = sections.flatMap(({ table }) => table.getFilteredRowModel().rows.map((row) => row.original));
+  const points = rows.filter((row) => row.figures[x.id] && row.figures[y.id]).map((row) => pointOf(row, x, y, state));
+  const left = rows.filter((row) => row.kind !== "control").length - points.length;
+  const plot = plotOf(points, x, y);
+  byId("plot").replaceChildren(plot, legendOf(plot, points));
+  byId("plot-note").textContent =
+    `${points.length} models` + (left > 0 ? `; ${left} without one of the two figures are left out` : "") + ".";
+}
+
+function pointOf(row, x, y, state) {
+  const [[xValue, xLow, xHigh], [yValue, yLow, yHigh]] = [row.figures[x.id], row.figures[y.id]];
+  const title = `${row.model}\n${x.label}: ${withInterval(row.figures[x.id])}\n${y.label}: ${withInterval(row.figures[y.id])}`;
+  return {
+    ...{ xValue, xLow: xLow ?? xValue, xHigh: xHigh ?? xValue, yValue, yLow: yLow ?? yValue, yHigh: yHigh ?? yValue },
+    ...{ title, ranked: row.kind === "competitor", connector: kindOfConnector(row), label: shortName(row.model) },
+    link: `#${writeState({ ...state, row: row.id })}`,
+  };
+}
+
+/** Of an untrained reference, the kind that it would be when trained: its point is hollow in that kind's colour. */
+function kindOfConnector(row) {
+  const kind = row.connector ?? "unknown";
+  return row.kind === "reference" ? kind.replace(/^untrained_/, "") : kind;
+}
+
+const shortName = (model) => model.split("/").at(-1);
+
+const withInterval = ([value, low, high]) => number(value) + (low === null ? "" : ` (${number(low)} to ${number(high)})`);
+
+function plotOf(points, x, y) {
+  const width = Math.max(300, byId("plot").clientWidth);
+  const kinds = KINDS_OF_CONNECTOR;
+  const dots = { x: "xValue", y: "yValue", symbol: "connector", href: "link", ariaLabel: "title", r: 5.5, strokeWidth: 1.8 };
+  const chance = [[x, Plot.ruleX], [y, Plot.ruleY]].filter(([column]) => column.chance !== null && points.length);
+  const plot = Plot.plot({
+    className: "dots",
+    ...{ width, height: Math.min(520, Math.max(340, width * 0.55)), marginLeft: MARGIN, marginBottom: 44, inset: 8, grid: true },
+    ariaLabel: `${fullLabel(y)} against ${fullLabel(x)}`,
+    x: { label: axisLabel(x), labelAnchor: "center", labelArrow: "none" },
+    y: { label: axisLabel(y), labelArrow: "none" },
+    color: { domain: kinds, range: kinds.map((_, index) => `var(--colour-${index % COLOURS})`) },
+    symbol: { domain: kinds, range: kinds.map((_, index) => SYMBOLS[index % SYMBOLS.length]) },
+    marks: [
+      ...chance.map(([column, rule]) => rule([column.chance], { strokeDasharray: "3 4", strokeOpacity: 0.6 })),
+      Plot.link(points, { x1: "xLow", x2: "xHigh", y1: "yValue", y2: "yValue", stroke: "connector", strokeOpacity: 0.55 }),
+      Plot.link(points, { x1: "xValue", x2: "xValue", y1: "yLow", y2: "yHigh", stroke: "connector", strokeOpacity: 0.55 }),
+      Plot.dot(points.filter((point) => point.ranked), { ...dots, fill: "connector", stroke: "connector" }),
+      Plot.dot(points.filter((point) => !point.ranked), { ...dots, fill: "var(--paper)", stroke: "connector" }),
+      Plot.tip(points, Plot.pointer({ x: "xValue", y: "yValue", title: "title", fill: "var(--paper)", stroke: "var(--line)", lineHeight: 1.3 })),
+    ],
+  });
+  // The policy of the page allows no style but page.css, and a group of shapes without a role can have no label.
+  plot.querySelectorAll("style").forEach((style) => style.remove());
+  plot.querySelectorAll("g[aria-label]").forEach((group) => group.removeAttribute("aria-label"));
+  if (points.length <= MOST_LABELS) labelPoints(plot, points, width);
+  return plot;
+}
+
+const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "cross", "wye"];
+
+const axisLabel = (column) => column.label + { true: " (higher is better)", false: " (lower is better)", null: "" }[column.higher_is_better];
+
+/** Colour and shape of each kind of connector that has a point. */
+function legendOf(plot, points) {
+  const [colour, symbol] = ["color", "symbol"].map((scale) => plot.scale(scale));
+  const present = colour.domain.filter((kind) => points.some((point) => point.connector === kind));
+  return make(
+    "ul",
+    { class: "legend" },
+    present.map((kind) => make("li", {}, symbolOf(symbol.apply(kind), colour.apply(kind)), " ", name(kind))),
+    points.some((point) => !point.ranked) ? make("li", {}, "hollow: reference, not ranked") : null,
+  );
+}
+
+function symbolOf(symbol, colour) {
+  const icon = d3.create("svg").attr("width", 14).attr("height", 14).attr("viewBox", "-7 -7 14 14").attr("aria-hidden", "true");
+  icon.append("path").attr("d", d3.symbol(symbol, 60)()).attr("fill", colour);
+  return icon.node();
+}

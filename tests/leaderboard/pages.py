@@ -1,0 +1,74 @@
+"""A small board with everything that a page shows, and a page of it in the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from connector_bench.leaderboard.merge import merge
+from connector_bench.leaderboard.page import page
+from connector_bench.leaderboard.schema import Figure, LossMap, ProbeBudget, Run, TaskResult
+from connector_bench.leaderboard.table import Table
+from tests.browser import Browser, Opened
+from tests.leaderboard.runs import a_connector, a_run, answers, preservation, reconstruction, sha
+
+Open = Callable[..., Opened]
+
+
+def a_model(name: str, kept: float, accuracy: float | None = None, **connector: object) -> Run:
+    tasks = {"knn_preservation": preservation(kept), "patch_reconstruction": rebuilt(1 - kept)}
+    if accuracy is not None:
+        tasks["vqa"] = answers(accuracy)
+    run = a_run(name, weights=name, **tasks)
+    return run.model_copy(update={"connector": a_connector(name, name, **connector)})
+
+
+def rebuilt(lost: float) -> TaskResult:
+    """Patch reconstruction with what its details show: probes and a loss map."""
+    result = reconstruction([lost * 2] * 4, [2.0] * 4)
+    more = {
+        "r2_best": Figure(value=1 - lost, low=0.9 - lost, high=1.1 - lost, higher_is_better=True),
+        "untrained_r2_best": Figure(value=0.25),
+    }
+    loss_map = LossMap(image=sha("x"), why="most lossy", rows=2, columns=3, values=(0, 0.2, 0.4, 0.6, 0.8, 1))
+    budget = ProbeBudget(train_images=500, best_probe="mlp", more_data_helps=True)
+    return result.model_copy(
+        update={"figures": result.figures | more, "loss_maps": (loss_map,), "probe": budget}
+    )
+
+
+RUNS = (
+    a_model("lab/alpha", 0.9, 0.5, family="llava", connector="mlp", parameters=21_000_000),
+    a_model("lab/beta", 0.6, 0.8, family="idefics2", connector="resampler", parameters=743_000_000),
+    a_model("lab/gamma", 0.3, None, family="qwen2_5_vl", connector="patch_merger", parameters=45_000_000),
+    a_model("other/delta", 0.1, 0.4, family="llava", connector="mlp", parameters=9_000),
+    a_model("connector_zoo/untrained_mlp-seed0", 0.7, 0.2, family="connector_zoo", connector="untrained_mlp"),
+)
+
+
+def written(folder: Path, table: Table) -> Path:
+    path = folder / "index.html"
+    path.write_text(page(table, folder), encoding="utf-8", newline="")
+    return path
+
+
+def board(folder: Path, runs: Sequence[Run] = RUNS) -> Path:
+    return written(folder, merge(runs))
+
+
+def opener(browser: Browser, path: Path) -> Iterator[Open]:
+    """Opens views of one page; at the end none of them may have said an error or asked for anything."""
+    views: list[Opened] = []
+
+    def open_view(fragment: str = "", **window: Any) -> Opened:
+        views.append(browser.open(path, fragment, **window))
+        return views[-1]
+
+    yield open_view
+    assert [view.errors for view in views if view.errors] == []
+    assert [view.requests for view in views if view.requests] == []
+
+
+def models(opened: Opened, kind: str = "competitor") -> list[str]:
+    return opened.page.locator(f"#table tbody.{kind} th.model").all_inner_texts()
