@@ -81,6 +81,31 @@ def diff(
     typer.echo(table_diff(old, new), nl=False)
 
 
+@app.command()
+def verify(results: Results, board: Board = BOARD) -> None:
+    """Fail when lmms-eval results move a committed figure beyond its interval under the same protocol version."""
+    from connector_bench.leaderboard import board as boards
+    from connector_bench.leaderboard.store import stored_runs
+    from connector_bench.leaderboard.verify import verify as compare
+
+    with _refusals():
+        found = compare(stored_runs(board), boards.read_runs(results))
+    for why in found.other_version:
+        typer.echo(f"not compared: {why}")
+    for what in found.not_committed:
+        typer.echo(f"not committed: {what}")
+    for what in found.moved:
+        typer.secho(f"moved: {what}", fg="red", err=True)
+    typer.echo(f"{found.agreed} figures are what {board} holds")
+    if found.moved:
+        typer.secho(
+            f"{len(found.moved)} moved; find the cause, or raise PROTOCOL_VERSION and file the results again",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What cannot be taken ends the command with its reason."""
