@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+# What `make leaderboard` compares with, and where it writes what changed.
+BASE ?= main
+REPORT ?= build/leaderboard-diff.md
+
+.PHONY: demo test lint bench leaderboard verify clean
 
 demo: $(STAMP)
 	$(BIN)/connector-bench demo
@@ -21,6 +25,14 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.knn
 	$(BIN)/python -m benchmarks.capture
 	$(BIN)/python -m benchmarks.reconstruction
+
+leaderboard: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/leaderboard $(BASE) $(REPORT)
+
+verify: $(STAMP)
+	rm -rf build/zoo
+	$(BIN)/connector-bench demo --all --output build/zoo
+	$(BIN)/connector-bench leaderboard verify build/zoo/results
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) else "connector-bench needs Python 3.10 to 3.13, this is " + sys.version.split()[0])'
