@@ -18,9 +18,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.knn
-	$(BIN)/python -m benchmarks.capture
-	$(BIN)/python -m benchmarks.reconstruction
+	$(BIN)/python -m benchmarks
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) else "connector-bench needs Python 3.10 to 3.13, this is " + sys.version.split()[0])'
