@@ -22,9 +22,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.knn
-	$(BIN)/python -m benchmarks.capture
-	$(BIN)/python -m benchmarks.reconstruction
+	$(BIN)/python -m benchmarks
 
 leaderboard: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/leaderboard $(BASE) $(REPORT)

@@ -1,35 +1,31 @@
 """How fast the ridge is beside its two matrix products and beside the paper's MLP, and what is stored.
 
-    python benchmarks/reconstruction.py                      # a minute: 20k pairs, 512 -> 128, MLP in full
-    python benchmarks/reconstruction.py --pairs 200000 --d-post 4096 --d-pre 1024 --mlp-width 3072
-    --mlp-steps 20
+    python -m benchmarks.reconstruction --pairs 200000 --d-post 4096 --d-pre 1024 --mlp-width 3072 --mlp-steps 20
 
-Data are linear with noise (so that ridge is the right model, and its R2 is known); making them is not
-timed. Matrix products are timed on the same float64 chunks. With `--mlp-steps` the MLP is timed on that
-many steps and its 30 epochs are extrapolated, and said to be; without it the MLP is trained in full and its
-R2 compared.
+Data are linear with noise, so that ridge is the right model; making them is not timed. Ridge is everything
+from the rows to the chosen penalty. Products are X'X and X'Y alone, in float64, on the same chunks and in
+turns with the ridge. With `--mlp-steps` the paper's MLP is timed on that many steps and its 30 epochs are
+extrapolated; without, it is trained in full and its R2 on fresh rows compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import resource
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.findings import Finding, machine, now, table
 from connector_bench.reconstruction.cell_probes import CellProblem
 from connector_bench.reconstruction.lossmaps import LossMap, pack
-from connector_bench.reconstruction.moments import MomentsStream
+from connector_bench.reconstruction.moments import Moments, MomentsStream
 from connector_bench.reconstruction.patch_reconstruction import paper_config
 from connector_bench.reconstruction.probe_training import build_seeded, train
 from connector_bench.reconstruction.probes import MLPProbe, MLPShape
@@ -40,16 +36,26 @@ from connector_bench.types import Tile, TokenLayout
 PUBLISHED_BYTES_PER_IMAGE = 576 * (4096 + 1024) * 4
 """Pre and post tokens of LLaVA in float32, as the paper's pipeline writes them."""
 CHUNK = 2048
+OVER_PRODUCTS, FASTER_THAN_MLP = 1.5, 50
 
 
 @dataclass(frozen=True)
 class Sizes:
+    """One problem; its name in the table is `pairs` of `d_post -> d_pre`."""
+
     pairs: int
     d_post: int
     d_pre: int
     mlp_width: int
     mlp_steps: int | None
     noise: float = 0.3
+
+    def __str__(self) -> str:
+        return f"{self.pairs} patch pairs {self.d_post} -> {self.d_pre}"
+
+
+FULL_SIZE = Sizes(200_000, 4096, 1024, 3072, mlp_steps=20)
+MLP_IN_FULL = Sizes(100_000, 512, 128, 384, mlp_steps=None)
 
 
 class LinearData:
@@ -63,127 +69,152 @@ class LinearData:
 
     def chunks(self, rows: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(seed)
-        for first in range(0, rows, CHUNK):
+        for first in tqdm(range(0, rows, CHUNK), desc=str(self.sizes), unit="chunk", leave=False):
             count = min(CHUNK, rows - first)
             y = torch.randn(count, self.sizes.d_pre, generator=generator) * self.spectrum
             noise = torch.randn(count, self.sizes.d_post, generator=generator)
             yield y @ self.projection + self.sizes.noise * noise, y
 
 
-def time_products(data: LinearData, sizes: Sizes) -> float:
-    """Seconds of X'X and X'Y alone, in float64."""
+@dataclass(frozen=True)
+class RidgeCost:
+    """Seconds of the ridge and of the bare products, and R2 on fresh rows."""
+
+    ridge: float
+    products: float
+    r2: float
+
+
+def time_ridge(data: LinearData) -> RidgeCost:
+    """Nine tenths of the chunks for training, one for validation."""
+    sizes = data.sizes
     xx = torch.zeros(sizes.d_post, sizes.d_post, dtype=torch.float64)
     xy = torch.zeros(sizes.d_post, sizes.d_pre, dtype=torch.float64)
-    seconds = 0.0
-    for x, y in _progress(data.chunks(sizes.pairs, seed=1), sizes.pairs, "products"):
+    training, validation = (MomentsStream(sizes.d_post, sizes.d_pre, CHUNK) for _ in range(2))
+    ridge = products = 0.0
+    for number, (x, y) in enumerate(data.chunks(sizes.pairs, seed=1)):
         a, b = x.double(), y.double()
-        begin = time.perf_counter()
+        begin = now()
         xx.addmm_(a.T, a)
         xy.addmm_(a.T, b)
-        seconds += time.perf_counter() - begin
-    return seconds
-
-
-def time_ridge(data: LinearData, sizes: Sizes) -> dict[str, float]:
-    """Gathering nine tenths for training, one for validation; choosing the penalty; scoring fresh rows."""
-    training, validation = (MomentsStream(sizes.d_post, sizes.d_pre, CHUNK) for _ in range(2))
-    gathering = 0.0
-    for number, (x, y) in enumerate(_progress(data.chunks(sizes.pairs, seed=1), sizes.pairs, "moments")):
-        begin = time.perf_counter()
+        between = now()
         (validation if number % 10 == 9 else training).add(x, y)
-        gathering += time.perf_counter() - begin
-    begin = time.perf_counter()
+        products, ridge = products + between - begin, ridge + now() - between
+    begin = now()
     moments = training.value()
     fit = choose(moments, validation.value())
-    solving = time.perf_counter() - begin
+    ridge += now() - begin
     held_out = MomentsStream(sizes.d_post, sizes.d_pre, CHUNK)
-    for x, y in data.chunks(max(CHUNK, sizes.pairs // 10), seed=2):
+    for x, y in data.chunks(max(CHUNK, sizes.pairs // 100), seed=2):
         held_out.add(x, y)
-    r2 = pooled_r2(fit.affine, held_out.value(), moments.mean_y)
-    return {"gathering_s": gathering, "solving_s": solving, "r2": r2, "penalty": fit.penalty}
+    return RidgeCost(ridge, products, pooled_r2(fit.affine, held_out.value(), moments.mean_y))
 
 
-def time_mlp(data: LinearData, sizes: Sizes) -> dict[str, float | bool | int]:
+def ridge_memory(sizes: Sizes) -> Finding:
+    """Peak memory of gathering and solving; the number of rows plays no part in it, so ten chunks do."""
+    data = LinearData(sizes)
+    before = _peak()
+    training, validation = (MomentsStream(sizes.d_post, sizes.d_pre, CHUNK) for _ in range(2))
+    for number, (x, y) in enumerate(data.chunks(10 * CHUNK, seed=1)):
+        (validation if number == 9 else training).add(x, y)
+    choose(training.value(), validation.value())
+    held = sum(part.nbytes for part in Moments.zeros(sizes.d_post, sizes.d_pre).tensors("").values())
+    return Finding(
+        f"ridge, {sizes.d_post} -> {sizes.d_pre}: peak memory, whatever the number of images",
+        (_peak() - before) / 2**20,
+        unit="MiB",
+        note=f"the moments of one fold are {held / 2**20:.0f} MiB",
+    )
+
+
+def _peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+@dataclass(frozen=True)
+class MLPCost:
+    """Seconds of the paper's 30 epochs, how many of their steps were run, and R2 on fresh rows."""
+
+    seconds: float
+    steps: int
+    planned: int
+    r2: float
+
+
+def time_mlp(data: LinearData) -> MLPCost:
     """The paper's MLP by its schedule, in full or for some steps."""
-    schedule = paper_config().schedule
-    rows = sizes.pairs
+    sizes, schedule, rows = data.sizes, paper_config().schedule, data.sizes.pairs
+    planned = schedule.steps(rows)
     if sizes.mlp_steps is not None:
         rows = min(rows, sizes.mlp_steps * schedule.batch_size * schedule.accumulate)
         schedule = replace(schedule, epochs=1)
     x, y = (torch.cat(parts) for parts in zip(*data.chunks(rows, seed=1), strict=True))
-    xv, yv = (
-        torch.cat(parts)
-        for parts in zip(*data.chunks(CHUNK if sizes.mlp_steps is None else 64, seed=2), strict=True)
-    )
-    network = build_seeded(
-        lambda: MLPProbe(MLPShape(sizes.d_post, sizes.d_pre, sizes.mlp_width, 3, linear_path=False)), seed=42
-    )
+    fresh = CHUNK if sizes.mlp_steps is None else 64
+    xv, yv = (torch.cat(parts) for parts in zip(*data.chunks(fresh, seed=2), strict=True))
+    shape = MLPShape(sizes.d_post, sizes.d_pre, sizes.mlp_width, 3, linear_path=False)
+    network = build_seeded(lambda: MLPProbe(shape), seed=schedule.seed)
     network.inputs.set(x.double().mean(0), x.double().std(0))
     network.targets.set(y.double().mean(0), y.double().std(0))
-    begin = time.perf_counter()
+    begin = now()
     record = train(network, CellProblem(x, y, (xv, yv), schedule.batch_size, "cpu"), schedule)
-    seconds = time.perf_counter() - begin
-    planned = paper_config().schedule.steps(sizes.pairs)
+    seconds = (now() - begin) / record.steps * planned
     error = float((network.predict(xv) - yv).square().sum() / (yv - y.mean(0)).square().sum())
-    return {
-        "measured_s": seconds,
-        "steps_measured": record.steps,
-        "steps_of_30_epochs": planned,
-        "seconds_of_30_epochs": seconds / record.steps * planned,
-        "extrapolated": sizes.mlp_steps is not None,
-        "r2": 1 - error,
-        "parameters": network.parameters_count,
-    }
+    return MLPCost(seconds, record.steps, planned, 1 - error)
 
 
-def bytes_per_image(images: int = 256) -> float:
+def speed(sizes: Sizes) -> list[Finding]:
+    """Ridge beside its products and beside the MLP's whole schedule."""
+    data = LinearData(sizes)
+    ridge, mlp = time_ridge(data), time_mlp(data)
+    return [
+        Finding(
+            f"ridge, {sizes}: time over its two matrix products",
+            ridge.ridge / ridge.products,
+            most=OVER_PRODUCTS,
+            note=f"held-out R2 {ridge.r2:.4f}",
+        ),
+        Finding(
+            f"ridge, {sizes}: the paper's MLP takes, for 30 epochs",
+            mlp.seconds / ridge.ridge,
+            least=FASTER_THAN_MLP,
+            note=f"from {mlp.steps} of {mlp.planned} steps",
+        ),
+    ]
+
+
+def quality(sizes: Sizes) -> Finding:
+    """Ridge beside the MLP after its whole schedule, on rows that neither has seen."""
+    data = LinearData(sizes)
+    ridge, mlp = time_ridge(data), time_mlp(data)
+    return Finding(
+        f"ridge, {sizes}: held-out R2 above that of the paper's MLP",
+        ridge.r2 - mlp.r2,
+        unit="R2",
+        least=0,
+        note=f"ridge {ridge.r2:.4f}, MLP {mlp.r2:.4f} after {mlp.steps} of {mlp.planned} steps",
+    )
+
+
+def bytes_per_image(images: int = 256) -> Finding:
     """Loss maps of 576 patches as they are stored."""
     layout = TokenLayout((Tile((24, 24), (24, 24)),), 576)
     maps = [LossMap(f"{n:064x}", layout, *(torch.rand(576) for _ in range(3))) for n in range(images)]
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder), {})
         store.write("maps", *pack(maps))
-        return store.bytes_on_disk() / images
+        stored = store.bytes_on_disk() / images
+    return Finding(
+        "reconstruction, LLaVA's 576 patches: on disk for each image",
+        stored / 1000,
+        unit="kB",
+        note=f"published pipeline {PUBLISHED_BYTES_PER_IMAGE / 1e6:.1f} MB, "
+        f"{PUBLISHED_BYTES_PER_IMAGE / stored:.0f} times as much",
+    )
 
 
-def peak_bytes() -> int:
-    """Largest resident size of this process so far (Linux gives kibibytes, macOS bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if platform.system() == "Darwin" else peak * 1024
-
-
-def _progress(
-    chunks: Iterator[tuple[Tensor, Tensor]], rows: int, name: str
-) -> Iterator[tuple[Tensor, Tensor]]:
-    return iter(tqdm(chunks, desc=name, total=-(-rows // CHUNK), file=sys.stderr, leave=False))
-
-
-def measure(sizes: Sizes) -> dict[str, object]:
-    data = LinearData(sizes)
-    start = peak_bytes()
-    ridge = time_ridge(data, sizes)
-    peak = peak_bytes()
-    products = time_products(data, sizes)
-    mlp = time_mlp(data, sizes)
-    total = ridge["gathering_s"] + ridge["solving_s"]
-    stored = bytes_per_image()
-    return {
-        "sizes": asdict(sizes),
-        "machine": {
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "cpu": platform.machine(),
-        },
-        "products_s": products,
-        "ridge": {**ridge, "total_s": total, "over_products": total / products},
-        "mlp": {**mlp, "over_ridge": float(mlp["seconds_of_30_epochs"]) / total},
-        "peak_bytes": {"before": start, "ridge": peak},
-        "bytes_per_image": {
-            "ours": stored,
-            "published": PUBLISHED_BYTES_PER_IMAGE,
-            "ratio": PUBLISHED_BYTES_PER_IMAGE / stored,
-        },
-    }
+def run() -> list[Finding]:
+    return [ridge_memory(FULL_SIZE), *speed(FULL_SIZE), quality(MLP_IN_FULL), bytes_per_image()]
 
 
 def main() -> None:
@@ -195,13 +226,9 @@ def main() -> None:
     parser.add_argument("--d-pre", type=int, default=128)
     parser.add_argument("--mlp-width", type=int, default=384)
     parser.add_argument("--mlp-steps", type=int, default=None, help="time so many steps and extrapolate")
-    parser.add_argument("--output", type=Path, default=None)
-    options = parser.parse_args()
-    found = measure(Sizes(options.pairs, options.d_post, options.d_pre, options.mlp_width, options.mlp_steps))
-    text = json.dumps(found, indent=1)
-    print(text)
-    if options.output is not None:
-        options.output.write_text(text + "\n")
+    sizes = Sizes(**vars(parser.parse_args()))
+    print(machine())
+    print(table([ridge_memory(sizes), *speed(sizes), quality(sizes), bytes_per_image()]))
 
 
 if __name__ == "__main__":
