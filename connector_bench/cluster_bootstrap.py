@@ -125,11 +125,17 @@ def score_of(
 
 def p_value(draws: Float64[np.ndarray, " draws"], clusters: int, *, null: float) -> float | None:
     """Two-sided p-value of the sample's value (entry 0): t with the bootstrap's standard error, `clusters - 1`
-    degrees of freedom; None where the value does not vary between resamples or does not exist."""
-    spread = float(np.nanstd(draws[1:], ddof=1)) if np.isfinite(draws[1:]).sum() > 1 else 0.0
-    if not np.isfinite(draws[0]) or spread == 0:
+    degrees of freedom; None where there is no value.
+
+    Where all resamples agree (a loss that separates failures without exception) it is 0, or 1 at `null`.
+    """
+    value, resampled = float(draws[0]), draws[1:][np.isfinite(draws[1:])]
+    if not np.isfinite(value) or len(resampled) < 2:
         return None
-    return float(2 * special.stdtr(clusters - 1, -abs(draws[0] - null) / spread))
+    distance, spread = abs(value - null), float(np.std(resampled, ddof=1))
+    if spread == 0:
+        return float(distance == 0)
+    return float(2 * special.stdtr(clusters - 1, -distance / spread))
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,10 @@ def test_what_has_no_value_says_so() -> None:
     constant = rank_draws(np.stack([np.ones_like(loss), score]), np.zeros((0, len(loss)), bool), CLUSTERS)
     assert np.isnan(constant.correlations[:, 0, 1]).all()
     assert p_value(constant.correlations[:, 0, 1], IMAGES, null=0.0) is None
+    failed = loss > np.median(loss)
+    perfect = rank_draws(loss[None], failed[None], CLUSTERS).areas[:, 0, 0]
+    assert p_value(perfect, IMAGES, null=0.5) == 0
+    assert p_value(np.zeros(5), IMAGES, null=0.0) == 1
     determined = rank_draws(np.stack([loss, score, 2 * loss]), np.zeros((0, len(loss)), bool), CLUSTERS)
     assert np.isnan(partial_draws(determined.correlations, 0, 1, [2])).all()
     with pytest.raises(ValueError, match="at least 2 clusters, got 1"):

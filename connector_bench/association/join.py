@@ -173,4 +173,6 @@ def _identity(connector: ConnectorSide, scored: ScoredSide, telling: list[str]) 
 
 
 def _name(side: ConnectorSide | ScoredSide) -> str:
-    return f"{side.task} ({side.run.path.name})"
+    limit = side.run.content["config"].get("limit")
+    cut = "" if limit in (None, -1) else f", with --limit {limit}"
+    return f"{side.task} ({side.run.path.name}{cut})"

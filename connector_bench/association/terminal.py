@@ -9,39 +9,65 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from connector_bench.association.types import AcrossConnectors, Analysis, Grounded, Pair, Partial, Tested
+from connector_bench.association.types import (
+    AcrossConnectors,
+    Analysis,
+    Grounded,
+    JoinedTable,
+    Pair,
+    Partial,
+    Tested,
+)
 
 HEADLINES = ("1 - knor_10", "lost", "loss_inside", "loss_outside")
 """Losses that are shown unless all are asked for."""
 
 
 def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
-    """Tables of pairs, of both sides of the answer mask, and across connectors, then what has no figure and why."""
-    shown = [pair for pair in analysis.pairs if everything or pair.loss in HEADLINES]
+    """A table of pairs for each join, both sides of the answer mask, connectors, then what has no figure and why.
+
+    Unless `everything` is asked for, that is the headline losses beside each task's first metric.
+    """
     parts: list[RenderableType] = []
-    for _, pairs in groupby(shown, key=lambda pair: (pair.model, pair.connector_task, pair.score_task)):
-        parts.append(_pairs(list(pairs), analysis))
-    if analysis.grounded:
-        parts.append(_grounded(analysis.grounded))
+    shown = 0
+    for table in analysis.tables:
+        main = next(iter(table.scores), None)
+        pairs = [
+            pair
+            for pair in analysis.pairs
+            if _same_join(pair, table) and (everything or (pair.loss in HEADLINES and pair.score == main))
+        ]
+        sides = [
+            entry
+            for entry in analysis.grounded
+            if _same_join(entry, table) and (everything or entry.score == main)
+        ]
+        parts += [_pairs(pairs, table)] if pairs else []
+        parts += [_grounded(sides, table)] if sides else []
+        shown += len(pairs)
     across = [found for found in analysis.across if everything or found.loss in HEADLINES]
-    for _, found in groupby(across, key=lambda entry: (entry.connector_task, entry.score_task)):
-        parts.append(_across(list(found)))
-    return Group(*parts, *_footnotes(analysis, len(shown), len(across)))
+    for _, entries in groupby(across, key=lambda entry: (entry.connector_task, entry.score_task)):
+        parts.append(_across(list(entries)))
+    hidden = len(analysis.pairs) - shown + len(analysis.across) - len(across)
+    return Group(*parts, *_footnotes(analysis, hidden))
 
 
-def _pairs(pairs: Sequence[Pair], analysis: Analysis) -> Table:
-    first = pairs[0]
-    identity = next(
-        table.identity
-        for table in analysis.tables
-        if (table.model, table.connector_task, table.score_task)
-        == (first.model, first.connector_task, first.score_task)
+def _same_join(figure: Pair | Grounded, table: JoinedTable) -> bool:
+    return (figure.model, figure.connector_task, figure.score_task) == (
+        table.model,
+        table.connector_task,
+        table.score_task,
     )
-    partner = "its own retrieval" if first.score_task == first.connector_task else first.score_task
-    controls = next((pair.partial.controls for pair in pairs if pair.partial), ())
+
+
+def _pairs(pairs: Sequence[Pair], joined: JoinedTable) -> Table:
+    controls = next((pair.partial.controls for pair in reversed(pairs) if pair.partial), ())
+    of_itself = joined.score_task == joined.connector_task
     table = Table(
-        title=f"{first.model}: {first.connector_task} beside {partner}",
-        caption=f"joined by {identity}" + (f"; held fixed: {', '.join(controls)}" if controls else ""),
+        title=f"{joined.model}: {joined.connector_task} beside "
+        + ("its own retrieval" if of_itself else joined.score_task),
+        caption=f"joined by {joined.identity}"
+        + (f"; partial: {', '.join(controls)} held fixed" if controls else ""),
     )
     for column in ("loss", "score", "n", "Spearman", "partial", "quartiles", "AUROC", "best baseline"):
         table.add_column(column, overflow="fold")
@@ -71,25 +97,22 @@ def _prediction(pair: Pair) -> tuple[Text, Text]:
     return auroc, Text(f"{best.name} {best.auroc.score.value:.2f}: ") + _tested(best.advantage)
 
 
-def _grounded(found: Sequence[Grounded]) -> Table:
-    table = Table(title="Inside and outside the answer mask: Spearman of loss and score")
-    for column in ("model", "task", "score", "loss", "documents", "inside", "outside"):
-        table.add_column(column)
-    for column in ("inside, partial", "outside, partial", "inside - outside"):
-        table.add_column(column)
+def _grounded(found: Sequence[Grounded], joined: JoinedTable) -> Table:
+    table = Table(
+        title=f"{joined.model}: loss inside and outside the answer mask beside {joined.score_task} (Spearman)"
+    )
+    for column in ("loss", "score", "n", "inside", "outside", "inside, partial", "outside, partial"):
+        table.add_column(column, overflow="fold")
+    table.add_column("inside - outside")
     for entry in found:
-        table.add_row(
-            entry.model,
-            entry.score_task,
-            entry.score,
-            entry.measure,
-            str(entry.documents),
+        cells = (
             _tested(entry.inside),
             _tested(entry.outside),
             _partial(entry.inside_partial),
             _partial(entry.outside_partial),
             _tested(entry.difference),
         )
+        table.add_row(entry.measure, entry.score, str(entry.documents), *cells, end_section=True)
     return table
 
 
@@ -109,7 +132,7 @@ def _across(found: Sequence[AcrossConnectors]) -> Table:
     return table
 
 
-def _footnotes(analysis: Analysis, pairs: int, across: int) -> Iterator[Text]:
+def _footnotes(analysis: Analysis, hidden: int) -> Iterator[Text]:
     yield Text(
         f"In brackets: {100 * analysis.settings.confidence:g} % bootstrap intervals. q: p-values adjusted (Benjamini "
         "and Hochberg) over all figures of a kind; n.s.: not significant at q < 0.05.",
@@ -118,7 +141,7 @@ def _footnotes(analysis: Analysis, pairs: int, across: int) -> Iterator[Text]:
     for table in analysis.tables:
         for note in table.notes:
             yield Text(f"{table.score_task}: {note}", style="dim")
-    if hidden := len(analysis.pairs) - pairs + len(analysis.across) - across:
+    if hidden:
         yield Text(
             f"{hidden} more pairs of a loss and a score: --all shows them, --json keeps them", style="dim"
         )

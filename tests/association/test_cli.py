@@ -36,7 +36,7 @@ def test_the_summary_the_figures_and_the_table(run: Path, tmp_path: Path) -> Non
     assert "patch_reconstruction beside scenes_vqa" in found.output
     assert "joined by document number and target and input" in found.output
     assert "n.s." in found.output
-    assert "Inside and outside the answer mask" in found.output
+    assert "loss inside and outside the answer mask" in found.output
     content = json.loads((tmp_path / "a.json").read_text())
     pairs = {pair["loss"]: pair for pair in content["pairs"]}
     inside, outside = pairs["loss_inside"], pairs["loss_outside"]
