@@ -138,6 +138,8 @@ def _ours(
         *(knn.neighbours(side, half_galleries.depth(max(ks), n), options.distance) for side in (pre, post))
     )
     columns, scores = _overlaps(lists, ks, options.seed)
+    for k, gaps in half_galleries.halving_gaps(lists.pre, lists.post, ks, seed=options.seed).items():
+        scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in gaps]
     for control, versions in (_controls(pre, post, options.seed) | {"untrained": untrained}).items():
         found, found_scores = _control(lists.pre, versions, ks, options)
         columns |= {f"{control}_{name}": column for name, column in found.items()}

@@ -8,7 +8,7 @@ of Statistics 9 (1981) 586). The ratio of the two, over many random halvings, co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +57,10 @@ def true_share(
         raise ValueError(
             f"halves at k = {max(ks)} need {depth(max(ks), n)} neighbours of every image, got {columns}"
         )
-    rng = np.random.default_rng(seed)
     common = CommonNeighbours.of(pre_neighbours, post_neighbours)
     trials = halvings(n, columns)
     gaps, claimed = np.empty((trials, len(ks))), np.empty((_JACKKNIFED, 2, len(ks)))
-    for trial in range(trials):
-        half = np.zeros(n, dtype=bool)
-        half[rng.choice(n, n // 2, replace=False)] = True
+    for trial, half in enumerate(_halves(n, trials, seed)):
         gaps[trial] = common.gap(half, ks)
         if trial < _JACKKNIFED:
             for place, members in enumerate((half, ~half)):
@@ -72,6 +69,36 @@ def true_share(
     true, jackknife = np.square(gaps).mean(axis=0) / 2, claimed.mean(axis=(0, 1))
     share = np.divide(true, jackknife, out=np.ones(len(ks)), where=jackknife > 0)
     return dict(zip(ks, np.clip(share, _LEAST, 1).tolist(), strict=True))
+
+
+def halving_gaps(
+    pre_neighbours: Int[np.ndarray, "n c"],
+    post_neighbours: Int[np.ndarray, "n c"],
+    ks: Sequence[int],
+    *,
+    seed: int = 0,
+) -> dict[int, Float64[np.ndarray, " halvings"]]:
+    """Mean overlap in one half less that in the other, for every k that a half can hold, 100 halvings at most.
+
+    The halvings depend on n and the seed alone, so gaps of two connectors on the same images belong together pair by
+    pair: a quarter of the mean square of their difference is the variance of the connectors' paired difference, the
+    gallery's part in it included. Lists as in `true_share`.
+    """
+    n, columns = pre_neighbours.shape
+    ks = [k for k in ks if k + 1 < n // 2]
+    if not ks:
+        return {}
+    common = CommonNeighbours.of(pre_neighbours, post_neighbours)
+    gaps = np.stack([common.gap(half, ks) for half in _halves(n, halvings(n, columns), seed)])
+    return dict(zip(ks, gaps.T, strict=True))
+
+
+def _halves(n: int, trials: int, seed: int) -> Iterator[Bool[np.ndarray, " n"]]:
+    rng = np.random.default_rng(seed)
+    for _ in range(trials):
+        half = np.zeros(n, dtype=bool)
+        half[rng.choice(n, n // 2, replace=False)] = True
+        yield half
 
 
 @dataclass(frozen=True)
