@@ -27,13 +27,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from connector_bench.reconstruction.cell_probes import CellProblem
 from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.moments import MomentsStream
 from connector_bench.reconstruction.patch_reconstruction import paper_config
 from connector_bench.reconstruction.probe_training import build_seeded, train
 from connector_bench.reconstruction.probes import MLPProbe, MLPShape
 from connector_bench.reconstruction.ridge import choose, pooled_r2
+from connector_bench.reconstruction.row_fit import RowProblem, Rows
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import Tile, TokenLayout
 
@@ -121,7 +121,8 @@ def time_mlp(data: LinearData, sizes: Sizes) -> dict[str, float | bool | int]:
     network.inputs.set(x.double().mean(0), x.double().std(0))
     network.targets.set(y.double().mean(0), y.double().std(0))
     begin = time.perf_counter()
-    record = train(network, CellProblem(x, y, (xv, yv), schedule.batch_size, "cpu"), schedule)
+    problem = RowProblem(network, Rows(x, y), Rows(xv, yv), schedule.batch_size, "cpu")
+    record = train(network, problem, schedule)
     seconds = time.perf_counter() - begin
     planned = paper_config().schedule.steps(sizes.pairs)
     error = float((network.predict(xv) - yv).square().sum() / (yv - y.mean(0)).square().sum())
