@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+PATIENCE = timedelta(days=2)
+"""How long ranks wait for one that is still measuring or fitting; torch's own half an hour would end them."""
 
 
 class MeasurementFailed(RuntimeError):
@@ -22,6 +30,16 @@ def rank_and_size() -> tuple[int, int]:
     return 0, 1
 
 
+@cache
+def _group() -> ProcessGroup:
+    """A group of our own, on the CPU whatever the models run on, whose ranks are patient. Made by all together."""
+    import torch.distributed as dist
+
+    group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    assert isinstance(group, dist.ProcessGroup)
+    return group
+
+
 def gather_all(value: T) -> list[T]:
     """Every rank's value, in rank order, on every rank."""
     import torch.distributed as dist
@@ -30,7 +48,7 @@ def gather_all(value: T) -> list[T]:
     if size == 1:
         return [value]
     received: list[T | None] = [None] * size
-    dist.all_gather_object(received, value)
+    dist.all_gather_object(received, value, group=_group())
     return received  # type: ignore[return-value]
 
 
@@ -45,14 +63,54 @@ def on_first_rank(combine: Callable[[list[T]], R], value: T) -> R:
     if size == 1:
         return combine([value])
     received: list[T | None] | None = [None] * size if rank == 0 else None
-    dist.gather_object(value, received, dst=0)
-    outcome: list[tuple[R | None, str | None]] = [(None, None)]
-    if rank == 0:
+    dist.gather_object(value, received, dst=0, group=_group())
+    return _handed_to_all(lambda: combine(received))  # type: ignore[arg-type]
+
+
+def first_rank_takes_in_turn(value: T, combine: Callable[[Iterator[T]], R]) -> R:
+    """As `on_first_rank`, for values so large that rank 0 should hold one other rank's at a time."""
+    import torch.distributed as dist
+
+    rank, size = rank_and_size()
+    if size == 1:
+        return combine(iter([value]))
+    if rank != 0:
+        dist.send_object_list([value], dst=0, group=_group())
+        return _handed_to_all(None)
+
+    def others() -> Iterator[T]:
+        for source in range(1, size):
+            received: list[T | None] = [None]
+            dist.recv_object_list(received, src=source, group=_group())
+            yield received[0]  # type: ignore[misc]
+
+    arriving = others()
+
+    def all_of_them() -> R:
+        def own_first() -> Iterator[T]:
+            yield value
+            yield from arriving
+
         try:
-            outcome = [(combine(received), None)]  # type: ignore[arg-type]
+            return combine(own_first())
+        finally:
+            for _ in arriving:  # what an error left unread must be received, or its sender waits for ever
+                pass
+
+    return _handed_to_all(all_of_them)
+
+
+def _handed_to_all(work: Callable[[], R] | None) -> R:
+    """What `work` gives on rank 0, or its error, on every rank."""
+    import torch.distributed as dist
+
+    outcome: list[tuple[R | None, str | None]] = [(None, None)]
+    if work is not None and dist.get_rank() == 0:
+        try:
+            outcome = [(work(), None)]
         except Exception as error:
             outcome = [(None, f"{type(error).__name__}: {error}")]
-    dist.broadcast_object_list(outcome, src=0)
+    dist.broadcast_object_list(outcome, src=0, group=_group())
     result, message = outcome[0]
     if message is not None:
         raise MeasurementFailed(message)

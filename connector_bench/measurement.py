@@ -1,20 +1,34 @@
-"""One pass of a run's images through tower and connector, feeding every measure that wants them."""
+"""A run's images through tower and connector: once those that train, then once those that test, for all measures."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from connector_bench import capture
 from connector_bench.connectors.base import ConnectorAdapter
+from connector_bench.documents import Document, Everywhere, Seen, look
 from connector_bench.exchange import gather_all, rank_and_size, together
+from connector_bench.pictures import PictureReader, picture_hash
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from connector_bench.types import TokenPair
+
+__all__ = [
+    "Document",
+    "Figures",
+    "Learner",
+    "Lesson",
+    "Measure",
+    "TaskFigures",
+    "measure_documents",
+    "picture_hash",
+]
+
+Taker = Callable[[str, "TokenPair"], None]
 
 
 class Figures(Protocol):
@@ -23,6 +37,11 @@ class Figures(Protocol):
     @property
     def per_image(self) -> Mapping[str, Mapping[str, float | str]]:
         """Figures of every image, or a note why it has none."""
+        ...
+
+    @property
+    def per_document(self) -> Mapping[int, Mapping[str, float]]:
+        """Figures of single documents, which may share an image."""
         ...
 
     @property
@@ -36,8 +55,36 @@ class Figures(Protocol):
         ...
 
 
+class Learner(Protocol):
+    """What has to learn from training images before test images can be measured."""
+
+    def begin(self, images: Collection[str], held_out: Collection[str]) -> None:
+        """Told first, on all ranks: the training images and the test images of all ranks."""
+        ...
+
+    def wants(self, image: str) -> bool:
+        """Whether this image is still to be learnt from."""
+        ...
+
+    def learn(self, image: str, pair: TokenPair) -> None:
+        """Take in one training image."""
+        ...
+
+    def fit(self) -> None:
+        """Told last, on all ranks."""
+        ...
+
+
 class Measure(Protocol):
     """State that takes in images one by one and ends in figures per image."""
+
+    def begin(self, documents: Mapping[str, Sequence[int]]) -> None:
+        """Told first, on all ranks: the images of all ranks, each with the documents of the task that show it."""
+        ...
+
+    def wants(self, image: str) -> bool:
+        """Whether this image is still to be measured."""
+        ...
 
     def update(self, image: str, pair: TokenPair) -> None:
         """Take in one image, named by the hash of its pixels."""
@@ -49,15 +96,14 @@ class Measure(Protocol):
 
 
 @dataclass(frozen=True)
-class Document:
-    """One document of a task: where its picture comes from, and which measure wants it."""
+class Lesson:
+    """A learner and this rank's share of the documents that it learns from, whose `task` is the lesson's name."""
 
-    task: str
-    doc_id: int
-    source: str
-    """Documents of one source and one `doc_id` hold the same picture, so it is looked at once."""
-    load: Callable[[], Image]
-    label: str | None = None
+    name: str
+    learner: Learner
+    documents: Sequence[Document]
+    tested_by: set[str] = field(default_factory=set)
+    """Tasks whose test images it must not learn from."""
 
 
 @dataclass(frozen=True)
@@ -69,103 +115,122 @@ class TaskFigures:
     warnings: tuple[str, ...]
 
 
-@dataclass
-class _Seen:
-    """What one pass over a source found: which picture each document holds, and what could not be read."""
-
-    image_of: dict[int, str] = field(default_factory=dict)
-    unreadable: dict[int, str] = field(default_factory=dict)
-
-
-def picture_hash(picture: Image) -> str:
-    """SHA-256 of a picture's size and RGB pixels: the same picture has the same name in every data set."""
-    rgb = picture.convert("RGB")
-    return hashlib.sha256(f"{rgb.width}x{rgb.height}".encode() + rgb.tobytes()).hexdigest()
-
-
 def measure_documents(
     adapter: ConnectorAdapter,
     documents: Sequence[Document],
     measures: dict[str, Measure],
+    lessons: Sequence[Lesson] = (),
     *,
     batch_size: int,
 ) -> dict[str, TaskFigures]:
     """Stream every picture once and ask each task's measure for its figures.
 
     `measures` maps a task's name to its state. Identical pictures count once: the document with the lowest id
-    carries the figures, the others name it. Raises what the model or a measure raises, on all ranks alike.
+    carries the figures, the others name it. Raises what the model, a learner or a measure raises, on all ranks alike.
     """
-    seen: dict[str, _Seen] = {}
-    by_source: dict[str, list[Document]] = {}
-    for document in documents:
-        by_source.setdefault(document.source, []).append(document)
-    for source in sorted({name for names in gather_all(list(by_source)) for name in names}):
-        mine = by_source.get(source, [])
-        seen[source] = together(lambda mine=mine: _one_pass(adapter, mine, measures, batch_size))  # type: ignore[misc]
-    return {task: _task_figures(task, measure, documents, seen) for task, measure in measures.items()}
+    reader = PictureReader()
+    seen = together(lambda: look(documents, reader, "Reading pictures"))
+    tested = Everywhere.of(seen)
+    _learn(adapter, lessons, tested, reader, batch_size)
+    takers: dict[str, list[Taker]] = {}
+    for task, measure in measures.items():
+        shown = tested.documents_of(task)
+        together(lambda measure=measure, shown=shown: measure.begin(shown))  # type: ignore[misc]
+        for image in shown:
+            if image in tested.mine and measure.wants(image):
+                takers.setdefault(image, []).append(measure.update)
+    norms: dict[str, float] = {}
+
+    def measure_norm(image: str, pair: TokenPair) -> None:
+        norms[image] = pair.encoder_norm
+
+    for wanting in takers.values():
+        wanting.append(measure_norm)
+    together(lambda: _one_pass(adapter, tested, takers, batch_size, "Vision tower and connector"))
+    for part in gather_all(norms):
+        norms |= part
+    return {
+        task: _task_figures(task, measure, documents, seen, tested, norms)
+        for task, measure in measures.items()
+    }
+
+
+def _learn(
+    adapter: ConnectorAdapter,
+    lessons: Sequence[Lesson],
+    tested: Everywhere,
+    reader: PictureReader,
+    batch_size: int,
+) -> None:
+    documents = [document for lesson in lessons for document in lesson.documents]
+    training = Everywhere.of(together(lambda: look(documents, reader, "Reading training pictures")))
+    takers: dict[str, list[Taker]] = {}
+    for lesson in lessons:
+        images = set(training.image_of.get(lesson.name, {}).values())
+        held_out = {image for task in lesson.tested_by for image in tested.image_of.get(task, {}).values()}
+        together(lambda lesson=lesson: lesson.learner.begin(images, held_out))  # type: ignore[misc]  # noqa: B023
+        for image in images:
+            if image in training.mine and lesson.learner.wants(image):
+                takers.setdefault(image, []).append(lesson.learner.learn)
+    together(lambda: _one_pass(adapter, training, takers, batch_size, "Training images"))
+    for lesson in lessons:
+        together(lesson.learner.fit)
 
 
 def _one_pass(
-    adapter: ConnectorAdapter, documents: Sequence[Document], measures: dict[str, Measure], batch_size: int
-) -> _Seen:
-    wanting = [measures[task] for task in dict.fromkeys(document.task for document in documents)]
-    once = list({document.doc_id: document for document in documents}.values())
-    seen = _Seen()
-    for image, pair in capture.stream(adapter, _pictures(once, seen), batch_size):
-        for measure in wanting:
-            measure.update(image, pair)
-    return seen
+    adapter: ConnectorAdapter,
+    everywhere: Everywhere,
+    takers: Mapping[str, Sequence[Taker]],
+    batch_size: int,
+    title: str,
+) -> None:
+    pictures = _pictures(everywhere, takers, title)
+    for image, pair in capture.stream(adapter, pictures, batch_size):
+        for take in takers[image]:
+            take(image, pair)
 
 
-def _pictures(documents: Sequence[Document], seen: _Seen) -> Iterator[tuple[str, Image]]:
+def _pictures(everywhere: Everywhere, wanted: Collection[str], title: str) -> Iterator[tuple[str, Image]]:
     from tqdm import tqdm
 
-    known: set[str] = set()
     rank, _ = rank_and_size()
-    for document in tqdm(documents, desc="Vision tower and connector", unit="image", disable=rank != 0):
-        try:
-            picture = document.load().convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            seen.unreadable[document.doc_id] = f"{type(error).__name__}: {error}"
-            continue
-        name = picture_hash(picture)
-        seen.image_of[document.doc_id] = name
-        if name not in known:
-            known.add(name)
-            yield name, picture
+    names = [name for name in everywhere.mine if name in wanted]
+    for name in tqdm(names, desc=title, unit="image", disable=rank != 0):
+        yield name, everywhere.mine[name]().convert("RGB")
 
 
 def _task_figures(
-    task: str, measure: Measure, documents: Sequence[Document], seen: dict[str, _Seen]
+    task: str,
+    measure: Measure,
+    documents: Sequence[Document],
+    seen: Seen,
+    tested: Everywhere,
+    norms: Mapping[str, float],
 ) -> TaskFigures:
     mine = [document for document in documents if document.task == task]
-    image_of = {
-        d.doc_id: seen[d.source].image_of[d.doc_id] for d in mine if d.doc_id in seen[d.source].image_of
-    }
-    unreadable = {
-        d.doc_id: seen[d.source].unreadable[d.doc_id] for d in mine if d.doc_id in seen[d.source].unreadable
-    }
+    image_of = {d.doc_id: seen.image_of[task, d.doc_id] for d in mine if (task, d.doc_id) in seen.image_of}
     labels = {image_of[d.doc_id]: d.label for d in mine if d.doc_id in image_of and d.label is not None}
     figures = measure.finish(labels)
-    everywhere = gather_all((image_of, unreadable))
-    carrier: dict[str, int] = {}
-    for images, _ in everywhere:
-        for doc_id, image in images.items():
-            carrier[image] = min(doc_id, carrier.get(image, doc_id))
-    lost = {doc_id: why for _, bad in everywhere for doc_id, why in bad.items()}
-    answers: dict[int, dict[str, float | str | int]] = {}
+    first = {image: numbers[0] for image, numbers in tested.documents_of(task).items()}
+    answers: dict[int, dict[str, Any]] = {}
     for doc_id, image in image_of.items():
-        first = carrier[image]
-        row = figures.per_image[image] if first == doc_id else {"same_image_as": first}
-        answers[doc_id] = {"image": image, **row}
-    answers |= {doc_id: {"unreadable": why} for doc_id, why in unreadable.items()}
+        answers[doc_id] = {"image": image, **figures.per_document.get(doc_id, {})}
+        if first[image] == doc_id:
+            of_picture = {"entropy": seen.entropy[image]}
+            if image in norms:
+                of_picture["encoder_norm"] = norms[image]
+            answers[doc_id] |= {**of_picture, **figures.per_image.get(image, {})}
+        else:
+            answers[doc_id]["same_image_as"] = first[image]
+    unreadable = tested.unreadable.get(task, {})
+    answers |= {d.doc_id: {"unreadable": unreadable[d.doc_id]} for d in mine if d.doc_id in unreadable}
     summary = {
         **figures.summary,
-        "n_documents": len({doc_id for images, bad in everywhere for doc_id in (*images, *bad)}),
-        "unreadable": {str(doc_id): why for doc_id, why in sorted(lost.items())},
+        "n_documents": len(tested.image_of.get(task, {})) + len(unreadable),
+        "unreadable": {str(doc_id): why for doc_id, why in sorted(unreadable.items())},
     }
     warnings = [
         f"document {doc_id} left out, its picture cannot be read: {why}"
-        for doc_id, why in sorted(lost.items())
+        for doc_id, why in sorted(unreadable.items())
     ]
     return TaskFigures(answers, summary, (*figures.warnings, *warnings))

@@ -1,4 +1,4 @@
-"""The one module that imports lmms_eval: task index, request type, task class and the zoo's model.
+"""The one module that imports lmms_eval: task index, request type, task classes and the zoo's model.
 
 lmms-eval has an entry point for models and none for tasks, so `register` wraps `TaskManager.initialize_tasks` to
 index our folder as well, and adds the request type `measure_connector` to the base class of all models. For tasks
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
-from functools import wraps
+from functools import partial, wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,22 +24,27 @@ from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 from loguru import logger
 
-from connector_bench.connectors import adapter_for
-from connector_bench.exchange import together
-from connector_bench.measurement import Document, Measure, TaskFigures, measure_documents, picture_hash
-from connector_bench.preservation.figures import SET_GEOMETRY, metric_names
+from connector_bench.documents import Document
+from connector_bench.exchange import rank_and_size
+from connector_bench.measurement import Lesson, Measure
+from connector_bench.pictures import encoded_picture
+from connector_bench.preservation.figures import SET_GEOMETRY
+from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.protocol import preservation_options
 from connector_bench.provenance import environment
+from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
+from connector_bench.reconstruction.learning import ProbeLearner
+from connector_bench.reconstruction.mask_figures import MASK_METRICS
+from connector_bench.reconstruction.measured import MeasuredReconstruction
+from connector_bench.reconstruction.options import task_options
+from connector_bench.running import Run, measure_tasks, output_folder
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
-BATCH_SIZE = 8
-UNTRAINED_SEEDS = (0, 1, 2)
-"""Initialisations of the connector that are measured beside it as a control."""
 
 IMAGES_OF = "images_of"
-BORROWED = (
+PICTURES = (
     "dataset_path",
     "dataset_name",
     "dataset_kwargs",
@@ -51,6 +54,9 @@ BORROWED = (
     "process_docs",
     "doc_to_visual",
 )
+"""What a task's YAML says of its data set and pictures."""
+ROWS = ("doc_to_text", "doc_to_target", "lmms_eval_specific_kwargs", "model_specific_target_kwargs")
+"""What makes its rows of the sample file, by which ours are joined to them."""
 
 _task_index: dict[str, dict[str, Any]] = {}
 
@@ -87,8 +93,8 @@ def tasks_folder() -> Path:
     return Path(spec.origin).parent
 
 
-def borrowed_images(task: str) -> dict[str, Any]:
-    """What another task's YAML says of its data set and pictures; raises ValueError for a task not in the index."""
+def borrowed(task: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Parts of another task's YAML; raises ValueError for a task that is not in the index."""
     entry = _task_index.get(task)
     if entry is None or entry["yaml_path"] == -1:
         close = difflib.get_close_matches(task, _task_index, n=3)
@@ -96,83 +102,50 @@ def borrowed_images(task: str) -> dict[str, Any]:
             f"{IMAGES_OF}: {task} is no task with a YAML file; close names: {', '.join(close) or 'none'}"
         )
     config = load_yaml_config(entry["yaml_path"], mode="full")
-    return {key: config[key] for key in BORROWED if key in config}
+    return {key: config[key] for key in keys if key in config}
 
 
-class ConnectorTask(ConfigurableMessagesTask):
-    """A task whose requests measure the connector on each document's picture instead of generating text.
-
-    Subclasses say which measure they want and which metrics it yields. In the YAML, `images_of:` names any
-    lmms-eval task whose documents are to be measured, in their order; or data set, split and `doc_to_visual` stand
-    there as in any task. Options of the measure stand under `connector_bench:`.
-    """
+class Pictures(ConfigurableMessagesTask):
+    """A data set whose documents have a picture each; nothing is asked about them."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        config = {key: value for key, value in config.items() if key != "class"}
-        if IMAGES_OF in config:
-            config = (
-                {"doc_to_text": "", "doc_to_target": ""} | borrowed_images(config.pop(IMAGES_OF)) | config
-            )
-        options = dict(config.pop(OPTIONS_KEY, {}))
-        self.label: str | None = options.pop("label", None)
-        self.read_options(options)
-        self.record: dict[str, Any] = {}
         super().__init__(config=config)
 
-    def read_options(self, given: dict[str, Any]) -> None:
-        """Check the YAML's options once. Raises ValueError naming what is allowed."""
-        raise NotImplementedError
-
-    def measure(self) -> Measure:
-        """Fresh state that will see this task's pictures."""
-        raise NotImplementedError
-
-    def metrics(self) -> dict[str, bool | None]:
-        """Name of every metric and whether higher is better; None where neither is."""
-        raise NotImplementedError
-
-    def constants(self) -> set[str]:
-        """Metrics of the whole set, which every document repeats; they have no standard error over documents."""
-        raise NotImplementedError
-
     def _prepare_metric_and_aggregation(self) -> None:
-        self._metric_fn_list = dict.fromkeys(self.metrics())
-        self._metric_fn_kwargs: dict[str, dict[str, Any]] = {name: {} for name in self.metrics()}
-        self._aggregation_list = {name: get_aggregation("mean") for name in self.metrics()}
-        self._aggregation_list |= dict.fromkeys(self.constants(), _same_for_all)
-        self._higher_is_better = self.metrics()
+        self._metric_fn_list: dict[str, Any] = {}
+        self._metric_fn_kwargs: dict[str, dict[str, Any]] = {}
+        self._aggregation_list: dict[str, Any] = {}
+        self._higher_is_better: dict[str, bool | None] = {}
 
-    def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
-        """One request per document, of our own type; sampling is declared so that no response cache keeps it."""
-        _require_writable(getattr(getattr(self, "args", None), "output_path", None))
-        split = kwargs["metadata"]["split"]
-        arguments = (ctx, {"do_sample": True}, self.doc_to_visual, doc_id, self.config.task, split)
-        return Instance(request_type=REQUEST_TYPE, arguments=arguments, idx=0, **kwargs)
+    @property
+    def split(self) -> str:
+        """The split that documents come from."""
+        return str(self.config.test_split or self.config.validation_split)
 
-    def process_results(
-        self, doc: dict[str, Any], results: list[str], full_docs: Any = None
-    ) -> dict[str, Any]:
-        """The figures that the measurement wrote for this document; empty where its picture was counted already."""
-        figures = json.loads(results[0])
-        return {} if "error" in figures else figures
-
-    def dump_config(self) -> dict[str, Any]:
-        """The configuration and, once measured, the record of the run: the same object, filled in later."""
-        dumped = dict(super().dump_config())
-        dumped["metadata"] = {**(dumped.get("metadata") or {}), OPTIONS_KEY: self.record}
-        return dumped
-
-    def document(self, doc_id: int, split: str) -> Document:
-        """Where the measurement finds this document's picture."""
+    def source(self, split: str) -> str:
+        """Tells data sets apart: documents of one source and one number hold the same picture."""
         config = self.config
         parts = (config.dataset_path, config.dataset_name, config.dataset_kwargs, split)
         functions = [getattr(f, "__qualname__", f) for f in (config.process_docs, config.doc_to_visual)]
-        source = json.dumps([*parts, *functions], default=str, sort_keys=True)
-        label = self._label(doc_id, split)
-        return Document(config.task, doc_id, source, lambda: self._picture(doc_id, split), label)
+        return json.dumps([*parts, *functions], default=str, sort_keys=True)
 
-    def _label(self, doc_id: int, split: str) -> str | None:
-        return None if self.label is None else str(self.dataset_no_image[split][doc_id][self.label])
+    def document(self, doc_id: int, split: str, task: str, label: str | None = None) -> Document:
+        """Where the measurement finds this document's picture."""
+        return Document(
+            task,
+            doc_id,
+            self.source(split),
+            lambda: self._picture(doc_id, split),
+            label,
+            lambda: encoded_picture(self.dataset[split], doc_id, self.config.doc_to_visual),
+        )
+
+    def spread(self, most: int | None) -> list[Document]:
+        """At most so many documents, evenly spread over the split."""
+        total = len(self.dataset[self.split])
+        count = min(total, most or total)
+        numbers = [number * total // count for number in range(count)]
+        return [self.document(number, self.split, self.config.task) for number in numbers]
 
     def _picture(self, doc_id: int, split: str) -> Any:
         from PIL import Image
@@ -183,37 +156,163 @@ class ConnectorTask(ConfigurableMessagesTask):
         return visuals[0]
 
 
+class ConnectorTask(Pictures):
+    """A task whose requests measure the connector on each document's picture instead of generating text.
+
+    Subclasses say which measure they want and which metrics it yields. In the YAML, `images_of:` names any
+    lmms-eval task whose documents are to be measured, in their order; or data set, split and `doc_to_visual` stand
+    there as in any task. Options of the measure stand under `connector_bench:`.
+    """
+
+    MEASURE: str
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        config = {key: value for key, value in config.items() if key != "class"}
+        if IMAGES_OF in config:
+            rows = {"doc_to_text": "", "doc_to_target": ""}
+            config = rows | borrowed(config.pop(IMAGES_OF), (*PICTURES, *ROWS)) | config
+        options = dict(config.pop(OPTIONS_KEY, {}))
+        self.label: str | None = options.pop("label", None)
+        self.record: dict[str, Any] = {"measure": self.MEASURE}
+        self.read_options(options, config)
+        super().__init__(config)
+
+    def read_options(self, given: dict[str, Any], config: dict[str, Any]) -> None:
+        """Check the options once; `config` is the rest of the YAML. Raises ValueError naming what is allowed."""
+        raise NotImplementedError
+
+    def measure(self, run: Run) -> Measure:
+        """Fresh state that will see this task's pictures."""
+        raise NotImplementedError
+
+    def metrics(self) -> dict[str, bool | None]:
+        """Name of every metric and whether higher is better; None where neither is."""
+        raise NotImplementedError
+
+    def of_the_set(self) -> set[str]:
+        """Metrics that are no mean over documents; lmms-eval gives no standard error for them."""
+        raise NotImplementedError
+
+    def _prepare_metric_and_aggregation(self) -> None:
+        self._metric_fn_list = dict.fromkeys(self.metrics())
+        self._metric_fn_kwargs = {name: {} for name in self.metrics()}
+        self._aggregation_list = {name: get_aggregation("mean") for name in self.metrics()}
+        self._aggregation_list |= {name: partial(self._of_the_set, name) for name in self.of_the_set()}
+        self._higher_is_better = self.metrics()
+
+    def _of_the_set(self, name: str, values: Sequence[float]) -> float:
+        score = self.record.get("scores", {}).get(name)
+        return values[0] if score is None else float(score["value"])
+
+    def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
+        """One request per document, of our own type; sampling is declared so that no response cache keeps it."""
+        output_folder(self.output_path)
+        split = kwargs["metadata"]["split"]
+        arguments = (ctx, {"do_sample": True}, self.doc_to_visual, doc_id, self.config.task, split)
+        return Instance(request_type=REQUEST_TYPE, arguments=arguments, idx=0, **kwargs)
+
+    @property
+    def output_path(self) -> str | None:
+        """`--output_path`, which lmms-eval tells a task after it has made it."""
+        return getattr(getattr(self, "args", None), "output_path", None)
+
+    def process_results(
+        self, doc: dict[str, Any], results: list[str], full_docs: Any = None
+    ) -> dict[str, Any]:
+        """The figures that the measurement wrote for this document; empty where there are none."""
+        figures = json.loads(results[0])
+        return {} if "error" in figures else figures
+
+    def dump_config(self) -> dict[str, Any]:
+        """The configuration and, once measured, the record of the run: the same object, filled in later."""
+        dumped = dict(super().dump_config())
+        dumped["metadata"] = {**(dumped.get("metadata") or {}), OPTIONS_KEY: self.record}
+        return dumped
+
+    def label_of(self, doc_id: int, split: str) -> str | None:
+        """The document's class, where the options name a column for it."""
+        return None if self.label is None else str(self.dataset_no_image[split][doc_id][self.label])
+
+
 class KnnPreservation(ConnectorTask):
     """`knn_preservation`: how far images keep their nearest neighbours across the connector."""
 
-    def read_options(self, given: dict[str, Any]) -> None:  # noqa: D102
+    MEASURE = "knn_preservation"
+
+    def read_options(self, given: dict[str, Any], config: dict[str, Any]) -> None:  # noqa: D102
         self.options = preservation_options(given)
 
-    def measure(self) -> Measure:  # noqa: D102
+    def measure(self, run: Run) -> Measure:  # noqa: D102
         return PooledPreservation(self.options)
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102
-        return metric_names(self.options)
+        return preservation_metrics(self.options)
 
-    def constants(self) -> set[str]:  # noqa: D102
+    def of_the_set(self) -> set[str]:  # noqa: D102
         return {*SET_GEOMETRY, "n_images"}
 
 
-def _same_for_all(values: Sequence[float]) -> float:
-    return values[0]
+class PatchReconstruction(ConnectorTask):
+    """`patch_reconstruction`: how much of the encoder's patches the connector's tokens can rebuild, and where."""
 
+    MEASURE = "patch_reconstruction"
 
-def _require_writable(output_path: str | None) -> None:
-    if not output_path:
-        return
-    try:
-        Path(output_path).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output_path):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"--output_path {output_path} cannot be written: {error}; nothing was measured"
-        ) from error
+    def read_options(self, given: dict[str, Any], config: dict[str, Any]) -> None:  # noqa: D102
+        self.options = task_options(given)
+        self._training: Pictures | None = None
+        train = self.options.train
+        if train is not None and self.options.probes is None:
+            own = {key: config[key] for key in PICTURES if key in config}
+            parts = own if train.images_of is None else borrowed(train.images_of, PICTURES)
+            parts = {key: value for key, value in parts.items() if not key.endswith("_split")}
+            rows = {"doc_to_text": "", "doc_to_target": ""}
+            config = {"task": f"{config['task']}_training", "test_split": train.split, **rows}
+            self._training = Pictures(config | parts | dict(train.source or {}))
+
+    def measure(self, run: Run) -> Measure:  # noqa: D102
+        lesson = self._lesson(run)
+        lesson.tested_by.add(self.config.task)
+        learner = lesson.learner
+        assert isinstance(learner, ProbeLearner)
+        return MeasuredReconstruction(
+            learner,
+            picture_of=lambda number: self._picture(number, self.split),
+            mask_of=self._mask_of if self.options.mask else None,
+            folder=run.folder(self.config.task),
+            fingerprint=run.fingerprint(
+                task=self.config.task, test=self.source(self.split), **learner.fingerprint
+            ),
+        )
+
+    def _lesson(self, run: Run) -> Lesson:
+        """The probes that this task needs; another task of the run may have asked for them already."""
+        config, train, reuse = self.options.config, self.options.train, self.options.probes
+        documents, source = [], str(reuse)
+        if self._training is not None and train is not None:
+            documents, source = self._training.spread(train.images), self._training.source(train.split)
+        parts = {"options": config.as_json(), "train": source, "train_documents": len(documents)}
+        key = json.dumps(parts, sort_keys=True)
+        if key not in run.lessons:
+            name = f"{self.config.task}_training"
+            rank, size = rank_and_size()
+            learner = ProbeLearner(
+                config,
+                folder=run.folder(self.config.task),
+                fingerprint=run.fingerprint(**parts),
+                reuse=reuse,
+            )
+            run.lessons[key] = Lesson(name, learner, documents[rank::size])
+        return run.lessons[key]
+
+    def _mask_of(self, doc_id: int) -> Any:
+        assert self.options.mask is not None
+        return self.options.mask(self.dataset_no_image[self.split][doc_id])
+
+    def metrics(self) -> dict[str, bool | None]:  # noqa: D102
+        return reconstruction_metrics(self.options.config)
+
+    def of_the_set(self) -> set[str]:  # noqa: D102
+        return set(self.metrics()) - set(MASK_METRICS)
 
 
 def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
@@ -224,7 +323,9 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
     """
     tasks: dict[str, ConnectorTask] = {r.task_name: r.arguments[2].__self__ for r in requests}
     try:
-        figures = _measure(lm, requests, tasks)
+        documents = [_document(tasks[r.task_name], r) for r in requests]
+        output = output_folder(next(iter(tasks.values())).output_path)
+        figures = measure_tasks(lm, documents, tasks, output)
     except Exception as error:
         logger.error(f"{', '.join(tasks)} gave no figures. {error}")
         logger.opt(exception=True).debug("where it failed")
@@ -237,16 +338,9 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
     return [json.dumps(figures[r.task_name].answers[r.doc_id]) for r in requests]
 
 
-def _measure(lm: lmms, requests: list[Instance], tasks: dict[str, ConnectorTask]) -> dict[str, TaskFigures]:
-    adapter = together(lambda: adapter_for(lm))
-    has_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
-    documents = [tasks[r.task_name].document(r.doc_id, r.metadata["split"]) for r in requests]
-    measures = {name: task.measure() for name, task in tasks.items()}
-    figures = measure_documents(adapter, documents, measures, batch_size=BATCH_SIZE)
-    for name, task in tasks.items():
-        task.record.update(connector=asdict(adapter.info), **environment(), **figures[name].summary)
-        task.record["untrained_seeds"] = UNTRAINED_SEEDS if has_untrained else ()
-    return figures
+def _document(task: ConnectorTask, request: Instance) -> Document:
+    split = request.metadata["split"]
+    return task.document(request.doc_id, split, request.task_name, task.label_of(request.doc_id, split))
 
 
 class ConnectorZoo(lmms):
@@ -273,28 +367,13 @@ class ConnectorZoo(lmms):
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """A word for every question; only the first line is the question, the rest is a prompt for other models."""
-        from tqdm import tqdm
+        from connector_bench.zoo.answering import Asked, answers
 
-        from connector_bench.zoo.encoded import encoded
-
-        answers: list[str] = []
-        starts = range(0, len(requests), self.batch_size_per_gpu)
-        for start in tqdm(starts, desc="Answering", unit="batch", disable=self.rank != 0):
-            batch = [request.args for request in requests[start : start + self.batch_size_per_gpu]]
-            questions: dict[str, dict[int, str]] = {}
-            pictures = {}
-            for position, (context, _, to_visual, doc_id, task, split) in enumerate(batch):
-                picture = to_visual(self.task_dict[task][split][doc_id])[0]
-                name = picture_hash(picture)
-                pictures[name] = picture
-                questions.setdefault(name, {})[position] = context.split("\n")[0]
-            post = self._model.connect(encoded(self._model, list(pictures.values())))
-            given = self._model.answer_each(post, [list(asked.values()) for asked in questions.values()])
-            placed = zip(
-                (p for asked in questions.values() for p in asked), (a for g in given for a in g), strict=True
-            )
-            answers += [answer for _, answer in sorted(placed)]
-        return answers
+        asked = []
+        for context, _, to_visual, doc_id, task, split in (request.args for request in requests):
+            rows = self.task_dict[task][split]
+            asked.append(Asked(context.split("\n")[0], rows, doc_id, to_visual))
+        return answers(self._model, asked, self.batch_size_per_gpu, quiet=self.rank != 0)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not offered: the zoo answers in words."""

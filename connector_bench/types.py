@@ -68,6 +68,11 @@ class TokenPair:
     untrained: tuple[Float[Tensor, "n_post d_post"], ...] = ()
     """What untrained copies of the connector make of the same input, one entry a seed, where they were asked for."""
 
+    @property
+    def encoder_norm(self) -> float:
+        """Mean Euclidean norm of the encoder's tokens."""
+        return float(self.pre.double().norm(dim=1).mean())
+
 
 @dataclass(frozen=True)
 class ConnectorInfo:

@@ -7,13 +7,16 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.plugin import KnnPreservation
+from connector_bench.pictures import reads_column
+from connector_bench.plugin import KnnPreservation, PatchReconstruction
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 __all__ = [
     "KnnPreservation",
+    "PatchReconstruction",
+    "answer_mask",
     "cub",
     "image_folder",
     "picture",
@@ -85,9 +88,17 @@ def _folder_of(variable: str, what: str) -> Path:
     return folder
 
 
+@reads_column("image")
 def picture(doc: dict[str, Any]) -> list[Any]:
     """The document's picture as lmms-eval's wrappers expect it."""
     return [doc["image"].convert("RGB")]
+
+
+def answer_mask(doc: dict[str, Any]) -> Any:
+    """The pixels of a scene that answer the question, a boolean array; all False where the answer is "no"."""
+    from connector_bench.zoo import scenes
+
+    return scenes.mask_of(doc)
 
 
 def question(doc: dict[str, Any], lmms_eval_specific_kwargs: dict[str, str] | None = None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench import stats
+from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import controls, geometry, half_galleries, influence, knn, retrieval
 from connector_bench.preservation.overlap_interval import overlap_scores
 from connector_bench.preservation.rank_geometry import rank_geometry
@@ -51,6 +51,8 @@ class PreservationFigures:
     per_image: Mapping[str, Mapping[str, float | str]]
     summary: dict[str, object]
     warnings: tuple[str, ...] = field(default=())
+    per_document: dict[int, dict[str, float]] = field(default_factory=dict)
+    """Empty: every figure is an image's."""
 
 
 @dataclass(frozen=True)
@@ -236,8 +238,3 @@ def _retrieval(
 
 def _mean(column: Float[np.ndarray, " n"], options: PreservationOptions) -> dict[str, Any]:
     return asdict(stats.bootstrap_mean(column, seed=options.seed))
-
-
-def images_fingerprint(images: Sequence[str]) -> str:
-    """One hash for a set of images, whatever their order: figures of other sets must not be compared."""
-    return hashlib.sha256("\n".join(sorted(images)).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,13 @@ class PooledPreservation:
         self._pre: list[Float[np.ndarray, " d_pre"]] = []
         self._post: list[Float[np.ndarray, " d_post"]] = []
         self._untrained: list[list[Float[np.ndarray, " d_post"]]] = []
+
+    def begin(self, documents: Mapping[str, Sequence[int]]) -> None:
+        """Nothing has to be known beforehand."""
+
+    def wants(self, image: str) -> bool:
+        """Every image."""
+        return True
 
     def update(self, image: str, pair: TokenPair) -> None:
         """Take in one image.

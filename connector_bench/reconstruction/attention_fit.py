@@ -19,6 +19,7 @@ from connector_bench.reconstruction.moments import Moments, MomentsStream, Targe
 from connector_bench.reconstruction.places import patch_boxes
 from connector_bench.reconstruction.probe_training import TrainingRecord, build_seeded, train
 from connector_bench.reconstruction.ridge import Affine, RidgeFit, choose
+from connector_bench.reconstruction.row_fit import Rows
 from connector_bench.types import TokenLayout
 
 
@@ -136,7 +137,7 @@ def fit_attention(
         if not images:
             continue
         ridge = choose(moments, held_out, config.penalties)
-        probe, record = _fit_probe(sample, images, moments, ridge.affine, statistics, config)
+        probe, record = _fit_probe(sample, images, config)
         points.append(_curve_point(sample, fold, images, ridge.affine, probe, statistics))
         fitted = ridge, probe, record
     if fitted is None:
@@ -144,15 +145,24 @@ def fit_attention(
     return AttentionFit(*fitted, tuple(points))
 
 
+def pooled_rows(images: list[SampledImage]) -> Rows:
+    """Mean token and mean sampled patch of each image."""
+    x = [image.tokens.double().mean(0) for image in images]
+    y = [image.patches.double().mean(0) for image in images]
+    return Rows(torch.stack(x), torch.stack(y))
+
+
 def _fit_probe(
-    sample: AttentionSample,
-    images: list[SampledImage],
-    pooled: Moments,
-    ridge: Affine,
-    statistics: TargetStatistics,
-    config: ReconstructionConfig,
+    sample: AttentionSample, images: list[SampledImage], config: ReconstructionConfig
 ) -> tuple[AttentionProbe, TrainingRecord]:
+    """Everything the probe starts from comes from the sampled images, as for the MLP (`row_fit`)."""
+    validation = sample.validation.images()
     tokens = TargetStatistics.of(torch.cat([image.tokens for image in images]))
+    patches = TargetStatistics.of(torch.cat([image.patches for image in images]))
+    pooled = pooled_rows(images).moments(config)
+    held_out = (
+        pooled_rows(validation).moments(config) if validation else Moments.zeros(sample.d_in, sample.d_out)
+    )
     shape = AttentionShape(
         sample.d_in,
         sample.d_out,
@@ -165,13 +175,13 @@ def _fit_probe(
     probe = build_seeded(lambda: AttentionProbe(shape), config.attention_schedule.seed + config.seed)
     probe.inputs.set(tokens.mean, tokens.variance.sqrt())
     probe.pooled_inputs.set(pooled.mean_x, (pooled.xx.diagonal() / pooled.n).sqrt())
-    variance = statistics.variance
+    variance = patches.variance
     scale = variance.sqrt() if config.standardize_targets else variance.mean().sqrt().expand_as(variance)
-    probe.targets.set(statistics.mean, scale)
+    probe.targets.set(patches.mean, scale)
     if config.linear_path:
-        probe.start_at(ridge)
+        probe.start_at(choose(pooled, held_out, config.penalties).affine)
     batch = config.attention_schedule.batch_size
-    problem = _ImageProblem(images, sample.validation.images(), batch, config.device)
+    problem = _ImageProblem(images, validation, batch, config.device)
     record = train(probe, problem, config.attention_schedule, config.device)
     return probe.to("cpu"), record
 

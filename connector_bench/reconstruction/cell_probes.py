@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
 from connector_bench.reconstruction.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.places import CellShape
-from connector_bench.reconstruction.probe_training import TrainingRecord, build_seeded, train
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
+from connector_bench.reconstruction.probe_training import TrainingRecord
+from connector_bench.reconstruction.probes import MLPProbe
 from connector_bench.reconstruction.reservoir import Reservoir
 from connector_bench.reconstruction.ridge import Affine, RidgeFit, choose
+from connector_bench.reconstruction.row_fit import Rows, fit_rows
 
 
 class CellSample:
@@ -63,6 +64,22 @@ class CellSample:
         self.training.load(f"{prefix}.training", tensors)
         self.validation.load(f"{prefix}.reservoir_validation", tensors)
 
+    def rows_up_to(self, fold: Fold) -> Rows:
+        """The sample's rows of the nested training budget that ends with `fold`."""
+        rows = self.training.rows()[1]
+        if not rows:
+            return self._no_rows()
+        chosen = torch.nonzero(rows["fold"] <= FOLDS.index(fold))[:, 0]
+        return Rows(rows["x"][chosen], rows["y"][chosen])
+
+    def validation_rows(self) -> Rows:
+        """The sample's validation rows."""
+        rows = self.validation.rows()[1]
+        return Rows(rows["x"], rows["y"]) if rows else self._no_rows()
+
+    def _no_rows(self) -> Rows:
+        return Rows(torch.zeros(0, self.d_in), torch.zeros(0, self.d_out))
+
     def moments_up_to(self, fold: Fold) -> Moments:
         """Moments of the nested training budget that ends with `fold`."""
         total = self.moments["quarter"].value()
@@ -98,36 +115,6 @@ class CellProbes:
         return {name: y.unflatten(1, (-1, d_pre)) for name, y in predictions.items()}
 
 
-class CellProblem:
-    """Reservoir rows as batches for the training loop."""
-
-    def __init__(
-        self, x: Tensor, y: Tensor, validation: tuple[Tensor, Tensor], batch_size: int, device: str
-    ) -> None:
-        self.x, self.y, self.validation = x, y, validation
-        self.batch_size, self.device = max(batch_size, 1024), device
-
-    @property
-    def examples(self) -> int:
-        """Rows to learn from."""
-        return len(self.x)
-
-    def loss(self, network: nn.Module, index: Int[Tensor, " b"]) -> Tensor:
-        """Mean squared error in the targets' training units."""
-        return self._error(network, self.x[index], self.y[index]).mean()
-
-    def validation_loss(self, network: nn.Module) -> float:
-        """The same on the validation rows, summed in float64."""
-        x, y = self.validation
-        parts = zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
-        return sum(float(self._error(network, a, b).double().sum()) for a, b in parts) / max(y.numel(), 1)
-
-    def _error(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        assert isinstance(network, MLPProbe)
-        x, y = x.to(self.device), y.to(self.device)
-        return (network(network.inputs(x)).float() - network.targets(y)).square()
-
-
 def fit_cells(
     shape: CellShape, sample: CellSample, statistics: TargetStatistics, config: ReconstructionConfig
 ) -> CellProbes:
@@ -141,34 +128,13 @@ def fit_cells(
         if moments.n == 0:
             continue
         ridge = choose(moments, held_out, config.penalties)
-        mlp, record = _fit_mlp(sample, fold, moments, ridge.affine, config)
+        sampled = fit_rows(sample.rows_up_to(fold), sample.validation_rows(), config)
+        mlp, record = sampled.mlp, sampled.training
         points.append(_curve_point(sample, fold, ridge.affine, mlp, record, statistics))
         fitted = ridge, mlp, record
     if fitted is None or moments.n == 0:
         raise ValueError(f"no training image has a cell of {shape[0]} x {shape[1]} patches")
     return CellProbes(shape, *fitted, tuple(points))
-
-
-def _fit_mlp(
-    sample: CellSample, fold: Fold, moments: Moments, ridge: Affine, config: ReconstructionConfig
-) -> tuple[MLPProbe, TrainingRecord]:
-    """Train one MLP on the reservoir's rows of the budget that ends with `fold`."""
-    shape = MLPShape(sample.d_in, sample.d_out, config.mlp_width, config.mlp_layers, config.linear_path)
-    network = build_seeded(lambda: MLPProbe(shape), config.schedule.seed + config.seed)
-    network.inputs.set(moments.mean_x, (moments.xx.diagonal() / moments.n).sqrt())
-    variance = moments.yy / moments.n
-    scale = variance.sqrt() if config.standardize_targets else variance.mean().sqrt().expand_as(variance)
-    network.targets.set(moments.mean_y, scale)
-    if config.linear_path:
-        network.start_at(ridge)
-    rows, held_out = sample.training.rows()[1], sample.validation.rows()[1]
-    chosen = torch.nonzero(rows["fold"] <= FOLDS.index(fold))[:, 0]
-    validation = (held_out["x"], held_out["y"]) if held_out else (rows["x"][:0], rows["y"][:0])
-    problem = CellProblem(
-        rows["x"][chosen], rows["y"][chosen], validation, config.schedule.batch_size, config.device
-    )
-    record = train(network, problem, config.schedule, config.device)
-    return network.to("cpu"), record
 
 
 def _curve_point(

@@ -41,6 +41,8 @@ class ReconstructionConfig:
     mlp_width: int = 512
     mlp_layers: int = 3
     linear_path: bool = True
+    whiten: bool = True
+    """Give the MLP uncorrelated inputs of variance 1, so that a connector's last linear map costs no training."""
     standardize_targets: bool = False
     """Train on every target dimension over its own deviation; else on one scale, as R2 weighs them."""
     attention_width: int = 256
@@ -52,6 +54,12 @@ class ReconstructionConfig:
     )
     """Longer patience: attention may stay where it began until it has found which token is where."""
     penalties: tuple[float, ...] = PENALTIES
+    control_rank: int = 8
+    """Directions that the control of known rank keeps."""
+    untrained_seeds: int = 3
+    """Initialisations of the connector that are measured as a control; 0 for none."""
+    shuffled_pairs: int = 20_000
+    """Cells that the MLP on shuffled pairs learns from."""
     curve: bool = True
     """Also fit on 1/4 and 1/2 of the images, to tell loss from too little data."""
     more_data_gain: float = 0.005
@@ -100,6 +108,7 @@ def paper_config(**changes: Any) -> ReconstructionConfig:
         mlp_width=3072,
         mlp_layers=3,
         linear_path=False,
+        whiten=False,
         standardize_targets=True,
         attention_width=3072,
         attention_heads=24,

@@ -202,6 +202,33 @@ class PatchReconstruction:
             self._attention.load("attention", tensors)
         return self
 
+    @property
+    def cells(self) -> Mapping[CellShape, CellSample]:
+        """The sample of each shape of cell."""
+        return self._cells
+
+    @property
+    def attention(self) -> AttentionSample | None:
+        """The sampled images, where the connector's tokens have no place."""
+        return self._attention
+
+    def sampled_patches(self) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+        """Patches of the sample, for training and validation: what the controls' MLPs learn from."""
+        assert self._widths is not None
+        width = self._widths[1]
+        if self._cells:
+            samples = self._cells.values()
+            rows = [[s.rows_up_to("full").y for s in samples], [s.validation_rows().y for s in samples]]
+        else:
+            assert self._attention is not None
+            parts = (self._attention.training.images(), self._attention.validation.images())
+            rows = [[image.patches for image in part] for part in parts]
+        training, validation = (
+            torch.cat([part.reshape(-1, width).float() for part in parts] or [torch.zeros(0, width)])
+            for parts in rows
+        )
+        return training[: self.config.patch_pairs], validation[: self.config.validation_pairs]
+
     def token_covariance(self) -> Float[Tensor, "d d"]:
         """Covariance of the connector's tokens over the training images, float64; they must have places.
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 LINEAR_PATH_SLOWDOWN = 0.1
 """Learning rate of the linear path relative to the rest, since it starts at its optimum."""
+SOLVED = 1e-6
+"""Validation loss, as a share of the targets' variance, below which training ends: R2 is 0.999999."""
 STILL_FALLING = 0.002
 """Relative fall of the validation loss over the last tenth of a run from which more steps would help."""
 
@@ -59,7 +61,7 @@ class TrainingRecord:
     validation_losses: tuple[float, ...]
     """By epoch, the untrained probe first."""
     stopped: str
-    """`patience` or `budget`."""
+    """`solved`, `patience` or `budget`."""
     more_steps_help: bool
     seed: int
     threads: int
@@ -105,7 +107,10 @@ def train(network: nn.Module, problem: Problem, schedule: Schedule, device: str 
     )
     losses = [_evaluate(network, problem)]
     best, best_step, steps, seen, since_best = _copy(network), 0, 0, 0, 0
+    stopped = "solved" if losses[0] <= SOLVED else "budget"
     for epoch in range(schedule.epochs):
+        if stopped != "budget":
+            break
         seen += _epoch(network, problem, schedule, epoch, optimizer, scheduler, device)
         steps += schedule.steps_per_epoch(problem.examples)
         losses.append(_evaluate(network, problem))
@@ -113,8 +118,10 @@ def train(network: nn.Module, problem: Problem, schedule: Schedule, device: str 
             best, best_step, since_best = _copy(network), steps, 0
         else:
             since_best += 1
-        if since_best >= schedule.patience:
-            break
+        if losses[-1] <= SOLVED:
+            stopped = "solved"
+        elif since_best >= schedule.patience:
+            stopped = "patience"
     network.load_state_dict(best)
     network.eval()
     return TrainingRecord(
@@ -126,7 +133,7 @@ def train(network: nn.Module, problem: Problem, schedule: Schedule, device: str 
         start_loss=losses[0],
         best_loss=min(losses),
         validation_losses=tuple(losses),
-        stopped="patience" if since_best >= schedule.patience else "budget",
+        stopped=stopped,
         more_steps_help=_still_falling(losses),
         seed=schedule.seed,
         threads=torch.get_num_threads(),

@@ -13,7 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from connector_bench.reconstruction.moments import Moments
 from connector_bench.reconstruction.ridge import Affine
+
+WHITENING_FLOOR = 1e-7
+"""Variance of a direction, relative to the largest, below which float32 inputs hold little but rounding."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class MLPShape:
     width: int
     layers: int = 3
     linear_path: bool = True
+    directions: int | None = None
+    """Whitened directions of the inputs that the probe sees; None: every input, standardised on its own."""
 
     def __post_init__(self) -> None:
         if self.layers < 2 or min(self.d_in, self.d_out, self.width) < 1:
@@ -56,6 +62,22 @@ class Standardizer(nn.Module):
         return z.to(torch.float64) * self.scale + self.mean
 
 
+def whitening(moments: Moments) -> Float[Tensor, "d k"]:
+    """From standardised inputs to uncorrelated ones of variance 1, the directions of most variance first.
+
+    A probe that sees these learns equally fast whatever invertible linear map the connector ends in, where plain
+    inputs leave directions of small variance to late training, and what it has not reached by then would pass
+    for lost. Directions that float32 cannot tell from rounding are left out.
+    """
+    scale = (moments.xx.diagonal() / moments.n).sqrt()
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    variances, axes = torch.linalg.eigh(moments.xx / moments.n / scale[:, None] / scale)
+    variances, axes = variances.flip(0), axes.flip(1)
+    kept = variances > WHITENING_FLOOR * variances[0].clamp(min=1e-300)
+    kept[0] = True
+    return axes[:, kept] / variances[kept].clamp(min=1e-300).sqrt()
+
+
 class MLPProbe(nn.Module):
     """Predicts a cell's patches from its token: `linear(x) + mlp(x)`, both in standardised units.
 
@@ -63,17 +85,32 @@ class MLPProbe(nn.Module):
     step the probe *is* the ridge: training can only add to it, and too little training is not read as loss.
     """
 
+    whitening: Tensor | None
+
     def __init__(self, shape: MLPShape) -> None:
         super().__init__()
         self.shape = shape
         self.inputs = Standardizer(shape.d_in)
         self.targets = Standardizer(shape.d_out)
-        widths = [shape.d_in] + [shape.width] * (shape.layers - 1) + [shape.d_out]
+        seen = shape.d_in if shape.directions is None else shape.directions
+        self.register_buffer("whitening", None if shape.directions is None else torch.zeros(shape.d_in, seen))
+        widths = [seen] + [shape.width] * (shape.layers - 1) + [shape.d_out]
         blocks: list[nn.Module] = []
         for a, b in pairwise(widths):
             blocks += [nn.Linear(a, b), nn.GELU()]
         self.mlp = nn.Sequential(*blocks[:-1])
-        self.linear = nn.Linear(shape.d_in, shape.d_out) if shape.linear_path else None
+        self.linear = nn.Linear(seen, shape.d_out) if shape.linear_path else None
+
+    @torch.no_grad()
+    def whiten(self, matrix: Float[Tensor, "d k"]) -> None:
+        """Fix the map from standardised inputs to those that the probe sees, as `whitening` gives it."""
+        assert self.whitening is not None
+        self.whitening.copy_(matrix)
+
+    def prepare(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n k"]:
+        """Tokens to what `forward` takes, float32."""
+        z: Tensor = self.inputs(x)
+        return z if self.whitening is None else z @ self.whitening
 
     @torch.no_grad()
     def start_at(self, ridge: Affine) -> None:
@@ -85,19 +122,21 @@ class MLPProbe(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         weight = self.inputs.scale[:, None] * ridge.weight / self.targets.scale
+        if self.whitening is not None:
+            weight = torch.linalg.pinv(self.whitening.to(weight.dtype)) @ weight
         bias = (self.inputs.mean @ ridge.weight + ridge.bias - self.targets.mean) / self.targets.scale
         self.linear.weight.copy_(weight.T)
         self.linear.bias.copy_(bias)
 
-    def forward(self, z: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
-        """Standardised inputs to standardised targets."""
+    def forward(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n d_out"]:
+        """Prepared inputs to standardised targets."""
         residual: Tensor = self.mlp(z)
         return residual if self.linear is None else residual + self.linear(z)
 
     @torch.no_grad()
     def predict(self, x: Float[Tensor, "n d_in"]) -> Float[Tensor, "n d_out"]:
         """Tokens to patches in their original units, float64."""
-        return self.targets.inverse(self.forward(self.inputs(x.to(self.inputs.mean.device))))
+        return self.targets.inverse(self.forward(self.prepare(x.to(self.inputs.mean.device))))
 
     @property
     def parameters_count(self) -> int:

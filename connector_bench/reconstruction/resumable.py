@@ -2,72 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Mapping
+from typing import Any
 
+from connector_bench.reconstruction.control_probes import ControlGathering
 from connector_bench.reconstruction.folds import Ledger
-from connector_bench.reconstruction.lossmaps import LossMap, pack, unpack
-from connector_bench.reconstruction.patch_reconstruction import (
-    FittedProbes,
-    PatchReconstruction,
-    ReconstructionConfig,
-    ScoreBoard,
-)
-from connector_bench.reconstruction.store import RunStore
+from connector_bench.reconstruction.lossmaps import LossMap, pack
+from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction, ReconstructionConfig
+from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
+from connector_bench.reconstruction.store import RunStore, StateMismatch
 from connector_bench.types import TokenPair
-
-NamedImages = Iterable[tuple[str, Callable[[], TokenPair]]]
-"""Names, and what captures the image's tokens: called only where they are still wanted."""
 
 GATHERED, BOARD, MAPS = "gathered", "board", "maps-"
 
-
-def gather(
-    images: NamedImages, config: ReconstructionConfig, store: RunStore, *, held_out: Ledger, every: int = 512
-) -> PatchReconstruction:
-    """Feed the training images, writing the whole state (of a fixed size) after every `every` new ones."""
-    if GATHERED in store:
-        gathering = PatchReconstruction.from_state(*store.read(GATHERED), held_out)
-    else:
-        gathering = PatchReconstruction(config, held_out)
-    unwritten = 0
-    for image_id, capture in images:
-        if image_id in gathering.seen:
-            continue
-        gathering.update(image_id, capture())
-        unwritten += 1
-        if unwritten == every:
-            store.write(GATHERED, *gathering.state())
-            unwritten = 0
-    if unwritten:
-        store.write(GATHERED, *gathering.state())
-    return gathering
+Figures = dict[str, float]
 
 
-def score(images: NamedImages, probes: FittedProbes, store: RunStore, *, every: int = 512) -> ScoreBoard:
-    """Score the test images, writing the board and a shard of loss maps after every `every` new ones."""
-    board = ScoreBoard.from_state(*store.read(BOARD)) if BOARD in store else ScoreBoard()
-    waiting: list[LossMap] = []
-    for image_id, capture in images:
-        if image_id in board:
-            continue
-        image = probes.score(image_id, capture())
-        board.add(image)
-        waiting.append(LossMap.of(image))
-        if len(waiting) == every:
-            _write(store, board, waiting)
-            waiting = []
-    if waiting:
-        _write(store, board, waiting)
-    return board
+class Gathered:
+    """Connector's and controls' training state, written whole (it has a fixed size) after every so many images."""
+
+    def __init__(
+        self, config: ReconstructionConfig, store: RunStore | None = None, *, every: int = 512
+    ) -> None:
+        self.store, self.every = store, every
+        self._unwritten = 0
+        if store is not None and GATHERED in store:
+            tensors, meta = store.read(GATHERED)
+            self.connector = PatchReconstruction.from_state(tensors, meta)
+            self.controls = ControlGathering.from_tensors(tensors, config)
+        else:
+            self.connector, self.controls = PatchReconstruction(config), ControlGathering(config)
+
+    def refuse_others(self, images: Collection[str]) -> None:
+        """StateMismatch where the state holds an image that is not among these."""
+        _refuse_others(self.connector.seen, images, self.store)
+
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self.connector.seen
+
+    def add(self, image_id: str, pair: TokenPair) -> None:
+        """Take one training image."""
+        if not self.connector.update(image_id, pair):
+            return
+        self.controls.update(image_id, pair)
+        self._unwritten += 1
+        if self._unwritten >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        if self._unwritten and self.store is not None:
+            tensors, meta = self.connector.state()
+            self.store.write(GATHERED, tensors | self.controls.tensors(), meta)
+        self._unwritten = 0
+
+    def absorb(self, other: Gathered) -> None:
+        """Add another process's state; it must not have seen an image of this one."""
+        self.connector.absorb(other.connector)
+        self.controls.absorb(other.controls)
+
+    def forget(self) -> None:
+        """Remove the state from the disk: the fitted probes are there instead."""
+        if self.store is not None:
+            self.store.remove(GATHERED)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"store": None}
 
 
-def _write(store: RunStore, board: ScoreBoard, maps: list[LossMap]) -> None:
-    """Maps first: the board says which images are done, and maps of others are written over later."""
-    store.write(f"{MAPS}{len(board) - len(maps):08d}", *pack(maps))
-    store.write(BOARD, *board.state())
+class Scored:
+    """Scored test images: sums over all of them, and figures and loss map of each, in shards."""
+
+    def __init__(self, store: RunStore | None = None, *, every: int = 512) -> None:
+        self.store, self.every = store, every
+        self.board = ScoreBoard()
+        self.rows: dict[str, Figures] = {}
+        """Figures of each image."""
+        self.documents: dict[int, Figures] = {}
+        """Figures of each document that has an answer mask."""
+        self._waiting: list[LossMap] = []
+        self._waiting_documents: list[int] = []
+        if store is not None and BOARD in store:
+            self.board = ScoreBoard.from_state(*store.read(BOARD))
+            for name in store.names(MAPS):
+                meta = store.read(name)[1]
+                self.rows |= {image: row for image, row in meta["rows"].items() if image in self.board}
+                self.documents |= {int(number): row for number, row in meta["documents"].items()}
+
+    def refuse_others(self, images: Collection[str]) -> None:
+        """StateMismatch where the state holds an image that is not among these."""
+        _refuse_others(self.board.images, images, self.store)
+
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self.board
+
+    def add(
+        self,
+        image: ImageReconstruction,
+        row: Figures,
+        documents: Mapping[int, Figures],
+        control_errors: Mapping[str, float],
+    ) -> None:
+        """Take one image with its figures, those of its documents, and its controls' squared errors."""
+        self.board.add(image, control_errors)
+        self.rows[image.image_id] = row
+        self.documents |= documents
+        if self.store is None:
+            return
+        self._waiting.append(LossMap.of(image))
+        self._waiting_documents += documents
+        if len(self._waiting) >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet: maps first, since the board says which images are done."""
+        if not self._waiting or self.store is None:
+            return
+        tensors, meta = pack(self._waiting)
+        meta["rows"] = {one.image_id: self.rows[one.image_id] for one in self._waiting}
+        meta["documents"] = {number: self.documents[number] for number in self._waiting_documents}
+        self.store.write(f"{MAPS}{len(self.board) - len(self._waiting):08d}", tensors, meta)
+        self.store.write(BOARD, *self.board.state())
+        self._waiting, self._waiting_documents = [], []
 
 
-def loss_maps(store: RunStore) -> Iterator[LossMap]:
-    """All loss maps of a run, a shard at a time."""
-    for name in store.names(MAPS):
-        yield from unpack(*store.read(name))
+def _refuse_others(seen: Ledger, images: Collection[str], store: RunStore | None) -> None:
+    strange = len(set(seen) - set(Ledger.of(images)))
+    if strange:
+        raise StateMismatch(
+            f"{store.folder if store else 'the state'} holds {strange} of {len(seen)} images that this data set "
+            "does not have: the data set has changed. Give this run another folder, or remove the old state."
+        )

@@ -22,6 +22,8 @@ from connector_bench.reconstruction.folds import Ledger, image_key
 from connector_bench.reconstruction.moments import TargetStatistics
 from connector_bench.types import TokenLayout
 
+CONTROL = "control "
+"""Begins the names of sums that belong to controls."""
 REPLICATES = 200
 """Resamples of the per-dimension median, kept as running sums."""
 
@@ -141,12 +143,16 @@ class ScoreBoard:
         self._by_dimension: dict[str, Tensor] = {}
         self.unfitted_patches = 0
 
-    def add(self, image: ImageReconstruction) -> None:
-        """Take one image; ValueError where it was taken before or came from other probes."""
+    def add(self, image: ImageReconstruction, controls: Mapping[str, float] | None = None) -> None:
+        """Take one image and the squared errors of its controls, by figure.
+
+        ValueError where it was taken before or came from other probes.
+        """
         if image.image_id in self._sums:
             raise ValueError(f"image {image.image_id!r} was scored already")
         self._agree(image.best, image.statistics.total_variance)
-        self._sums[image.image_id] = image.sums()
+        of_controls = {f"{CONTROL}{name}": error for name, error in (controls or {}).items()}
+        self._sums[image.image_id] = image.sums() | of_controls
         self.unfitted_patches += image.unfitted_patches
         weights = _poisson_weights(image.image_id)
         self._grow("total", weights, image.total_by_dimension)
@@ -197,6 +203,11 @@ class ScoreBoard:
         self._by_dimension, self.unfitted_patches = dict(tensors), meta["unfitted_patches"]
         return self
 
+    @property
+    def best(self) -> str | None:
+        """The probe that `lost` is about; None on an empty board."""
+        return self._best
+
     def __contains__(self, image_id: str) -> bool:
         return image_id in self._sums
 
@@ -236,6 +247,17 @@ class ScoreBoard:
             columns[f"cosine_{self._best}"], columns["patches"], chance=0.0, seed=seed
         )
         return scores
+
+    def control_scores(self, seed: int = 0) -> dict[str, Score]:
+        """R2 of every control that was given with the images, by figure."""
+        columns = self._columns()
+        return {
+            name.removeprefix(CONTROL): ratio_score(
+                errors, columns["sst"], sign=-1.0, offset=1.0, chance=0.0, seed=seed
+            )
+            for name, errors in columns.items()
+            if name.startswith(CONTROL)
+        }
 
     def _columns(self) -> dict[str, list[float]]:
         """Per-image sums by name, images in the order of their hashes: intervals do not depend on arrival."""

@@ -54,6 +54,13 @@ def _flush(path: Path) -> None:
         os.close(number)
 
 
+def read_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and values of a shard, wherever it lies."""
+    with safe_open(path, framework="pt") as file:
+        meta = json.loads((file.metadata() or {})["json"])
+        return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (no mapping)
+
+
 class RunStore:
     """One run's state in one folder; each process of a run has a folder of its own."""
 
@@ -90,9 +97,11 @@ class RunStore:
         path = self._path(name)
         if not path.exists():
             raise KeyError(name)
-        with safe_open(path, framework="pt") as file:
-            meta = json.loads((file.metadata() or {})["json"])
-            return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (no mapping)
+        return read_shard(path)
+
+    def remove(self, name: str) -> None:
+        """Remove one shard, if it is there."""
+        self._path(name).unlink(missing_ok=True)
 
     def names(self, prefix: str = "") -> Iterator[str]:
         """Names of complete shards that begin so, sorted."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     Tensor = object
 
-CAPACITY = 2048
+CAPACITY = 4096
 """Pictures kept, the least recently used go first: 88 kB each."""
 
 _known: OrderedDict[bytes, Tensor] = OrderedDict()

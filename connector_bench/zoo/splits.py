@@ -20,7 +20,8 @@ VERSION = 1
 class Split:
     """``stream`` separates the random numbers of the splits;
 
-    ``per_kind`` is the number of questions of a kind.
+    ``per_kind`` is the number of questions of a kind. The models were trained on ``train``; the probes of
+    ``patch_reconstruction`` are trained on ``probe``, which neither models nor tests have seen.
     """
 
     name: str
@@ -37,6 +38,7 @@ SPLITS: dict[str, Split] = {
         Split("validation", 1, 300, "3d", 1),
         Split("test", 2, 1000, "3d", 1),
         Split("test_unseen", 3, 1000, "flat", 1),
+        Split("probe", 4, 1200, "3d", 1),
     )
 }
 

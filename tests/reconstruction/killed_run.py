@@ -6,17 +6,25 @@ import signal
 import sys
 from pathlib import Path
 
-from connector_bench.reconstruction.folds import Ledger
-from connector_bench.reconstruction.resumable import gather, score
-from connector_bench.reconstruction.store import RunStore
+from PIL import Image
+
+from connector_bench.reconstruction.learning import ProbeLearner
+from connector_bench.reconstruction.measured import MeasuredReconstruction
 
 from .planted import images, small_config
 
 
 def main(folder: Path, die_at: int) -> dict:
     """The figures, and how many images had to be captured; dies at the capture of number `die_at`."""
-    config = small_config(curve=True)
-    store = RunStore(folder, {"model": "identity", "options": config.as_json()})
+    fingerprint = {"model": "identity", "options": small_config(curve=True).as_json()}
+    learner = ProbeLearner(small_config(curve=True), folder=folder, fingerprint=fingerprint, every=16)
+    measure = MeasuredReconstruction(
+        learner,
+        picture_of=lambda _: Image.new("RGB", (8, 8)),
+        folder=folder,
+        fingerprint=fingerprint,
+        every=8,
+    )
     captured = 0
 
     def capture(pair):
@@ -26,14 +34,23 @@ def main(folder: Path, die_at: int) -> dict:
             os.kill(os.getpid(), signal.SIGKILL)
         return pair
 
-    def named(count: int, start: int = 0):
-        return ((name, lambda pair=pair: capture(pair)) for name, pair in images(count, start))
-
-    held_out = Ledger.of(name for name, _ in images(30, start=10_000))
-    probes = gather(named(80), config, store, held_out=held_out, every=16).fit()
-    board = score(named(30, start=10_000), probes, store, every=8)
-    figures = {name: [s.value, s.low, s.high] for name, s in board.scores().items()}
-    return {"figures": figures, "captured": captured}
+    training, test = dict(images(80)), dict(images(30, start=10_000))
+    learner.begin(training, test)
+    for name, pair in training.items():
+        if learner.wants(name):
+            learner.learn(name, capture(pair))
+    learner.fit()
+    measure.begin({name: [number] for number, name in enumerate(test)})
+    for name, pair in test.items():
+        if measure.wants(name):
+            measure.update(name, capture(pair))
+    figures = measure.finish()
+    scores = figures.summary["scores"]
+    return {
+        "figures": {name: [score["value"], score["low"], score["high"]] for name, score in scores.items()},
+        "rows": figures.per_image,
+        "captured": captured,
+    }
 
 
 if __name__ == "__main__":

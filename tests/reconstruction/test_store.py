@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from connector_bench.reconstruction.resumable import loss_maps
+from connector_bench.reconstruction.artefacts import Artefacts
 from connector_bench.reconstruction.store import FINGERPRINT, RunStore, StateMismatch, write_atomically
 
 from .killed_run import main
@@ -87,20 +86,18 @@ def test_a_run_killed_twice_ends_with_the_figures_of_one_that_was_not(tmp_path) 
 
     assert killed(tmp_path / "killed", 41) == -signal.SIGKILL, "while gathering"
     assert killed(tmp_path / "killed", 62) == -signal.SIGKILL, "while scoring"
-    leftover = tmp_path / "killed" / ".writing-deadbeef-board.safetensors"
+    leftover = tmp_path / "killed" / "scored-0of1" / ".writing-deadbeef-board.safetensors"
     leftover.write_bytes(b"half a shard")
     found = main(tmp_path / "killed", 0)
     assert {name: pytest.approx(values, abs=1e-9) for name, values in expected["figures"].items()} == found[
         "figures"
     ]
     assert found["captured"] < 30
+    assert found["rows"] == expected["rows"]
     assert not leftover.exists()
+    assert main(tmp_path / "killed", 0)["captured"] == 0, "a finished run has nothing left to capture"
 
-    maps = {one.image_id: one for one in loss_maps(RunStore(tmp_path / "killed", _fingerprint(tmp_path)))}
-    whole_maps = list(loss_maps(RunStore(tmp_path / "whole", _fingerprint(tmp_path))))
+    maps = {one.image_id: one for one in Artefacts(tmp_path / "killed").maps()}
+    whole_maps = list(Artefacts(tmp_path / "whole").maps())
     assert len(whole_maps) == len(maps) == 30
     assert all(torch.equal(one.loss, maps[one.image_id].loss) for one in whole_maps)
-
-
-def _fingerprint(folder: Path) -> dict:
-    return json.loads((folder / "whole" / FINGERPRINT).read_text())

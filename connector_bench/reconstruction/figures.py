@@ -1,0 +1,138 @@
+"""What `patch_reconstruction` reports: figures of an image, of the whole set, and the names of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from connector_bench.intervals import Score, bootstrap_mean
+from connector_bench.reconstruction.config import ReconstructionConfig
+from connector_bench.reconstruction.control_probes import ControlProbes, control_metrics
+from connector_bench.reconstruction.fitted_probes import FittedProbes
+from connector_bench.reconstruction.mask_figures import MASK_METRICS
+from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard, summary_json
+
+IMAGE_METRICS: dict[str, bool | None] = {
+    "r2_ridge": True,
+    "r2_pooled": True,
+    "r2_mlp": True,
+    "r2_attention": True,
+    "r2_best": True,
+    "lost": False,
+    "nonlinear": None,
+    "nmse": False,
+    "cosine": True,
+}
+
+
+@dataclass(frozen=True)
+class ReconstructionFigures:
+    """Figures per image and per document with a mask and, for the whole set, intervals and provenance."""
+
+    per_image: dict[str, dict[str, float]]
+    per_document: dict[int, dict[str, float]]
+    summary: dict[str, object]
+    warnings: tuple[str, ...] = field(default=())
+
+
+def metric_names(config: ReconstructionConfig) -> dict[str, bool | None]:
+    """Every metric these options can give, and whether higher is better (None: neither)."""
+    return IMAGE_METRICS | MASK_METRICS | dict.fromkeys(control_metrics(config)) | {"n_images": None}
+
+
+def image_row(
+    image: ImageReconstruction, control_errors: Mapping[str, float], encoder_norm: float
+) -> dict[str, float]:
+    """One image's figures, and the sums that add up to the whole set's.
+
+    `sse` and `sst` are squared error of the best probe and squared total, over patches and dimensions, both divided
+    by the training variance: `lost` of any set of images is the ratio of their sums.
+    """
+    figures = {name: value for name, value in image.figures().items() if name != "r2_mean"}
+    variance = image.statistics.total_variance
+    total = float(image.squared_total.sum())
+    figures["sse"] = float(image.errors[image.best].squared.sum()) / variance
+    figures["sst"] = total / variance
+    figures["encoder_norm"] = encoder_norm
+    if total > 0:
+        figures |= {name: 1 - error / total for name, error in control_errors.items() if "." not in name}
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
+def averaged_controls(errors: Mapping[str, float]) -> dict[str, float]:
+    """Squared errors by figure, those of several initialisations (`name.0`, `name.1` ...) averaged beside them."""
+    grouped: dict[str, list[float]] = {}
+    for name, error in errors.items():
+        grouped.setdefault(name.split(".")[0], []).append(error)
+    return dict(errors) | {name: float(np.mean(each)) for name, each in grouped.items()}
+
+
+def set_scores(
+    board: ScoreBoard, documents: Mapping[int, Mapping[str, float]], image_of: Mapping[int, str]
+) -> dict[str, dict[str, Any]]:
+    """All scores with their intervals, clustered by image, ready for JSON."""
+    scores = board.scores()
+    own: dict[str, Score] = {name: score for name, score in scores.items() if not name.endswith("_mean")}
+    controls = board.control_scores()
+    own |= {name: score for name, score in controls.items() if "." not in name}
+    own |= _mask_scores(documents, image_of)
+    found: dict[str, dict[str, Any]] = dict(summary_json(own))
+    for name in found:
+        seeds = [score.value for other, score in controls.items() if other.startswith(f"{name}.")]
+        if len(seeds) > 1:
+            found[name]["seeds"] = seeds
+    return found
+
+
+def _mask_scores(
+    documents: Mapping[int, Mapping[str, float]], image_of: Mapping[int, str]
+) -> dict[str, Score]:
+    """Means over the documents that have the figure."""
+    scores = {}
+    for name in MASK_METRICS:
+        having = sorted(number for number, row in documents.items() if name in row)
+        clusters = np.array([image_of[number] for number in having])
+        if len(set(clusters)) >= 2:
+            values = np.array([documents[number][name] for number in having])
+            scores[name] = bootstrap_mean(values, clusters=clusters)
+    return scores
+
+
+def describe_probes(probes: FittedProbes) -> dict[str, dict[str, Any]]:
+    """By probe: fitted numbers, patches that it has seen, and how its training went."""
+    described = probes.description()
+    found: dict[str, dict[str, Any]] = {
+        name: {"parameters": count, "patches_seen": described["target_patches"]}
+        for name, count in described["parameters"].items()
+    }
+    for linear, trained, fits in (
+        ("ridge", "mlp", described["cells"]),
+        ("pooled", "attention", [described["attention"]] if described["attention"] else []),
+    ):
+        if fits:
+            found[linear]["penalties"] = [fit["penalty"] for fit in fits]
+            found[trained] |= _describe_training(fits)
+    return found
+
+
+def _describe_training(fits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    trainings = [fit["training"] for fit in fits]
+    points = [fit["curve"][-1] for fit in fits]
+    each = [training["examples_seen"] / max(training["examples"], 1) for training in trainings]
+    return {
+        "patches": sum(point["patches"] for point in points),
+        "patches_seen": round(sum(p["patches"] * n for p, n in zip(points, each, strict=True))),
+        "steps": [training["steps"] for training in trainings],
+        "stopped": [training["stopped"] for training in trainings],
+        "more_steps_help": any(training["more_steps_help"] for training in trainings),
+        "precision": trainings[0]["precision"],
+        "architecture": [fit["architecture"] for fit in fits],
+    }
+
+
+def describe_controls(controls: ControlProbes) -> dict[str, Any]:
+    """What the controls' figures have to be read against."""
+    return {"closed_form_r2": controls.closed_form, "shuffled_pairs": controls.config.shuffled_pairs}

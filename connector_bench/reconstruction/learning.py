@@ -1,0 +1,153 @@
+"""The probes of a run: gathered from training images on all ranks, fitted on one, kept, handed to all, reused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from connector_bench.exchange import first_rank_takes_in_turn, on_first_rank, rank_and_size
+from connector_bench.reconstruction.control_probes import ControlProbes
+from connector_bench.reconstruction.fitted_probes import DESCRIPTION, FittedProbes
+from connector_bench.reconstruction.folds import Ledger
+from connector_bench.reconstruction.patch_reconstruction import ReconstructionConfig
+from connector_bench.reconstruction.resumable import Gathered
+from connector_bench.reconstruction.store import RunStore, StateMismatch
+
+if TYPE_CHECKING:
+    from connector_bench.types import TokenPair
+
+PROBES, CONTROLS = "probes", "controls"
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder:
+    """Fitted probes and the controls that were fitted beside them."""
+
+    probes: FittedProbes
+    controls: ControlProbes
+
+    def save(self, folder: Path) -> None:
+        """Write both; the description of the probes comes last, so that its being there means that all is."""
+        store = RunStore(folder, {"probes": self.probes.training_images.fingerprint()})
+        store.write(CONTROLS, *self.controls.state())
+        self.probes.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Ladder:
+        """Read back what `save` wrote. ValueError where the folder does not hold it, or files do not match."""
+        if not (folder / DESCRIPTION).is_file():
+            raise ValueError(
+                f"{folder} holds no {DESCRIPTION}: it is no folder of probes that a run has left"
+            )
+        probes = FittedProbes.load(folder)
+        store = RunStore(folder, {"probes": probes.training_images.fingerprint()})
+        return cls(probes, ControlProbes.from_state(*store.read(CONTROLS)))
+
+
+class ProbeLearner:
+    """Takes training images and ends in a ladder of probes.
+
+    With a folder its state survives the process: while gathering in `training-<rank>of<ranks>/`, fitted in
+    `probes/`. With `reuse` nothing is learnt, and the probes of another run are read from there.
+    """
+
+    def __init__(
+        self,
+        config: ReconstructionConfig,
+        *,
+        folder: Path | None = None,
+        fingerprint: Mapping[str, Any] | None = None,
+        reuse: Path | None = None,
+        every: int = 512,
+    ) -> None:
+        self.config, self.folder, self.reuse, self.every = config, folder, reuse, every
+        self.fingerprint = dict(fingerprint or {})
+        self.ladder: Ladder | None = None
+        self.left_out = 0
+        """Training images that were not learnt because they are test images too."""
+        self._gathered: Gathered | None = None
+
+    def begin(self, images: Collection[str], held_out: Collection[str]) -> None:
+        """Say what will come: the training images of all ranks, and the test images, none of which is learnt.
+
+        StateMismatch where the folder holds the state of another run or of other images; ValueError where no
+        training image is left, or the probes to be reused were made with other options.
+        """
+        if self.reuse is not None:
+            path = self.reuse
+            self.ladder = on_first_rank(lambda _: self._reused(path), None)
+            return
+        allowed = set(images) - set(held_out)
+        self.left_out = len(images) - len(allowed)
+        if not allowed:
+            raise ValueError(
+                f"no training image is left: there are {len(images)}, and {self.left_out} are test images too"
+            )
+        store = None
+        if self.folder is not None:
+            rank, size = rank_and_size()
+            folder = self.folder
+            store = RunStore(folder / f"training-{rank}of{size}", self.fingerprint)
+            self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None)
+        if self.ladder is None:
+            self._gathered = Gathered(self.config, store, every=self.every)
+            self._gathered.refuse_others(allowed)
+            self._gathered.connector.held_out = Ledger.of(held_out)
+
+    def _reused(self, folder: Path) -> Ladder:
+        ladder = Ladder.load(folder)
+        made, wanted = ladder.probes.config.as_json(), self.config.as_json()
+        if made != wanted:
+            differ = [
+                f"{key} ({made.get(key)!r}, here {wanted[key]!r})"
+                for key in wanted
+                if made.get(key) != wanted[key]
+            ]
+            raise ValueError(f"the probes in {folder} were made with other options: {'; '.join(differ)}")
+        return ladder
+
+    def wants(self, image: str) -> bool:
+        """Whether this training image is still to be learnt from."""
+        gathered = self._gathered
+        return gathered is not None and image not in gathered and image not in gathered.connector.held_out
+
+    def learn(self, image: str, pair: TokenPair) -> None:
+        """Take one training image."""
+        assert self._gathered is not None
+        self._gathered.add(image, pair)
+
+    def fit(self) -> None:
+        """Fit on what all ranks have gathered; every rank has the ladder afterwards.
+
+        ValueError where too few images came for a training and a validation fold.
+        """
+        if self._gathered is None:
+            return
+        self._gathered.flush()
+        self.ladder = first_rank_takes_in_turn(self._gathered, self._fitted)
+        self._gathered.forget()
+        self._gathered = None
+
+    def _fitted(self, parts: Iterator[Gathered]) -> Ladder:
+        total = next(parts)
+        for part in parts:
+            total.absorb(part)
+        ladder = Ladder(total.connector.fit(), total.controls.fit(total.connector))
+        if self.folder is not None:
+            ladder.save(self.folder / PROBES)
+        return ladder
+
+
+def _finished(folder: Path, images: Collection[str]) -> Ladder | None:
+    """The ladder that an earlier run of the same fingerprint has left."""
+    if not (folder / DESCRIPTION).is_file():
+        return None
+    ladder = Ladder.load(folder)
+    if ladder.probes.training_images.fingerprint() != Ledger.of(images).fingerprint():
+        raise StateMismatch(
+            f"{folder} holds probes of {len(ladder.probes.training_images)} training images that are not the "
+            f"{len(images)} of this run: the data set has changed. Give this run another folder, or remove it."
+        )
+    return ladder

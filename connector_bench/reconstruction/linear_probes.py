@@ -1,0 +1,145 @@
+"""Ridge probes alone, from moments alone: for the controls, which are many and want neither samples nor training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from connector_bench.reconstruction.config import ReconstructionConfig
+from connector_bench.reconstruction.folds import Fold
+from connector_bench.reconstruction.moments import Moments, MomentsStream
+from connector_bench.reconstruction.places import CellShape, cells_of, is_placed
+from connector_bench.reconstruction.ridge import Affine, choose
+from connector_bench.types import TokenLayout
+
+Part = Literal["training", "validation"]
+PARTS: tuple[Part, ...] = ("training", "validation")
+POOLED: CellShape = (0, 0)
+"""Stands for the whole picture: the mean token against the mean patch, where tokens have no place."""
+
+
+def part_of(fold: Fold) -> Part:
+    """Training or validation: controls have no learning curve."""
+    return "validation" if fold == "validation" else "training"
+
+
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """An affine map for each shape of cell."""
+
+    maps: dict[CellShape, Affine]
+
+    @torch.no_grad()
+    def predict(
+        self, post: Float[Tensor, "n_post d_post"], layout: TokenLayout, mean: Float[Tensor, " d"]
+    ) -> Float[Tensor, "n_pre d"]:
+        """Patches in their units, float64; `mean` where no training image had such a cell."""
+        if POOLED in self.maps:
+            return self.maps[POOLED](post.double().mean(0, keepdim=True)).expand(layout.n_pre, -1)
+        patches = mean.expand(layout.n_pre, len(mean)).clone()
+        for cells in cells_of(layout):
+            if cells.shape in self.maps:
+                found = self.maps[cells.shape](post[cells.tokens])
+                patches[cells.patches] = found.unflatten(1, (-1, len(mean)))
+        return patches
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Everything under `prefix.`, for safetensors."""
+        stored: dict[str, Tensor] = {}
+        for (rows, columns), affine in self.maps.items():
+            head = f"{prefix}.{rows}x{columns}"
+            stored |= {f"{head}.weight": affine.weight, f"{head}.bias": affine.bias}
+        return stored
+
+    @classmethod
+    def from_tensors(cls, prefix: str, tensors: Mapping[str, Tensor]) -> LinearProbe:
+        """The inverse of `tensors`."""
+        head = f"{prefix}."
+        shapes = {name[len(head) :].split(".")[0] for name in tensors if name.startswith(head)}
+        maps = {}
+        for shape in sorted(shapes):
+            rows, columns = map(int, shape.split("x"))
+            maps[(rows, columns)] = Affine(tensors[f"{head}{shape}.weight"], tensors[f"{head}{shape}.bias"])
+        return cls(maps)
+
+
+class LinearSample:
+    """Moments of one connector's tokens and their patches, by shape of cell."""
+
+    def __init__(self, config: ReconstructionConfig) -> None:
+        self.config = config
+        self._moments: dict[CellShape, dict[Part, MomentsStream]] = {}
+
+    def add(self, part: Part, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
+        """Take one image."""
+        if not is_placed(layout):
+            self._add(POOLED, part, post.double().mean(0, keepdim=True), pre.double().mean(0, keepdim=True))
+            return
+        for cells in cells_of(layout):
+            self._add(cells.shape, part, post[cells.tokens], pre[cells.patches].flatten(1))
+
+    def _add(self, shape: CellShape, part: Part, x: Tensor, y: Tensor) -> None:
+        self._streams(shape, x.shape[1], y.shape[1])[part].add(x, y)
+
+    def _streams(self, shape: CellShape, d: int, m: int) -> dict[Part, MomentsStream]:
+        if shape not in self._moments:
+            config = self.config
+            self._moments[shape] = {
+                part: MomentsStream(d, m, config.chunk_rows, config.device) for part in PARTS
+            }
+        return self._moments[shape]
+
+    def absorb(self, other: LinearSample) -> None:
+        """Add the sample of other images."""
+        for shape, streams in other._moments.items():
+            for part, stream in streams.items():
+                moments = stream.value()
+                self._streams(shape, *moments.xy.shape)[part].absorb(moments)
+
+    def fit(self) -> LinearProbe:
+        """A ridge for each shape of cell, its penalty chosen on the validation images."""
+        fitted = {}
+        for shape, streams in self._moments.items():
+            training = streams["training"].value()
+            if training.n:
+                validation = streams["validation"].value()
+                fitted[shape] = choose(training, validation, self.config.penalties).affine
+        return LinearProbe(fitted)
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Everything under `prefix.`, for safetensors."""
+        stored: dict[str, Tensor] = {}
+        for (rows, columns), streams in self._moments.items():
+            for part, stream in streams.items():
+                stored |= stream.value().tensors(f"{prefix}.{rows}x{columns}.{part}")
+        return stored
+
+    def load(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take in what `tensors` wrote."""
+        head = f"{prefix}."
+        for name in sorted(tensors):
+            if name.startswith(head) and name.endswith(".xy"):
+                shape, part, _ = name[len(head) :].split(".")
+                rows, columns = map(int, shape.split("x"))
+                moments = Moments.from_tensors(f"{head}{shape}.{part}", tensors)
+                streams = self._streams((rows, columns), *moments.xy.shape)
+                streams["training" if part == "training" else "validation"].absorb(moments)
+
+
+def mapped(patches: Moments, matrix: Float[Tensor, "d r"]) -> Moments:
+    """Moments of `patch @ matrix` against the patch, from those of the patches alone: no second pass over data."""
+    if patches.n == 0:
+        return Moments.zeros(*reversed(matrix.shape))
+    return Moments(
+        patches.n,
+        patches.mean_x @ matrix,
+        patches.mean_x,
+        matrix.T @ patches.xx @ matrix,
+        matrix.T @ patches.xx,
+        patches.xx.diagonal().clone(),
+    )

@@ -1,0 +1,169 @@
+"""`patch_reconstruction` over a stream of images: scored by the fitted ladder, gathered and merged across processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from connector_bench.exchange import on_first_rank, rank_and_size
+from connector_bench.pictures import images_fingerprint
+from connector_bench.reconstruction.artefacts import Mask, select, write_selection
+from connector_bench.reconstruction.figures import (
+    ReconstructionFigures,
+    averaged_controls,
+    describe_controls,
+    describe_probes,
+    image_row,
+    set_scores,
+)
+from connector_bench.reconstruction.learning import Ladder, ProbeLearner
+from connector_bench.reconstruction.lossmaps import LossMap
+from connector_bench.reconstruction.mask_figures import mask_figures
+from connector_bench.reconstruction.resumable import Scored
+from connector_bench.reconstruction.scores import ScoreBoard
+from connector_bench.reconstruction.store import RunStore
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from connector_bench.types import TokenPair
+
+Part = tuple[ScoreBoard, dict[str, dict[str, float]], dict[int, dict[str, float]]]
+
+
+class MeasuredReconstruction:
+    """Scores test images one by one with the learner's ladder; `finish` merges all ranks.
+
+    `picture_of` and `mask_of` give any document's picture and answer mask. With a folder, images that an earlier
+    process has scored are not scored again, and loss maps and some pictures are left there to be looked at.
+    """
+
+    def __init__(
+        self,
+        learner: ProbeLearner,
+        *,
+        picture_of: Callable[[int], Image],
+        mask_of: Callable[[int], Mask | None] | None = None,
+        folder: Path | None = None,
+        fingerprint: Mapping[str, Any] | None = None,
+        every: int = 512,
+    ) -> None:
+        self.learner = learner
+        self._picture_of, self._mask_of = picture_of, mask_of
+        self._folder, self._fingerprint, self._every = folder, dict(fingerprint or {}), every
+        self._scored = Scored()
+        self._documents: Mapping[str, Sequence[int]] = {}
+        self._trained_on: set[str] = set()
+
+    @property
+    def ladder(self) -> Ladder:
+        """The fitted probes; there once the learner has fitted."""
+        ladder = self.learner.ladder
+        assert ladder is not None
+        return ladder
+
+    def begin(self, documents: Mapping[str, Sequence[int]]) -> None:
+        """Say what will come: the test images of all ranks, each with the documents that show it.
+
+        Images that the probes were trained on (reused probes may have been) are left out. ValueError where none
+        is left, StateMismatch where the folder holds the state of another run.
+        """
+        self._documents = documents
+        trained = self.ladder.probes.training_images
+        self._trained_on = {image for image in documents if image in trained}
+        if documents and len(self._trained_on) == len(documents):
+            raise ValueError(
+                f"no test image is left: the probes were trained on all {len(documents)} of them"
+            )
+        store = None
+        if self._folder is not None:
+            rank, size = rank_and_size()
+            store = RunStore(self._folder / f"scored-{rank}of{size}", self._fingerprint)
+        self._scored = Scored(store, every=self._every)
+        self._scored.refuse_others(documents)
+
+    def wants(self, image: str) -> bool:
+        """Whether this image is still to be scored."""
+        return image not in self._scored and image not in self._trained_on
+
+    def update(self, image: str, pair: TokenPair) -> None:
+        """Score one image, and lay the answer masks of its documents over its loss map."""
+        scored = self.ladder.probes.score(image, pair)
+        errors = averaged_controls(self.ladder.controls.squared_errors(pair))
+        loss_map = LossMap.of(scored)
+        numbers = self._documents[image] if self._mask_of else ()
+        masks = {number: self._mask_of(number) for number in numbers}  # type: ignore[misc]
+        figures = {
+            number: mask_figures(loss_map, mask)
+            for number, mask in masks.items()
+            if mask is not None and mask.any()
+        }
+        self._scored.add(scored, image_row(scored, errors, pair.encoder_norm), figures, errors)
+
+    def finish(self, labels: Mapping[str, str] | None = None) -> ReconstructionFigures:
+        """Figures over the images of all ranks, the same on every rank; labels are not used."""
+        self._scored.flush()
+        part = (self._scored.board, self._scored.rows, self._scored.documents)
+        return on_first_rank(self._combined, part)
+
+    def _combined(self, parts: Sequence[Part]) -> ReconstructionFigures:
+        board = ScoreBoard()
+        rows: dict[str, dict[str, float]] = {}
+        documents: dict[int, dict[str, float]] = {}
+        for own_board, own_rows, own_documents in parts:
+            board.absorb(own_board)
+            rows |= own_rows
+            documents |= own_documents
+        if not rows:
+            raise ValueError("no picture could be read, so nothing was scored")
+        for row in rows.values():
+            row["n_images"] = len(rows)
+        image_of = {number: image for image, numbers in self._documents.items() for number in numbers}
+        probes = self.ladder.probes
+        described = probes.description()
+        summary: dict[str, object] = {
+            "options": probes.config.as_json(),
+            "n_images": len(rows),
+            "images_sha256": images_fingerprint(rows),
+            "train_images": len(probes.training_images),
+            "train_sha256": probes.training_images.fingerprint(),
+            "pre_width": len(probes.statistics.mean),
+            "probes": describe_probes(probes),
+            "best_probe": probes.learning_curve.best,
+            "learning_curve": described["learning_curve"],
+            "more_data_helps": probes.learning_curve.more_data_helps,
+            "controls": describe_controls(self.ladder.controls),
+            "train_images_left_out_as_test_images": self.learner.left_out,
+            "test_images_left_out_as_training_images": len(self._trained_on),
+            "unfitted_patches": board.unfitted_patches,
+            "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
+            "scores": set_scores(board, documents, image_of),
+        }
+        losses = {image: row["lost"] for image, row in rows.items() if "lost" in row}
+        warnings = (*self._warnings(board), *self._left_to_look_at(losses))
+        return ReconstructionFigures(rows, documents, summary, warnings)
+
+    def _left_to_look_at(self, losses: Mapping[str, float]) -> tuple[str, ...]:
+        """Write pictures and masks of some images; figures are not lost where the disk is full."""
+        if self._folder is None:
+            return ()
+        try:
+            write_selection(self._folder, select(losses, self._documents), self._picture_of, self._mask_of)
+        except OSError as error:
+            return (f"pictures could not be written to {self._folder}: {error}",)
+        return ()
+
+    def _warnings(self, board: ScoreBoard) -> tuple[str, ...]:
+        found = []
+        if self.ladder.probes.learning_curve.more_data_helps:
+            found.append("more training images still help the best probe: read `lost` as an upper bound")
+        if self._trained_on:
+            found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")
+        if self.learner.left_out:
+            found.append(f"{self.learner.left_out} training images left out: they are test images too")
+        if board.unfitted_patches:
+            found.append(
+                f"{board.unfitted_patches} patches lie in cells that no training image had; they got the mean"
+            )
+        return tuple(found)

@@ -1,0 +1,96 @@
+"""What a task's YAML says under `connector_bench:` for `patch_reconstruction`, read once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from connector_bench.reconstruction.config import ReconstructionConfig, paper_config
+from connector_bench.reconstruction.probe_training import Schedule
+
+PROBES_VARIABLE = "CONNECTOR_BENCH_PROBES"
+"""Names a folder of probes that an earlier run has left, to be used instead of training."""
+
+SOURCES = ("dataset_path", "dataset_name", "dataset_kwargs", "process_docs", "doc_to_visual")
+OF_THE_TASK = ("train", "mask", "probes")
+OF_TRAINING = ("images_of", "split", "images", *SOURCES)
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Where the images come from that the probes learn from; what is not said is as in the task itself."""
+
+    split: str
+    images_of: str | None = None
+    """A task whose data set it is."""
+    images: int | None = None
+    """How many documents at most, evenly spread over the split; None for all."""
+    source: Mapping[str, Any] | None = None
+    """Data set, `process_docs` and `doc_to_visual`."""
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """All options of one task."""
+
+    config: ReconstructionConfig
+    train: TrainingImages | None
+    mask: Callable[[Mapping[str, Any]], Any] | None
+    """From a document (without pictures) to its answer mask, a boolean array [rows, columns], or None."""
+    probes: Path | None
+    """Probes to be reused."""
+
+
+def task_options(given: Mapping[str, Any]) -> TaskOptions:
+    """Options from a task's YAML block. Raises ValueError for a key or a value that is not allowed."""
+    own = {key: value for key, value in given.items() if key not in OF_THE_TASK}
+    config = reconstruction_config(own)
+    train = training_images(given["train"]) if "train" in given else None
+    path = os.environ.get(PROBES_VARIABLE) or given.get("probes")
+    if train is None and not path:
+        raise ValueError(
+            "patch_reconstruction learns from training images: say `train: {split: ...}`, or name probes that an "
+            f"earlier run has left with `probes: FOLDER` or {PROBES_VARIABLE}"
+        )
+    return TaskOptions(config, train, given.get("mask"), Path(path) if path else None)
+
+
+def reconstruction_config(given: Mapping[str, Any]) -> ReconstructionConfig:
+    """The probes' options; `protocol: paper` starts from the published ones. ValueError as `task_options`."""
+    allowed = [field.name for field in fields(ReconstructionConfig)]
+    _refuse_unknown("option", given, [*allowed, *OF_THE_TASK])
+    base = paper_config() if given.get("protocol") == "paper" else ReconstructionConfig()
+    values = {name: getattr(base, name) for name in allowed} | dict(given)
+    for name in ("schedule", "attention_schedule"):
+        if isinstance(values[name], Mapping):
+            known = [field.name for field in fields(Schedule)]
+            _refuse_unknown(f"option of {name}", values[name], known)
+            begun = getattr(base, name)
+            values[name] = {key: getattr(begun, key) for key in known} | dict(values[name])
+    try:
+        return TypeAdapter(ReconstructionConfig).validate_python(values)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
+        raise ValueError("; ".join(faults)) from error
+
+
+def training_images(given: Mapping[str, Any]) -> TrainingImages:
+    """The block `train`. ValueError for a key that is not allowed, or no split."""
+    if not isinstance(given, Mapping) or "split" not in given:
+        raise ValueError(f"train says at least `split`, and any of {', '.join(OF_TRAINING)}; got {given!r}")
+    _refuse_unknown("option of train", given, OF_TRAINING)
+    images = given.get("images")
+    if images is not None and (not isinstance(images, int) or images < 1):
+        raise ValueError(f"train.images must be a whole number of at least 1, got {images!r}")
+    source = {key: given[key] for key in SOURCES if key in given}
+    return TrainingImages(str(given["split"]), given.get("images_of"), images, source)
+
+
+def _refuse_unknown(what: str, given: Mapping[str, Any], allowed: list[str] | tuple[str, ...]) -> None:
+    if unknown := sorted(set(given) - set(allowed)):
+        raise ValueError(f"unknown {what} {', '.join(unknown)}; allowed are {', '.join(allowed)}")
