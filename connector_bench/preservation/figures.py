@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -79,10 +79,12 @@ def preservation_figures(
     options: PreservationOptions,
     labels: Sequence[str] | None = None,
     untrained: Sequence[Float[np.ndarray, "n d_post"]] = (),
+    token_widths: tuple[int, int] | None = None,
 ) -> PreservationFigures:
     """Every figure for every k that N allows; `images` name the rows, `labels` add retrieval.
 
-    `untrained` holds the connector's side as untrained copies of it give it, one array a seed.
+    `untrained` holds the connector's side as untrained copies of it give it, one array a seed. `token_widths` are those
+    of one token on either side, where a vector is several tokens in a row: control maps act on tokens.
 
     Raises:
         ValueError: N allows no k. A k needs at least k + 2 images, since with k = N - 1 any two sets agree.
@@ -95,7 +97,9 @@ def preservation_figures(
     if options.protocol == "paper":
         columns, scores, extra = _paper(pre, post, ks, options)
     else:
-        columns, scores, extra = _ours(pre, post, ks, options, labels, untrained)
+        widths = token_widths or (pre.shape[1], post.shape[1])
+        references = _controls(pre, post, widths, options.seed) | {"untrained": untrained}
+        columns, scores, extra = _ours(pre, post, ks, options, labels, references)
     constant = {name: float(score["value"]) for name, score in scores.items() if name in SET_GEOMETRY}
     rows = {
         image: {"n_images": n}
@@ -133,7 +137,7 @@ def _ours(
     ks: Sequence[int],
     options: PreservationOptions,
     labels: Sequence[str] | None,
-    untrained: Sequence[np.ndarray],
+    references: dict[str, Sequence[np.ndarray]],
 ) -> Found:
     n = len(pre)
     lists = Lists(
@@ -142,7 +146,7 @@ def _ours(
     columns, scores = _overlaps(lists, ks, options.seed)
     for k, gaps in half_galleries.halving_gaps(lists.pre, lists.post, ks, seed=options.seed).items():
         scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in gaps]
-    for control, versions in (_controls(pre, post, options.seed) | {"untrained": untrained}).items():
+    for control, versions in references.items():
         found, found_scores = _control(lists.pre, versions, ks, options)
         columns |= {f"{control}_{name}": column for name, column in found.items()}
         scores |= {f"{control}_{name}": score for name, score in found_scores.items()}
@@ -169,11 +173,16 @@ def _overlaps(lists: Lists, ks: Sequence[int], seed: int) -> tuple[Columns, Scor
     return columns, scores
 
 
-def _controls(pre: np.ndarray, post: np.ndarray, seed: int) -> dict[str, Sequence[np.ndarray]]:
-    maps: dict[str, Callable[[np.ndarray], np.ndarray]] = controls.linear_controls(post.shape[1], seed=seed)
-    return {name: [make(pre)] for name, make in maps.items()} | {
-        "shuffled": [controls.shuffled(post, seed=seed)]
+def _controls(
+    pre: np.ndarray, post: np.ndarray, widths: tuple[int, int], seed: int
+) -> dict[str, Sequence[np.ndarray]]:
+    before, after = widths
+    tokens = pre.reshape(-1, before)
+    maps = controls.linear_controls(after, seed=seed)
+    found: dict[str, Sequence[np.ndarray]] = {
+        name: [make(tokens).reshape(len(pre), -1)] for name, make in maps.items()
     }
+    return found | {"shuffled": [controls.shuffled(post, seed=seed)]}
 
 
 def _control(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from connector_bench.exchange import on_first_rank
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
@@ -28,6 +28,19 @@ class PooledVectors:
     labels: tuple[str | None, ...]
     untrained: tuple[Float[np.ndarray, "n d_post"], ...] = ()
     """The connector's side from untrained copies of it, one array a seed."""
+    token_widths: tuple[int, int] | None = None
+    """Width of one token on each side."""
+
+    def take(self, rows: Sequence[int] | Int[np.ndarray, " m"]) -> PooledVectors:
+        """Some of the images, in this order."""
+        return replace(
+            self,
+            images=tuple(self.images[row] for row in rows),
+            pre=self.pre[rows],
+            post=self.post[rows],
+            labels=tuple(self.labels[row] for row in rows),
+            untrained=tuple(side[rows] for side in self.untrained),
+        )
 
 
 class PooledPreservation:
@@ -39,6 +52,7 @@ class PooledPreservation:
         self._pre: list[Float[np.ndarray, " d_pre"]] = []
         self._post: list[Float[np.ndarray, " d_post"]] = []
         self._untrained: list[list[Float[np.ndarray, " d_post"]]] = []
+        self._widths: tuple[int, int] | None = None
 
     def begin(self, documents: Mapping[str, Sequence[int]]) -> None:
         """Nothing has to be known beforehand."""
@@ -71,6 +85,7 @@ class PooledPreservation:
                 )
             kept.append(vector)
         self._images.append(image)
+        self._widths = (pre.shape[1], pair.post.shape[1])
         self._untrained.append(
             [self._vector(tokens.numpy(), image, "an untrained copy's output") for tokens in pair.untrained]
         )
@@ -88,6 +103,7 @@ class PooledPreservation:
                 self.options,
                 known_labels(gallery),
                 gallery.untrained,
+                gallery.token_widths,
             )
             return with_left_out(figures, whole.images)
 
@@ -109,7 +125,9 @@ class PooledPreservation:
             return PooledVectors((), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), ())
         named = tuple(labels.get(image) for image in self._images)
         untrained = tuple(np.stack(side) for side in zip(*self._untrained, strict=True))
-        return PooledVectors(tuple(self._images), np.stack(self._pre), np.stack(self._post), named, untrained)
+        return PooledVectors(
+            tuple(self._images), np.stack(self._pre), np.stack(self._post), named, untrained, self._widths
+        )
 
 
 def merged(parts: Sequence[PooledVectors]) -> PooledVectors:
@@ -117,15 +135,16 @@ def merged(parts: Sequence[PooledVectors]) -> PooledVectors:
     filled = [part for part in parts if part.images]
     if not filled:
         return parts[0]
-    names = np.array([name for part in filled for name in part.images])
-    labels = [label for part in filled for label in part.labels]
-    _, first = np.unique(names, return_index=True)
-    pre, post = (np.concatenate([getattr(part, side) for part in filled])[first] for side in ("pre", "post"))
-    copies = zip(*(part.untrained for part in filled), strict=True)
-    untrained = tuple(np.concatenate(sides)[first] for sides in copies)
-    return PooledVectors(
-        tuple(names[first].tolist()), pre, post, tuple(labels[row] for row in first), untrained
+    together = PooledVectors(
+        tuple(name for part in filled for name in part.images),
+        np.concatenate([part.pre for part in filled]),
+        np.concatenate([part.post for part in filled]),
+        tuple(label for part in filled for label in part.labels),
+        tuple(np.concatenate(sides) for sides in zip(*(part.untrained for part in filled), strict=True)),
+        filled[0].token_widths,
     )
+    _, first = np.unique(np.array(together.images), return_index=True)
+    return together.take(first)
 
 
 def drawn(whole: PooledVectors, options: PreservationOptions) -> PooledVectors:
@@ -133,14 +152,7 @@ def drawn(whole: PooledVectors, options: PreservationOptions) -> PooledVectors:
     if options.gallery is None:
         return whole
     names = draw(whole.images, options.gallery, options.seed)
-    rows = [row for row, name in enumerate(whole.images) if name in names]
-    return PooledVectors(
-        tuple(whole.images[row] for row in rows),
-        whole.pre[rows],
-        whole.post[rows],
-        tuple(whole.labels[row] for row in rows),
-        tuple(side[rows] for side in whole.untrained),
-    )
+    return whole.take([row for row, name in enumerate(whole.images) if name in names])
 
 
 def with_left_out(figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:

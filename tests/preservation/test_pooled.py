@@ -25,10 +25,6 @@ def figures_of(v: PooledVectors, options: PreservationOptions | None = None) -> 
     return preservation_figures(v.images, v.pre, v.post, options or PreservationOptions())
 
 
-def taken(v: PooledVectors, rows: list[int]) -> PooledVectors:
-    return PooledVectors(tuple(v.images[row] for row in rows), v.pre[rows], v.post[rows], (None,) * len(rows))
-
-
 def by_scikit_learn(v: PooledVectors, k: int) -> dict[str, float]:
     """Overlap from an independent search; the image itself is dropped by its index."""
     lists = []
@@ -52,7 +48,7 @@ def test_figures_equal_scikit_learn() -> None:
 def test_ranks_order_and_repeats_change_nothing() -> None:
     v = vectors()
     rows = list(np.random.default_rng(1).permutation(60))
-    parts = [taken(v, rows[:23]), taken(v, []), taken(v, rows[23:]), taken(v, rows[:5])]
+    parts = [v.take(rows[:23]), v.take([]), v.take(rows[23:]), v.take(rows[:5])]
     assert figures_of(merged(parts)) == figures_of(v)
 
 
@@ -68,6 +64,19 @@ def test_what_loses_nothing_keeps_all() -> None:
     for k in (1, 10, 50, 100):
         assert scores[f"identity_knor_{k}"]["value"] == 1
         assert scores[f"rotation_knor_{k}"]["value"] == pytest.approx(1, abs=1e-3)
+
+
+def test_controls_of_unpooled_vectors_act_on_tokens() -> None:
+    """A rotation of 5 x 3 numbers as one vector would need no tokens; one of each token keeps the tokens apart."""
+    v = vectors(60)
+    options = PreservationOptions(ks=(10,), pooling="none")
+    whole, tokens = (
+        preservation_figures(v.images, v.pre, v.post, options, token_widths=widths).summary["scores"]
+        for widths in (None, (3, 5))
+    )
+    assert tokens["rotation_knor_10"]["value"] == whole["rotation_knor_10"]["value"] == 1
+    # 4 tokens of 3 to 4 of 5 by one small matrix, against 12 to 20 by a large one
+    assert tokens["random_linear_knor_10"]["value"] != whole["random_linear_knor_10"]["value"]
 
 
 def test_every_figure_is_a_declared_metric() -> None:
@@ -106,7 +115,7 @@ def test_a_gallery_of_fixed_size_is_drawn_by_the_images_alone() -> None:
     options = PreservationOptions(ks=(1, 10), gallery=40)
     figures = streamed(v, options)
     rows = [row for row, name in enumerate(v.images) if name in draw(v.images, 40)]
-    alone = streamed(taken(v, rows), PreservationOptions(ks=(1, 10)))
+    alone = streamed(v.take(rows), PreservationOptions(ks=(1, 10)))
     shown = {name: row for name, row in figures.per_image.items() if "knor_10" in row}
     assert shown == alone.per_image
     assert {name: row for name, row in figures.per_image.items() if name not in shown} == {
@@ -116,7 +125,7 @@ def test_a_gallery_of_fixed_size_is_drawn_by_the_images_alone() -> None:
     }
     assert (figures.summary["n_images"], figures.summary["gallery_drawn_from"]) == (40, 90)
     assert figures.summary["images_sha256"] == alone.summary["images_sha256"]
-    assert streamed(taken(v, list(range(90))[::-1]), options) == figures
+    assert streamed(v.take(list(range(90))[::-1]), options) == figures
 
 
 def test_the_draw_knows_no_order_and_grows_with_its_size() -> None:
