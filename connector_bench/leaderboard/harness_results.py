@@ -157,7 +157,7 @@ def _comparable(file: ResultFile, task: str, record: Mapping[str, Any]) -> Compa
         train_sha256=record.get("train_sha256"),
         documents_sha256=None if record else documents_sha256(file, task),
         protocol=record.get("protocol"),
-        options=cleaned(options),
+        options={name: value for name, value in cleaned(options).items() if value is not None},
         version=None if version is None else str(version),
     )
 
