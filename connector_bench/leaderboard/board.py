@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from connector_bench.harness_files import UnusableResult, result_files
+from connector_bench.harness_files import UnusableResult, read_result, result_files
 from connector_bench.leaderboard.generated import generated_files
 from connector_bench.leaderboard.harness_results import read_run
+from connector_bench.leaderboard.loss_maps import PICTURES
+from connector_bench.leaderboard.loss_maps import pictures as loss_pictures
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.schema import Run
 from connector_bench.leaderboard.store import run_path, run_text, stored_runs
@@ -18,11 +23,11 @@ LARGEST_RUN = 2**20
 """Bytes of one committed result; a larger one holds what nobody reads in a table."""
 
 
-def read_runs(results: Sequence[Path], name: str | None = None) -> list[Run]:
+def read_runs(results: Sequence[Path], name: str | None = None, pictures: bool = False) -> list[Run]:
     """Runs of all result files in folders and files. Raises UnusableResult as soon as one cannot be taken."""
     found: dict[Path, tuple[Path, Run]] = {}
     for path in result_files(list(results)):
-        run = read_run(path, name)
+        run = read_run(path, name, pictures)
         filed = run_path(Path(), run)
         if filed in found and found[filed][1] != run:
             raise UnusableResult(
@@ -36,6 +41,15 @@ def read_runs(results: Sequence[Path], name: str | None = None) -> list[Run]:
     return [run for _, run in found.values()]
 
 
+def read_pictures(results: Sequence[Path]) -> dict[str, bytes]:
+    """Pictures of the loss maps of all result files, by their path below the board."""
+    return {
+        name: content
+        for path in result_files(list(results))
+        for name, content in loss_pictures(read_result(path)).items()
+    }
+
+
 def table_with(board: Path, runs: Sequence[Run], replace: bool = False) -> tuple[Table, list[str]]:
     """The board's table once these runs are in it, and the files that they push out.
 
@@ -46,20 +60,47 @@ def table_with(board: Path, runs: Sequence[Run], replace: bool = False) -> tuple
     old = {run_path(board, run): run for run in stored_runs(board)}
     models = {run.model for run in runs} if replace else set()
     leaving = [path for path, run in old.items() if run.model in models and path not in new]
-    kept = {path: run for path, run in old.items() if path not in leaving}
-    return merge(list((kept | new).values())), [path.relative_to(board).as_posix() for path in leaving]
+    staying = {path: run for path, run in (old | new).items() if path not in leaving}
+    shown = {
+        board / loss_map.picture
+        for run in staying.values()
+        for result in run.tasks.values()
+        for loss_map in result.loss_maps
+        if loss_map.picture
+    }
+    leaving += [path for path in sorted((board / PICTURES).glob("*.webp")) if path not in shown]
+    return merge(list(staying.values())), [path.relative_to(board).as_posix() for path in leaving]
 
 
-def add(board: Path, runs: Sequence[Run], replace: bool = False) -> Table:
+def add(
+    board: Path, runs: Sequence[Run], replace: bool = False, pictures: Mapping[str, bytes] | None = None
+) -> Table:
     """Take runs in and generate everything again: all files change, or none does.
 
     Raises UnusableResult, with nothing written, where the runs cannot stand beside the others.
     """
     finish_interrupted(board)
     table, leaving = table_with(board, runs, replace)
-    files = {run_path(board, run).relative_to(board).as_posix(): run_text(run) for run in runs}
-    replace_together(board, files | generated_files(table, board), leaving)
+    files: dict[str, str | bytes] = dict(pictures or {})
+    files |= {run_path(board, run).relative_to(board).as_posix(): run_text(run) for run in runs}
+    with _as_it_will_be(board, files) as staged:
+        files |= generated_files(table, staged)
+    replace_together(board, files, leaving)
     return table
+
+
+@contextmanager
+def _as_it_will_be(board: Path, files: Mapping[str, str | bytes]) -> Iterator[Path]:
+    """A folder with the board's pictures, old and new, for renderings that show them."""
+    with TemporaryDirectory() as folder:
+        staged = Path(folder)
+        if (board / PICTURES).is_dir():
+            shutil.copytree(board / PICTURES, staged / PICTURES)
+        for name, content in files.items():
+            if isinstance(content, bytes):
+                (staged / name).parent.mkdir(exist_ok=True)
+                (staged / name).write_bytes(content)
+        yield staged
 
 
 def build(board: Path) -> Table:

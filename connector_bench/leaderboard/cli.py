@@ -21,13 +21,23 @@ Replace = Annotated[bool, typer.Option("--replace", help="Older results of the s
 
 
 @app.command()
-def add(results: Results, board: Board = BOARD, name: Name = None, replace: Replace = False) -> None:
+def add(
+    results: Results,
+    board: Board = BOARD,
+    name: Name = None,
+    replace: Replace = False,
+    pictures: Annotated[
+        bool,
+        typer.Option("--pictures", help="Publish the pictures below the loss maps too; mind their licence."),
+    ] = False,
+) -> None:
     """Take in result files and generate the table again; nothing is written when one of them cannot be taken."""
     from connector_bench.leaderboard import board as boards
 
     with _refusals():
-        runs = boards.read_runs(results, name)
-        table = boards.add(board, runs, replace)
+        runs = boards.read_runs(results, name, pictures)
+        shown = boards.read_pictures(results) if pictures else {}
+        table = boards.add(board, runs, replace, shown)
     typer.echo(
         f"{len(runs)} runs added; {len(table.competitors)} models compete in {board / 'LEADERBOARD.md'}"
     )

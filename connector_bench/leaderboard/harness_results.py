@@ -13,6 +13,7 @@ from scipy import stats
 
 from connector_bench.harness_files import ResultFile, UnusableResult, read_result, without_folders
 from connector_bench.leaderboard.command_line import command_line, model_arguments
+from connector_bench.leaderboard.loss_maps import loss_maps
 from connector_bench.leaderboard.per_image import documents_sha256, per_image_values
 from connector_bench.leaderboard.schema import (
     Comparable,
@@ -36,15 +37,15 @@ DIGITS = 6
 NORMAL = "95 % normal interval from lmms-eval's standard error"
 
 
-def read_run(path: Path, name: str | None = None) -> Run:
-    """One result file of lmms-eval, filed under `name` or under its own.
+def read_run(path: Path, name: str | None = None, pictures: bool = False) -> Run:
+    """One result file of lmms-eval, filed under `name` or under its own; `pictures` names those of its loss maps.
 
     Raises UnusableResult for anything that is not a complete one, and where something secret would be kept.
     """
     file = read_result(path)
     try:
         _require_whole(file)
-        run = _run(file, name)
+        run = _run(file, name, pictures)
     except UnusableResult:
         raise
     except (ValidationError, TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
@@ -67,10 +68,10 @@ def _require_whole(file: ResultFile) -> None:
         )
 
 
-def _run(file: ResultFile, name: str | None) -> Run:
+def _run(file: ResultFile, name: str | None, pictures: bool) -> Run:
     records = file.records
     connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
-    tasks = {task: result for task in file.tasks if (result := _task(file, task)) is not None}
+    tasks = {task: result for task in file.tasks if (result := _task(file, task, pictures)) is not None}
     if not tasks:
         raise UnusableResult(f"{file.path}: no task in it has a figure")
     model = name or file.model
@@ -106,7 +107,7 @@ def _connector(given: Mapping[str, Any]) -> Connector:
     return Connector(**{**known, "model": without_folders(str(known["model"]))})
 
 
-def _task(file: ResultFile, task: str) -> TaskResult | None:
+def _task(file: ResultFile, task: str, pictures: bool) -> TaskResult | None:
     content, record = file.content, file.records.get(task, {})
     better = (content.get("higher_is_better") or {}).get(task) or {}
     figures = {
@@ -126,6 +127,7 @@ def _task(file: ResultFile, task: str) -> TaskResult | None:
         per_image={column: tuple(numbers) for column, numbers in values.items()},  # type: ignore[misc]
         halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
         probe=_probe(record) if measure == "patch_reconstruction" else None,
+        loss_maps=loss_maps(file, record, pictures),
     )
 
 
@@ -157,7 +159,7 @@ def _comparable(file: ResultFile, task: str, record: Mapping[str, Any]) -> Compa
         train_sha256=record.get("train_sha256"),
         documents_sha256=None if record else documents_sha256(file, task),
         protocol=record.get("protocol"),
-        options=cleaned(options),
+        options={name: value for name, value in cleaned(options).items() if value is not None},
         version=None if version is None else str(version),
     )
 
