@@ -25,6 +25,8 @@ class Document:
     label: str | None = None
     encoded: Callable[[], bytes | None] | None = None
     """The bytes that `load` decodes, where it does nothing else."""
+    left_out: str | None = None
+    """Why its picture is not measured; None where it is."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Seen:
     image_of: dict[tuple[str, int], str] = field(default_factory=dict)
     """Name of the picture by task and document."""
     unreadable: dict[tuple[str, int], str] = field(default_factory=dict)
+    left_out: dict[tuple[str, int], str] = field(default_factory=dict)
     entropy: dict[str, float] = field(default_factory=dict)
     load: dict[str, Callable[[], Image]] = field(default_factory=dict)
     """One way to each picture."""
@@ -47,6 +50,9 @@ def look(documents: Sequence[Document], reader: PictureReader, title: str) -> Se
     by_place: dict[tuple[str, int], str] = {}
     for document in tqdm(documents, desc=title, unit="document", disable=rank_and_size()[0] != 0):
         place, key = (document.source, document.doc_id), (document.task, document.doc_id)
+        if document.left_out is not None:
+            seen.left_out[key] = document.left_out
+            continue
         if place not in by_place:
             try:
                 facts = reader.facts(document.load, document.encoded)
@@ -67,6 +73,7 @@ class Everywhere:
     image_of: dict[str, dict[int, str]]
     """By task: the picture of every document."""
     unreadable: dict[str, dict[int, str]]
+    left_out: dict[str, dict[int, str]]
     mine: Mapping[str, Callable[[], Image]]
     """The pictures that this rank is to pass through the model: every picture is one rank's."""
 
@@ -75,17 +82,20 @@ class Everywhere:
         """Put together what all ranks have seen."""
         image_of: dict[str, dict[int, str]] = {}
         unreadable: dict[str, dict[int, str]] = {}
+        left_out: dict[str, dict[int, str]] = {}
         holders: dict[str, list[int]] = {}
-        for rank, (shown, bad) in enumerate(gather_all((seen.image_of, seen.unreadable))):
+        everything = gather_all((seen.image_of, seen.unreadable, seen.left_out))
+        for rank, (shown, *reasons) in enumerate(everything):
             for (task, doc_id), image in shown.items():
                 image_of.setdefault(task, {})[doc_id] = image
-            for (task, doc_id), why in bad.items():
-                unreadable.setdefault(task, {})[doc_id] = why
+            for found, into in zip(reasons, (unreadable, left_out), strict=True):
+                for (task, doc_id), why in found.items():
+                    into.setdefault(task, {})[doc_id] = why
             for image in dict.fromkeys(shown.values()):
                 holders.setdefault(image, []).append(rank)
         own, _ = rank_and_size()
         mine = {name: load for name, load in seen.load.items() if _owner(name, holders[name]) == own}
-        return cls(image_of, unreadable, mine)
+        return cls(image_of, unreadable, left_out, mine)
 
     def documents_of(self, task: str) -> dict[str, list[int]]:
         """A task's documents by the picture that they show, both in rising order of documents."""

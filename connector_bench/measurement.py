@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -222,15 +223,15 @@ def _task_figures(
             answers[doc_id] |= {**of_picture, **figures.per_image.get(image, {})}
         else:
             answers[doc_id]["same_image_as"] = first[image]
-    unreadable = tested.unreadable.get(task, {})
-    answers |= {d.doc_id: {"unreadable": unreadable[d.doc_id]} for d in mine if d.doc_id in unreadable}
+    unreadable, left_out = (part.get(task, {}) for part in (tested.unreadable, tested.left_out))
+    for word, reasons in (("unreadable", unreadable), ("left_out", left_out)):
+        answers |= {d.doc_id: {word: reasons[d.doc_id]} for d in mine if d.doc_id in reasons}
     summary = {
         **figures.summary,
-        "n_documents": len(tested.image_of.get(task, {})) + len(unreadable),
+        "n_documents": len(tested.image_of.get(task, {})) + len(unreadable) + len(left_out),
+        "left_out": dict(Counter(left_out.values())),
         "unreadable": {str(doc_id): why for doc_id, why in sorted(unreadable.items())},
     }
-    warnings = [
-        f"document {doc_id} left out, its picture cannot be read: {why}"
-        for doc_id, why in sorted(unreadable.items())
-    ]
+    why = "its picture cannot be read"
+    warnings = [f"document {doc_id} left out, {why}: {error}" for doc_id, error in sorted(unreadable.items())]
     return TaskFigures(answers, summary, (*figures.warnings, *warnings))

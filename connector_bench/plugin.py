@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,19 +25,17 @@ from lmms_eval.utils import load_yaml_config
 from loguru import logger
 
 from connector_bench.documents import Document
-from connector_bench.exchange import rank_and_size
-from connector_bench.measurement import Lesson, Measure
-from connector_bench.pictures import encoded_picture
+from connector_bench.lessons import reconstruction_of
+from connector_bench.measurement import Measure
 from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.protocol import preservation_options
 from connector_bench.provenance import environment
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
-from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.mask_figures import MASK_METRICS
-from connector_bench.reconstruction.measured import MeasuredReconstruction
 from connector_bench.reconstruction.options import task_options
+from connector_bench.rows import PictureRows
 from connector_bench.running import Run, measure_tasks, output_folder
 
 REQUEST_TYPE = "measure_connector"
@@ -105,8 +103,8 @@ def borrowed(task: str, keys: Sequence[str]) -> dict[str, Any]:
     return {key: config[key] for key in keys if key in config}
 
 
-class Pictures(ConfigurableMessagesTask):
-    """A data set whose documents have a picture each; nothing is asked about them."""
+class DataSet(ConfigurableMessagesTask):
+    """Another task's data set for its pictures alone; nothing is asked about them."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config=config)
@@ -122,46 +120,24 @@ class Pictures(ConfigurableMessagesTask):
         """The split that documents come from."""
         return str(self.config.test_split or self.config.validation_split)
 
-    def source(self, split: str) -> str:
-        """Tells data sets apart: documents of one source and one number hold the same picture."""
+    def pictures(self, split: str) -> PictureRows:
+        """A split's documents, as the measurement takes them."""
         config = self.config
         parts = (config.dataset_path, config.dataset_name, config.dataset_kwargs, split)
         functions = [getattr(f, "__qualname__", f) for f in (config.process_docs, config.doc_to_visual)]
-        return json.dumps([*parts, *functions], default=str, sort_keys=True)
-
-    def document(self, doc_id: int, split: str, task: str, label: str | None = None) -> Document:
-        """Where the measurement finds this document's picture."""
-        return Document(
-            task,
-            doc_id,
-            self.source(split),
-            lambda: self._picture(doc_id, split),
-            label,
-            lambda: encoded_picture(self.dataset[split], doc_id, self.config.doc_to_visual),
-        )
-
-    def spread(self, most: int | None) -> list[Document]:
-        """At most so many documents, evenly spread over the split."""
-        total = len(self.dataset[self.split])
-        count = min(total, most or total)
-        numbers = [number * total // count for number in range(count)]
-        return [self.document(number, self.split, self.config.task) for number in numbers]
-
-    def _picture(self, doc_id: int, split: str) -> Any:
-        from PIL import Image
-
-        visuals = self.doc_to_visual(self.dataset[split][doc_id])
-        if not visuals or not isinstance(visuals[0], Image.Image):
-            raise ValueError(f"the document has no picture: doc_to_visual gave {visuals!r:.80}")
-        return visuals[0]
+        source = json.dumps([*parts, *functions], default=str, sort_keys=True)
+        # doc_to_visual may be a column's name, which the task resolves
+        to_visual = config.doc_to_visual if callable(config.doc_to_visual) else self.doc_to_visual
+        return PictureRows(self.dataset[split], to_visual, source)
 
 
-class ConnectorTask(Pictures):
+class ConnectorTask(DataSet):
     """A task whose requests measure the connector on each document's picture instead of generating text.
 
     Subclasses say which measure they want and which metrics it yields. In the YAML, `images_of:` names any
     lmms-eval task whose documents are to be measured, in their order; or data set, split and `doc_to_visual` stand
-    there as in any task. Options of the measure stand under `connector_bench:`.
+    there as in any task. Options of the measure stand under `connector_bench:`, beside them `label` (a column with
+    each picture's class) and `leave_out` (a function from a document to why it is not measured, or None).
     """
 
     MEASURE: str
@@ -173,6 +149,7 @@ class ConnectorTask(Pictures):
             config = rows | borrowed(config.pop(IMAGES_OF), (*PICTURES, *ROWS)) | config
         options = dict(config.pop(OPTIONS_KEY, {}))
         self.label: str | None = options.pop("label", None)
+        self.leave_out: Callable[[Any], str | None] | None = options.pop("leave_out", None)
         self.record: dict[str, Any] = {"measure": self.MEASURE}
         self.read_options(options, config)
         super().__init__(config)
@@ -229,9 +206,12 @@ class ConnectorTask(Pictures):
         dumped["metadata"] = {**(dumped.get("metadata") or {}), OPTIONS_KEY: self.record}
         return dumped
 
-    def label_of(self, doc_id: int, split: str) -> str | None:
-        """The document's class, where the options name a column for it."""
-        return None if self.label is None else str(self.dataset_no_image[split][doc_id][self.label])
+    def document(self, doc_id: int, split: str) -> Document:
+        """Where the measurement finds this document's picture."""
+        row = self.dataset_no_image[split][doc_id]
+        label = None if self.label is None else str(row[self.label])
+        left_out = None if self.leave_out is None else self.leave_out(row)
+        return self.pictures(split).document(self.config.task, doc_id, label, left_out)
 
 
 class KnnPreservation(ConnectorTask):
@@ -259,54 +239,29 @@ class PatchReconstruction(ConnectorTask):
 
     def read_options(self, given: dict[str, Any], config: dict[str, Any]) -> None:  # noqa: D102
         self.options = task_options(given)
-        self._training: Pictures | None = None
+        self.training: PictureRows | None = None
         train = self.options.train
-        if train is not None and self.options.probes is None:
-            own = {key: config[key] for key in PICTURES if key in config}
-            parts = own if train.images_of is None else borrowed(train.images_of, PICTURES)
-            parts = {key: value for key, value in parts.items() if not key.endswith("_split")}
-            rows = {"doc_to_text": "", "doc_to_target": ""}
-            config = {"task": f"{config['task']}_training", "test_split": train.split, **rows}
-            self._training = Pictures(config | parts | dict(train.source or {}))
+        if train is None or self.options.probes is not None:
+            return
+        if train.documents is not None and train.doc_to_visual is not None:
+            self.training = PictureRows(train.documents(), train.doc_to_visual, train.documents.__qualname__)
+        else:
+            parts = config if train.images_of is None else borrowed(train.images_of, PICTURES)
+            kept = {key: parts[key] for key in PICTURES if key in parts and not key.endswith("_split")}
+            own = {"task": f"{config['task']}_training", "test_split": train.split}
+            own |= {"doc_to_text": "", "doc_to_target": ""} | train.functions()
+            self.training = DataSet(kept | own).pictures(str(train.split))
 
     def measure(self, run: Run) -> Measure:  # noqa: D102
-        lesson = self._lesson(run)
-        lesson.tested_by.add(self.config.task)
-        learner = lesson.learner
-        assert isinstance(learner, ProbeLearner)
-        return MeasuredReconstruction(
-            learner,
-            picture_of=lambda number: self._picture(number, self.split),
-            mask_of=self._mask_of if self.options.mask else None,
-            folder=run.folder(self.config.task),
-            fingerprint=run.fingerprint(
-                task=self.config.task, test=self.source(self.split), **learner.fingerprint
-            ),
+        split = self.split
+        return reconstruction_of(
+            run,
+            self.config.task,
+            self.options,
+            self.pictures(split),
+            self.training,
+            lambda number: self.dataset_no_image[split][number],
         )
-
-    def _lesson(self, run: Run) -> Lesson:
-        """The probes that this task needs; another task of the run may have asked for them already."""
-        config, train, reuse = self.options.config, self.options.train, self.options.probes
-        documents, source = [], str(reuse)
-        if self._training is not None and train is not None:
-            documents, source = self._training.spread(train.images), self._training.source(train.split)
-        parts = {"options": config.as_json(), "train": source, "train_documents": len(documents)}
-        key = json.dumps(parts, sort_keys=True)
-        if key not in run.lessons:
-            name = f"{self.config.task}_training"
-            rank, size = rank_and_size()
-            learner = ProbeLearner(
-                config,
-                folder=run.folder(self.config.task),
-                fingerprint=run.fingerprint(**parts),
-                reuse=reuse,
-            )
-            run.lessons[key] = Lesson(name, learner, documents[rank::size])
-        return run.lessons[key]
-
-    def _mask_of(self, doc_id: int) -> Any:
-        assert self.options.mask is not None
-        return self.options.mask(self.dataset_no_image[self.split][doc_id])
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102
         return reconstruction_metrics(self.options.config)
@@ -323,7 +278,7 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
     """
     tasks: dict[str, ConnectorTask] = {r.task_name: r.arguments[2].__self__ for r in requests}
     try:
-        documents = [_document(tasks[r.task_name], r) for r in requests]
+        documents = [tasks[r.task_name].document(r.doc_id, r.metadata["split"]) for r in requests]
         output = output_folder(next(iter(tasks.values())).output_path)
         figures = measure_tasks(lm, documents, tasks, output)
     except Exception as error:
@@ -336,11 +291,6 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
         for warning in found.warnings:
             logger.warning(f"{name}: {warning}")
     return [json.dumps(figures[r.task_name].answers[r.doc_id]) for r in requests]
-
-
-def _document(task: ConnectorTask, request: Instance) -> Document:
-    split = request.metadata["split"]
-    return task.document(request.doc_id, split, request.task_name, task.label_of(request.doc_id, split))
 
 
 class ConnectorZoo(lmms):

@@ -19,8 +19,11 @@ __all__ = [
     "answer_mask",
     "cub",
     "image_folder",
+    "image_folder_test",
+    "image_folder_train",
     "picture",
     "pictures",
+    "probe_scenes",
     "question",
     "questions",
     "vqa_accuracy",
@@ -38,6 +41,13 @@ def pictures(index: Dataset) -> Dataset:
     return scenes.load(index[0]["scenes"])
 
 
+def probe_scenes() -> Dataset:
+    """The scenes that probes learn from."""
+    from connector_bench.zoo import scenes
+
+    return scenes.load("probe")
+
+
 def questions(index: Dataset) -> Dataset:
     """The questions, each with its scene, of the split that the one-row `index` names."""
     from connector_bench.zoo import scenes
@@ -45,15 +55,36 @@ def questions(index: Dataset) -> Dataset:
     return scenes.load_questions(index[0]["scenes"])
 
 
-def image_folder(index: Dataset) -> Dataset:
+def image_folder(index: Dataset | None) -> Dataset:
     """All pictures of the folder that CONNECTOR_BENCH_IMAGE_FOLDER names; sub-folders are labels.
 
     Raises ValueError where the variable is not set or leads to no folder.
     """
     from datasets import load_dataset
 
-    folder = _folder_of(IMAGE_FOLDER, "a folder of pictures")
+    folder = folder_of(IMAGE_FOLDER, "a folder of pictures")
     return load_dataset("imagefolder", data_dir=str(folder.resolve()), split="train", drop_labels=False)
+
+
+def image_folder_test(index: Dataset) -> Dataset:
+    """A fifth of the pictures of `image_folder`, by a hash of their files: equal files are on the same side."""
+    return _part_of_folder(index, test=True)
+
+
+def image_folder_train() -> Dataset:
+    """The other four fifths, for probes to learn from."""
+    return _part_of_folder(None, test=False)
+
+
+def _part_of_folder(index: Dataset | None, test: bool) -> Dataset:
+    import hashlib
+
+    from datasets import Image
+
+    rows = image_folder(index)
+    paths = (row["image"]["path"] for row in rows.cast_column("image", Image(decode=False)))
+    sides = [hashlib.sha256(Path(path).read_bytes()).digest()[0] % 5 == 0 for path in paths]
+    return rows.select([number for number, side in enumerate(sides) if side == test])
 
 
 def cub(index: Dataset) -> Dataset:
@@ -65,7 +96,7 @@ def cub(index: Dataset) -> Dataset:
     import datasets
     import pandas as pd
 
-    folder = _folder_of(CUB_FOLDER, "the unpacked folder CUB_200_2011")
+    folder = folder_of(CUB_FOLDER, "the unpacked folder CUB_200_2011")
     columns = {"images.txt": "path", "image_class_labels.txt": "label", "train_test_split.txt": "train"}
     if missing := [name for name in columns if not (folder / name).is_file()]:
         raise ValueError(
@@ -81,7 +112,8 @@ def cub(index: Dataset) -> Dataset:
     return datasets.Dataset.from_dict(table).cast_column("image", datasets.Image())
 
 
-def _folder_of(variable: str, what: str) -> Path:
+def folder_of(variable: str, what: str) -> Path:
+    """The folder that an environment variable names. ValueError where it is not set or leads to none."""
     folder = Path(os.environ.get(variable, ""))
     if not os.environ.get(variable) or not folder.is_dir():
         raise ValueError(f"set {variable} to {what}; it is {os.environ.get(variable)!r}")

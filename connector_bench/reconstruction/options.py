@@ -16,22 +16,27 @@ from connector_bench.reconstruction.probe_training import Schedule
 PROBES_VARIABLE = "CONNECTOR_BENCH_PROBES"
 """Names a folder of probes that an earlier run has left, to be used instead of training."""
 
-SOURCES = ("dataset_path", "dataset_name", "dataset_kwargs", "process_docs", "doc_to_visual")
 OF_THE_TASK = ("train", "mask", "probes")
-OF_TRAINING = ("images_of", "split", "images", *SOURCES)
 
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Where the images come from that the probes learn from; what is not said is as in the task itself."""
+    """Where the images come from that the probes learn from: `documents`, or a split of a task's data set."""
 
-    split: str
+    split: str | None = None
     images_of: str | None = None
-    """A task whose data set it is."""
+    """The task whose data set has that split; None for the task itself."""
+    documents: Callable[[], Any] | None = None
+    """A function that gives the rows, a `datasets.Dataset`."""
+    process_docs: Callable[[Any], Any] | None = None
+    doc_to_visual: Callable[[Any], Any] | None = None
     images: int | None = None
-    """How many documents at most, evenly spread over the split; None for all."""
-    source: Mapping[str, Any] | None = None
-    """Data set, `process_docs` and `doc_to_visual`."""
+    """How many rows at most, evenly spread; None for all."""
+
+    def functions(self) -> dict[str, Any]:
+        """`process_docs` and `doc_to_visual` where they are said, else they are the data set's own."""
+        said = {"process_docs": self.process_docs, "doc_to_visual": self.doc_to_visual}
+        return {key: function for key, function in said.items() if function is not None}
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,19 @@ def reconstruction_config(given: Mapping[str, Any]) -> ReconstructionConfig:
 
 
 def training_images(given: Mapping[str, Any]) -> TrainingImages:
-    """The block `train`. ValueError for a key that is not allowed, or no split."""
-    if not isinstance(given, Mapping) or "split" not in given:
-        raise ValueError(f"train says at least `split`, and any of {', '.join(OF_TRAINING)}; got {given!r}")
-    _refuse_unknown("option of train", given, OF_TRAINING)
+    """The block `train`. ValueError for a key that is not allowed, or one that is missing."""
+    allowed = [field.name for field in fields(TrainingImages)]
+    if not isinstance(given, Mapping) or ("split" in given) == ("documents" in given):
+        raise ValueError(
+            f"train says either `split` or `documents`, beside any of {', '.join(allowed)}; got {given!r}"
+        )
+    _refuse_unknown("option of train", given, allowed)
+    if "documents" in given and "doc_to_visual" not in given:
+        raise ValueError("train.documents needs train.doc_to_visual, which gives a row's pictures")
     images = given.get("images")
     if images is not None and (not isinstance(images, int) or images < 1):
         raise ValueError(f"train.images must be a whole number of at least 1, got {images!r}")
-    source = {key: given[key] for key in SOURCES if key in given}
-    return TrainingImages(str(given["split"]), given.get("images_of"), images, source)
+    return TrainingImages(**given)
 
 
 def _refuse_unknown(what: str, given: Mapping[str, Any], allowed: list[str] | tuple[str, ...]) -> None:

@@ -25,9 +25,8 @@ def write_small_task(
         {"task": name, "include": str(TASKS / "patch_reconstruction.yaml")}, sort_keys=False
     )
     text += "connector_bench:\n  mask: !function connector_bench.tasks.functions.answer_mask\n"
-    text += (
-        "  train:\n    split: probe\n    process_docs: !function connector_bench.tasks.functions.pictures\n"
-    )
+    text += "  train:\n    documents: !function connector_bench.tasks.functions.probe_scenes\n"
+    text += "    doc_to_visual: !function connector_bench.tasks.functions.picture\n"
     text += f"    images: {images}\n"
     block = yaml.safe_dump(OPTIONS | options)
     text += "".join(f"  {line}\n" for line in block.splitlines())
