@@ -26,7 +26,7 @@ class ConnectorAdapter(Protocol):
     def add_untrained(self, seeds: Sequence[int]) -> bool:
         """From now on pairs also carry what untrained copies of the connector give, one for each seed.
 
-        False where this cannot be had because the connector is more than one module with code between.
+        False where the model does something between two modules of its connector that copies cannot repeat.
         """
         ...
 

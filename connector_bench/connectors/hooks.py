@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.connectors.untrained import Beside, Handover, UntrainedCopy
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -26,12 +28,13 @@ class Calls:
 class Tapped:
     """Modules of one connector: where its input, its output and its leading norm's output are read."""
 
-    first: nn.Module
-    last: nn.Module
+    modules: tuple[nn.Module, ...]
+    """In the order they run."""
     norm: nn.Module | None = None
     pre_argument: str | int = 0
-    copies: tuple[nn.Module, ...] = ()
-    """Untrained copies that are given what the connector, then a single module, is given."""
+    copies: tuple[UntrainedCopy, ...] = ()
+    """Untrained copies that run beside the connector."""
+    handover: Handover | None = None
 
 
 def first_tensor(value: Any) -> Tensor:
@@ -81,20 +84,38 @@ def _attach(connector: Tapped, seen: Calls) -> list[Any]:
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         seen.pre.append(_argument(connector.pre_argument, args, kwargs).detach())
 
-    seen.untrained = [[] for _ in connector.copies]
-
-    def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         seen.post.append(first_tensor(output).detach())
-        for copy, outputs in zip(connector.copies, seen.untrained, strict=True):
-            outputs.append(first_tensor(copy(*args, **kwargs)).detach())
 
     def after_norm(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         seen.normed.append(first_tensor(output).detach())
 
+    first, last = connector.modules[0], connector.modules[-1]
     handles = [
-        connector.first.register_forward_pre_hook(before, with_kwargs=True),
-        connector.last.register_forward_hook(after, with_kwargs=True),
+        first.register_forward_pre_hook(before, with_kwargs=True),
+        last.register_forward_hook(after),
     ]
     if connector.norm is not None:
         handles.append(connector.norm.register_forward_hook(after_norm))
-    return handles
+    return handles + _attach_copies(connector, seen)
+
+
+def _attach_copies(connector: Tapped, seen: Calls) -> list[Any]:
+    seen.untrained = [[] for _ in connector.copies]
+    if not connector.copies:
+        return []
+    beside = Beside(connector.copies, connector.handover, first_tensor)
+
+    def following(stage: int) -> Any:
+        def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            found = beside.follow(stage, args, kwargs, output)
+            if stage == len(connector.modules) - 1:
+                for outputs, tokens in zip(seen.untrained, found or (), strict=bool(found)):
+                    outputs.append(tokens.detach())
+
+        return after
+
+    return [
+        module.register_forward_hook(following(stage), with_kwargs=True)
+        for stage, module in enumerate(connector.modules)
+    ]

@@ -13,7 +13,8 @@ from connector_bench.connectors.family import Batch, Family, Placement
 from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.modules import count_parameters, expand, find, weights_sha256
-from connector_bench.connectors.untrained import untrained_copy
+from connector_bench.connectors.planted import coloured_picture
+from connector_bench.connectors.untrained import CannotRepeat, UntrainedCopy
 from connector_bench.types import ConnectorInfo, TokenPair
 
 if TYPE_CHECKING:
@@ -57,18 +58,27 @@ class TransformersAdapter:
         self._run = family.run or get_image_features
 
     def _tap(self, chain: tuple[str, ...]) -> Tapped:
-        first, last = find(self.model, chain[0]), find(self.model, chain[-1])
-        norm = find(first, self.family.leading_norm) if self.family.leading_norm else None
-        return Tapped(first, last, norm, self.family.pre_argument)
+        modules = tuple(find(self.model, path) for path in chain)
+        norm = find(modules[0], self.family.leading_norm) if self.family.leading_norm else None
+        return Tapped(modules, norm, self.family.pre_argument, handover=self.family.handover)
 
     def add_untrained(self, seeds: Sequence[int]) -> bool:
-        """From now on pairs also carry what untrained copies of the connector give; False for several modules."""
-        if any(len(chain) > 1 for chain in self._chains):
-            return False
+        """From now on pairs also carry what untrained copies of the connector give.
+
+        False where the model does something between two of its modules that copies cannot repeat.
+        """
+        plain = self._tapped
+        learnt = self.family.learnt_arguments
         self._tapped = [
-            replace(tapped, copies=tuple(untrained_copy(tapped.first, seed) for seed in seeds))
-            for tapped in self._tapped
+            replace(tap, copies=tuple(UntrainedCopy.of(tap.modules, seed, learnt) for seed in seeds))
+            for tap in plain
         ]
+        try:
+            if any(len(tap.modules) > 1 for tap in plain):
+                self.capture([coloured_picture(224, 224)])
+        except CannotRepeat:
+            self._tapped = plain
+            return False
         return True
 
     @cached_property

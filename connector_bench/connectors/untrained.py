@@ -1,13 +1,108 @@
-"""The same connector before any training: copies of its modules at a fresh random initialisation."""
+"""The same connector before any training: copies of its modules at a fresh random initialisation, run beside it."""
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+Handover = Callable[["Tensor", "Tensor"], "Tensor"]
+"""What the model makes of one module's output for the next; the second tensor is what the next one was given."""
+
+
+class CannotRepeat(ValueError):
+    """What a model does between two modules of its connector is not known, so a copy cannot do it."""
+
+
+@dataclass(frozen=True)
+class UntrainedCopy:
+    """Fresh copies of a connector's modules, in the order they run, for one seed."""
+
+    modules: tuple[nn.Module, ...]
+    seed: int
+    learnt_arguments: tuple[str, ...] = ()
+    """Keyword arguments of the first module that the model has learnt, such as queries; a copy draws its own."""
+
+    @classmethod
+    def of(
+        cls, modules: Sequence[nn.Module], seed: int, learnt_arguments: tuple[str, ...] = ()
+    ) -> UntrainedCopy:
+        """Copies of all modules; see `untrained_copy`."""
+        return cls(tuple(untrained_copy(module, seed) for module in modules), seed, learnt_arguments)
+
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The first module's output on what the model gives its own."""
+        drawn = {name: self._drawn(kwargs[name]) for name in self.learnt_arguments if name in kwargs}
+        return self.modules[0](*args, **{**kwargs, **drawn})
+
+    def _drawn(self, learnt: Tensor) -> Tensor:
+        """Standard normal values of the same shape, the same for every image of a batch."""
+        import torch
+
+        random = torch.Generator().manual_seed(self.seed)
+        one = torch.randn(learnt.shape[1:], generator=random)
+        return one.to(learnt.device, learnt.dtype).expand_as(learnt)
+
+
+@dataclass
+class Beside:
+    """The copies' way through one connector while the model takes its own."""
+
+    copies: Sequence[UntrainedCopy]
+    handover: Handover | None
+    first_tensor: Callable[[Any], Tensor]
+    _trained: Tensor | None = None
+    _latest: list[Tensor] = field(default_factory=list)
+
+    def follow(
+        self, stage: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
+    ) -> list[Tensor]:
+        """The copies' outputs of a module that the model has just called; none for a call that nothing led to.
+
+        Raises:
+            CannotRepeat: what the model does before this module is unknown.
+        """
+        if stage == 0:
+            self._latest = [self.first_tensor(copy.begin(args, kwargs)) for copy in self.copies]
+        elif self._trained is None:
+            return []
+        else:
+            repeat = _repetition(self._trained, args[0], self.handover)
+            given = [repeat(latest) for latest in self._latest]
+            self._latest = [
+                self.first_tensor(copy.modules[stage](tokens, *args[1:], **kwargs))
+                for copy, tokens in zip(self.copies, given, strict=True)
+            ]
+        last = stage == len(self.copies[0].modules) - 1
+        self._trained = None if last else self.first_tensor(output)
+        return self._latest
+
+
+def _repetition(output: Tensor, given: Tensor, handover: Handover | None) -> Callable[[Tensor], Tensor]:
+    """What turns one module's output into the next one's input, proven on the trained modules' own."""
+    import torch
+
+    ways: list[Callable[[Tensor], Tensor]] = [
+        lambda tokens: tokens.reshape(given.shape),
+        lambda tokens: tokens[:, : given.shape[1]],
+    ]
+    if handover is not None:
+        ways.insert(0, lambda tokens: handover(tokens, given))
+    for way in ways:
+        try:
+            same = torch.equal(way(output).to(given.dtype), given)
+        except RuntimeError:  # of another size
+            continue
+        if same:
+            return lambda tokens, way=way: way(tokens).to(given.dtype)  # type: ignore[misc]
+    raise CannotRepeat(
+        f"tokens of shape {tuple(output.shape)} become {tuple(given.shape)} in a way not known"
+    )
 
 
 def untrained_copy(module: nn.Module, seed: int) -> nn.Module:
