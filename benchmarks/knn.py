@@ -3,9 +3,8 @@
     python -m benchmarks.knn --n 10000 50000 --d 1024 4096 --k 100
 
 Every search runs in a process of its own. Its time is the best of `--repeats`; building an index is not
-timed. Beyond 10,000 vectors batches and scikit-learn search for the first 2,000 alone, and their time is
-scaled up. Memory is what the process takes beyond its libraries, vectors included, over the size of the
-vectors.
+timed. Batches and scikit-learn search for the first 500 vectors alone, and their time is scaled up. Memory
+is what the process takes beyond its libraries, vectors included, over the size of the vectors.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from benchmarks.findings import Finding, machine, now, table
 
 Prepared = Callable[[np.ndarray], object]
 FASTER, SMALLER = 1.15, 1.3
-ALL_QUERIES, SOME_QUERIES = 10_000, 2_000
+SAMPLED_QUERIES, OFTEN = 500, 10_000
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,7 @@ def cost(name: str, case: Case, repeats: int) -> Cost:
     SEARCHES[name](warm, 5)(warm)
     before = _peak()
     x = vectors(case.n, case.d, case.kind)
-    sampled = name not in (OURS, ONE_CALL) and case.n > ALL_QUERIES
-    queries = x[:SOME_QUERIES] if sampled else x
+    queries = x if name in (OURS, ONE_CALL) else x[:SAMPLED_QUERIES]
     search = SEARCHES[name](x, case.k)
     seconds = []
     for _ in range(repeats):
@@ -125,7 +123,7 @@ def measure(cases: Sequence[Case], searches: Sequence[str], repeats: int) -> dic
     context = multiprocessing.get_context("spawn")
     for case, name in tqdm(wanted, desc="k-NN", unit="search"):
         with context.Pool(1) as pool:
-            found[case, name] = pool.apply(cost, (name, case, repeats if case.n <= ALL_QUERIES else 1))
+            found[case, name] = pool.apply(cost, (name, case, repeats if case.n <= OFTEN else 1))
     return found
 
 
