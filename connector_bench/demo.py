@@ -19,7 +19,10 @@ from connector_bench.leaderboard.terminal import terminal
 
 EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
 TASKS = "knn_preservation,scenes_vqa"
-ALL_TASKS = f"{TASKS},knn_preservation_unseen,scenes_vqa_unseen"
+ALL_TASKS = (
+    "knn_preservation,patch_reconstruction,scenes_vqa,"
+    "knn_preservation_unseen,patch_reconstruction_unseen,scenes_vqa_unseen"
+)
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 """Unless the user says otherwise. The embedded models are so small that a second thread slows them down."""
 
