@@ -12,6 +12,7 @@ from connector_bench.association.cli import analyze
 from connector_bench.comparison.cli import compare_command
 from connector_bench.connectors.cli import app as connectors
 from connector_bench.leaderboard.cli import app as leaderboard
+from connector_bench.report.cli import report
 from connector_bench.zoo.cli import app as zoo
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.add_typer(zoo, name="zoo", help="The embedded models: list, train, preview t
 app.add_typer(connectors, name="connectors", help="The families whose connector is known.")
 app.command()(analyze)
 app.command(name="compare")(compare_command)
+app.command()(report)
 
 
 @app.command()

@@ -1,8 +1,12 @@
-"""Loss maps drawn over the picture: heat map, colour bar, the ten worst patches, the answer's outline."""
+"""Loss maps drawn over the picture: heat map, colour bar, the ten worst patches, the answers' outlines."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
+from itertools import cycle
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -20,9 +24,13 @@ from connector_bench.reconstruction.places import patch_boxes, tile_slices
 from connector_bench.types import Box, Tile
 
 COLOURS = "magma"
-PANEL_INCHES = 3.4
-DOTS_PER_INCH = 110
+PANEL_INCHES = 2.6
+DOTS_PER_INCH = 150
 MARKED = 10
+OUTLINES = ("#3fe0ff", "#8cff66", "#ffffff", "#ffd84d")
+"""Colours of the first, second ... mask; all stand out from the heat, and outlines bear names besides."""
+PNG: Mapping[str, Any] = MappingProxyType({"format": "png", "metadata": {"Software": None}})
+"""How the image is written, as for `Figure.savefig`: the same bytes every time."""
 SMALLEST_NUMBERED = 0.045
 """Width, as a share of the picture, below which a marked patch has no room for its number."""
 
@@ -31,29 +39,31 @@ def render(
     picture: Image,
     loss_map: LossMap,
     *,
-    mask: Bool[np.ndarray, "rows columns"] | None = None,
+    masks: Mapping[str, Bool[np.ndarray, "rows columns"]] = MappingProxyType({}),
     highest: float | None = None,
     title: str = "",
+    encoding: Mapping[str, Any] = PNG,
 ) -> bytes:
-    """A PNG: the picture with the mask's outline, then a panel of heat for each layer of tiles.
+    """An image file: the picture with the masks' outlines, then a panel of heat for each layer of tiles.
 
+    Each outline bears its mask's name, a number as a rule, unless that is empty.
     Colours run from 0 to `highest` (the map's largest loss where None): give all pictures of a page the same
     one. A model that sees the picture whole and in tiles gets a panel for each, so that none hides the other.
     """
     layers = _layers(loss_map)
     shape = picture.height / picture.width
     width = PANEL_INCHES * (1 + len(layers)) + 0.9
-    height = PANEL_INCHES * min(max(shape, 0.35), 1.6) + 0.75
+    height = PANEL_INCHES * min(max(shape, 0.35), 1.6) + (0.65 if title else 0.4)
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots(1, 1 + len(layers), squeeze=False)[0]
     pixels = np.asarray(picture.convert("RGB"))
     grey = np.asarray(picture.convert("L").convert("RGB"))
     values = loss_map.loss.double().numpy()
     scale = Normalize(0.0, max(highest if highest is not None else float(values.max(initial=0.0)), 1e-12))
-    _show(axes[0], pixels, mask, "picture" if mask is None else "picture, answer outlined")
+    _show(axes[0], pixels, masks, "picture, answers outlined" if masks else "picture")
     for axis, layer in zip(axes[1:], layers, strict=True):
         name = "loss per patch" if len(layers) == 1 else f"loss per patch, {_layer_name(layer)}"
-        _show(axis, grey, mask, name)
+        _show(axis, grey, masks, name)
         for tile, part in layer:
             _heat(axis, tile, values[part].reshape(tile.pre_grid), scale, shape)
         _mark_worst(axis, layer, values, patch_boxes(loss_map.layout))
@@ -62,22 +72,32 @@ def render(
         figure.suptitle(title.replace("$", r"\$"), fontsize=9)
     FigureCanvasAgg(figure)
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    figure.savefig(buffer, **encoding)
     return buffer.getvalue()
 
 
-def _show(axis: Axes, pixels: np.ndarray, mask: np.ndarray | None, name: str) -> None:
-    """The picture in coordinates from 0 to 1, y downwards, with the mask's outline."""
+def _show(axis: Axes, pixels: np.ndarray, masks: Mapping[str, np.ndarray], name: str) -> None:
+    """The picture in coordinates from 0 to 1, y downwards, with the masks' outlines."""
     axis.imshow(pixels, extent=(0, 1, 1, 0), aspect=pixels.shape[0] / pixels.shape[1])
     axis.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
     axis.set_title(name, fontsize=8)
-    if mask is not None and mask.any() and not mask.all():
-        framed = np.pad(mask, 1).astype(float)
-        rows, columns = mask.shape
-        x = (np.arange(-1, columns + 1) + 0.5) / columns
-        y = (np.arange(-1, rows + 1) + 0.5) / rows
-        axis.contour(x, y, framed, levels=[0.5], colors="black", linewidths=2.6, zorder=3)
-        axis.contour(x, y, framed, levels=[0.5], colors="#3fe0ff", linewidths=1.4, zorder=3)
+    for (label, mask), colour in zip(masks.items(), cycle(OUTLINES), strict=False):
+        if mask.any() and not mask.all():
+            _outline(axis, mask, colour, label)
+
+
+def _outline(axis: Axes, mask: np.ndarray, colour: str, label: str) -> None:
+    framed = np.pad(mask, 1).astype(float)
+    rows, columns = mask.shape
+    x = (np.arange(-1, columns + 1) + 0.5) / columns
+    y = (np.arange(-1, rows + 1) + 0.5) / rows
+    axis.contour(x, y, framed, levels=[0.5], colors="black", linewidths=2.6, zorder=3)
+    axis.contour(x, y, framed, levels=[0.5], colors=colour, linewidths=1.4, zorder=3)
+    if label:
+        row, column = np.argwhere(mask)[0]
+        box = {"boxstyle": "square,pad=0.15", "facecolor": "black", "edgecolor": colour, "linewidth": 0.8}
+        place = (min(float(column / columns), 0.95), max(float(row / rows), 0.04))
+        axis.text(*place, label, color=colour, fontsize=7, fontweight="bold", zorder=6, va="bottom", bbox=box)
 
 
 def _heat(

@@ -13,7 +13,9 @@ from tokenizers import AddedToken
 
 from connector_bench.association.analysis import analyze
 from connector_bench.association.types import Analysis, JoinedTable, Settings
+from connector_bench.report.cli import report
 from tests import tiny_vlms
+from tests.browser import Browser
 from tests.harness import Outcome, run_here
 
 DOCUMENTS = 20
@@ -113,3 +115,23 @@ def test_a_vqa_task_has_the_harness_own_accuracy(outcome: Outcome, analysis: Ana
     figures = {row["doc_id"]: row["knor_10"] for row in outcome.samples("knn_preservation_vizwiz")}
     assert table.losses["1 - knor_10"] == pytest.approx([1 - figures[i] for i in table.documents])
     assert not any(skipped.refused for skipped in analysis.skipped)
+
+
+@pytest.mark.slow
+def test_both_tasks_come_into_a_report(outcome: Outcome, tmp_path: Path, browser: Browser) -> None:
+    report([outcome.folder], tmp_path / "report.html")
+    opened = browser.open(tmp_path / "report.html")
+    assert (opened.errors, opened.requests) == ([], [])
+    table = opened.page.locator("#task-scores tbody tr").all_text_contents()
+    assert any("coco_CIDEr" in row for row in table)
+    assert any("exact_match" in row for row in table)
+    assert "coco_CIDEr" in " ".join(opened.page.locator(".key li").all_text_contents())
+    assert opened.page.locator("figure[id*=coco][id$=scatter]").count() == 1
+    answers = opened.page.locator(".questions li")
+    assert set(answers.locator(".outcome").all_text_contents()) > {"graded", "partly right"}
+    captioned = answers.filter(has_text="coco_CIDEr").all()
+    assert captioned
+    for one in captioned:
+        answer, expected = one.locator("q").all_text_contents()
+        assert answer in ("dog", "cat")
+        assert " | " in expected

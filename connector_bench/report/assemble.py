@@ -1,0 +1,150 @@
+"""From one model's results to the report's contents: title, summary and sections, still without HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from connector_bench.association.analysis import analyze
+from connector_bench.harness_files import UnusableResult
+from connector_bench.report.association import association_section
+from connector_bench.report.association_findings import association_findings, association_key
+from connector_bench.report.blocks import Finding, KeyFigure, Section
+from connector_bench.report.chart import Chart
+from connector_bench.report.images import images_section
+from connector_bench.report.preservation import preservation_section
+from connector_bench.report.preservation_findings import preservation_findings, preservation_key
+from connector_bench.report.provenance import limit_argument, provenance_section
+from connector_bench.report.reconstruction import reconstruction_section
+from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
+from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, ModelResults, TaskResult
+from connector_bench.report.tasks import task_key, tasks_section
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page, in its order."""
+
+    title: str
+    subtitle: str
+    key_figures: tuple[KeyFigure, ...]
+    findings: tuple[Finding, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """All charts, in the page's order."""
+        return tuple(
+            block for section in self.sections for block in section.blocks if isinstance(block, Chart)
+        )
+
+
+MEASURES = {
+    PRESERVATION: (preservation_key, preservation_findings, preservation_section),
+    RECONSTRUCTION: (reconstruction_key, reconstruction_findings, reconstruction_section),
+}
+"""What is told of a task, in the page's order: its number on top, its lines of the summary, its section."""
+
+
+UNMEASURED = {
+    PRESERVATION: "How far images keep their nearest neighbours",
+    RECONSTRUCTION: "How much of the encoder's patches can be rebuilt, and where not",
+}
+
+
+@dataclass(frozen=True)
+class _Part:
+    key: Sequence[KeyFigure]
+    findings: Sequence[Finding]
+    sections: Sequence[Section]
+
+
+def assemble(results: ModelResults) -> Report:
+    """What the page says of one model's results, whichever tasks were run.
+
+    Raises UnusableResult naming file and task where a record or a sample file does not hold what it should.
+    """
+    parts = [
+        _Part([], _warnings(results), []),
+        *_measures(results),
+        _tasks(results),
+        _association(results),
+        _Part([], [Finding("What this does not show", _limits(results))], [provenance_section(results)]),
+    ]
+    return Report(
+        title=results.model,
+        subtitle=_subtitle(results),
+        key_figures=tuple(figure for part in parts for figure in part.key),
+        findings=tuple(finding for part in parts for finding in part.findings),
+        sections=tuple(section for part in parts for section in part.sections),
+    )
+
+
+def _measures(results: ModelResults) -> Iterator[_Part]:
+    for measure, (key, findings, section) in MEASURES.items():
+        alike = results.of(measure)
+        for task in alike:
+            suffix = f" ({task.name})" if len(alike) > 1 else ""
+            with _named(task):
+                yield _Part(key(task), findings(task, suffix), [section(task, suffix)])
+
+
+def _tasks(results: ModelResults) -> _Part:
+    ordinary = results.of(None)
+    return _Part([figure for task in ordinary for figure in task_key(task)], [], [tasks_section(ordinary)])
+
+
+def _association(results: ModelResults) -> _Part:
+    analysis = analyze([file.path for file in results.files])
+    sections = [association_section(analysis), images_section(results, analysis)]
+    return _Part(association_key(analysis), association_findings(analysis), sections)
+
+
+@contextmanager
+def _named(task: TaskResult) -> Iterator[None]:
+    try:
+        yield
+    except UnusableResult:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UnusableResult(f"{task.file.path}: {task.name}: {type(error).__name__}: {error}") from error
+
+
+def _limits(results: ModelResults) -> str:
+    said = []
+    if results.of(PRESERVATION):
+        said.append(
+            "Neighbour overlap describes how pooled image vectors lie to each other, not how much they hold: a "
+            "language model can read what has only moved."
+        )
+    if results.of(RECONSTRUCTION):
+        said.append(
+            "What no probe rebuilds may still be there for a stronger one, and what is rebuilt need not be of use to "
+            "the language model."
+        )
+    said.append("All figures are of these images and of this checkpoint.")
+    return " ".join(said)
+
+
+def _subtitle(results: ModelResults) -> str:
+    connector = results.connector
+    if connector is None:
+        return "No task of connector_bench ran, so the connector was not measured."
+    return (
+        f"Connector {connector['connector']} ({connector['family']}), {connector['parameters']:,} parameters"
+    )
+
+
+def _warnings(results: ModelResults) -> list[Finding]:
+    found = [Finding(f"{task} failed", why, "warning") for task, why in results.failed.items()]
+    for file in results.files:
+        if limit := limit_argument(file):
+            text = f"The run had{limit}: its figures are of a part of the data and compare with no others."
+            found.append(Finding("A part of the data", text, "warning"))
+    found += [
+        Finding("Not measured", f"{what}; run lmms-eval with --tasks {measure} as well.", "missing")
+        for measure, what in UNMEASURED.items()
+        if not results.of(measure)
+    ]
+    return found

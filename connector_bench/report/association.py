@@ -1,0 +1,195 @@
+"""The report's section on loss beside task performance, from an `Analysis`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from connector_bench.association.types import Analysis, CalibrationBin, Grounded, JoinedTable, Pair
+from connector_bench.report.association_charts import Calibration, Forest, Row, Scatter
+from connector_bench.report.association_table import ADJUSTMENT, pairs_table
+from connector_bench.report.association_words import (
+    anchor,
+    headline,
+    of_itself,
+    rank,
+    size,
+    title_of,
+    verdict,
+)
+from connector_bench.report.blocks import Block, Prose, Section
+from connector_bench.report.chart import WIDE, Chart
+from connector_bench.report.estimates import interval, number
+
+FEWEST_BINS = 3
+"""Bins from which a calibration plot says something."""
+PANELS = 2
+GRADED = 6
+"""Different values from which a score within 0..1 is drawn as a scatter."""
+
+
+def association_section(analysis: Analysis) -> Section:
+    """For every connector task beside every scored task: correlations, prediction of failure, inside and outside."""
+    blocks: list[Block] = []
+    if analysis.tables:
+        blocks.append(Prose(_method(analysis)))
+    for table in sorted(analysis.tables, key=lambda one: (of_itself(one), "lost" not in one.losses)):
+        blocks += _of_tables(table, analysis)
+    blocks += [Prose(f"{one.what}: {one.why}", "missing") for one in analysis.skipped]
+    if not blocks:
+        text = (
+            "Nothing to join: loss is compared with answers where both a connector task and another task ran."
+        )
+        blocks.append(Prose(text, "missing"))
+    return Section("association", "Loss and answers", "Loss beside task performance", tuple(blocks))
+
+
+def _method(analysis: Analysis) -> str:
+    settings = analysis.settings
+    return (
+        f"Losses point upwards: higher means more lost. Intervals: {100 * settings.confidence:g} % bootstrap, "
+        f"{settings.resamples:,} resamples, seed {settings.seed}; documents about one image are resampled together. "
+        f"Not significant: {ADJUSTMENT} of 0.05 or more. An association within one model is no cause."
+    )
+
+
+def _of_tables(table: JoinedTable, analysis: Analysis) -> list[Block]:
+    key = (table.connector_task, table.score_task)
+    pairs = [pair for pair in analysis.pairs if (pair.connector_task, pair.score_task) == key]
+    grounded = [one for one in analysis.grounded if (one.connector_task, one.score_task) == key]
+    name = anchor(table)
+    title = title_of(table)
+    main = headline(pairs)
+    if main is None:
+        return [Prose(f"{title}: no figure.", "missing")]
+    of_main = [pair for pair in pairs if pair.score == main.score]
+    blocks: list[Block] = [_correlations(name, title, of_main)]
+    if not of_itself(table):
+        blocks += _predictions(name, title, of_main)
+    blocks += _scatter(name, title, table, main)
+    blocks += _inside_outside(name, title, [one for one in grounded if one.score == main.score])
+    notes = list(dict.fromkeys(note for pair in pairs for note in pair.notes))
+    blocks.append(pairs_table(name, title, pairs))
+    blocks += [Prose(f"{title}: {note}.") for note in table.notes]
+    return [*blocks, *([Prose(f"{title}: {'; '.join(notes)}.", "missing")] if notes else [])]
+
+
+def _correlations(name: str, title: str, pairs: Sequence[Pair]) -> Chart:
+    rows = [Row(pair.loss, "rank correlation", pair.spearman) for pair in pairs]
+    rows += [
+        Row(pair.loss, "with other properties held fixed", pair.partial.correlation)
+        for pair in pairs
+        if pair.partial is not None
+    ]
+    held = dict.fromkeys(name for pair in pairs if pair.partial is not None for name in pair.partial.controls)
+    fixed = f" Held fixed, where the loss allows it: {', '.join(held)}." if held else ""
+    said = "; ".join(f"{pair.loss} {interval(pair.spearman.score)}{verdict(pair.spearman)}" for pair in pairs)
+    return Chart(
+        name=f"{name}-correlation",
+        title=f"{title}: rank correlation of loss and {pairs[0].score}",
+        shows=f"Spearman's correlation, {size(pairs)}. Negative: more loss goes with a lower score.{fixed}",
+        alt=f"Forest chart. {said}.",
+        draw=Forest(rows, 0.0, "no association", f"correlation with {pairs[0].score}").draw,
+        inches=(WIDE, 1.7 + 0.36 * len(pairs)),
+    )
+
+
+def _predictions(name: str, title: str, pairs: Sequence[Pair]) -> list[Block]:
+    having = [(pair, pair.prediction) for pair in pairs if pair.prediction is not None]
+    main = headline([pair for pair, _ in having]) if having else None
+    if main is None or main.prediction is None:
+        return []
+    found = main.prediction
+    rows = [Row(pair.loss, "loss", prediction.auroc) for pair, prediction in having]
+    rows += [
+        Row(f"{one.name}, {'larger' if one.larger_fails else 'smaller'} fails", "baseline", one.auroc)
+        for one in found.baselines
+    ]
+    said = "; ".join(f"{row.label} {interval(row.tested.score)}{verdict(row.tested)}" for row in rows)
+    simpler = (
+        " Baselines are simpler properties, each in its better direction, which favours them."
+        if found.baselines
+        else ""
+    )
+    forest = Chart(
+        name=f"{name}-auroc",
+        title=f"{title}: does loss predict failure?",
+        shows=(
+            f"AUROC for failure ({found.failure}; {found.failures:,} of {main.documents:,} documents that have "
+            f"{main.loss}), {size(pairs)}: "
+            f"chance that a failed document has more loss than an answered one.{simpler}"
+        ),
+        alt=f"Forest chart. {said}.",
+        draw=Forest(rows, 0.5, "chance", "AUROC").draw,
+        inches=(WIDE, 1.7 + 0.3 * len(rows)),
+    )
+    binned = [
+        (pair.loss, found.calibration) for pair, found in having if len(found.calibration) >= FEWEST_BINS
+    ]
+    panels = sorted(binned, key=lambda panel: rank(panel[0]))[:PANELS]
+    return [forest, _calibration(name, title, main, panels)] if panels else [forest]
+
+
+def _calibration(
+    name: str, title: str, main: Pair, panels: Sequence[tuple[str, Sequence[CalibrationBin]]]
+) -> Chart:
+    assert main.prediction is not None
+    overall = main.prediction.failures / main.documents
+    loss, bins = panels[0]
+    first, last = (f"{number(100 * one.failure_rate.value, 1)} %" for one in (bins[0], bins[-1]))
+    return Chart(
+        name=f"{name}-calibration",
+        title=f"{title}: failures by loss",
+        shows=f"Share of failures ({main.prediction.failure}) by deciles of the loss, {size([main])}.",
+        alt=f"Line chart. Failures at the lowest {loss}: {first}; at the highest: {last}.",
+        draw=Calibration(panels, overall).draw,
+        inches=(WIDE, 3.4),
+    )
+
+
+def _scatter(name: str, title: str, table: JoinedTable, main: Pair) -> list[Block]:
+    scores = table.scores[main.score]
+    known = scores[np.isfinite(scores)]
+    if len(np.unique(known)) < GRADED and known.max(initial=0.0) <= 1:
+        return []
+    return [
+        Chart(
+            name=f"{name}-scatter",
+            title=f"{title}: {main.score} over {main.loss}",
+            shows=f"A point a document, {size([main])}.",
+            alt=f"Scatter plot; rank correlation {interval(main.spearman.score)}{verdict(main.spearman)}.",
+            draw=Scatter(table.losses[main.loss], scores, main.loss, main.score).draw,
+            inches=(WIDE, 3.6),
+        )
+    ]
+
+
+def _inside_outside(name: str, title: str, grounded: Sequence[Grounded]) -> list[Block]:
+    if not grounded:
+        return []
+    rows = []
+    for one in grounded:
+        rows += [Row(one.measure, "inside", one.inside), Row(one.measure, "outside", one.outside)]
+        partial = f"{one.measure}, partial"
+        rows += [
+            Row(partial, side, found.correlation)
+            for side, found in (("inside", one.inside_partial), ("outside", one.outside_partial))
+            if found is not None
+        ]
+    said = "; ".join(
+        f"{row.label} {row.group} {interval(row.tested.score)}{verdict(row.tested)}" for row in rows
+    )
+    return [
+        Chart(
+            name=f"{name}-inside-outside",
+            title=f"{title}: loss inside and outside the answer's region",
+            shows=(
+                f"Spearman's correlation of {grounded[0].score} with the loss inside and outside the answer mask, "
+                f"{size(grounded)}. Partial: mask area and image properties held fixed."
+            ),
+            alt=f"Forest chart. {said}.",
+            draw=Forest(rows, 0.0, "no association", f"correlation with {grounded[0].score}").draw,
+            inches=(WIDE, 1.7 + 0.4 * len({row.label for row in rows})),
+        )
+    ]

@@ -1,0 +1,102 @@
+"""What the summary says of loss beside task performance."""
+
+from __future__ import annotations
+
+from connector_bench.association.types import Analysis, BaselinePrediction, JoinedTable, Pair, Prediction
+from connector_bench.report.association_words import HEADLINES, headline, of_itself, rank
+from connector_bench.report.blocks import Finding, KeyFigure
+from connector_bench.report.estimates import interval, number
+
+MOST = 2
+"""Examples of one kind that the summary names."""
+
+
+def association_key(analysis: Analysis) -> list[KeyFigure]:
+    """How well loss predicts failures in each other task, for the loss that says most."""
+    best: dict[str, Pair] = {}
+    for table in _beside_others(analysis):
+        pair = headline(_pairs_of(table, analysis))
+        known = best.get(table.score_task)
+        if (
+            pair is not None
+            and pair.prediction is not None
+            and (known is None or rank(pair.loss) < rank(known.loss))
+        ):
+            best[table.score_task] = pair
+    return [_key(pair, pair.prediction) for pair in best.values() if pair.prediction is not None]
+
+
+def _key(pair: Pair, prediction: Prediction) -> KeyFigure:
+    auroc = prediction.auroc
+    beside = (
+        f"95 % interval {number(auroc.score.low)} to {number(auroc.score.high)}",
+        "chance 0.5" + ("" if auroc.significant else ", not significant"),
+        f"{pair.connector_task}, N = {pair.documents:,} documents",
+    )
+    return KeyFigure(
+        f"AUROC, {pair.loss} for failure in {pair.score_task}", number(auroc.score.value), beside
+    )
+
+
+def association_findings(analysis: Analysis) -> list[Finding]:
+    """For each connector task beside each other task: what correlates, and whether loss predicts failure."""
+    found = []
+    for table in _beside_others(analysis):
+        pairs = _pairs_of(table, analysis)
+        first = [pair for pair in pairs if pair.score == pairs[0].score]
+        mains = sorted(
+            (pair for pair in first if rank(pair.loss) < len(HEADLINES)), key=lambda pair: rank(pair.loss)
+        )
+        said = [
+            _count(pairs),
+            *(_prediction(pair, pair.prediction) for pair in mains[:MOST] if pair.prediction),
+        ]
+        found.append(Finding(f"{table.connector_task} and {table.score_task}", " ".join(said)))
+    refused = [one for one in analysis.skipped if one.refused]
+    return found + [Finding("Not joined", f"{one.what}: {one.why}", "warning") for one in refused]
+
+
+def _beside_others(analysis: Analysis) -> list[JoinedTable]:
+    return [table for table in analysis.tables if not of_itself(table)]
+
+
+def _pairs_of(table: JoinedTable, analysis: Analysis) -> list[Pair]:
+    key = (table.connector_task, table.score_task)
+    return [pair for pair in analysis.pairs if (pair.connector_task, pair.score_task) == key]
+
+
+def _count(pairs: list[Pair]) -> str:
+    significant = sorted(
+        (pair for pair in pairs if pair.spearman.significant),
+        key=lambda pair: -abs(pair.spearman.score.value),
+    )
+    text = (
+        f"Rank correlations between a loss and a score: {len(significant)} of {len(pairs)} are significant after "
+        "correction for their number"
+    )
+    named = [f"{pair.loss} with {pair.score} {interval(pair.spearman.score)}" for pair in significant[:MOST]]
+    return f"{text}, most of all {'; '.join(named)}." if named else f"{text}."
+
+
+def _prediction(main: Pair, found: Prediction) -> str:
+    auroc = found.auroc
+    figures = f"AUROC {interval(auroc.score)}, chance 0.5, over {main.documents:,} documents"
+    if not auroc.significant:
+        simpler = _named([one for one in found.baselines if one.auroc.significant])
+        beside = f" A simpler property does: {simpler}." if simpler else ""
+        return f"{main.loss} does not tell failures from successes: {figures}, not significant.{beside}"
+    if auroc.score.value < 0.5:
+        return f"The higher {main.loss}, the fewer failures: {figures}."
+    text = f"The higher {main.loss}, the more failures: {figures}"
+    if not found.baselines:
+        return f"{text}."
+    equal = _named([one for one in found.baselines if not _beaten(one)])
+    return f"{text}; " + (f"not shown to be better than {equal}." if equal else "better than every baseline.")
+
+
+def _beaten(baseline: BaselinePrediction) -> bool:
+    return baseline.advantage.significant and baseline.advantage.score.value > 0
+
+
+def _named(baselines: list[BaselinePrediction]) -> str:
+    return ", ".join(f"{one.name} ({number(one.auroc.score.value)})" for one in baselines)

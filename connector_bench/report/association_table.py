@@ -1,0 +1,57 @@
+"""The table of every loss beside every score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from connector_bench.association.types import Pair, Tested
+from connector_bench.report.blocks import Cell, Table
+from connector_bench.report.estimates import interval, number
+
+ADJUSTMENT = "p adjusted for the number of figures of its kind (Benjamini and Hochberg)"
+
+PAIR_COLUMNS = (
+    *("loss", "score", "rank correlation", "q", "partial", "q of partial"),
+    *("score at lowest loss", "at highest loss", "difference", "AUROC", "documents"),
+)
+
+
+def pairs_table(name: str, title: str, pairs: Sequence[Pair]) -> Table:
+    """One row a pair, in the analysis's order."""
+    return Table(
+        name=f"{name}-pairs",
+        title=f"{title}: every pair",
+        shows=(
+            "Value [95 % interval]. Lowest and highest loss: mean score in the outer quartiles. AUROC: the loss as "
+            f"predictor of failure. q: {ADJUSTMENT}."
+        ),
+        columns=PAIR_COLUMNS,
+        rows=tuple(_pair_cells(pair) for pair in pairs),
+        folded=True,
+    )
+
+
+def _pair_cells(pair: Pair) -> tuple[Cell, ...]:
+    partial = pair.partial.correlation if pair.partial is not None else None
+    quartiles = pair.quartiles
+    outer = (quartiles.lowest, quartiles.highest) if quartiles is not None else (None, None)
+    return (
+        Cell(pair.loss),
+        Cell(pair.score),
+        *_tested(pair.spearman),
+        *_tested(partial),
+        *(Cell("–") if one is None else Cell(number(one.value), one.value) for one in outer),
+        _tested(quartiles.difference if quartiles is not None else None)[0],
+        _tested(pair.prediction.auroc if pair.prediction is not None else None)[0],
+        Cell(f"{pair.documents:,}", pair.documents),
+    )
+
+
+def _tested(tested: Tested | None) -> tuple[Cell, Cell]:
+    if tested is None or not math.isfinite(tested.score.value):
+        return Cell("–"), Cell("–")
+    q = tested.q
+    shown = "–" if q is None else "< 0.001" if q < 0.001 else number(q)
+    mark = "" if tested.significant else "not significant"
+    return Cell(interval(tested.score), tested.score.value, mark), Cell(shown, q)

@@ -1,0 +1,86 @@
+"""Label retrieval and the geometry of the image vectors, as the report tells them."""
+
+from __future__ import annotations
+
+from connector_bench.intervals import Score
+from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Table, score_cells
+from connector_bench.report.chart import WIDE, Chart
+from connector_bench.report.estimates import percent
+from connector_bench.report.preservation_charts import BeforeAfter
+from connector_bench.report.source import TaskResult
+
+GEOMETRY = {
+    "trustworthiness": "new neighbours were near before too; 1 is best, by rank within the 10 nearest",
+    "continuity": "old neighbours stay near; 1 is best, by rank within the 10 nearest",
+    "imbalance_pre_post": "information imbalance: rank after of the nearest before; 0 predicts it, 1 is chance",
+    "imbalance_post_pre": "information imbalance: rank before of the nearest after; 0 predicts it, 1 is chance",
+    "cka": "debiased linear centred kernel alignment; 1 is the same geometry up to rotation and scale",
+    "procrustes": "similarity after the best rotation and scale; 1 is the same",
+    "procrustes_paper": "the paper's residual, PCA of the side behind first; smaller is closer, no fixed scale",
+    "erank_pre": "effective rank before: how many directions hold the variance",
+    "erank_post": "effective rank after",
+    "top1_energy_pre": "share of the energy in one direction, before",
+    "top1_energy_post": "share of the energy in one direction, after",
+    "hubness_pre": "skewness of how often an image is another's neighbour, before; 0 has no hubs",
+    "hubness_post": "the same, after",
+}
+RETRIEVAL = {"R@1": "recall_{}_1", "R@5": "recall_{}_5", "mAP": "map_{}"}
+SIDES = {"pre": "before", "post": "after", "diff": "after − before, paired"}
+OVERLAP_RECALL = "spearman_knor_10_recall_post_5"
+
+
+def retrieval_blocks(task: TaskResult) -> list[Block]:
+    """Recall and precision before and after; nothing for images without labels."""
+    names = [name for name, pattern in RETRIEVAL.items() if pattern.format("post") in task.scores]
+    if not names:
+        return []
+    before, after = (
+        [task.scores[RETRIEVAL[name].format(side)] for name in names] for side in ("pre", "post")
+    )
+    said = [
+        f"{name} {percent(b.value)} before, {percent(a.value)} after"
+        for name, b, a in zip(names, before, after, strict=True)
+    ]
+    chart = Chart(
+        name=f"{task.anchor}-retrieval",
+        title="Label retrieval before and after",
+        shows=(
+            "Share of images that have one of their own label among their 1 or 5 nearest (R@1, R@5), and mean average "
+            f"precision (mAP); N = {after[0].n:,}. Bars: {after[0].method}. Marks: chance."
+        ),
+        alt=f"Dot chart. {'; '.join(said)}.",
+        draw=BeforeAfter(names, before, after).draw,
+        inches=(WIDE, 2.9),
+    )
+    return [chart, _retrieval_table(task, names)]
+
+
+def _retrieval_table(task: TaskResult, names: list[str]) -> Table:
+    named = [
+        (f"{name} {label}", RETRIEVAL[name].format(side)) for name in names for side, label in SIDES.items()
+    ]
+    named.append(("rank correlation, by image, of overlap at k = 10 with R@5 after", OVERLAP_RECALL))
+    return _table(
+        task, "retrieval-table", "Retrieval", "", [(n, task.scores[k]) for n, k in named if k in task.scores]
+    )
+
+
+def geometry_table(task: TaskResult) -> list[Block]:
+    """The measures that the record holds, and how to read each; nothing where it holds none."""
+    rows = tuple(
+        (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
+        for name, meaning in GEOMETRY.items()
+        if name in task.scores
+    )
+    columns = ("measure", *SCORE_COLUMNS, "how to read it")
+    shows = "A figure of the whole set has no interval."
+    return (
+        [Table(f"{task.anchor}-geometry", "Geometry of the image vectors", shows, columns, rows)]
+        if rows
+        else []
+    )
+
+
+def _table(task: TaskResult, name: str, title: str, shows: str, scores: list[tuple[str, Score]]) -> Table:
+    rows = tuple((Cell(label), *score_cells(score)) for label, score in scores)
+    return Table(f"{task.anchor}-{name}", title, shows, ("what", *SCORE_COLUMNS), rows)

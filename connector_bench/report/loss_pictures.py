@@ -1,0 +1,87 @@
+"""Loss maps that a run of `patch_reconstruction` left, as pictures for the page on one colour scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors import SafetensorError
+
+from connector_bench.harness_files import UnusableResult
+from connector_bench.reconstruction.artefacts import SELECTION, Artefacts, Mask
+from connector_bench.reconstruction.overlays import render
+from connector_bench.report.picture_gallery import LEAST, MOST, SPREAD
+from connector_bench.report.pictures import Picture, Question
+from connector_bench.report.questions import INSIDE
+from connector_bench.report.source import TaskResult
+
+REASONS = {"most lossy": MOST, "least lossy": LEAST, "spread": SPREAD}
+WEBP = {"format": "webp", "pil_kwargs": {"quality": 82, "method": 4}}
+BRIGHTEST = 0.995
+"""Quantile of all patches' losses at which the colours end: one patch must not darken all the others."""
+
+
+def artefacts_of(task: TaskResult) -> Artefacts | None:
+    """What the run left beside its result file, or beside the folder of the model; None where there is nothing.
+
+    Raises UnusableResult for a selection that cannot be read.
+    """
+    below = task.record.get("artefacts")
+    if not below:
+        return None
+    for base in (task.file.path.parent, task.file.path.parent.parent):
+        folder = (base / str(below)).resolve()
+        if folder.is_relative_to(base.resolve()) and (folder / SELECTION).is_file():
+            return _read(folder)
+    return None
+
+
+def _read(folder: Path) -> Artefacts:
+    try:
+        return Artefacts(folder)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise UnusableResult(f"{folder / SELECTION}: {type(error).__name__}: {error}") from error
+
+
+def loss_pictures(
+    task: TaskResult, artefacts: Artefacts, questions: Mapping[str, Sequence[Question]]
+) -> dict[str, Picture]:
+    """Of every selected image: itself and its loss map, answers outlined under their question's number.
+
+    Raises UnusableResult for pictures, masks or maps that cannot be read.
+    """
+    inside = {row["doc_id"]: row.get("loss_inside") for row in task.documents or ()}
+    try:
+        maps = artefacts.maps_of_selection()
+        losses = [one.loss.numpy() for one in maps.values()]
+        highest = float(np.quantile(np.concatenate(losses), BRIGHTEST)) if losses else None
+        pictures = {}
+        for name, loss_map in maps.items():
+            masks = _masks(artefacts, questions.get(name, ()), inside)
+            pictures[name] = _picture(
+                render(artefacts.picture(name), loss_map, masks=masks, highest=highest, encoding=WEBP)
+            )
+        return pictures
+    except (OSError, LookupError, ValueError, SafetensorError) as error:
+        raise UnusableResult(f"{artefacts.folder}: {type(error).__name__}: {error}") from error
+
+
+def _masks(
+    artefacts: Artefacts, questions: Sequence[Question], inside: Mapping[int, float | None]
+) -> dict[str, Mask]:
+    """Masks by question. Tasks may number documents differently: a mask is that of the question with its loss."""
+    masks = {}
+    for place, asked in enumerate(questions, start=1):
+        loss = asked.figures.get(INSIDE)
+        if loss is not None and inside.get(asked.doc_id) == loss:
+            mask = artefacts.mask(asked.doc_id)
+            if mask is not None:
+                masks[f"Q{place}"] = mask
+    return masks
+
+
+def _picture(webp: bytes) -> Picture:
+    return Picture(webp, *Image.open(BytesIO(webp)).size)

@@ -1,0 +1,48 @@
+"""The table of overlaps: one row the connector and each control, one column a k."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from connector_bench.intervals import Score
+from connector_bench.report.blocks import Cell, Table
+from connector_bench.report.estimates import covers_chance, interval, number
+from connector_bench.report.preservation_charts import CONTROLS
+
+ADJUSTED = "knor_adj_"
+
+
+def overlaps(scores: Mapping[str, Score], prefix: str = "knor_") -> dict[int, Score]:
+    """The scores named `<prefix><k>`, by k."""
+    found = {}
+    for name, score in scores.items():
+        if match := re.fullmatch(rf"{re.escape(prefix)}(\d+)", name):
+            found[int(match[1])] = score
+    return dict(sorted(found.items()))
+
+
+def overlap_table(name: str, scores: Mapping[str, Score]) -> Table:
+    """Overlap of connector and controls at every measured k, with intervals; chance in a row of its own."""
+    kept = overlaps(scores)
+    series = {"this connector": kept, "this connector, chance taken off": overlaps(scores, ADJUSTED)}
+    series |= {c.label: overlaps(scores, f"{c.key}_knor_") for c in CONTROLS}
+    rows = [(Cell(label), *(_cell(found.get(k)) for k in kept)) for label, found in series.items() if found]
+    rows.append((Cell("chance"), *(Cell(number(score.chance), score.chance) for score in kept.values())))
+    first = next(iter(kept.values()))
+    return Table(
+        name=name,
+        title="Overlap and its controls",
+        shows=(
+            f"Value [95 % interval], N = {first.n:,} images. With chance taken off: (overlap − c) / (1 − c), where "
+            "c = k / (N − 1); 0 is chance, 1 is all."
+        ),
+        columns=("what", *(f"k = {k}" for k in kept)),
+        rows=tuple(rows),
+    )
+
+
+def _cell(score: Score | None) -> Cell:
+    if score is None:
+        return Cell("–")
+    return Cell(interval(score), score.value, "at chance" if covers_chance(score) else "")

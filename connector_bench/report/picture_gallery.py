@@ -1,0 +1,117 @@
+"""The gallery of a report: images with the most and the least loss and an even spread, with their questions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from connector_bench.report.pictures import Card, Gallery, Measure, Picture, Question
+from connector_bench.report.questions import OF_THE_ANSWER
+from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, ModelResults
+
+EACH = 12
+"""Images of each reason, where the run itself chose none."""
+QUESTIONS = 6
+"""Questions shown of one image."""
+MOST, LEAST, SPREAD = "most lossy", "least lossy", "evenly spread"
+
+
+def image_figures(results: ModelResults) -> dict[str, dict[str, float]]:
+    """Figures of every image by its hash, of all connector tasks together."""
+    found: dict[str, dict[str, float]] = {}
+    for measure in (PRESERVATION, RECONSTRUCTION):
+        for task in results.of(measure):
+            for row in task.documents or ():
+                if "image" in row and "same_image_as" not in row:
+                    found.setdefault(str(row["image"]), {}).update(_numbers(row))
+    return found
+
+
+def chosen(figures: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[str, ...]]:
+    """Images to show and why, those with the most loss first; empty where no image has a loss."""
+    loss = {image: value for image, row in figures.items() if (value := loss_of(row)) is not None}
+    order = sorted(loss, key=lambda image: (-loss[image], image))
+    spread = np.linspace(0, len(order) - 1, min(EACH, len(order))).round().astype(int) if order else []
+    why: dict[str, list[str]] = {}
+    for reason, images in (
+        (MOST, order[:EACH]),
+        (SPREAD, [order[place] for place in spread]),
+        (LEAST, order[-EACH:]),
+    ):
+        for image in images:
+            why.setdefault(image, []).append(reason)
+    return {image: tuple(why[image]) for image in order if image in why}
+
+
+def loss_of(row: Mapping[str, float]) -> float | None:
+    """What images are ordered by: `lost` where patches were rebuilt, else the share of 10 neighbours not kept."""
+    if "lost" in row:
+        return row["lost"]
+    return 1 - row["knor_10"] if "knor_10" in row else None
+
+
+def gallery(
+    why: Mapping[str, tuple[str, ...]],
+    figures: Mapping[str, Mapping[str, float]],
+    questions: Mapping[str, Sequence[Question]],
+    pictures: Mapping[str, Picture],
+    shows: str,
+) -> Gallery:
+    """Cards of the chosen images in their order."""
+    cards = [
+        Card(
+            name=f"image {image[:12]}",
+            groups=groups,
+            figures=_card_figures(figures.get(image, {}), questions.get(image, ())),
+            questions=tuple(questions.get(image, ()))[:QUESTIONS],
+            more_questions=max(0, len(questions.get(image, ())) - QUESTIONS),
+            picture=pictures.get(image),
+        )
+        for image, groups in why.items()
+    ]
+    measures = tuple(measure for measure in MEASURES if any(measure.key in card.figures for card in cards))
+    return Gallery("gallery", shows, measures, tuple(cards))
+
+
+MEASURES = (
+    Measure("loss", "lost", "lost"),
+    Measure("overlap", "neighbours kept of 10", "overlap", lossy_is_low=True),
+    Measure("inside", "loss inside answers", "inside"),
+    Measure("outside", "loss outside answers", "outside"),
+    Measure("ratio", "inside / outside", "inside / outside"),
+    Measure("right", "share of right answers", "right", lossy_is_low=True),
+)
+
+
+def _card_figures(row: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
+    inside, outside = (
+        _mean([asked.figures[name] for asked in questions if name in asked.figures])
+        for name in OF_THE_ANSWER.values()
+    )
+    scored = [
+        float(q.outcome == "right") for q in questions if q.outcome in ("right", "wrong", "partly right")
+    ]
+    found = {
+        "loss": row.get("lost"),
+        "overlap": row.get("knor_10"),
+        "inside": inside,
+        "outside": outside,
+        "ratio": inside / outside if inside is not None and outside else None,
+        "right": _mean(scored),
+    }
+    return {key: value for key, value in found.items() if value is not None and math.isfinite(value)}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }

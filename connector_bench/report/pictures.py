@@ -1,0 +1,96 @@
+"""Pictures of a report with what the model answered about them: values only, no HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+Outcome = Literal["right", "wrong", "partly right", "graded", "not scored"]
+"""`graded`: the metric's scale does not end at 1, as with CIDEr."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about a picture, with the model's answer and how the task's own metric scored it."""
+
+    doc_id: int
+    """Document of the task that asked."""
+    text: str
+    expected: str
+    answer: str
+    outcome: Outcome
+    score: str = ""
+    """Metric and value, such as `accuracy 1`."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Loss inside and outside the answer's region, where there is a mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture as it is put into the page."""
+
+    webp: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture of a gallery."""
+
+    name: str
+    groups: tuple[str, ...]
+    """Why it is shown, such as `most lossy`."""
+    figures: Mapping[str, float]
+    """By the keys of the gallery's `measures`; what is not known is absent."""
+    questions: tuple[Question, ...] = ()
+    more_questions: int = 0
+    """Questions about it that are not shown."""
+    picture: Picture | None = None
+    """None where the run left none."""
+
+    @property
+    def outcomes(self) -> frozenset[Outcome]:
+        """Which outcomes its questions had."""
+        return frozenset(question.outcome for question in self.questions)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of every picture that a gallery can be sorted by."""
+
+    key: str
+    label: str
+    short: str
+    """The label where there is little room."""
+    lossy_is_low: bool = False
+    """Whether a low value is the lossy end, which a reader looks at first."""
+
+    @property
+    def ways(self) -> tuple[str, str]:
+        """Both directions of sorting, the lossy end first."""
+        return ("lowest", "highest") if self.lossy_is_low else ("highest", "lowest")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures in the order in which they are shown first."""
+
+    kind: ClassVar[str] = "gallery"
+    name: str
+    shows: str
+    measures: tuple[Measure, ...]
+    """The first is the one that the cards are in order of."""
+    cards: tuple[Card, ...]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The reasons for which pictures are shown, in order of appearance."""
+        return tuple(dict.fromkeys(group for card in self.cards for group in card.groups))
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Outcomes that occur."""
+        order: tuple[Outcome, ...] = ("right", "wrong", "partly right", "graded", "not scored")
+        return tuple(one for one in order if any(one in card.outcomes for card in self.cards))

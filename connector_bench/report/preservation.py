@@ -1,0 +1,105 @@
+"""The report's section on neighbour preservation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from connector_bench.intervals import Score
+from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
+from connector_bench.report.chart import WIDE, Chart
+from connector_bench.report.estimates import percent
+from connector_bench.report.geometry import geometry_table, retrieval_blocks
+from connector_bench.report.overlap_table import overlap_table, overlaps
+from connector_bench.report.preservation_charts import CONTROLS, KCurve, Spread
+from connector_bench.report.source import TaskResult
+
+POOLING = {"mean": "the mean of its tokens", "none": "all its tokens in a row"}
+FINEST = 20
+"""Bins of a histogram at most."""
+
+
+def headline_k(kept: Mapping[int, Score]) -> int:
+    """The k that the summary names: 10, else the largest measured."""
+    return 10 if 10 in kept else max(kept)
+
+
+def preservation_section(task: TaskResult, suffix: str = "") -> Section:
+    """Charts and tables of one task, those that its record and its documents allow."""
+    blocks: list[Block] = [Prose(_method(task))]
+    if kept := overlaps(task.scores):
+        blocks += [
+            _k_curve(task, kept),
+            overlap_table(f"{task.anchor}-overlap", task.scores),
+            _spread(task, kept),
+        ]
+    if paper := overlaps(task.scores, "paper_knor_"):
+        blocks.append(_paper_table(task, paper))
+    blocks += retrieval_blocks(task)
+    blocks += geometry_table(task)
+    return Section(task.anchor, f"Neighbours{suffix}", f"Neighbours kept: {task.name}", tuple(blocks))
+
+
+def _method(task: TaskResult) -> str:
+    options = task.record.get("options", {})
+    pooling = POOLING.get(options.get("pooling"), "pooled")
+    tap = ", behind the connector's leading norm" if options.get("tap") == "pre_normed" else ""
+    widths = [task.record.get(f"{side}_width", "?") for side in ("pre", "post")]
+    return (
+        f"Each of {task.record['n_images']:,} images is one vector on each side of the connector, {pooling}: "
+        f"{widths[0]} dimensions before it{tap}, {widths[1]} after it. Distance: {options.get('distance', 'l2')}. An "
+        "image is never its own neighbour. Overlap falls as the number of images grows, so it compares with figures "
+        "of the same images alone."
+    )
+
+
+def _k_curve(task: TaskResult, kept: dict[int, Score]) -> Chart:
+    controls = {control.key: overlaps(task.scores, f"{control.key}_knor_") for control in CONTROLS}
+    curve = KCurve(tuple(task.record.get("curve", ())), kept, controls, task.record["n_images"])
+    first = kept[min(kept)]
+    said = [f"k = {k}: {percent(s.value)} (chance {percent(s.chance or 0.0)})" for k, s in kept.items()]
+    return Chart(
+        name=f"{task.anchor}-k-curve",
+        title="Overlap of neighbours over k",
+        shows=(
+            "Share of an image's k nearest neighbours before the connector that are among its k nearest after it, mean "
+            f"over N = {first.n:,} images. Bars: {first.method}; for the untrained connector they span its seeds. "
+            "Identity and rotation must lie at 100 %, shuffled pairs at chance."
+        ),
+        alt=f"Line chart. Share of neighbours that this connector keeps, at {'; '.join(said)}.",
+        draw=curve.draw,
+        inches=(WIDE, 4.1),
+    )
+
+
+def _paper_table(task: TaskResult, paper: Mapping[int, Score]) -> Table:
+    return Table(
+        name=f"{task.anchor}-paper",
+        title="Overlap by the published procedure",
+        shows="The image itself counts as its own neighbour here, as in the paper's code, which raises the figure.",
+        columns=("k", *SCORE_COLUMNS),
+        rows=tuple((Cell(str(k), k), *score_cells(score)) for k, score in paper.items()),
+    )
+
+
+def _spread(task: TaskResult, kept: Mapping[int, Score]) -> Block:
+    k = headline_k(kept)
+    values, untrained = (task.column(f"{control}knor_{k}") for control in ("", "untrained_"))
+    if task.documents is None or not len(values):
+        text = f"How overlap is spread over images: {task.name} has no sample file. Run lmms-eval with --log_samples."
+        return Prose(text, "missing")
+    spread = Spread(values, untrained if len(untrained) else None, f"neighbours kept of {k}", min(k, FINEST))
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    said = (
+        f"median {percent(middle)}, middle half {percent(low)} to {percent(high)}; "
+        f"{int((values == 0).sum()):,} of {len(values):,} images keep none"
+    )
+    return Chart(
+        name=f"{task.anchor}-spread",
+        title=f"Overlap by image, k = {k}",
+        shows=f"Images by the share of neighbours kept, N = {len(values):,}: {said}. Untrained: mean of its seeds.",
+        alt=f"Histogram of the share of neighbours kept: {said}.",
+        draw=spread.draw,
+        inches=(WIDE, 3.2),
+    )

@@ -1,0 +1,118 @@
+"""What the summary says of neighbour preservation: sentences that follow from figures and their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connector_bench.intervals import Score
+from connector_bench.report.blocks import Finding, KeyFigure, control_findings
+from connector_bench.report.estimates import (
+    apart,
+    covers_chance,
+    ends_in_percent,
+    has_interval,
+    number,
+    percent,
+    percent_interval,
+)
+from connector_bench.report.overlap_table import overlaps
+from connector_bench.report.preservation import headline_k
+from connector_bench.report.source import TaskResult
+
+MUST_BE_ONE = ("identity", "rotation")
+ROUNDING = 5e-4
+"""Equal distances that fall differently in the last digit move a neighbour here and there."""
+
+
+def preservation_key(task: TaskResult) -> list[KeyFigure]:
+    """The overlap, with chance and the untrained control beside it; nothing where it was not measured."""
+    kept = overlaps(task.scores)
+    if not kept:
+        return []
+    k = headline_k(kept)
+    beside = [f"95 % interval {ends_in_percent(kept[k])}", f"chance {percent(kept[k].chance or 0.0)}"]
+    if untrained := task.scores.get(f"untrained_knor_{k}"):
+        beside.append(f"untrained {percent(untrained.value)}")
+    return [
+        KeyFigure(
+            f"{k} nearest neighbours kept",
+            percent(kept[k].value),
+            (*beside, f"{task.name}, N = {kept[k].n:,}"),
+        )
+    ]
+
+
+def preservation_findings(task: TaskResult, suffix: str = "") -> list[Finding]:
+    """Overlap beside chance and controls, and whether the controls came out as they must."""
+    scores = task.scores
+    kept = overlaps(scores)
+    if not kept:
+        return []
+    k = headline_k(kept)
+    score = kept[k]
+    text = (
+        f"Of an image's {k} nearest neighbours before the connector, {percent_interval(score)} are among its {k} "
+        f"nearest after it, mean over {score.n:,} images; chance gives {percent(score.chance or 0.0)}."
+    )
+    if covers_chance(score):
+        text += " That is not distinguishable from chance."
+    findings = [Finding(f"Neighbours kept{suffix}", text)]
+    if beside := _beside_controls(scores, k, score):
+        findings.append(Finding(f"Neighbours, in comparison{suffix}", beside))
+    findings += control_findings(f"Neighbours, controls{suffix}", *_controls(scores, k))
+    if "recall_diff_5" in scores:
+        findings.append(_retrieval(scores, suffix))
+    return findings
+
+
+def _beside_controls(scores: Mapping[str, Score], k: int, score: Score) -> str:
+    said = []
+    if untrained := scores.get(f"untrained_knor_{k}"):
+        text = f"The same architecture, untrained, keeps {percent_interval(untrained)}: "
+        if not apart(score, untrained):
+            text += "by their intervals not distinguishable from the trained one."
+        elif untrained.value > score.value:
+            text += (
+                "more than the trained one. Training lowered the overlap, so a low overlap alone does not show that "
+                "information is gone."
+            )
+        else:
+            text += "fewer than the trained one."
+        said.append(text)
+    if random := scores.get(f"random_linear_knor_{k}"):
+        relation = "more than" if random.value > score.value else "fewer than"
+        relation = relation if apart(score, random) else "not distinguishable from"
+        said.append(
+            f"A random linear map of the same shape keeps {percent_interval(random)}, {relation} this connector."
+        )
+    return " ".join(said)
+
+
+def _controls(scores: Mapping[str, Score], k: int) -> tuple[list[str], list[str]]:
+    oracles = {name: scores[f"{name}_knor_{k}"] for name in MUST_BE_ONE if f"{name}_knor_{k}" in scores}
+    wrong = [
+        f"{name} kept {percent(found.value)} and not 100 %"
+        for name, found in oracles.items()
+        if found.value < 1 - ROUNDING
+    ]
+    right = [
+        f"{name} keeps every neighbour" for name, found in oracles.items() if found.value >= 1 - ROUNDING
+    ]
+    if shuffled := scores.get(f"shuffled_knor_{k}"):
+        chance = percent(shuffled.chance or 0.0)
+        if has_interval(shuffled) and not covers_chance(shuffled):
+            wrong.append(f"shuffled pairs kept {percent_interval(shuffled)}, chance is {chance}")
+        else:
+            right.append(f"shuffled pairs keep {percent_interval(shuffled)}, chance is {chance}")
+    return right, wrong
+
+
+def _retrieval(scores: Mapping[str, Score], suffix: str) -> Finding:
+    before, after, difference = (scores[f"recall_{side}_5"] for side in ("pre", "post", "diff"))
+    text = (
+        f"An image of the same label is among the 5 nearest for {percent(before.value)} of the images before and "
+        f"{percent(after.value)} after the connector (chance {percent(after.chance or 0.0)})"
+    )
+    points, low, high = (number(100 * x, 1) for x in (difference.value, difference.low, difference.high))
+    verdict = "not distinguishable from no change" if covers_chance(difference) else "a change"
+    return Finding(f"Label retrieval{suffix}", f"{text}: {points} points [{low}, {high}], {verdict}.")

@@ -1,0 +1,114 @@
+"""Where the figures come from: model, weights, data, versions, options, seeds, and the command to repeat them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from connector_bench._version import __version__
+from connector_bench.harness_files import ResultFile
+from connector_bench.leaderboard.command_line import command_line
+from connector_bench.leaderboard.scrub import cleaned
+from connector_bench.report.blocks import Block, Facts, Prose, Section
+from connector_bench.report.source import ModelResults, TaskResult
+
+SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+OF_THE_DATA = (
+    "n_images",
+    "n_documents",
+    "images_sha256",
+    "train_images",
+    "train_sha256",
+    "options",
+    "untrained_seeds",
+)
+
+
+def provenance_section(results: ModelResults) -> Section:
+    """Connector, runs and data of everything on the page."""
+    blocks: list[Block] = []
+    if results.connector is not None:
+        blocks.append(_facts("connector", "Connector", _connector(results)))
+    for number, file in enumerate(results.files, start=1):
+        title = "Run" if len(results.files) == 1 else f"Run {number} of {len(results.files)}"
+        blocks.append(_facts(f"run-{number}", title, _run(file, results)))
+    for task in results.tasks:
+        if task.record:
+            blocks.append(_facts(f"data-{task.anchor}", f"Data of {task.name}", _data(task)))
+            blocks += _unreadable(task)
+    return Section("provenance", "Provenance", "Provenance", tuple(blocks))
+
+
+def _connector(results: ModelResults) -> Iterator[tuple[str, str]]:
+    connector = results.connector or {}
+    yield "model", results.model
+    for key in ("family", "connector", "modules", "parameters", "dtype", "weights_sha256", "assumptions"):
+        if connector.get(key):
+            yield key, _plain(connector[key])
+
+
+def _run(file: ResultFile, results: ModelResults) -> Iterator[tuple[str, str]]:
+    content, config = file.content, file.content["config"]
+    tasks = [task.name for task in results.tasks if task.file.path == file.path]
+    yield "command", command_line(config, tasks) + limit_argument(file)
+    yield "date", str(content.get("date", "–"))
+    yield "result file", file.path.name
+    yield (
+        "seeds",
+        ", ".join(f"{name} {config[name]}" for name in SEEDS if config.get(name) is not None) or "–",
+    )
+    record = next((t.record for t in results.tasks if t.record and t.file.path == file.path), {})
+    versions = record.get("versions") or {"lmms-eval": content.get("lmms_eval_version")}
+    yield "versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    yield "hardware", f"{record.get('hardware', '–')}, threads {record.get('threads', '–')}"
+    yield "measurement protocol", str(record.get("protocol", "–"))
+    if content.get("total_evaluation_time_seconds"):
+        yield "time", f"{float(content['total_evaluation_time_seconds']):.0f} s"
+    yield "this page", f"connector-bench {__version__}"
+
+
+def limit_argument(file: ResultFile) -> str:
+    """` --limit 100` where the run was of a part of the data; empty otherwise."""
+    limit = file.content["config"].get("limit")
+    return "" if limit in (None, -1) else f" --limit {limit:g}"
+
+
+def _data(task: TaskResult) -> Iterator[tuple[str, str]]:
+    for key in OF_THE_DATA:
+        if task.record.get(key) not in (None, [], ()):
+            yield key, _plain(cleaned(task.record[key]))
+    versions = task.file.content.get("versions") or {}
+    yield "task version", str(versions.get(task.name, "–"))
+    if task_hash := (task.file.content.get("task_hashes") or {}).get(task.name):
+        yield "lmms-eval's hash of the samples", task_hash
+
+
+def _unreadable(task: TaskResult) -> list[Block]:
+    lost = task.record.get("unreadable") or {}
+    if not lost:
+        return []
+    shown = "; ".join(f"{doc_id}: {why}" for doc_id, why in list(lost.items())[:10])
+    more = f"; and {len(lost) - 10} more" if len(lost) > 10 else ""
+    return [
+        Prose(
+            f"{task.name}: {len(lost)} documents had no readable picture and are left out: {shown}{more}.",
+            "warning",
+        )
+    ]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, Mapping):
+        return "; ".join(
+            f"{key} ({_plain(one)})" if isinstance(one, Mapping) else f"{key} {_plain(one)}"
+            for key, one in value.items()
+        )
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _facts(name: str, title: str, pairs: Iterator[tuple[str, str]]) -> Facts:
+    return Facts(name, title, tuple(pairs))

@@ -1,0 +1,189 @@
+"""The report's section on patch reconstruction: what no probe could rebuild."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from connector_bench.intervals import Score
+from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
+from connector_bench.report.chart import WIDE, Chart
+from connector_bench.report.estimates import covers_chance, interval, number
+from connector_bench.report.reconstruction_charts import LOWEST_R2, Ladder, Learning, Series
+from connector_bench.report.source import TaskResult
+
+PROBES = ("pooled", "ridge", "mlp", "attention")
+"""The ladder, simplest first, above the training mean, whose R2 is 0 by definition."""
+SIZES = {"parameters": "parameters of the probe", "patches_seen": "patches it saw in training"}
+CONTROL_LOOKS = {
+    "identity": ("identity", "oracle"),
+    "rotation": ("random rotation", "oracle"),
+    "shuffled": ("shuffled pairs", "oracle"),
+    "untrained": ("same architecture, untrained", "untrained"),
+}
+FIGURES = {
+    "r2_best": "variance of the patches that the best probe rebuilds, pooled over patches and dimensions",
+    "lost": "1 − R² of the best probe: lost to every probe tried",
+    "nonlinear": "R² of the MLP less that of the ridge: kept, but not linearly readable",
+    "nmse": "squared error over the training variance; the training mean gets about 1",
+    "cosine": "cosine of patch and prediction, both less the training mean",
+    "loss_inside": "nmse inside the answer's region, mean over questions that have one",
+    "loss_outside": "nmse outside it",
+    "cosine_inside": "cosine inside the answer's region",
+    "cosine_outside": "cosine outside it",
+    "norm_inside": "difference of norms inside the answer's region, over a patch's usual norm",
+    "norm_outside": "the same outside it",
+}
+
+
+def ladder(scores: Mapping[str, Score]) -> dict[str, dict[str, Score]]:
+    """R2 by control (the connector itself is `""`) and probe, simplest probe first."""
+    found: dict[str, dict[str, Score]] = {}
+    for probe in PROBES:
+        for name, score in scores.items():
+            if match := re.fullmatch(rf"(?:(.+)_)?r2_{probe}", name):
+                found.setdefault(match[1] or "", {})[probe] = score
+    return found
+
+
+def reconstruction_section(task: TaskResult, suffix: str = "") -> Section:
+    """Charts and tables of one task, those that its record allows."""
+    blocks: list[Block] = [Prose(_method(task))]
+    rungs = ladder(task.scores)
+    if rungs:
+        blocks += [_ladder_chart(task, rungs), _ladder_table(task, rungs)]
+    blocks += _learning(task)
+    blocks += _figures_table(task)
+    return Section(task.anchor, f"Patches{suffix}", f"Patches rebuilt: {task.name}", tuple(blocks))
+
+
+def _method(task: TaskResult) -> str:
+    trained = task.record.get("train_images")
+    images = f"{trained:,} other images" if isinstance(trained, int) else "other images"
+    return (
+        f"Probes learn on {images} to rebuild the encoder's patch embeddings from the connector's tokens, and are "
+        f"scored on {task.record['n_images']:,} images that none of them has seen. What no probe rebuilds is called "
+        "lost. It is an upper bound on the loss: a better probe may rebuild more."
+    )
+
+
+def _label(control: str) -> tuple[str, str]:
+    if not control:
+        return "this connector", "model"
+    if match := re.fullmatch(r"rank(\d+)", control):
+        return f"random projection, rank {match[1]}", "random"
+    return CONTROL_LOOKS.get(control, (control.replace("_", " "), "highlight"))
+
+
+def _ladder_chart(task: TaskResult, rungs: Mapping[str, Mapping[str, Score]]) -> Chart:
+    probes = [probe for probe in PROBES if any(probe in found for found in rungs.values())]
+    drawn = Ladder(probes, [Series(*_label(control), found) for control, found in rungs.items()])
+    own = rungs.get("", {})
+    first = next(iter(next(iter(rungs.values())).values()))
+    cut = (
+        f" Values below {number(LOWEST_R2, 2)} lie left of the axis; the table has them." if drawn.cut else ""
+    )
+    return Chart(
+        name=f"{task.anchor}-ladder",
+        title="Probe ladder and controls",
+        shows=(
+            f"R² = 1 − SSE / SST on N = {first.n:,} test images, SST about the training mean; the simplest probe is on "
+            f"top. Bars: {first.method}. Identity and rotation must reach 1, shuffled pairs stay at 0.{cut}"
+        ),
+        alt="Dot chart. This connector: "
+        + "; ".join(f"{name} {interval(score)}" for name, score in own.items())
+        + ".",
+        draw=drawn.draw,
+        inches=(WIDE, 1.9 + 0.62 * len(probes)),
+    )
+
+
+def _ladder_table(task: TaskResult, rungs: Mapping[str, Mapping[str, Score]]) -> Table:
+    probes = [probe for probe in PROBES if any(probe in found for found in rungs.values())]
+    rows = [
+        (Cell(_label(control)[0]), *(_rung(found.get(probe)) for probe in probes))
+        for control, found in rungs.items()
+    ]
+    closed: Mapping[str, float] = (task.record.get("controls") or {}).get("closed_form_r2") or {}
+    rows += [
+        (Cell(f"{_label(control)[0]}, best linear R² in closed form"), *_closed_form(r2, probes))
+        for control, r2 in closed.items()
+        if control in rungs and r2 < 1
+    ]
+    details: Mapping[str, Any] = task.record.get("probes") or {}
+    for key, label in SIZES.items():
+        sizes = [details.get(probe, {}).get(key) for probe in probes]
+        if any(size is not None for size in sizes):
+            rows.append((Cell(label), *(Cell("–" if size is None else f"{size:,}", size) for size in sizes)))
+    return Table(
+        name=f"{task.anchor}-ladder-table",
+        title="R² of every probe",
+        shows="Value [95 % interval]. The same ladder, budget and seeds for every model.",
+        columns=("what", *probes),
+        rows=tuple(rows),
+    )
+
+
+def _closed_form(r2: float, probes: Sequence[str]) -> Iterator[Cell]:
+    return (Cell(number(r2), r2) if probe == "ridge" else Cell("–") for probe in probes)
+
+
+def _rung(score: Score | None) -> Cell:
+    if score is None:
+        return Cell("–")
+    return Cell(interval(score), score.value, "at chance" if covers_chance(score) else "")
+
+
+def _learning(task: TaskResult) -> list[Block]:
+    curve = task.record.get("learning_curve")
+    if not curve:
+        return []
+    best = str(task.record.get("best_probe") or curve.get("best", ""))
+    total = task.record.get("train_images") or 1
+    images = [fraction * total for fraction in curve["fractions"]]
+    by_probe = {
+        probe: curve["r2"][probe]
+        for probe in PROBES
+        if probe in curve["r2"] and None not in curve["r2"][probe]
+    }
+    helps = more_data(task)
+    said = "; ".join(
+        f"{probe} from {number(values[0])} to {number(values[-1])}" for probe, values in by_probe.items()
+    )
+    chart = Chart(
+        name=f"{task.anchor}-learning",
+        title="Learning curve",
+        shows="R² on validation images, which trained no probe, at shares of the training images; one fit each. "
+        + helps,
+        alt=f"Line chart. {said}. {helps}",
+        draw=Learning(images, by_probe, best).draw,
+        inches=(WIDE, 3.6),
+    )
+    return [chart, Prose(helps, "warning")] if task.record.get("more_data_helps") else [chart]
+
+
+def more_data(task: TaskResult) -> str:
+    """What the learning curve says of the training images: enough, or not."""
+    helps = task.record.get("more_data_helps")
+    if helps is None:
+        return "Whether more training images would help was not measured."
+    if helps:
+        return (
+            "More data helps: the best probe still gained from half to all of the training images, so that part of "
+            "what is called lost is only not learned yet."
+        )
+    return "More data does not help: from half to all of the training images the best probe gained next to nothing."
+
+
+def _figures_table(task: TaskResult) -> list[Block]:
+    rows = tuple(
+        (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
+        for name, meaning in FIGURES.items()
+        if name in task.scores
+    )
+    columns = ("figure", *SCORE_COLUMNS, "what it is")
+    title = "Figures of the best probe"
+    best = task.record.get("best_probe")
+    shows = f"Best on the validation images, chosen before any test image was seen: {best}." if best else ""
+    return [Table(f"{task.anchor}-figures", title, shows, columns, rows)] if rows else []

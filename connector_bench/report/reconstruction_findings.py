@@ -1,0 +1,104 @@
+"""What the summary says of patch reconstruction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connector_bench.intervals import Score
+from connector_bench.report.blocks import Finding, KeyFigure, control_findings
+from connector_bench.report.estimates import (
+    apart,
+    covers_chance,
+    ends_in_percent,
+    interval,
+    number,
+    percent,
+    percent_interval,
+)
+from connector_bench.report.reconstruction import PROBES, ladder, more_data
+from connector_bench.report.source import TaskResult
+
+MUST_BE_ONE = ("identity", "rotation")
+EXACT, TRAINED = 0.999, 0.98
+"""What a probe in closed form and one trained by steps must reach where nothing is lost."""
+
+
+def reconstruction_key(task: TaskResult) -> list[KeyFigure]:
+    """What is lost; nothing where it was not measured."""
+    lost = task.scores.get("lost")
+    if lost is None:
+        return []
+    beside = [f"95 % interval {ends_in_percent(lost)}", f"{task.name}, N = {lost.n:,}"]
+    return [KeyFigure("Patch variance lost to every probe", percent(lost.value), tuple(beside))]
+
+
+def reconstruction_findings(task: TaskResult, suffix: str = "") -> list[Finding]:
+    """What is lost to every probe, beside the controls, and whether more data would change it."""
+    scores = task.scores
+    if "lost" not in scores or "r2_best" not in scores:
+        return []
+    text = (
+        f"The best probe ({_best(task)}) rebuilds {percent_interval(scores['r2_best'])} of the variance of the "
+        f"encoder's patches on {scores['lost'].n:,} images it was not fitted on; {percent_interval(scores['lost'])} is "
+        f"lost to every probe tried. That is an upper bound on the loss. {_linear(scores)}"
+    )
+    rungs = ladder(scores)
+    findings = [Finding(f"Patches rebuilt{suffix}", text.strip())]
+    if beside := _beside_untrained(rungs):
+        findings.append(Finding(f"Patches, in comparison{suffix}", beside))
+    findings += control_findings(f"Patches, controls{suffix}", *_controls(rungs))
+    findings.append(
+        Finding(
+            f"Learning curve{suffix}",
+            more_data(task),
+            "warning" if task.record.get("more_data_helps") else "plain",
+        )
+    )
+    return findings
+
+
+def _best(task: TaskResult) -> str:
+    return str(task.record.get("best_probe") or "ridge")
+
+
+def _linear(scores: Mapping[str, Score]) -> str:
+    nonlinear = scores.get("nonlinear")
+    if nonlinear is None or "r2_ridge" not in scores:
+        return ""
+    linear = f"A linear probe alone reaches R² {interval(scores['r2_ridge'])}"
+    if nonlinear.low <= 0:
+        return f"{linear}; the MLP adds nothing that is distinguishable from 0."
+    return f"{linear}; {interval(nonlinear)} more is kept but not linearly readable."
+
+
+def _beside_untrained(rungs: Mapping[str, Mapping[str, Score]]) -> str:
+    """The strongest probe that was fitted to both, trained and untrained."""
+    own, untrained = rungs.get("", {}), rungs.get("untrained", {})
+    shared = [probe for probe in PROBES if probe in own and probe in untrained]
+    if not shared:
+        return ""
+    probe = shared[-1]
+    mine, other = own[probe], untrained[probe]
+    if not apart(mine, other):
+        relation = "by their intervals not distinguishable from the trained one"
+    else:
+        relation = (
+            "more than from the trained one" if other.value > mine.value else "less than from the trained one"
+        )
+    return (
+        f"From the same architecture, untrained, the {probe} probe reaches R² {interval(other)}, {relation} "
+        f"({interval(mine)})."
+    )
+
+
+def _controls(rungs: Mapping[str, Mapping[str, Score]]) -> tuple[list[str], list[str]]:
+    right: list[str] = []
+    wrong: list[str] = []
+    for name in MUST_BE_ONE:
+        for probe, score in rungs.get(name, {}).items():
+            fine = score.value >= (EXACT if probe == "ridge" else TRAINED)
+            (right if fine else wrong).append(f"{name} R² {number(score.value)} ({probe})")
+    for probe, score in rungs.get("shuffled", {}).items():
+        fine = score.value <= 0 or covers_chance(score)
+        (right if fine else wrong).append(f"shuffled pairs R² {interval(score)} ({probe})")
+    return right, wrong

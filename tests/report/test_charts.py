@@ -1,0 +1,115 @@
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from PIL import Image
+
+from connector_bench.association import types as association
+from connector_bench.intervals import Score
+from connector_bench.report.association_charts import Forest, Row
+from connector_bench.report.chart import PNG_DOTS_PER_INCH, WIDE, Chart
+from connector_bench.report.preservation_charts import KCurve, Spread
+from connector_bench.report.reconstruction_charts import Ladder, Learning, Series
+from connector_bench.report.theme import DARK, LIGHT
+
+KS = (1, 10, 50)
+
+
+def scored(value: float) -> Score:
+    return Score(value, value - 0.02, value + 0.03, 100, 0.1, "a method")
+
+
+CURVE = KCurve(
+    [0.2 + 0.01 * k for k in range(50)],
+    {k: scored(0.2 + 0.01 * (k - 1)) for k in KS},
+    {"untrained": {k: scored(0.5) for k in KS}, "identity": {k: scored(1.0) for k in KS}},
+    101,
+)
+CHART = Chart("curve", "a title", "what it shows", "what it says", CURVE.draw)
+
+
+def test_a_chart_is_the_same_every_time_whatever_the_users_settings_are() -> None:
+    first = CHART.svg(LIGHT)
+    with rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
+        assert CHART.svg(LIGHT) == first
+    assert CHART.svg(DARK) != first
+
+
+def test_an_svg_asks_for_nothing() -> None:
+    svg = CHART.svg(LIGHT).decode()
+    links = set(re.findall(r'(?:href|src)="([^"]*)"', svg))
+    assert links
+    assert all(link.startswith("#") for link in links)
+    assert not re.search(r"<script|<foreignObject|@import|url\((?!#)", svg)
+
+
+def test_a_png_is_large_enough_for_print() -> None:
+    assert Image.open(BytesIO(CHART.png())).width == pytest.approx(WIDE * PNG_DOTS_PER_INCH, abs=1)
+
+
+def test_names_are_text_and_no_formula_or_markup() -> None:
+    row = Row("$\\frac{1}{0}$ <script>", "a group", association.Tested(scored(0.1), 0.5, 0.5))
+    forest = Forest([row], 0.0, "none", "$x_")
+    chart = Chart("forest", "", "", "", forest.draw)
+    assert b"<script" not in chart.svg(LIGHT)
+    assert chart.png()
+
+
+def test_the_curve_has_every_k_and_chance() -> None:
+    figure = Figure()
+    CURVE.draw(figure, LIGHT)
+    (axes,) = figure.axes
+    lines = {len(line.get_xdata()): np.asarray(line.get_ydata(), float) for line in axes.lines}
+    assert len(lines[50]) == 50
+    drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines if len(line.get_xdata()) == 50]
+    assert any(np.allclose(values, CURVE.every_k) for values in drawn)
+    assert any(np.allclose(values, np.arange(1, 51) / 100) for values in drawn)
+
+
+def test_bars_end_where_the_interval_ends() -> None:
+    figure = Figure()
+    CURVE.draw(figure, LIGHT)
+    bars = [path for collection in figure.axes[0].collections for path in collection.get_paths()]
+    spans = {tuple(np.round(np.sort(path.vertices[:, 1]), 6)) for path in bars}
+    assert (0.48, 0.53) in spans
+
+
+def test_figures_without_significance_are_hollow() -> None:
+    rows = [
+        Row("a", "g", association.Tested(scored(0.1), 0.001, 0.01)),
+        Row("b", "g", association.Tested(scored(0.1), 0.5, 0.5)),
+    ]
+    figure = Figure()
+    Forest(rows, 0.0, "none", "x").draw(figure, LIGHT)
+    faces = [line.get_markerfacecolor() for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
+    assert faces.count(LIGHT.paper) == 1
+
+
+def test_every_image_falls_into_the_bin_of_its_share() -> None:
+    values = np.repeat(np.arange(11) / 10, np.arange(1, 12))
+    figure = Figure()
+    Spread(values, None, "share", 10).draw(figure, LIGHT)
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    assert heights == list(range(1, 12))
+
+
+def test_a_value_far_below_the_ladder_is_left_of_the_axis_and_said_to_be() -> None:
+    ladder = Ladder(["ridge"], [Series("connector", "model", {"ridge": scored(0.5)})])
+    assert not ladder.cut
+    low = Ladder(["ridge"], [*ladder.series, Series("shuffled", "oracle", {"ridge": scored(-4.0)})])
+    assert low.cut
+    figure = Figure()
+    low.draw(figure, LIGHT)
+    assert figure.axes[0].get_xlim()[0] > -0.5
+
+
+def test_a_learning_curve_names_its_images(tmp_path: Path) -> None:
+    figure = Figure()
+    Learning([250.0, 500.0, 1000.0], {"ridge": [0.1, 0.2, 0.3], "mlp": [0.1, 0.25, 0.4]}, "mlp").draw(
+        figure, DARK
+    )
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["250", "500", "1,000"]

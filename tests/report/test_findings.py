@@ -1,0 +1,121 @@
+"""What the summary says follows from the figures, also where that is not what one would like to read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector_bench.report.blocks import Finding
+from connector_bench.report.preservation_findings import preservation_findings
+from connector_bench.report.reconstruction_findings import reconstruction_findings
+from connector_bench.report.source import RECONSTRUCTION, TaskResult, read_model
+from tests.report.written import record, score, write_result
+
+CHANCE = 10 / 499
+
+
+def task_with(tmp_path: Path, scores: dict[str, Any], **more: Any) -> TaskResult:
+    write_result(tmp_path, {"the_task": record(scores, **more)})
+    (task,) = read_model([tmp_path]).tasks
+    return task
+
+
+def said(findings: list[Finding], about: str) -> Finding:
+    (found,) = [one for one in findings if one.about == about]
+    return found
+
+
+def overlap(value: float, untrained: float = 0.5, half: float = 0.01, **more: float) -> dict[str, Any]:
+    figures = {
+        "": value,
+        "untrained_": untrained,
+        "identity_": 1.0,
+        "rotation_": 1.0,
+        "shuffled_": CHANCE,
+    } | more
+    return {f"{name}knor_10": score(figure, half, CHANCE) for name, figure in figures.items()}
+
+
+@pytest.mark.parametrize(
+    ("untrained", "expected"),
+    [
+        (0.6, "more than the trained one. Training lowered the overlap"),
+        (0.2, "fewer than the trained one."),
+        (0.415, "not distinguishable from the trained one."),
+    ],
+)
+def test_the_untrained_connector_is_compared(untrained: float, expected: str, tmp_path: Path) -> None:
+    findings = preservation_findings(task_with(tmp_path, overlap(0.4, untrained)))
+    assert expected in said(findings, "Neighbours, in comparison").text
+
+
+def test_overlap_comes_with_interval_n_and_chance(tmp_path: Path) -> None:
+    text = said(preservation_findings(task_with(tmp_path, overlap(0.4))), "Neighbours kept").text
+    assert "40.0\u202f% [39.0, 41.0]" in text
+    assert "500 images" in text
+    assert "chance gives 2.0\u202f%" in text
+    assert "not distinguishable" not in text
+
+
+def test_overlap_at_chance_is_said_to_be(tmp_path: Path) -> None:
+    text = said(preservation_findings(task_with(tmp_path, overlap(0.025))), "Neighbours kept").text
+    assert "not distinguishable from chance" in text
+
+
+def test_a_control_that_is_off_puts_the_rest_in_doubt(tmp_path: Path) -> None:
+    findings = preservation_findings(task_with(tmp_path, overlap(0.4, identity_=0.9, shuffled_=0.2)))
+    wrong = next(one for one in findings if one.tone == "warning")
+    assert "identity kept 90.0\u202f% and not 100" in wrong.text
+    assert "shuffled pairs kept 20.0" in wrong.text
+    assert "rotation" not in wrong.text
+
+
+@pytest.mark.parametrize(("difference", "verdict"), [(0.005, "not distinguishable"), (-0.05, "a change")])
+def test_a_change_of_recall_is_told_from_none(difference: float, verdict: str, tmp_path: Path) -> None:
+    recalls = {"pre": 0.3, "post": 0.3 + difference, "diff": difference}
+    scores = {f"recall_{side}_5": score(v, chance=0.0) for side, v in recalls.items()}
+    findings = preservation_findings(task_with(tmp_path, overlap(0.4) | scores))
+    assert verdict in said(findings, "Label retrieval").text
+
+
+def ladder(best: float, untrained: float, **more: float) -> dict[str, Any]:
+    figures = {"r2_ridge": best - 0.1, "r2_mlp": best, "r2_best": best, "nonlinear": 0.1}
+    figures |= {"untrained_r2_ridge": untrained, "identity_r2_ridge": 1.0, "shuffled_r2_ridge": -0.01} | more
+    scores = {name: score(value, 0.005, 0.0) for name, value in figures.items()}
+    return scores | {"lost": score(1 - best, 0.005, 1.0)}
+
+
+def test_what_no_probe_rebuilds_is_an_upper_bound(tmp_path: Path) -> None:
+    task = task_with(
+        tmp_path, ladder(0.7, 0.5), measure=RECONSTRUCTION, best_probe="mlp", more_data_helps=False
+    )
+    findings = reconstruction_findings(task)
+    text = said(findings, "Patches rebuilt").text
+    assert "(mlp) rebuilds 70.0\u202f% [69.5, 70.5]" in text
+    assert "30.0\u202f% [29.5, 30.5] is lost to every probe tried. That is an upper bound" in text
+    assert "0.100 [0.095, 0.105] more is kept but not linearly readable" in text
+    assert "less than from the trained one" in said(findings, "Patches, in comparison").text
+    assert "does not help" in said(findings, "Learning curve").text
+    assert not [one for one in findings if one.tone == "warning"]
+
+
+def test_more_data_that_helps_is_a_warning(tmp_path: Path) -> None:
+    task = task_with(
+        tmp_path, ladder(0.7, 0.8), measure=RECONSTRUCTION, best_probe="mlp", more_data_helps=True
+    )
+    findings = reconstruction_findings(task)
+    assert said(findings, "Learning curve").tone == "warning"
+    assert "more than from the trained one" in said(findings, "Patches, in comparison").text
+
+
+def test_shuffled_pairs_that_rebuild_something_are_a_warning(tmp_path: Path) -> None:
+    scores = ladder(0.7, 0.5, shuffled_r2_ridge=0.2)
+    findings = reconstruction_findings(task_with(tmp_path, scores, measure=RECONSTRUCTION))
+    assert next(one.text for one in findings if one.tone == "warning").startswith(
+        "Not as they must be: shuffled pairs R² 0.200"
+    )
+
+
+def test_an_mlp_that_adds_nothing_is_said_to(tmp_path: Path) -> None:
+    findings = reconstruction_findings(task_with(tmp_path, ladder(0.7, 0.5, nonlinear=0.001)))
+    assert "adds nothing that is distinguishable from 0" in said(findings, "Patches rebuilt").text
