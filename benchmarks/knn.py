@@ -14,6 +14,7 @@ import multiprocessing
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,8 +123,9 @@ def measure(cases: Sequence[Case], searches: Sequence[str], repeats: int) -> dic
     wanted = [(case, name) for case in cases for name in searches]
     context = multiprocessing.get_context("spawn")
     for case, name in tqdm(wanted, desc="k-NN", unit="search"):
-        with context.Pool(1) as pool:
-            found[case, name] = pool.apply(cost, (name, case, repeats if case.n <= OFTEN else 1))
+        with ProcessPoolExecutor(1, context) as process:
+            often = repeats if case.n <= OFTEN else 1
+            found[case, name] = process.submit(cost, name, case, often).result()
     return found
 
 
