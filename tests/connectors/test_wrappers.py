@@ -70,11 +70,15 @@ def seen_in_generate(
     return torch.cat(pre, -1), torch.cat(post, -1)
 
 
-def assert_same_tokens(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Each of our tokens is one of theirs, no two the same."""
+def assert_same_tokens(ours: torch.Tensor, theirs: torch.Tensor, precision: torch.dtype) -> None:
+    """Each of our tokens is one of theirs, no two the same; equal to one rounding of the precision the model runs in.
+
+    Some processors' half-precision kernels round differently for another number of pictures.
+    """
+    rounding = max(2e-5, torch.finfo(precision).eps)
     distances = (ours[:, None] - theirs[None]).norm(dim=-1)
     nearest, which = distances.min(dim=1)
-    assert float(nearest.max()) <= 2e-5 * float(theirs.norm(dim=-1).mean())
+    assert float(nearest.max()) <= rounding * float(theirs.norm(dim=-1).mean())
     assert len(set(which.tolist())) == len(ours)
 
 
@@ -86,8 +90,8 @@ def test_features_are_those_of_generate_until(key: str, wrapper: Callable[[str],
     assert not isinstance(adapter.feed, WrapperFeed)
     for picture, pair in zip(PICTURES, adapter.capture(PICTURES), strict=True):
         pre, post = seen_in_generate(lm, adapter, picture)
-        assert_same_tokens(pair.pre, pre)
-        assert_same_tokens(pair.post, post)
+        assert_same_tokens(pair.pre, pre, lm._model.dtype)
+        assert_same_tokens(pair.post, post, lm._model.dtype)
         if not key.startswith(("llava_", "idefics2", "instructblip")):
             assert len(pair.pre) == len(pre)
             assert len(pair.post) == len(post)
