@@ -20,6 +20,8 @@ from connector_bench.harness_files import UnusableResult
 LEAST_CONNECTORS = 8
 """Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""
 PERMUTATIONS = 9999
+DECIMALS = 6
+"""Losses that agree so far are tied: what isometries and invertible maps lose beyond is rounding."""
 
 SUBSETS: Mapping[str, tuple[Group, ...]] = {
     "trained": ("trained",),
@@ -85,7 +87,8 @@ def _points(
     held: dict[tuple[str, Group], list[SeedValue]] = {}
     for model in sorted(measured, key=lambda model: model.model):
         if loss in losses[model.model] and score in scores[model.model]:
-            value = SeedValue(model.model, losses[model.model][loss], scores[model.model][score])
+            lost = round(losses[model.model][loss], DECIMALS)
+            value = SeedValue(model.model, lost, scores[model.model][score])
             held.setdefault((model.connector, model.group), []).append(value)
     return tuple(
         Point(

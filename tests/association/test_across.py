@@ -105,6 +105,21 @@ def test_connectors_are_grouped_and_seeds_are_nested(tmp_path: Path) -> None:
     assert entry.correlations["all"].significant
 
 
+def test_what_rounding_loses_is_no_order(tmp_path: Path) -> None:
+    for place in range(9):
+        write_run(
+            tmp_path,
+            connector={
+                "patch_reconstruction": [{"doc_id": 0, "target": "a", "image": "0", "lost": 1e-13 * place}]
+            },
+            scored={"vqa": [{"doc_id": 0, "target": "a", "accuracy": 0.1 * place}]},
+            model=f"connector_zoo/rank{place}-seed0",
+            stamp=f"2026010{place + 1}_000000",
+        )
+    (entry,) = analyze([tmp_path], QUICK, images=False).across
+    assert entry.refusals["trained"] == "lost or accuracy is the same for all 9 connectors"
+
+
 def test_few_connectors_allow_no_claim(tmp_path: Path) -> None:
     write_zoo(tmp_path, NAMES[:6], seeds=3)
     entry = of_loss(analyze([tmp_path], QUICK, images=False).across, "lost")
