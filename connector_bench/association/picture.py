@@ -26,13 +26,14 @@ def picture(across: Sequence[AcrossConnectors]) -> bytes:
     """A PNG with a row a scored task and a column a loss. Raises ValueError where nothing that it shows was measured.
 
     Shown are the losses `1 - knor_10` and `lost` beside `accuracy`, or whatever the first pair is where a run has
-    none of these.
+    none of these. Where some tasks have enough connectors for a correlation, those that have not are left out.
     """
     import matplotlib.pyplot as plt
 
     chosen = [found for found in across if found.loss in SHOWN and found.score == SCORE] or list(across[:1])
     if not chosen:
         raise ValueError("no loss and score of at least two connectors on one data set: nothing to draw")
+    chosen = [found for found in chosen if any(found.correlations.values())] or chosen
     losses = list(dict.fromkeys(found.loss for found in chosen))
     tasks = list(dict.fromkeys(found.score_task for found in chosen))
     figure, grid = plt.subplots(

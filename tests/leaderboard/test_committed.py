@@ -1,5 +1,6 @@
 """The committed table is what its results generate, and shows what the zoo was built to show."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,24 @@ def test_a_narrow_bottleneck_is_below_the_perceptron(rows: dict[str, Row]) -> No
     assert lost.high < kept.low
     assert value(rank2, "scenes_vqa", "accuracy") < value(mlp, "scenes_vqa", "accuracy") - 0.2
     assert value(mlp, "scenes_vqa", "accuracy_object") > 0.8
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_narrower_connectors_lose_more_and_no_interval_meets_another(rows: dict[str, Row], seed: int) -> None:
+    names = ("rank2", "rank8", "rank32", "mlp")
+    lost = [
+        rows[f"connector_zoo/{name}-seed{seed}"].figures[("patch_reconstruction", "lost")] for name in names
+    ]
+    for more, less in pairwise(lost):
+        assert more.low is not None
+        assert less.high is not None
+        assert more.low > less.high
+
+
+def test_the_controls_of_every_run_are_where_they_must_be(rows: dict[str, Row]) -> None:
+    for row in rows.values():
+        for metric in ("identity_r2_ridge", "identity_r2_mlp", "rotation_r2_ridge", "rotation_r2_mlp"):
+            assert value(row, "patch_reconstruction", metric) >= 0.999, (row.model, metric)
+        shuffled = [key for key in row.figures if key[1].startswith("shuffled_r2_")]
+        assert shuffled, row.model
+        assert all(row.figures[key].value <= 0.01 for key in shuffled), row.model
