@@ -27,6 +27,8 @@ FLAGS = (
 )
 TIMEOUT = 10_000
 """Milliseconds after which an element that a test waits for is missing."""
+LOADING = 60_000
+"""Milliseconds that a page may take to load: one of many pictures takes its time on a busy machine."""
 WITHIN_THE_PAGE = ("data:", "blob:", "about:")
 
 
@@ -71,6 +73,7 @@ class Browser:
         )
         self.closing.callback(context.close)
         context.set_default_timeout(TIMEOUT)
+        context.set_default_navigation_timeout(LOADING)
         document = path.resolve().as_uri()
         opened = Opened(context.new_page())
 

@@ -78,6 +78,14 @@ def test_the_analysis_needs_files_alone() -> None:
         assert {name.split(".")[1] for name in ours} <= set(rooms), path
 
 
+def test_a_report_needs_files_alone() -> None:
+    for path in (PACKAGE / "report").glob("*.py"):
+        imported = imports_of(path)
+        assert not top(imported) & {HARNESS, "transformers", "datasets"}, path
+        ours = {name.split(".")[1] for name in imported if name.startswith("connector_bench.")}
+        assert not ours & {"plugin", "connectors", "capture", "measurement", "zoo"}, path
+
+
 def test_a_comparison_needs_files_alone() -> None:
     for path in (PACKAGE / "comparison").glob("*.py"):
         assert not top(imports_of(path)) & {HARNESS, "torch", "transformers", "datasets"}, path

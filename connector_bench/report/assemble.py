@@ -13,6 +13,7 @@ from connector_bench.report.association_findings import association_findings, as
 from connector_bench.report.blocks import Finding, KeyFigure, Section
 from connector_bench.report.chart import Chart
 from connector_bench.report.images import images_section
+from connector_bench.report.pictures import Card, Gallery
 from connector_bench.report.preservation import preservation_section
 from connector_bench.report.preservation_findings import preservation_findings, preservation_key
 from connector_bench.report.provenance import limit_argument, provenance_section
@@ -38,6 +39,14 @@ class Report:
         return tuple(
             block for section in self.sections for block in section.blocks if isinstance(block, Chart)
         )
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """All pictures with their questions."""
+        galleries = (
+            block for section in self.sections for block in section.blocks if isinstance(block, Gallery)
+        )
+        return tuple(card for gallery in galleries for card in gallery.cards)
 
 
 MEASURES = {

@@ -42,7 +42,7 @@ def association_section(analysis: Analysis) -> Section:
             "Nothing to join: loss is compared with answers where both a connector task and another task ran."
         )
         blocks.append(Prose(text, "missing"))
-    return Section("association", "Loss and answers", "Loss beside task performance", tuple(blocks))
+    return Section("section-association", "Loss and answers", "Loss beside task performance", tuple(blocks))
 
 
 def _method(analysis: Analysis) -> str:

@@ -41,7 +41,7 @@ class Chart:
         return self._render(theme, format="svg", metadata={"Date": None, "Creator": None})
 
     def png(self) -> bytes:
-        """The chart on white, titled, at 200 dots per inch."""
+        """The chart on white, at 200 dots per inch."""
         return self._render(LIGHT, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
 
     def _render(self, theme: Theme, **options: Any) -> bytes:

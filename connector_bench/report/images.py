@@ -33,7 +33,7 @@ def images_section(results: ModelResults, analysis: Analysis) -> Section:
         blocks.append(
             gallery(chosen_in_order, figures, questions, pictures, _shows(len(figures), bool(pictures)))
         )
-    return Section("images", "Images", "Images by loss", tuple(blocks))
+    return Section("section-images", "Images", "Images by loss", tuple(blocks))
 
 
 def _pictured(
@@ -42,13 +42,10 @@ def _pictured(
     """The images that runs of `patch_reconstruction` chose, their pictures, and what is missing."""
     tasks = results.of(RECONSTRUCTION)
     if not tasks:
-        return (
-            {},
-            {},
-            [
-                "No pictures and no loss maps: patch_reconstruction did not run. Images are ordered by overlap."
-            ],
+        text = (
+            "No pictures and no loss maps: patch_reconstruction did not run. Images are ordered by overlap."
         )
+        return {}, {}, [text]
     from connector_bench.report.loss_pictures import REASONS, artefacts_of, loss_pictures
 
     why: Why = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from connector_bench.intervals import Score
 from connector_bench.report.blocks import Cell, Table
@@ -13,13 +14,21 @@ from connector_bench.report.preservation_charts import CONTROLS
 ADJUSTED = "knor_adj_"
 
 
-def overlaps(scores: Mapping[str, Score], prefix: str = "knor_") -> dict[int, Score]:
-    """The scores named `<prefix><k>`, by k."""
+Value = TypeVar("Value")
+
+
+def overlaps(scores: Mapping[str, Value], prefix: str = "knor_") -> dict[int, Value]:
+    """What is named `<prefix><k>`, by k."""
     found = {}
     for name, score in scores.items():
         if match := re.fullmatch(rf"{re.escape(prefix)}(\d+)", name):
             found[int(match[1])] = score
     return dict(sorted(found.items()))
+
+
+def headline_k(kept: Mapping[int, object]) -> int:
+    """The k that stands for all: 10, else the largest measured."""
+    return 10 if 10 in kept else max(kept)
 
 
 def overlap_table(name: str, scores: Mapping[str, Score]) -> Table:

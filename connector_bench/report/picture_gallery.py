@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.pictures import Card, Gallery, Measure, Picture, Question
 from connector_bench.report.questions import OF_THE_ANSWER
 from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, ModelResults
@@ -47,10 +48,17 @@ def chosen(figures: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[str, .
 
 
 def loss_of(row: Mapping[str, float]) -> float | None:
-    """What images are ordered by: `lost` where patches were rebuilt, else the share of 10 neighbours not kept."""
+    """What images are ordered by: `lost` where patches were rebuilt, else the share of neighbours not kept."""
     if "lost" in row:
         return row["lost"]
-    return 1 - row["knor_10"] if "knor_10" in row else None
+    kept = overlap_of(row)
+    return None if kept is None else 1 - kept
+
+
+def overlap_of(row: Mapping[str, float]) -> float | None:
+    """Overlap at k = 10, else at the largest k that was measured."""
+    kept = overlaps(row)
+    return kept[headline_k(kept)] if kept else None
 
 
 def gallery(
@@ -63,7 +71,7 @@ def gallery(
     """Cards of the chosen images in their order."""
     cards = [
         Card(
-            name=f"image {image[:12]}",
+            image=image,
             groups=groups,
             figures=_card_figures(figures.get(image, {}), questions.get(image, ())),
             questions=tuple(questions.get(image, ()))[:QUESTIONS],
@@ -73,12 +81,12 @@ def gallery(
         for image, groups in why.items()
     ]
     measures = tuple(measure for measure in MEASURES if any(measure.key in card.figures for card in cards))
-    return Gallery("gallery", shows, measures, tuple(cards))
+    return Gallery("section-gallery", shows, measures, tuple(cards))
 
 
 MEASURES = (
     Measure("loss", "lost", "lost"),
-    Measure("overlap", "neighbours kept of 10", "overlap", lossy_is_low=True),
+    Measure("overlap", "neighbours kept", "overlap", lossy_is_low=True),
     Measure("inside", "loss inside answers", "inside"),
     Measure("outside", "loss outside answers", "outside"),
     Measure("ratio", "inside / outside", "inside / outside"),
@@ -96,7 +104,7 @@ def _card_figures(row: Mapping[str, float], questions: Sequence[Question]) -> di
     ]
     found = {
         "loss": row.get("lost"),
-        "overlap": row.get("knor_10"),
+        "overlap": overlap_of(row),
         "inside": inside,
         "outside": outside,
         "ratio": inside / outside if inside is not None and outside else None,

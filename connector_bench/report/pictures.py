@@ -39,7 +39,8 @@ class Picture:
 class Card:
     """One picture of a gallery."""
 
-    name: str
+    image: str
+    """SHA-256 of the picture's pixels."""
     groups: tuple[str, ...]
     """Why it is shown, such as `most lossy`."""
     figures: Mapping[str, float]
@@ -49,6 +50,11 @@ class Card:
     """Questions about it that are not shown."""
     picture: Picture | None = None
     """None where the run left none."""
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        return f"image {self.image[:12]}"
 
     @property
     def outcomes(self) -> frozenset[Outcome]:

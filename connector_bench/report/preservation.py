@@ -11,18 +11,13 @@ from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Sec
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
 from connector_bench.report.geometry import geometry_table, retrieval_blocks
-from connector_bench.report.overlap_table import overlap_table, overlaps
+from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
 from connector_bench.report.preservation_charts import CONTROLS, KCurve, Spread
 from connector_bench.report.source import TaskResult
 
 POOLING = {"mean": "the mean of its tokens", "none": "all its tokens in a row"}
 FINEST = 20
 """Bins of a histogram at most."""
-
-
-def headline_k(kept: Mapping[int, Score]) -> int:
-    """The k that the summary names: 10, else the largest measured."""
-    return 10 if 10 in kept else max(kept)
 
 
 def preservation_section(task: TaskResult, suffix: str = "") -> Section:

@@ -15,8 +15,7 @@ from connector_bench.report.estimates import (
     percent,
     percent_interval,
 )
-from connector_bench.report.overlap_table import overlaps
-from connector_bench.report.preservation import headline_k
+from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.source import TaskResult
 
 MUST_BE_ONE = ("identity", "rotation")

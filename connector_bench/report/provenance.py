@@ -28,15 +28,15 @@ def provenance_section(results: ModelResults) -> Section:
     """Connector, runs and data of everything on the page."""
     blocks: list[Block] = []
     if results.connector is not None:
-        blocks.append(_facts("connector", "Connector", _connector(results)))
+        blocks.append(_facts("section-connector", "Connector", _connector(results)))
     for number, file in enumerate(results.files, start=1):
         title = "Run" if len(results.files) == 1 else f"Run {number} of {len(results.files)}"
-        blocks.append(_facts(f"run-{number}", title, _run(file, results)))
+        blocks.append(_facts(f"section-run-{number}", title, _run(file, results)))
     for task in results.tasks:
         if task.record:
             blocks.append(_facts(f"data-{task.anchor}", f"Data of {task.name}", _data(task)))
             blocks += _unreadable(task)
-    return Section("provenance", "Provenance", "Provenance", tuple(blocks))
+    return Section("section-provenance", "Provenance", "Provenance", tuple(blocks))
 
 
 def _connector(results: ModelResults) -> Iterator[tuple[str, str]]:

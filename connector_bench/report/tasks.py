@@ -31,15 +31,15 @@ def tasks_section(tasks: Sequence[TaskResult]) -> Section:
             "No task beside the connector's own was run, so there is nothing to compare the loss with. Name a VQA or "
             "captioning task in the same --tasks list."
         )
-        return Section("tasks", "Tasks", "Task performance", (Prose(said, "missing"),))
+        return Section("section-tasks", "Tasks", "Task performance", (Prose(said, "missing"),))
     table = Table(
-        name="task-scores",
+        name="section-task-scores",
         title="Figures of lmms-eval",
         shows="Value ± 1.96 standard errors over documents; no interval where lmms-eval gives no standard error.",
         columns=("task", "metric", "value", "95 % interval", "better", "documents"),
         rows=tuple(rows),
     )
-    return Section("tasks", "Tasks", "Task performance", (table,))
+    return Section("section-tasks", "Tasks", "Task performance", (table,))
 
 
 def metrics_of(task: TaskResult) -> Iterator[tuple[str, float, float | None]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 from connector_bench.report.assemble import Report
 from connector_bench.report.page import html
+from connector_bench.report.pictures import Picture
 
 
 def write_page(path: Path, report: Report) -> None:
@@ -14,11 +18,18 @@ def write_page(path: Path, report: Report) -> None:
 
 
 def write_figures(folder: Path, report: Report) -> list[Path]:
-    """Write every chart as `<name>.png` and say where."""
-    paths = {chart.name: folder / f"{chart.name}.png" for chart in report.charts}
-    for chart in report.charts:
-        _replace(paths[chart.name], chart.png())
-    return list(paths.values())
+    """Write every chart as `<name>.png`, every loss map as `loss-map-<image>.png`, and say where."""
+    pngs = {chart.name: chart.png() for chart in report.charts}
+    pngs |= {f"loss-map-{card.image[:12]}": _png(card.picture) for card in report.cards if card.picture}
+    for name, content in pngs.items():
+        _replace(folder / f"{name}.png", content)
+    return [folder / f"{name}.png" for name in pngs]
+
+
+def _png(picture: Picture) -> bytes:
+    buffer = BytesIO()
+    Image.open(BytesIO(picture.webp)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -122,7 +122,7 @@ def test_both_tasks_come_into_a_report(outcome: Outcome, tmp_path: Path, browser
     report([outcome.folder], tmp_path / "report.html")
     opened = browser.open(tmp_path / "report.html")
     assert (opened.errors, opened.requests) == ([], [])
-    table = opened.page.locator("#task-scores tbody tr").all_text_contents()
+    table = opened.page.locator("#section-task-scores tbody tr").all_text_contents()
     assert any("coco_CIDEr" in row for row in table)
     assert any("exact_match" in row for row in table)
     assert "coco_CIDEr" in " ".join(opened.page.locator(".key li").all_text_contents())

@@ -128,6 +128,13 @@ def test_images_without_a_loss_are_not_chosen() -> None:
     assert list(chosen({"a": {"entropy": 3.0}, "b": {"knor_10": 0.5}})) == ["b"]
 
 
+def test_without_k_10_the_largest_k_counts() -> None:
+    assert list(chosen({"a": {"knor_2": 0.1, "knor_5": 0.9}, "b": {"knor_2": 0.2, "knor_5": 0.3}})) == [
+        "b",
+        "a",
+    ]
+
+
 def question(outcome: str, inside: float | None = None) -> Question:
     figures = {} if inside is None else {"loss inside the answer's region": inside, "outside": 0.5}
     return Question(0, "what?", "this", "that", outcome, figures=figures)  # type: ignore[arg-type]

@@ -60,6 +60,12 @@ def test_the_page_loads_nothing_and_says_nothing_on_the_console(page: Path, brow
     assert images.count() == len(CHARTS) + 36
     assert images.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 100)")
     assert all(images.evaluate_all("all => all.map(one => one.alt)"))
+    assert_ids_differ(opened)
+
+
+def assert_ids_differ(opened: Opened) -> None:
+    ids = opened.page.locator("[id]").evaluate_all("all => all.map(one => one.id)")
+    assert len(set(ids)) == len(ids)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -89,16 +95,16 @@ def column(opened: Opened, table: str, number: int) -> list[str]:
 
 def test_tables_are_sorted_by_numbers_and_by_names(page: Path, browser: Browser) -> None:
     opened = browser.open(page)
-    table = opened.page.locator("#task-scores")
+    table = opened.page.locator("#section-task-scores")
     table.get_by_role("button", name="value").click()
-    rising = [float(text) for text in column(opened, "task-scores", 3)]
+    rising = [float(text) for text in column(opened, "section-task-scores", 3)]
     assert rising == sorted(rising)
     assert len(set(rising)) > 2
     assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     opened.page.keyboard.press("Enter")
-    assert [float(text) for text in column(opened, "task-scores", 3)] == rising[::-1]
+    assert [float(text) for text in column(opened, "section-task-scores", 3)] == rising[::-1]
     table.get_by_role("button", name="metric").click()
-    names = column(opened, "task-scores", 2)
+    names = column(opened, "section-task-scores", 2)
     assert names == sorted(names)
     assert opened.errors == []
 
@@ -113,7 +119,7 @@ def test_images_are_sorted_filtered_and_found(page: Path, browser: Browser) -> N
     everything = shown_cards(opened)
     losses = opened.page.locator(".card").evaluate_all("all => all.map(one => Number(one.dataset.loss))")
     assert losses == sorted(losses, reverse=True)
-    tools.locator("[name=sort]").select_option("neighbours kept of 10, highest first")
+    tools.locator("[name=sort]").select_option("neighbours kept, highest first")
     overlaps = opened.page.locator(".card").evaluate_all("all => all.map(one => Number(one.dataset.overlap))")
     assert overlaps == sorted(overlaps, reverse=True)
     tools.locator("[name=group]").select_option("least lossy")
@@ -186,11 +192,15 @@ def test_a_broken_loss_map_is_named(run: Outcome, tmp_path: Path) -> None:
 
 def test_the_same_figures_are_there_as_png(page: Path, browser: Browser) -> None:
     names = {path.stem for path in (page.parent / "png").glob("*.png")}
-    assert names == set(
-        browser.open(page).page.locator("figure").evaluate_all("all => all.map(one => one.id)")
-    )
+    maps = {name for name in names if name.startswith("loss-map-")}
+    opened = browser.open(page)
+    figures = opened.page.locator("figure").evaluate_all("all => all.map(one => one.id)")
+    assert names - maps == set(figures)
+    assert {name.removeprefix("loss-map-") for name in maps} == {
+        heading.removeprefix("image ") for heading in opened.page.locator(".card h3").all_text_contents()
+    }
     for path in (page.parent / "png").iterdir():
-        assert Image.open(path).width > 1000
+        assert Image.open(path).width > 800
 
 
 def test_the_same_run_gives_the_same_page(page: Path, run: Outcome, tmp_path: Path) -> None:
@@ -243,8 +253,9 @@ def test_hostile_names_are_shown_and_do_nothing(run: Outcome, tmp_path: Path, br
     assert opened.page.locator("h1").text_content() == NASTY
     assert opened.page.title().startswith("<script>")
     assert opened.page.locator(".questions q").first.text_content() == NASTY
-    assert "<script>x<" in opened.page.locator("#task-scores tbody th").all_text_contents()
+    assert "<script>x<" in opened.page.locator("#section-task-scores tbody th").all_text_contents()
     assert opened.page.locator("img[onerror]").count() == 0
+    assert_ids_differ(opened)
 
 
 def test_script_that_got_in_would_not_run(page: Path, tmp_path: Path, browser: Browser) -> None:
