@@ -19,7 +19,7 @@ from connector_bench.association.types import (
     Tested,
 )
 
-HEADLINES = ("1 - knor_10", "lost", "loss_inside", "loss_outside")
+HEADLINES = ("1 - knor_10", "lost", "loss_inside", "loss_outside", "1 - cosine_inside")
 """Losses that are shown unless all are asked for."""
 
 
