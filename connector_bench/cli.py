@@ -52,12 +52,18 @@ def demo(
 def new_task(
     task: Annotated[str, typer.Argument(help="Any lmms-eval task whose documents have a picture.")],
     folder: Annotated[Path, typer.Option(help="Where the YAML is written.")] = Path("tasks"),
+    measure: Annotated[
+        str, typer.Option(help="knn_preservation or patch_reconstruction.")
+    ] = "knn_preservation",
+    train_split: Annotated[
+        str, typer.Option(help="Split of the data set that patch_reconstruction's probes learn from.")
+    ] = "train",
 ) -> None:
-    """Write the three lines of YAML that measure the connector on another task's images."""
+    """Write the lines of YAML that measure the connector on another task's images."""
     from connector_bench.new_task import write_task
 
     try:
-        path = write_task(task, folder)
+        path = write_task(task, folder, measure, train_split)
     except (ValueError, OSError) as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from error

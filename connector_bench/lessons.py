@@ -34,6 +34,7 @@ def reconstruction_of(
         mask_of=None if mask is None else lambda number: mask(row_of(number)),
         folder=run.folder(task),
         fingerprint=run.fingerprint(**learner.fingerprint, task=task, test=test.source),
+        every=options.shard,
     )
 
 
@@ -54,6 +55,7 @@ def _lesson(run: Run, task: str, options: TaskOptions, training: PictureRows | N
             folder=run.folder(task),
             fingerprint=run.fingerprint(**parts),
             reuse=options.probes,
+            every=options.shard,
         )
         run.lessons[key] = Lesson(name, learner, mine)
     return run.lessons[key]

@@ -59,8 +59,11 @@ class Figures(Protocol):
 class Learner(Protocol):
     """What has to learn from training images before test images can be measured."""
 
-    def begin(self, images: Collection[str], held_out: Collection[str]) -> None:
-        """Told first, on all ranks: the training images and the test images of all ranks."""
+    def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int) -> None:
+        """Told first, on all ranks: the training images and the test images of all ranks.
+
+        `unreadable` counts the training documents whose picture could not be read.
+        """
         ...
 
     def wants(self, image: str) -> bool:
@@ -169,7 +172,8 @@ def _learn(
     for lesson in lessons:
         images = set(training.image_of.get(lesson.name, {}).values())
         held_out = {image for task in lesson.tested_by for image in tested.image_of.get(task, {}).values()}
-        together(lambda lesson=lesson: lesson.learner.begin(images, held_out))  # type: ignore[misc]  # noqa: B023
+        unreadable = len(training.unreadable.get(lesson.name, {}))
+        together(lambda lesson=lesson: lesson.learner.begin(images, held_out, unreadable))  # type: ignore[misc]  # noqa: B023
         for image in images:
             if image in training.mine and lesson.learner.wants(image):
                 takers.setdefault(image, []).append(lesson.learner.learn)

@@ -179,7 +179,7 @@ class ConnectorTask(DataSet):
 
     def _of_the_set(self, name: str, values: Sequence[float]) -> float:
         score = self.record.get("scores", {}).get(name)
-        return values[0] if score is None else float(score["value"])
+        return values[0] if score is None or score["value"] is None else float(score["value"])
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
         """One request per document, of our own type; sampling is declared so that no response cache keeps it."""

@@ -1,13 +1,14 @@
 """What a run leaves beside its result file to look at: loss maps of all images, and pictures and masks of some.
 
     <output_path>/connector_bench/<task>-<12 hex of the model>/
-        selection.json                       which images, why, and the documents that show each
-        pictures/<image>.webp                longest side at most 448 pixels
-        masks/<document>.png                 answer masks, one bit a pixel
-        scored-<rank>of<ranks>/maps-*        loss maps of all images, `lossmaps.pack`
-        probes/                              the probes, to be used again
+        selection.json                  which images, why, and the documents that show each
+        pictures/<image>.webp           longest side at most 448 pixels
+        masks/<document>.png            answer masks, one bit a pixel
+        maps.json                       the folders that hold the loss maps of the latest run
+        scored-<documents>-<rank>of<ranks>/maps-*    loss maps of all images, `lossmaps.pack`
+        probes/                         the probes, to be used again
 
-This module writes and reads the first three and reads the maps.
+This module writes and reads all but the last two, and reads the maps.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from connector_bench.reconstruction.store import read_shard, write_atomically
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-SELECTION, PICTURES, MASKS, MAPS = "selection.json", "pictures", "masks", "maps-*.safetensors"
+SELECTION, PICTURES, MASKS = "selection.json", "pictures", "masks"
+FOLDERS, MAPS = "maps.json", "maps-*.safetensors"
 EACH = 12
 """Images that are shown for each reason."""
 LONGEST_SIDE = 448
@@ -48,6 +50,14 @@ class Selected:
     """Documents that show it."""
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What is kept to be shown, and the folders with the loss maps of the same run."""
+
+    folders: Sequence[str]
+    images: Sequence[Selected]
+
+
 def select(
     losses: Mapping[str, float], documents: Mapping[str, Sequence[int]], each: int = EACH
 ) -> list[Selected]:
@@ -64,14 +74,14 @@ def select(
 
 def write_selection(
     folder: Path,
-    selection: Sequence[Selected],
+    selection: Selection,
     picture_of: Callable[[int], Picture],
     mask_of: Callable[[int], Mask | None] | None,
 ) -> None:
     """Write pictures and masks of the selected images, then the selection. Raises OSError as writing does."""
     for name in (PICTURES, MASKS):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for one in selection:
+    for one in selection.images:
         picture = picture_of(one.doc_ids[0]).convert("RGB")
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
         write_atomically(folder / PICTURES / f"{one.image}.webp", _encoded(picture, "WEBP", quality=85))
@@ -80,7 +90,8 @@ def write_selection(
             if mask is not None and mask.any():
                 png = _encoded(Image.fromarray(mask), "PNG", optimize=True)
                 write_atomically(folder / MASKS / f"{doc_id}.png", png)
-    text = json.dumps([asdict(one) for one in selection], indent=1)
+    write_atomically(folder / FOLDERS, json.dumps(list(selection.folders)).encode())
+    text = json.dumps([asdict(one) for one in selection.images], indent=1)
     write_atomically(folder / SELECTION, text.encode())
 
 
@@ -108,8 +119,9 @@ class Artefacts:
 
     def maps(self) -> Iterator[LossMap]:
         """Loss maps of all images, a shard at a time."""
-        for path in sorted(self.folder.rglob(MAPS)):
-            yield from unpack(*read_shard(path))
+        for name in json.loads((self.folder / FOLDERS).read_text(encoding="utf-8")):
+            for path in sorted((self.folder / name).glob(MAPS)):
+                yield from unpack(*read_shard(path))
 
     def maps_of_selection(self) -> dict[str, LossMap]:
         """Loss maps of the selected images."""

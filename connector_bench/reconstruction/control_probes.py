@@ -133,7 +133,7 @@ class ControlGathering:
             )
             probes[control.name] = LinearProbe({ONE: ridge.affine})
             closed[control.name] = best_linear_r2(covariance, control.matrix)
-            if control.name in TRAINED:
+            if control.name in TRAINED and self.config.protocol != "paper":
                 seen, held_out = (Rows((rows.double() @ control.matrix).float(), rows) for rows in patches)
                 networks[f"{control.name}.1x1"] = fit_rows(seen, held_out, self.config).mlp
         for seed, sample in enumerate(self._untrained):
@@ -158,10 +158,10 @@ def _fit_shuffled(
         training, validation = _rolled(sample.rows_up_to("full")), _rolled(sample.validation_rows())
         if len(training) < 2:
             continue
-        few = Rows(training.x[: config.shuffled_pairs], training.y[: config.shuffled_pairs])
-        fitted = fit_rows(few, validation, config)
         maps[shape] = choose(training.moments(config), validation.moments(config), config.penalties).affine
-        networks[f"shuffled.{shape[0]}x{shape[1]}"] = fitted.mlp
+        if config.protocol != "paper":
+            few = Rows(training.x[: config.shuffled_pairs], training.y[: config.shuffled_pairs])
+            networks[f"shuffled.{shape[0]}x{shape[1]}"] = fit_rows(few, validation, config).mlp
     return LinearProbe(maps), networks
 
 

@@ -13,6 +13,7 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.control_probes import ControlProbes, control_metrics
 from connector_bench.reconstruction.fitted_probes import FittedProbes
 from connector_bench.reconstruction.mask_figures import MASK_METRICS
+from connector_bench.reconstruction.paper import PAPER_METRICS
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard, summary_json
 
 IMAGE_METRICS: dict[str, bool | None] = {
@@ -40,6 +41,8 @@ class ReconstructionFigures:
 
 def metric_names(config: ReconstructionConfig) -> dict[str, bool | None]:
     """Every metric these options can give, and whether higher is better (None: neither)."""
+    if config.protocol == "paper":
+        return PAPER_METRICS | {"n_images": None}
     return IMAGE_METRICS | MASK_METRICS | dict.fromkeys(control_metrics(config)) | {"n_images": None}
 
 

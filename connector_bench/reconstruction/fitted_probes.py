@@ -92,6 +92,7 @@ class FittedProbes:
                 f"image {image_id!r} has patches {tuple(truth.shape)}, the probes rebuild "
                 f"{pair.layout.n_pre} x {len(self.statistics.mean)}"
             )
+        refuse_overflow(image_id, truth, pair.post)
         predictions, unfitted = self._predict(pair)
         centred = (truth - self.statistics.mean).square()
         return ImageReconstruction(
@@ -207,6 +208,17 @@ class FittedProbes:
                 curve["more_data_helps"],
             ),
         )
+
+
+def refuse_overflow(image_id: str, pre: Tensor, post: Tensor) -> None:
+    """ValueError where an image's tokens hold NaN or infinity, naming the side."""
+    sides = {"pre (the connector's input)": pre, "post (the connector's output)": post}
+    for side, tokens in sides.items():
+        if not torch.isfinite(tokens).all():
+            raise ValueError(
+                f"features of image {image_id[:12]!r} at {side} hold NaN or infinity; "
+                "half precision may have overflowed: load the model in float32 or bfloat16"
+            )
 
 
 def _cell_name(shape: CellShape) -> str:

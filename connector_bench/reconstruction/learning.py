@@ -67,14 +67,19 @@ class ProbeLearner:
         self.ladder: Ladder | None = None
         self.left_out = 0
         """Training images that were not learnt because they are test images too."""
+        self.unreadable = 0
+        """Training documents whose picture could not be read."""
         self._gathered: Gathered | None = None
 
-    def begin(self, images: Collection[str], held_out: Collection[str]) -> None:
+    def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int = 0) -> None:
         """Say what will come: the training images of all ranks, and the test images, none of which is learnt.
+
+        `unreadable` counts the training documents whose picture could not be read.
 
         StateMismatch where the folder holds the state of another run or of other images; ValueError where no
         training image is left, or the probes to be reused were made with other options.
         """
+        self.unreadable = unreadable
         if self.reuse is not None:
             path = self.reuse
             self.ladder = on_first_rank(lambda _: self._reused(path), None)
@@ -99,6 +104,7 @@ class ProbeLearner:
     def _reused(self, folder: Path) -> Ladder:
         ladder = Ladder.load(folder)
         made, wanted = ladder.probes.config.as_json(), self.config.as_json()
+        made["device"] = wanted["device"]
         if made != wanted:
             differ = [
                 f"{key} ({made.get(key)!r}, here {wanted[key]!r})"

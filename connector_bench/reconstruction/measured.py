@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.exchange import on_first_rank, rank_and_size
 from connector_bench.pictures import images_fingerprint
-from connector_bench.reconstruction.artefacts import Mask, select, write_selection
+from connector_bench.reconstruction.artefacts import Mask, Selection, select, write_selection
 from connector_bench.reconstruction.figures import (
     ReconstructionFigures,
     averaged_controls,
@@ -20,6 +20,7 @@ from connector_bench.reconstruction.figures import (
 from connector_bench.reconstruction.learning import Ladder, ProbeLearner
 from connector_bench.reconstruction.lossmaps import LossMap
 from connector_bench.reconstruction.mask_figures import mask_figures
+from connector_bench.reconstruction.paper import paper_row, paper_scores
 from connector_bench.reconstruction.resumable import Scored
 from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.reconstruction.store import RunStore
@@ -79,9 +80,19 @@ class MeasuredReconstruction:
         store = None
         if self._folder is not None:
             rank, size = rank_and_size()
-            store = RunStore(self._folder / f"scored-{rank}of{size}", self._fingerprint)
+            name = f"scored-{self._shown}-{rank}of{size}"
+            store = RunStore(self._folder / name, self._fingerprint | {"documents": self._shown})
         self._scored = Scored(store, every=self._every)
         self._scored.refuse_others(documents)
+
+    @property
+    def _paper(self) -> bool:
+        return self.learner.config.protocol == "paper"
+
+    @property
+    def _shown(self) -> int:
+        """Documents of the task: a run with `--limit` has state of its own, and the same probes."""
+        return sum(len(numbers) for numbers in self._documents.values())
 
     def wants(self, image: str) -> bool:
         """Whether this image is still to be scored."""
@@ -90,6 +101,9 @@ class MeasuredReconstruction:
     def update(self, image: str, pair: TokenPair) -> None:
         """Score one image, and lay the answer masks of its documents over its loss map."""
         scored = self.ladder.probes.score(image, pair)
+        if self._paper:
+            self._scored.add(scored, paper_row(scored, pair.encoder_norm), {}, {})
+            return
         errors = averaged_controls(self.ladder.controls.squared_errors(pair))
         loss_map = LossMap.of(scored)
         numbers = self._documents[image] if self._mask_of else ()
@@ -134,13 +148,15 @@ class MeasuredReconstruction:
             "learning_curve": described["learning_curve"],
             "more_data_helps": probes.learning_curve.more_data_helps,
             "controls": describe_controls(self.ladder.controls),
+            "train_documents_unreadable": self.learner.unreadable,
             "train_images_left_out_as_test_images": self.learner.left_out,
             "test_images_left_out_as_training_images": len(self._trained_on),
             "unfitted_patches": board.unfitted_patches,
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
-            "scores": set_scores(board, documents, image_of),
+            "scores": paper_scores(board) if self._paper else set_scores(board, documents, image_of),
         }
-        losses = {image: row["lost"] for image, row in rows.items() if "lost" in row}
+        lost = "paper_mse" if self._paper else "lost"
+        losses = {image: row[lost] for image, row in rows.items() if lost in row}
         warnings = (*self._warnings(board), *self._left_to_look_at(losses))
         return ReconstructionFigures(rows, documents, summary, warnings)
 
@@ -149,7 +165,9 @@ class MeasuredReconstruction:
         if self._folder is None:
             return ()
         try:
-            write_selection(self._folder, select(losses, self._documents), self._picture_of, self._mask_of)
+            folders = [path.name for path in sorted(self._folder.glob(f"scored-{self._shown}-*"))]
+            selection = Selection(folders, select(losses, self._documents))
+            write_selection(self._folder, selection, self._picture_of, self._mask_of)
         except OSError as error:
             return (f"pictures could not be written to {self._folder}: {error}",)
         return ()
@@ -162,6 +180,10 @@ class MeasuredReconstruction:
             found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")
         if self.learner.left_out:
             found.append(f"{self.learner.left_out} training images left out: they are test images too")
+        if self.learner.unreadable:
+            found.append(
+                f"{self.learner.unreadable} training documents left out: their picture cannot be read"
+            )
         if board.unfitted_patches:
             found.append(
                 f"{board.unfitted_patches} patches lie in cells that no training image had; they got the mean"

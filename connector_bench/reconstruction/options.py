@@ -16,7 +16,7 @@ from connector_bench.reconstruction.probe_training import Schedule
 PROBES_VARIABLE = "CONNECTOR_BENCH_PROBES"
 """Names a folder of probes that an earlier run has left, to be used instead of training."""
 
-OF_THE_TASK = ("train", "mask", "probes")
+OF_THE_TASK = ("train", "mask", "probes", "shard")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class TaskOptions:
     """From a document (without pictures) to its answer mask, a boolean array [rows, columns], or None."""
     probes: Path | None
     """Probes to be reused."""
+    shard: int = 512
+    """Images after which state and loss maps are written to the disk."""
 
 
 def task_options(given: Mapping[str, Any]) -> TaskOptions:
@@ -62,7 +64,10 @@ def task_options(given: Mapping[str, Any]) -> TaskOptions:
             "patch_reconstruction learns from training images: say `train: {split: ...}`, or name probes that an "
             f"earlier run has left with `probes: FOLDER` or {PROBES_VARIABLE}"
         )
-    return TaskOptions(config, train, given.get("mask"), Path(path) if path else None)
+    shard = given.get("shard", TaskOptions.shard)
+    if not isinstance(shard, int) or shard < 1:
+        raise ValueError(f"shard must be a whole number of images, at least 1, got {shard!r}")
+    return TaskOptions(config, train, given.get("mask"), Path(path) if path else None, shard)
 
 
 def reconstruction_config(given: Mapping[str, Any]) -> ReconstructionConfig:

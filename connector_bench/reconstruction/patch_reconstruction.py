@@ -32,7 +32,7 @@ from connector_bench.reconstruction.config import (
     paper_config,
     target_of,
 )
-from connector_bench.reconstruction.fitted_probes import FittedProbes, LearningCurve
+from connector_bench.reconstruction.fitted_probes import FittedProbes, LearningCurve, refuse_overflow
 from connector_bench.reconstruction.folds import Fold, LeakError, Ledger, fold_of, unit_keys
 from connector_bench.reconstruction.moments import TargetStatistics
 from connector_bench.reconstruction.places import CellShape, cells_of, is_placed
@@ -95,8 +95,7 @@ class PatchReconstruction:
             raise ValueError(
                 f"image {image_id!r}: {len(pre)} -> {len(post)} tokens, its layout says {wanted}"
             )
-        if not (torch.isfinite(pre).all() and torch.isfinite(post).all()):
-            raise ValueError(f"image {image_id!r}: tokens hold NaN or infinity")
+        refuse_overflow(image_id, pre, post)
         widths = (post.shape[1], pre.shape[1])
         if self._widths is None:
             self._widths, self._placed = widths, is_placed(pair.layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -18,14 +19,24 @@ GATHERED, BOARD, MAPS = "gathered", "board", "maps-"
 Figures = dict[str, float]
 
 
+SHARE_OF_WRITING = 0.05
+"""Time that may go into writing the training state, which is gigabytes for a large model."""
+QUICK = 1.0
+"""Seconds up to which a write is as frequent as it was asked for."""
+
+
 class Gathered:
-    """Connector's and controls' training state, written whole (it has a fixed size) after every so many images."""
+    """Connector's and controls' training state, written whole (it has a fixed size) after every so many images.
+
+    Not so often, though, that writing takes more than a twentieth of the time.
+    """
 
     def __init__(
         self, config: ReconstructionConfig, store: RunStore | None = None, *, every: int = 512
     ) -> None:
         self.store, self.every = store, every
         self._unwritten = 0
+        self._wait_until = 0.0
         if store is not None and GATHERED in store:
             tensors, meta = store.read(GATHERED)
             self.connector = PatchReconstruction.from_state(tensors, meta)
@@ -46,14 +57,18 @@ class Gathered:
             return
         self.controls.update(image_id, pair)
         self._unwritten += 1
-        if self._unwritten >= self.every:
+        if self._unwritten >= self.every and time.monotonic() >= self._wait_until:
             self.flush()
 
     def flush(self) -> None:
         """Write what is not written yet."""
         if self._unwritten and self.store is not None:
+            begun = time.monotonic()
             tensors, meta = self.connector.state()
             self.store.write(GATHERED, tensors | self.controls.tensors(), meta)
+            now = time.monotonic()
+            taken = now - begun
+            self._wait_until = now + taken / SHARE_OF_WRITING if taken > QUICK else now
         self._unwritten = 0
 
     def absorb(self, other: Gathered) -> None:

@@ -13,12 +13,12 @@ from tests.harness import Outcome, run_here
 from tests.test_data_sets import TASKS, pictures, rows_of
 
 ZOO = ("--model", "connector_zoo", "--batch_size", "64", "--model_args", "connector=mlp")
-TRAINING = 40
+TRAINING = 24
 
 
 @pytest.fixture
 def coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The official folder, with 40 pictures in train2017 and 12 others in val2017."""
+    """The official folder, with 24 pictures in train2017 and 12 others in val2017; without loss, so that folds stay."""
     folder = tmp_path / "coco"
     for name, first, images in (
         ("train2017", 0, pictures(TRAINING, seed=1)),
@@ -26,7 +26,7 @@ def coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         (folder / name).mkdir(parents=True)
         for number, image in enumerate(images, first):
-            image.save(folder / name / f"{number:012d}.jpg")
+            image.save(folder / name / f"{number:012d}.jpg", "PNG")
     monkeypatch.setenv("CONNECTOR_BENCH_COCO_FOLDER", str(folder))
     return folder
 
@@ -83,14 +83,11 @@ def test_a_test_picture_under_another_name_trains_no_probe(
     assert record["n_images"] == 14
 
 
-@pytest.mark.parametrize("name", ["flickr30k", "seedbench"])
-def test_a_local_copy_in_the_schema_of(
-    name: str, coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    split, columns = rows_of(name)
-    feature = datasets.Image() if name != "seedbench" else datasets.Sequence(datasets.Image())
+def test_seedbench_in_its_schema(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split, columns = rows_of("seedbench")
+    feature = datasets.Sequence(datasets.Image())
     offer(datasets.Dataset.from_dict(columns).cast_column("image", feature), split, monkeypatch)
-    task = f"patch_reconstruction_{name}"
+    task = "patch_reconstruction_seedbench"
     outcome = run_here(tmp_path / "out", *ZOO, "--tasks", task)
     assert outcome.record(task)["n_documents"] == 14
     assert outcome.figures(task)["n_images"] == 13, "the picture that comes twice counts once"

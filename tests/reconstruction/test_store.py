@@ -86,7 +86,7 @@ def test_a_run_killed_twice_ends_with_the_figures_of_one_that_was_not(tmp_path) 
 
     assert killed(tmp_path / "killed", 41) == -signal.SIGKILL, "while gathering"
     assert killed(tmp_path / "killed", 62) == -signal.SIGKILL, "while scoring"
-    leftover = tmp_path / "killed" / "scored-0of1" / ".writing-deadbeef-board.safetensors"
+    leftover = tmp_path / "killed" / "scored-30-0of1" / ".writing-deadbeef-board.safetensors"
     leftover.write_bytes(b"half a shard")
     found = main(tmp_path / "killed", 0)
     assert {name: pytest.approx(values, abs=1e-9) for name, values in expected["figures"].items()} == found[

@@ -1,0 +1,62 @@
+"""What a task's YAML may say, and what it is told otherwise."""
+
+from pathlib import Path
+
+import pytest
+
+from connector_bench.reconstruction.config import ReconstructionConfig, paper_config
+from connector_bench.reconstruction.figures import metric_names
+from connector_bench.reconstruction.options import PROBES_VARIABLE, task_options
+
+TRAIN = {"split": "train"}
+
+
+def test_options_are_read_once_into_a_frozen_value() -> None:
+    options = task_options(
+        {"train": TRAIN | {"images": 5}, "mlp_width": 64, "schedule": {"epochs": 2}, "shard": 8}
+    )
+    assert options.config.mlp_width == 64
+    assert options.config.schedule.epochs == 2
+    assert options.config.schedule.learning_rate == ReconstructionConfig().schedule.learning_rate
+    assert options.train is not None
+    assert (options.train.split, options.train.images, options.shard) == ("train", 5, 8)
+    with pytest.raises(AttributeError):
+        options.config.mlp_width = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"train": TRAIN, "mpl_width": 3}, "unknown option mpl_width; allowed are .*mlp_width"),
+        ({"train": TRAIN, "schedule": {"epoch": 3}}, "unknown option of schedule epoch; allowed are epochs"),
+        ({"train": TRAIN | {"set": 1}}, "unknown option of train set; allowed are split"),
+        ({"train": TRAIN, "mlp_width": "wide"}, "mlp_width.*got 'wide'"),
+        ({"train": TRAIN, "target": "post"}, "target.*got 'post'"),
+        ({"train": TRAIN, "attention_heads": 7}, "7 heads do not divide"),
+        ({"train": {"split": "a", "documents": len}}, "either `split` or `documents`"),
+        ({"train": {"images": 3}}, "either `split` or `documents`"),
+        ({"train": {"documents": len}}, "needs train.doc_to_visual"),
+        ({"train": TRAIN | {"images": 0}}, "whole number of at least 1, got 0"),
+        ({"train": TRAIN, "shard": 0}, "shard must be a whole number"),
+        ({}, "say `train: {split: ...}`, or name probes"),
+    ],
+)
+def test_what_is_not_allowed_is_named(given: dict, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PROBES_VARIABLE, raising=False)
+    with pytest.raises(ValueError, match=message):
+        task_options(given)
+
+
+def test_probes_to_be_reused_need_no_training_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert task_options({"probes": "there"}).probes == Path("there")
+    monkeypatch.setenv(PROBES_VARIABLE, "elsewhere")
+    assert task_options({"probes": "there"}).probes == Path("elsewhere")
+
+
+def test_the_papers_protocol_starts_from_its_options_and_has_metrics_of_its_own() -> None:
+    config = task_options({"train": TRAIN, "protocol": "paper", "mlp_width": 16}).config
+    assert config.mlp_width == 16
+    assert config.schedule == paper_config().schedule
+    assert not config.linear_path
+    assert set(metric_names(config)) == {"paper_mse", "paper_r2", "n_images"}
+    assert not set(metric_names(config)) & set(metric_names(ReconstructionConfig())) - {"n_images"}
