@@ -135,7 +135,8 @@ def measure_documents(
     reader = PictureReader()
     seen = together(lambda: look(documents, reader, "Reading pictures"))
     tested = Everywhere.of(seen)
-    _learn(adapter, lessons, tested, reader, batch_size)
+    if lessons:
+        _learn(adapter, lessons, tested, reader, batch_size)
     takers: dict[str, list[Taker]] = {}
     for task, measure in measures.items():
         shown = tested.documents_of(task)
