@@ -86,6 +86,7 @@ def _draw(axes: Axes, found: AcrossConnectors) -> None:
         x=[p.loss for p in found.points],
         y=[p.score for p in found.points],
         ax=axes,
+        expand=(1.3, 1.7),
         arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.5},
     )
 

@@ -46,8 +46,10 @@ def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
         parts += [_grounded(sides, table)] if sides else []
         shown += len(pairs)
     across = [found for found in analysis.across if everything or found.loss in HEADLINES]
-    for _, entries in groupby(across, key=lambda entry: (entry.connector_task, entry.score_task)):
-        parts.append(_across(list(entries)))
+    for _, group in groupby(across, key=lambda entry: (entry.connector_task, entry.score_task)):
+        entries = list(group)
+        told = [entry for entry in entries if any(entry.correlations.values())]
+        parts.append(_across(told) if told else _no_claim(entries[0]))
     hidden = len(analysis.pairs) - shown + len(analysis.across) - len(across)
     return Group(*parts, *_footnotes(analysis, hidden))
 
@@ -130,6 +132,13 @@ def _across(found: Sequence[AcrossConnectors]) -> Table:
         ]
         table.add_row(entry.loss, entry.score, *cells)
     return table
+
+
+def _no_claim(found: AcrossConnectors) -> Text:
+    reasons = "; ".join(f"{name}: {why}" for name, why in found.refusals.items())
+    return Text(
+        f"Across connectors, {found.connector_task} beside {found.score_task}: {reasons}", style="dim"
+    )
 
 
 def _footnotes(analysis: Analysis, hidden: int) -> Iterator[Text]:

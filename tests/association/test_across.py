@@ -12,13 +12,14 @@ from scipy import stats
 from connector_bench.association.across import correlate
 from connector_bench.association.analysis import analyze
 from connector_bench.association.data_sets import data_set_of
+from connector_bench.association.export import as_json
 from connector_bench.association.measured import from_board
-from connector_bench.association.types import AcrossConnectors, Point, SeedValue, Settings
+from connector_bench.association.types import AcrossConnectors, Analysis, Point, SeedValue, Settings
 from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.store import stored_runs
 from tests.association.written import write_run
 
-ROOT = Path(__file__).parent.parent.parent
+BOARD = Path(__file__).parent.parent.parent / "leaderboard"
 QUICK = Settings(resamples=200)
 
 
@@ -151,12 +152,16 @@ def test_figures_of_other_pictures_are_refused(tmp_path: Path) -> None:
     assert "dddddddddddd" in str(refused.value)
 
 
-def test_the_committed_leaderboard_is_read(tmp_path: Path) -> None:
-    board = ROOT / "leaderboard"
-    models = {model.model: model for model in from_board(board)}
-    runs = stored_runs(board)
+@pytest.fixture(scope="module")
+def committed() -> Analysis:
+    return analyze([BOARD])
+
+
+def test_the_committed_leaderboard_is_read(committed: Analysis) -> None:
+    models = {model.model: model for model in from_board(BOARD)}
+    runs = stored_runs(BOARD)
     assert set(models) == {run.model for run in runs}
-    found = analyze([board], QUICK)
+    found = committed
     assert not found.pairs
     entry = of_loss(found.across, "1 - knor_10")
     assert (entry.connector_task, entry.score_task) == ("knn_preservation", "scenes_vqa")
@@ -167,6 +172,32 @@ def test_the_committed_leaderboard_is_read(tmp_path: Path) -> None:
     )
     assert by_name[run.model].score == run.tasks["scenes_vqa"].figures["accuracy"].value
     assert entry.correlations["all"].score.n >= 20
+
+
+def test_the_committed_study_is_that_of_the_committed_leaderboard(committed: Analysis) -> None:
+    """Otherwise: connector-bench analyze leaderboard --across --json leaderboard/zoo_study.json --figure ..."""
+    kept = json.loads((BOARD / "zoo_study.json").read_text())
+    fresh = json.loads(as_json(committed))
+    assert fresh["connectors"] == kept["connectors"]
+    names = ("connector_task", "loss", "score_task", "score")
+    for new, old in zip(fresh["across"], kept["across"], strict=True):
+        assert [new[name] for name in names] == [old[name] for name in names]
+        assert set(new["spearman"]) == set(old["spearman"])
+        for subset, figure in new["spearman"].items():
+            for part in ("value", "low", "high", "q"):
+                assert figure[part] == pytest.approx(old["spearman"][subset][part], abs=0.02)
+
+
+def test_the_main_result_is_that_of_scipy(committed: Analysis) -> None:
+    (entry,) = [
+        e for e in committed.across if (e.loss, e.score, e.score_task) == ("lost", "accuracy", "scenes_vqa")
+    ]
+    trained = [point for point in entry.points if point.group == "trained"]
+    assert all(len(point.seeds) == 3 for point in trained)
+    expected = stats.spearmanr([point.loss for point in trained], [point.score for point in trained])
+    found = entry.correlations["trained"]
+    assert found.score.value == pytest.approx(expected.statistic)
+    assert found.p == pytest.approx(expected.pvalue, abs=0.003)
 
 
 def test_the_packages_own_tasks_say_what_they_read() -> None:
@@ -181,8 +212,6 @@ def test_the_packages_own_tasks_say_what_they_read() -> None:
 
 
 def test_the_study_is_regenerated_byte_for_byte(tmp_path: Path) -> None:
-    from connector_bench.association.export import as_json
-
     write_zoo(tmp_path, NAMES, seeds=2)
     first, second = (as_json(analyze([tmp_path], QUICK, images=False)) for _ in range(2))
     assert first == second
