@@ -63,13 +63,14 @@ class ZooAdapter:
         import torch
 
         from connector_bench.zoo.encoded import encoded
+        from connector_bench.zoo.model import one_by_one
 
         pre = encoded(self._model, images)
         post = self._model.connect(pre)
         norm = self._leading_norm
         with torch.inference_mode():
-            normed = [None] * len(pre) if norm is None else norm(pre)
-            others = [connector(pre) for connector in self._untrained]
+            normed = [None] * len(pre) if norm is None else one_by_one(norm, pre)
+            others = [one_by_one(connector, pre) for connector in self._untrained]
         return [
             TokenPair(pre[i], post[i], self._layout, normed[i], tuple(tokens[i] for tokens in others))
             for i in range(len(pre))

@@ -17,7 +17,7 @@ from connector_bench.harness_files import UnusableResult, read_result
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.loss_maps import FINEST, NOWHERE, loss_maps, raster
 from connector_bench.leaderboard.schema import LossMap as ShownMap
-from connector_bench.reconstruction.artefacts import select, write_selection
+from connector_bench.reconstruction.artefacts import Selection, select, write_selection
 from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import Tile, TokenLayout
@@ -41,9 +41,8 @@ def write_run(output: Path, artefacts: str = ARTEFACTS) -> Path:
     RunStore(folder / "scored-0of1", {"run": 1}).write("maps-0", *pack(maps))
     losses = {image: float(6 - number) for number, image in enumerate(images)}
     picture = Image.new("RGB", (600, 400), "red")
-    write_selection(
-        folder, select(losses, {i: [n] for n, i in enumerate(images)}, each=2), lambda _: picture, None
-    )
+    chosen = select(losses, {i: [n] for n, i in enumerate(images)}, each=2)
+    write_selection(folder, Selection(["scored-0of1"], chosen), lambda _: picture, None)
     record = {
         "measure": "patch_reconstruction",
         "connector": a_connector("org/model").model_dump(),
