@@ -144,6 +144,10 @@ def run(count: int = 5000) -> list[Finding]:
     return costs + [memory(name, count) for name in ("llava", "qwen2_5_vl")]
 
 
+def run_quick() -> list[Finding]:
+    return [memory(name, 20) for name in ("llava", "qwen2_5_vl")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from tabulate import tabulate
@@ -37,6 +38,13 @@ class Finding:
             self.least is None or self.value >= self.least
         )
         return "met" if met else "MISSED"
+
+
+def found_by(name: str, quick: bool) -> list[Finding]:
+    """What one benchmark found; its details are printed."""
+    benchmark = import_module(f"benchmarks.{name}")
+    found: list[Finding] = benchmark.run_quick() if quick else benchmark.run()
+    return found
 
 
 def table(findings: Iterable[Finding]) -> str:

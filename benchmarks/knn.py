@@ -175,6 +175,10 @@ def run(
     return findings(cases, costs)
 
 
+def run_quick() -> list[Finding]:
+    return run(n=[300], d=[16], k=10, kinds=["embedding"], repeats=1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

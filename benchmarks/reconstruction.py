@@ -218,6 +218,10 @@ def run() -> list[Finding]:
     return [ridge_memory(FULL_SIZE), *speed(FULL_SIZE), quality(MLP_IN_FULL), bytes_per_image()]
 
 
+def run_quick() -> list[Finding]:
+    return [quality(Sizes(1024, 24, 8, 16, mlp_steps=None)), bytes_per_image()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -12,6 +12,7 @@ from connector_bench.association.cli import analyze
 from connector_bench.comparison.cli import compare_command
 from connector_bench.connectors.cli import app as connectors
 from connector_bench.leaderboard.cli import app as leaderboard
+from connector_bench.plates.cli import plates
 from connector_bench.report.cli import report
 from connector_bench.zoo.cli import app as zoo
 
@@ -27,6 +28,7 @@ app.add_typer(connectors, name="connectors", help="The families whose connector 
 app.command()(analyze)
 app.command(name="compare")(compare_command)
 app.command()(report)
+app.command()(plates)
 
 
 @app.command()

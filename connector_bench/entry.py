@@ -5,6 +5,7 @@ Kept apart from `plugin` because that one imports lmms_eval's classes, which an 
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
@@ -39,3 +40,17 @@ def register() -> list[Any]:
     from connector_bench import plugin
 
     return plugin.register()
+
+
+def loaded_plugin() -> Any:
+    """Our module `plugin` for those who use tasks outside of a run.
+
+    The harness is imported first: it imports our plugin itself, which must not be half imported by then.
+
+    Raises:
+        RuntimeError: an lmms-eval that was never tried; the message names both versions.
+    """
+    if (problem := harness_problem(version("lmms-eval"))) is not None:
+        raise RuntimeError(problem)
+    import_module("lmms_eval.models")
+    return import_module("connector_bench.plugin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ RESULT_FILES = "*_results.json"
 SUBMISSIONS = "submissions"
 """Folder that lmms-eval makes for answers to challenge servers, some of which are named like result files."""
 RECORD_KEY = "connector_bench"
+LEFT_BEHIND = re.compile(r"connector_bench/\w[\w.+-]*")
+"""How a record names the folder of what is neither result nor sample file."""
 
 
 class UnusableResult(ValueError):
@@ -46,6 +49,17 @@ class ResultFile:
         """The model's name as our records have it, without folders; without a record, from lmms-eval's arguments."""
         recorded = [record["connector"]["model"] for record in self.records.values() if "connector" in record]
         return without_folders(str(recorded[0])) if recorded else _model_of(self.content["config"])
+
+    def left_behind(self, task: str) -> Path | None:
+        """The folder that a task of ours left beside this file or above the model's folder, if it still lies there.
+
+        A record that names a folder elsewhere names none.
+        """
+        named = self.records.get(task, {}).get("artefacts")
+        if not isinstance(named, str) or not LEFT_BEHIND.fullmatch(named):
+            return None
+        places = (self.path.parent / named, self.path.parent.parent / named)
+        return next((place for place in places if place.is_dir()), None)
 
     def samples_path(self, task: str) -> Path:
         """Where `--log_samples` put this task's documents: always in the result file's own folder."""
@@ -104,6 +118,12 @@ def without_folders(name: str) -> str:
     if posix.is_absolute() or name.startswith((".", "~")) or ".." in posix.parts:
         return posix.name.strip(".~") or "unnamed"
     return name
+
+
+def as_file_name(name: str) -> str:
+    """A name as it may stand in a file name or an address; different names differ in it."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:80]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _model_of(config: Mapping[str, Any]) -> str:

@@ -103,6 +103,21 @@ def borrowed(task: str, keys: Sequence[str]) -> dict[str, Any]:
     return {key: config[key] for key in keys if key in config}
 
 
+def documents_of(task: str, include_path: Path | None = None) -> Callable[[int], Document]:
+    """From a document's number to its picture, for one of our tasks, whose data set is loaded as a run would load it.
+
+    Raises ValueError where there is no such task, or it is none of ours.
+    """
+    register()
+    manager = TaskManager(verbosity="ERROR", include_path=None if include_path is None else str(include_path))
+    if task not in manager.task_index:
+        raise ValueError(f"there is no task {task}; name its YAML's folder with --include-path")
+    found = manager.load_task_or_group(task)[task]
+    if not isinstance(found, ConnectorTask):
+        raise ValueError(f"{task} is no task that measures a connector")
+    return partial(found.document, split=found.split)
+
+
 class DataSet(ConfigurableMessagesTask):
     """Another task's data set for its pictures alone; nothing is asked about them."""
 
@@ -223,7 +238,7 @@ class KnnPreservation(ConnectorTask):
         self.options = preservation_options(given)
 
     def measure(self, run: Run) -> Measure:  # noqa: D102
-        return PooledPreservation(self.options)
+        return PooledPreservation(self.options, run.folder(self.config.task))
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102
         return preservation_metrics(self.options)

@@ -127,7 +127,7 @@ def _task(file: ResultFile, task: str, pictures: bool) -> TaskResult | None:
         per_image={column: tuple(numbers) for column, numbers in values.items()},  # type: ignore[misc]
         halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
         probe=_probe(record) if measure == "patch_reconstruction" else None,
-        loss_maps=loss_maps(file, record, pictures),
+        loss_maps=loss_maps(file, task, pictures),
     )
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,14 +24,13 @@ FINEST = 24
 NOWHERE = -1.0
 """In a map: no patch lies here."""
 
-FOLDER = re.compile(r"connector_bench/\w[\w.-]*")
 PICTURES = "pictures"
 LONGEST_SIDE = 224
 
 
-def loss_maps(file: ResultFile, record: Mapping[str, Any], pictures: bool) -> tuple[LossMap, ...]:
+def loss_maps(file: ResultFile, task: str, pictures: bool) -> tuple[LossMap, ...]:
     """Maps of one picture for each reason, none where the run left none. Raises UnusableResult for a broken folder."""
-    artefacts = _artefacts(file, record)
+    artefacts = _artefacts(file, task)
     if artefacts is None:
         return ()
     from safetensors import SafetensorError
@@ -54,8 +51,8 @@ def pictures(file: ResultFile) -> dict[str, bytes]:
     from PIL import Image
 
     found = {}
-    for record in file.records.values():
-        artefacts = _artefacts(file, record)
+    for task in file.records:
+        artefacts = _artefacts(file, task)
         for one in _shown(artefacts) if artefacts else ():
             try:
                 picture = artefacts.picture(one.image)  # type: ignore[union-attr]
@@ -73,18 +70,10 @@ def picture_path(image: str) -> str:
     return f"{PICTURES}/{image}.webp"
 
 
-def _artefacts(file: ResultFile, record: Mapping[str, Any]) -> Artefacts | None:
-    """The folder that the record names, beside the result file or above the model's folder; never elsewhere."""
-    named = record.get("artefacts")
-    if not isinstance(named, str) or not FOLDER.fullmatch(named):
+def _artefacts(file: ResultFile, task: str) -> Artefacts | None:
+    folder = file.left_behind(task)
+    if folder is None or file.records[task].get("measure") != "patch_reconstruction":
         return None
-    for root in (file.path.parent, file.path.parent.parent):
-        if (root / named).is_dir():
-            return _opened(root / named)
-    return None
-
-
-def _opened(folder: Path) -> Artefacts:
     from connector_bench.reconstruction.artefacts import Artefacts
 
     try:

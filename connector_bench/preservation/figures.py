@@ -45,6 +45,14 @@ RETRIEVAL = {
 
 
 @dataclass(frozen=True)
+class Lists:
+    """Neighbours of every image on both sides, as deep as `half_galleries.depth` asks."""
+
+    pre: Int[np.ndarray, "n c"]
+    post: Int[np.ndarray, "n c"]
+
+
+@dataclass(frozen=True)
 class PreservationFigures:
     """Figures per image and, for the whole set, intervals and provenance."""
 
@@ -53,14 +61,8 @@ class PreservationFigures:
     warnings: tuple[str, ...] = field(default=())
     per_document: dict[int, dict[str, float]] = field(default_factory=dict)
     """Empty: every figure is an image's."""
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Neighbours of every image on both sides, as deep as `half_galleries.depth` asks."""
-
-    pre: Int[np.ndarray, "n c"]
-    post: Int[np.ndarray, "n c"]
+    lists: Lists | None = field(default=None, compare=False)
+    """Neighbours by row among the images; None where the protocol has none of its own."""
 
 
 def metric_names(options: PreservationOptions) -> dict[str, bool | None]:
@@ -95,11 +97,12 @@ def preservation_figures(
         wanted = ", ".join(map(str, options.ks))
         raise ValueError(f"k = {wanted} needs at least {min(options.ks) + 2} different images, got {n}")
     if options.protocol == "paper":
-        columns, scores, extra = _paper(pre, post, ks, options)
+        columns, scores, extra, lists = *_paper(pre, post, ks, options), None
     else:
         widths = token_widths or (pre.shape[1], post.shape[1])
         references = _controls(pre, post, widths, options.seed) | {"untrained": untrained}
-        columns, scores, extra = _ours(pre, post, ks, options, labels, references)
+        lists = _lists(pre, post, ks, options)
+        columns, scores, extra = _ours(pre, post, lists, ks, options, labels, references)
     constant = {name: float(score["value"]) for name, score in scores.items() if name in SET_GEOMETRY}
     rows = {
         image: {"n_images": n}
@@ -118,7 +121,7 @@ def preservation_figures(
     }
     left_out = [k for k in options.ks if k not in ks]
     warnings = [f"k = {k} left out: it needs at least {k + 2} different images, got {n}" for k in left_out]
-    return PreservationFigures(rows, summary, tuple(warnings))
+    return PreservationFigures(rows, summary, tuple(warnings), lists=lists)
 
 
 Columns = dict[str, Float[np.ndarray, " n"]]
@@ -131,18 +134,20 @@ def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: Preser
     return columns, {name: _mean(column, options) for name, column in columns.items()}, {}
 
 
+def _lists(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions) -> Lists:
+    columns = half_galleries.depth(max(ks), len(pre))
+    return Lists(*(knn.neighbours(side, columns, options.distance) for side in (pre, post)))
+
+
 def _ours(
     pre: np.ndarray,
     post: np.ndarray,
+    lists: Lists,
     ks: Sequence[int],
     options: PreservationOptions,
     labels: Sequence[str] | None,
     references: dict[str, Sequence[np.ndarray]],
 ) -> Found:
-    n = len(pre)
-    lists = Lists(
-        *(knn.neighbours(side, half_galleries.depth(max(ks), n), options.distance) for side in (pre, post))
-    )
     columns, scores = _overlaps(lists, ks, options.seed)
     for k, gaps in half_galleries.halving_gaps(lists.pre, lists.post, ks, seed=options.seed).items():
         scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in gaps]

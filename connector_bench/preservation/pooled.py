@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from connector_bench.exchange import on_first_rank
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
 from connector_bench.preservation.gallery import draw
+from connector_bench.preservation.nearest import COLUMNS, Nearest
 from connector_bench.protocol import PreservationOptions
 
 if TYPE_CHECKING:
@@ -44,10 +46,14 @@ class PooledVectors:
 
 
 class PooledPreservation:
-    """Gathers mean-pooled vectors image by image; `finish` merges all ranks and finds the overlaps."""
+    """Gathers mean-pooled vectors image by image; `finish` merges all ranks and finds the overlaps.
 
-    def __init__(self, options: PreservationOptions) -> None:
-        self.options = options
+    With a folder the nearest images of every image are left there.
+    """
+
+    def __init__(self, options: PreservationOptions, folder: Path | None = None) -> None:
+        self.options, self.folder = options, folder
+        self._documents: Mapping[str, Sequence[int]] = {}
         self._images: list[str] = []
         self._pre: list[Float[np.ndarray, " d_pre"]] = []
         self._post: list[Float[np.ndarray, " d_post"]] = []
@@ -55,7 +61,8 @@ class PooledPreservation:
         self._widths: tuple[int, int] | None = None
 
     def begin(self, documents: Mapping[str, Sequence[int]]) -> None:
-        """Nothing has to be known beforehand."""
+        """Say which documents show which image."""
+        self._documents = documents
 
     def wants(self, image: str) -> bool:
         """Every image."""
@@ -105,9 +112,24 @@ class PooledPreservation:
                 gallery.untrained,
                 gallery.token_widths,
             )
-            return with_left_out(figures, whole.images)
+            return self._left_behind(with_left_out(figures, whole.images), gallery.images)
 
         return on_first_rank(combine, self._vectors(labels or {}))
+
+    def _left_behind(self, figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:
+        """Leave the neighbours in the folder; figures are not lost where the disk is full."""
+        lists, figures = figures.lists, replace(figures, lists=None)
+        if self.folder is None or lists is None:
+            return figures
+        documents = tuple(self._documents[image][0] for image in images)
+        sides = (side[:, :COLUMNS] for side in (lists.pre, lists.post))
+        try:
+            Nearest(tuple(images), documents, *sides).save(self.folder)
+        except OSError as error:
+            warning = f"neighbours could not be written to {self.folder}: {error}"
+            return replace(figures, warnings=(*figures.warnings, warning))
+        named = f"{self.folder.parent.name}/{self.folder.name}"
+        return replace(figures, summary={**figures.summary, "artefacts": named})
 
     def _vector(self, tokens: Float[np.ndarray, "n d"], image: str, side: str) -> Float[np.ndarray, " d"]:
         pooled = (

@@ -29,14 +29,8 @@ def artefacts_of(task: TaskResult) -> Artefacts | None:
 
     Raises UnusableResult for a selection that cannot be read.
     """
-    below = task.record.get("artefacts")
-    if not below:
-        return None
-    for base in (task.file.path.parent, task.file.path.parent.parent):
-        folder = (base / str(below)).resolve()
-        if folder.is_relative_to(base.resolve()) and (folder / SELECTION).is_file():
-            return _read(folder)
-    return None
+    folder = task.file.left_behind(task.name)
+    return _read(folder) if folder is not None and (folder / SELECTION).is_file() else None
 
 
 def _read(folder: Path) -> Artefacts:

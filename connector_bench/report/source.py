@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +11,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from connector_bench.harness_files import ResultFile, UnusableResult, read_result, result_files
+from connector_bench.harness_files import (
+    ResultFile,
+    UnusableResult,
+    as_file_name,
+    read_result,
+    result_files,
+)
 from connector_bench.intervals import Score
 from connector_bench.report.estimates import scores_of
 
@@ -37,10 +41,7 @@ class TaskResult:
     @property
     def anchor(self) -> str:
         """The name as it may stand in an address or a file name; tasks of different names differ in it."""
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", self.name).strip("-")[:80]
-        return (
-            plain if plain == self.name else f"{plain}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
-        )
+        return as_file_name(self.name)
 
     @property
     def metrics(self) -> Mapping[str, Any]:

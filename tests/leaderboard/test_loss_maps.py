@@ -100,7 +100,7 @@ def test_a_record_cannot_name_a_folder_elsewhere(named: Any, tmp_path: Path) -> 
     output = write_run(tmp_path / "out", artefacts=named)
     (path,) = output.rglob("*_results.json")
     file = read_result(path)
-    assert loss_maps(file, file.records["patch_reconstruction"], pictures=True) == ()
+    assert loss_maps(file, "patch_reconstruction", pictures=True) == ()
 
 
 def test_a_broken_folder_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from connector_bench.preservation.plates import neighbour_plate, worst
+from connector_bench.plates.drawing import neighbour_plate, worst
 
 PRE = np.array([[1, 2], [0, 2], [0, 1], [0, 1]])
 POST = np.array([[1, 3], [0, 2], [0, 1], [2, 1]])

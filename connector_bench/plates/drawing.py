@@ -3,7 +3,7 @@ marked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def neighbour_plate(
     post_neighbours: Int[np.ndarray, "n c"],
     *,
     columns: int = 5,
-    captions: Sequence[str] | None = None,
+    captions: Sequence[str] | Mapping[int, str] | None = None,
     title: str = "",
 ) -> Path:
     """Draw a PNG with two rows a query: its nearest images before the connector, and after it.
@@ -63,7 +63,7 @@ def neighbour_plate(
         pre_neighbours: neighbours before the connector, nearest first, as `knn.neighbours` gives them.
         post_neighbours: neighbours after it.
         columns: how many neighbours to show.
-        captions: one short text per image of the set, shown under each picture (a label, say).
+        captions: one short text per image of the set (of those that are shown at least), under each picture.
         title: a line above the plate.
 
     Raises:
@@ -104,7 +104,7 @@ def neighbour_plate(
     return Path(path)
 
 
-def _caption(captions: Sequence[str] | None, index: int, start: str = "") -> str:
+def _caption(captions: Sequence[str] | Mapping[int, str] | None, index: int, start: str = "") -> str:
     return "\n".join(part for part in (start, captions[index] if captions is not None else "") if part)
 
 

@@ -1,0 +1,50 @@
+"""`connector-bench plates`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+QUERIES = 3
+
+
+def plates(
+    results: Annotated[list[Path], typer.Argument(help="lmms-eval result files or folders that hold them.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for the plates, one PNG a model and task.")
+    ] = Path("plates"),
+    document: Annotated[
+        list[int] | None, typer.Option(help="Number of a document whose image is shown; may be repeated.")
+    ] = None,
+    worst: Annotated[
+        int | None,
+        typer.Option(min=0, help=f"How many images that lost most are shown. [default: {QUERIES}]"),
+    ] = None,
+    neighbours: Annotated[int, typer.Option(min=1, max=10, help="Neighbours on each side.")] = 5,
+    model: Annotated[str | None, typer.Option(help="This model alone.")] = None,
+    task: Annotated[str | None, typer.Option(help="This task alone.")] = None,
+    include_path: Annotated[
+        Path | None, typer.Option(help="Folder of the task's YAML, as lmms-eval was given it.")
+    ] = None,
+) -> None:
+    """Draw images with their nearest ones before and after the connector: what it keeps near, and what it does not.
+
+    Pictures come from the task's data set, which must be at hand as it was for the run.
+    """
+    from connector_bench.entry import loaded_plugin
+    from connector_bench.harness_files import UnusableResult
+    from connector_bench.plates.plate import draw_plate
+    from connector_bench.plates.source import galleries
+
+    most_lost = worst if worst is not None else (0 if document else QUERIES)
+    try:
+        found = galleries(results, model, task)
+        chosen = [gallery.rows(document or (), most_lost) for gallery in found]
+        for gallery, rows in zip(found, chosen, strict=True):
+            pictures = loaded_plugin().documents_of(gallery.task, include_path)
+            typer.echo(draw_plate(output, gallery, rows, neighbours, pictures))
+    except (UnusableResult, ValueError, OSError, RuntimeError) as error:
+        typer.secho(f"no plate: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error

@@ -1,0 +1,64 @@
+"""The nearest images of every image on both sides, as a run leaves them for neighbour plates to be drawn later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from connector_bench.preservation.overlap import overlap
+
+FILE = "nearest.npz"
+COLUMNS = 10
+"""Neighbours that are kept of each image and side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """Neighbours by their row among the images, nearest first."""
+
+    images: tuple[str, ...]
+    """SHA-256 of each image's pixels."""
+    documents: tuple[int, ...]
+    """The first document that shows each image."""
+    pre: Int[np.ndarray, "n c"]
+    post: Int[np.ndarray, "n c"]
+
+    @property
+    def columns(self) -> int:
+        """Neighbours of an image on either side."""
+        return int(self.pre.shape[1])
+
+    def kept(self, columns: int) -> Float[np.ndarray, " n"]:
+        """Share of each image's first `columns` neighbours that are among as many after the connector."""
+        return overlap(self.pre, self.post, columns)
+
+    def save(self, folder: Path) -> None:
+        """Write `nearest.npz`: 80 bytes an image and its name. Raises OSError as writing does."""
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            folder / FILE,
+            images=np.array(self.images),
+            documents=np.array(self.documents),
+            pre=self.pre.astype(np.int32),
+            post=self.post.astype(np.int32),
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Nearest:
+        """Read what `save` wrote. ValueError for a file that is not whole, or whose parts do not fit together."""
+        path = folder / FILE
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                parts = {field.name: stored[field.name] for field in fields(cls)}
+        except Exception as error:  # a broken archive raises whatever zipfile, zlib or numpy stumble over
+            raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        images, documents = parts["images"].tolist(), parts["documents"].tolist()
+        n, shape = len(images), parts["pre"].shape
+        sides = np.stack([parts["pre"], parts["post"]]) if shape == parts["post"].shape else np.empty(0)
+        whole = len(documents) == n and len(shape) == 2 and shape[0] == n and sides.dtype.kind == "i"
+        if not whole or not sides.size or sides.min() < 0 or sides.max() >= n:
+            raise ValueError(f"{path}: {n} images, {len(documents)} documents, neighbours {shape} do not fit")
+        return cls(tuple(map(str, images)), tuple(map(int, documents)), parts["pre"], parts["post"])
