@@ -92,7 +92,7 @@ def neighbour_plate(
     for place, query in enumerate(map(int, queries)):
         before, after = (side[query, :columns].tolist() for side in (pre_neighbours, post_neighbours))
         above, below = cells[2 * place], cells[2 * place + 1]
-        _show(above[0], image(query), _caption(captions, query, f"query {query}"))
+        _show(above[0], image(query), _caption(captions, query, "query" if captions else f"query {query}"))
         _say(below[0], f"{len(set(before) & set(after))} of {columns}\nkept")
         above[1].set_title("before the connector", loc="left", fontsize=8)
         below[1].set_title("after the connector", loc="left", fontsize=8)
