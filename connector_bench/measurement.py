@@ -111,6 +111,15 @@ class Lesson:
 
 
 @dataclass(frozen=True)
+class Passed:
+    """What is noted of every image that has passed the model."""
+
+    encoder_norm: float
+    n_pre: int
+    n_post: int
+
+
+@dataclass(frozen=True)
 class TaskFigures:
     """One task's outcome: an answer for every document of this rank, and a record of the whole."""
 
@@ -144,18 +153,18 @@ def measure_documents(
         for image in shown:
             if image in tested.mine and measure.wants(image):
                 takers.setdefault(image, []).append(measure.update)
-    norms: dict[str, float] = {}
+    passed: dict[str, Passed] = {}
 
-    def measure_norm(image: str, pair: TokenPair) -> None:
-        norms[image] = pair.encoder_norm
+    def note(image: str, pair: TokenPair) -> None:
+        passed[image] = Passed(pair.encoder_norm, pair.layout.n_pre, pair.layout.n_post)
 
     for wanting in takers.values():
-        wanting.append(measure_norm)
+        wanting.append(note)
     together(lambda: _one_pass(adapter, tested, takers, batch_size, "Vision tower and connector"))
-    for part in gather_all(norms):
-        norms |= part
+    for part in gather_all(passed):
+        passed |= part
     return {
-        task: _task_figures(task, measure, documents, seen, tested, norms)
+        task: _task_figures(task, measure, documents, seen, tested, passed)
         for task, measure in measures.items()
     }
 
@@ -211,7 +220,7 @@ def _task_figures(
     documents: Sequence[Document],
     seen: Seen,
     tested: Everywhere,
-    norms: Mapping[str, float],
+    passed: Mapping[str, Passed],
 ) -> TaskFigures:
     mine = [document for document in documents if document.task == task]
     image_of = {d.doc_id: seen.image_of[task, d.doc_id] for d in mine if (task, d.doc_id) in seen.image_of}
@@ -223,16 +232,18 @@ def _task_figures(
         answers[doc_id] = {"image": image, **figures.per_document.get(doc_id, {})}
         if first[image] == doc_id:
             of_picture = {"entropy": seen.entropy[image]}
-            if image in norms:
-                of_picture["encoder_norm"] = norms[image]
+            if image in passed:
+                of_picture["encoder_norm"] = passed[image].encoder_norm
             answers[doc_id] |= {**of_picture, **figures.per_image.get(image, {})}
         else:
             answers[doc_id]["same_image_as"] = first[image]
     unreadable, left_out = (part.get(task, {}) for part in (tested.unreadable, tested.left_out))
     for word, reasons in (("unreadable", unreadable), ("left_out", left_out)):
         answers |= {d.doc_id: {word: reasons[d.doc_id]} for d in mine if d.doc_id in reasons}
+    of_task = [passed[image] for image in first if image in passed]
     summary = {
         **figures.summary,
+        "tokens_per_image": _tokens_per_image(of_task) if of_task else None,
         "n_documents": len(tested.image_of.get(task, {})) + len(unreadable) + len(left_out),
         "left_out": dict(Counter(left_out.values())),
         "unreadable": {str(doc_id): why for doc_id, why in sorted(unreadable.items())},
@@ -240,3 +251,9 @@ def _task_figures(
     why = "its picture cannot be read"
     warnings = [f"document {doc_id} left out, {why}: {error}" for doc_id, error in sorted(unreadable.items())]
     return TaskFigures(answers, summary, (*figures.warnings, *warnings))
+
+
+def _tokens_per_image(passed: Sequence[Passed]) -> dict[str, list[int]]:
+    """Fewest and most tokens of an image on either side of the connector."""
+    sides = {"pre": [one.n_pre for one in passed], "post": [one.n_post for one in passed]}
+    return {side: [min(counts), max(counts)] for side, counts in sides.items()}

@@ -91,5 +91,7 @@ class ConnectorInfo:
     """The precision in which tower and connector ran, such as `bfloat16`."""
     weights_sha256: str
     """Hash of the connector's weights: tells two checkpoints of one name apart."""
+    resolution: str | None = None
+    """What size pictures are given, such as `336x336` or `448x448 tiles`; None where the processor does not say."""
     assumptions: tuple[str, ...] = field(default=())
     """What a generic adapter had to assume; empty for a known family."""

@@ -58,6 +58,8 @@ def test_the_record_says_what_was_measured(mlp: Outcome) -> None:
     assert record["versions"]["lmms-eval"].startswith("0.7.")
     assert record["scores"]["knor_10"]["chance"] == pytest.approx(10 / 999)
     assert record["options"]["distance"] == "l2"
+    assert record["connector"]["resolution"] == "224x224"
+    assert record["tokens_per_image"] == {"pre": [196, 196], "post": [196, 196]}
 
 
 def test_images_join_the_questions_asked_about_them(mlp: Outcome) -> None:

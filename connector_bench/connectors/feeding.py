@@ -32,6 +32,11 @@ class Feed(Protocol):
         ...
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """What the image processor is given beside the pictures."""
+        ...
+
+    @property
     def one_at_a_time(self) -> bool:
         """Whether it takes a single picture a call."""
         ...

@@ -7,10 +7,10 @@ models whose vision pass cannot run alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
@@ -70,6 +70,8 @@ class WrapperFeed:
     """Model inputs as a wrapper makes them, one picture a call; the language model does not run."""
 
     one_at_a_time = True
+    options: Mapping[str, Any] = MappingProxyType({})
+    """The wrapper's own, which are not known before it is called."""
 
     def __init__(self, lm: Any, model: nn.Module) -> None:
         self.lm, self.model = lm, model

@@ -14,6 +14,7 @@ from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.modules import count_parameters, expand, find, weights_sha256
 from connector_bench.connectors.planted import coloured_picture
+from connector_bench.connectors.resolution import resolution_of
 from connector_bench.connectors.untrained import CannotRepeat, UntrainedCopy
 from connector_bench.types import ConnectorInfo, TokenPair
 
@@ -95,6 +96,7 @@ class TransformersAdapter:
             parameters=count_parameters(modules),
             dtype=str(self.model.dtype if first is None else first.dtype).removeprefix("torch."),
             weights_sha256=weights_sha256(modules),
+            resolution=resolution_of(self.feed.image_processor, self.feed.options),
             assumptions=self.family.assumptions,
         )
 

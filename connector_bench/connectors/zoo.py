@@ -56,6 +56,7 @@ class ZooAdapter:
             parameters=self._model.parameters_of_connector,
             dtype="float32",
             weights_sha256=digest.hexdigest(),
+            resolution="224x224",
         )
 
     def capture(self, images: Sequence[Image]) -> list[TokenPair]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from connector_bench._version import __version__
 from connector_bench.harness_files import ResultFile
-from connector_bench.leaderboard.command_line import command_line
-from connector_bench.leaderboard.scrub import cleaned
+from connector_bench.recorded_command import command_line
 from connector_bench.report.blocks import Block, Facts, Prose, Section
 from connector_bench.report.source import ModelResults, TaskResult
+from connector_bench.scrub import cleaned
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 OF_THE_DATA = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector_bench.harness_files import without_folders
-from connector_bench.leaderboard.scrub import secret_in
+from connector_bench.scrub import secret_in
 
 MODEL_ARGUMENTS = frozenset(
     [
