@@ -19,8 +19,8 @@ from connector_bench.leaderboard import board as boards
 from connector_bench.scrub import secrets_below
 from tests.leaderboard.conftest import ANSWERED, MEASURED
 from tests.leaderboard.runs import a_run, preservation
-from tests.leaderboard.test_command_line import SECRETS
 from tests.leaderboard.test_hostile_text import HOSTILE
+from tests.test_recorded_command import SECRETS
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 HUGE = (10**400, -(10**400), 1e308, 5e-324, 2**63, "x" * 100_000, ["y"] * 10_000, float("nan"), float("inf"))
