@@ -8,6 +8,7 @@ is unbiased for the variance of such a mean, whatever the dependence inside a ha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -21,8 +22,21 @@ LARGEST = 1000
 
 TRIALS = 60
 
+FREEDOM = 30
+"""Degrees of freedom of a design effect: halvings of one set leave it a quarter uncertain in simulations, 2 / .25^2."""
+
 InHalves = Callable[[Bool[np.ndarray, " n"]], Mapping[str, Float[np.ndarray, " n"]]]
 """Values of every image when each half is its own gallery; NaN where an image has none."""
+
+
+Kind = Literal["share", "positive", "close to 1", "difference", "difference of hits"]
+"""What a mean is, and so which interval it gets.
+
+A `share` gets Wilson's, which stays inside 0..1. Means of ranks (`positive`, and `close to 1` for what they lack to 1)
+are skewed and vary the more the larger they are: a t interval of the logarithm, its degrees of freedom from the
+kurtosis of the values (Satterthwaite). A `difference` gets a t interval; a `difference of hits`, which is 0 for most
+images, gets one more win and one more loss (Bonett and Price, Psychological Methods 17 (2012) 43).
+"""
 
 
 def drawn(n: int, seed: int) -> np.ndarray:
@@ -50,25 +64,70 @@ def mean_score(
     values: Float64[np.ndarray, " n"],
     effect: float | None,
     *,
-    share: bool = True,
+    kind: Kind = "share",
     chance: float | None = None,
     confidence: float = 0.95,
 ) -> Score:
     """Mean with an interval for its expectation over galleries of as many images; `effect` is the design effect.
 
-    Wilson's where the mean is a `share`, which stays inside 0..1. Without an effect (too few images to halve) values
-    count as independent, and the method says so.
+    Without an effect (too few images to halve) values count as independent, and the method says so.
     """
-    n = len(values)
-    value = float(values.mean())
-    variance = float(values.var(ddof=1)) / n * (1.0 if effect is None else effect)
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, min(n - 1, TRIALS)))
-    half = quantile * variance**0.5
-    low, high = wilson(value, variance, n, quantile) if share else (value - half, value + half)
-    name = "Wilson" if share else "t"
+    n, value = len(values), float(values.mean())
+    factor = 1.0 if effect is None else effect
+    name, interval = _INTERVALS[kind]
+    low, high = interval(values, factor, confidence)
     cause = (
         "with the design effect of half galleries"
         if effect is not None
         else "that takes the gallery as fixed"
     )
-    return Score(value, low, high, n, chance, f"{100 * confidence:g} % {name} interval over images {cause}")
+    method = f"{100 * confidence:g} % {name} interval over images {cause}"
+    return Score(value, min(low, value), max(high, value), n, chance, method)
+
+
+def _share(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
+    n = len(values)
+    return wilson(float(values.mean()), _variance(values, effect), n, _quantile(confidence, n - 1))
+
+
+def _positive(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
+    n, value = len(values), float(values.mean())
+    if values.min() == values.max():
+        return value, value
+    freedom = 2 * n / (float(stats.kurtosis(values, fisher=False)) - 1)
+    quantile = _quantile(confidence, min(n - 1, freedom))
+    spread = float(np.exp(quantile * _variance(values, effect) ** 0.5 / value))
+    return value / spread, value * spread
+
+
+def _close_to_1(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
+    if values.min() == values.max():
+        return _share(values, effect, confidence)
+    low, high = _positive(1 - values, effect, confidence)
+    return max(0.0, 1 - high), 1 - low
+
+
+def _difference(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
+    half = _quantile(confidence, len(values) - 1) * _variance(values, effect) ** 0.5
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def _difference_of_hits(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
+    return _difference(np.concatenate([values, [-1, 1]]), effect, confidence)
+
+
+def _quantile(confidence: float, freedom: float) -> float:
+    return float(stats.t.ppf(0.5 + confidence / 2, min(freedom, FREEDOM)))
+
+
+def _variance(values: np.ndarray, effect: float) -> float:
+    return float(values.var(ddof=1)) / len(values) * effect
+
+
+_INTERVALS: dict[Kind, tuple[str, Callable[[np.ndarray, float, float], tuple[float, float]]]] = {
+    "share": ("Wilson", _share),
+    "positive": ("t (logarithm)", _positive),
+    "close to 1": ("t (logarithm of what lacks to 1)", _close_to_1),
+    "difference": ("t", _difference),
+    "difference of hits": ("t", _difference_of_hits),
+}

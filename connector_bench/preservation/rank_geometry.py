@@ -7,11 +7,18 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from connector_bench.intervals import Score
 from connector_bench.preservation import geometry
-from connector_bench.preservation.design_effect import design_effects, drawn, mean_score
+from connector_bench.preservation.design_effect import Kind, design_effects, drawn, mean_score
 from connector_bench.preservation.halved import Halved, Ordered
 
 K = 10
 """Neighbours that trustworthiness and continuity look at."""
+
+KINDS: dict[str, Kind] = {
+    "imbalance_pre_post": "positive",
+    "imbalance_post_pre": "positive",
+    "trustworthiness": "close to 1",
+    "continuity": "close to 1",
+}
 
 Columns = dict[str, Float64[np.ndarray, " n"]]
 
@@ -47,8 +54,7 @@ def rank_geometry(
         )
     effects = _effects(pre, post, distance, seed)
     scores = {
-        name: mean_score(column, effects.get(name), share=not name.startswith("imbalance"))
-        for name, column in columns.items()
+        name: mean_score(column, effects.get(name), kind=KINDS[name]) for name, column in columns.items()
     }
     return columns, scores
 

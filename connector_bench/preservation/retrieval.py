@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from scipy import special, stats
 
-from connector_bench.preservation.design_effect import design_effects, drawn, mean_score
+from connector_bench.preservation.design_effect import Kind, design_effects, drawn, mean_score
 from connector_bench.preservation.halved import Halved, Ordered
 from connector_bench.preservation.ranking import full_ranking
 from connector_bench.preservation.search import neighbours
@@ -80,7 +80,8 @@ def retrieval(
             effect = effects.get(names[side])
             scores[names[side]] = mean_score(values, effect, chance=floor, confidence=confidence)
         difference, effect = asked["post"] - asked["pre"], effects.get(names["diff"])
-        scores[names["diff"]] = mean_score(difference, effect, share=False, chance=0.0, confidence=confidence)
+        kind: Kind = "difference of hits" if key.startswith("recall") else "difference"
+        scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, confidence=confidence)
     return Retrieval(len(labels), queries, distance, before, after, scores)
 
 

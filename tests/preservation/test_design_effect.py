@@ -109,3 +109,16 @@ def test_too_few_images_to_halve_are_said_to_be() -> None:
     scores = rank_geometry(pre, post, *(knn.neighbours(side, 10) for side in (pre, post)))[1]
     assert all("gallery as fixed" in score.method for score in scores.values())
     assert rank_geometry(pre, pre, *[knn.neighbours(pre, 10)] * 2)[1]["trustworthiness"].high == 1
+
+
+@pytest.mark.parametrize(("kind", "truth"), [("positive", 0.05), ("close to 1", 0.95)])
+def test_skewed_means_are_covered_on_both_sides(kind: design_effect.Kind, truth: float) -> None:
+    """Ranks of nearest neighbours are about as skewed as a squared exponential: a plain t interval misses .08 below."""
+    rng = np.random.default_rng(0)
+    below = above = 0
+    for _ in range(500):
+        values = 0.025 * rng.exponential(size=400) ** 2
+        score = design_effect.mean_score(values if kind == "positive" else 1 - values, 1.0, kind=kind)
+        below, above = below + (score.high < truth), above + (score.low > truth)
+    assert 0.93 <= 1 - (below + above) / 500 <= 0.97
+    assert max(below, above) / 500 < 0.05

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from connector_bench.preservation import controls
+from connector_bench.preservation.design_effect import mean_score
 from connector_bench.preservation.retrieval import average_precision, overlap_recall, retrieval
 
 
@@ -49,7 +50,20 @@ def test_scores_carry_intervals_chance_and_a_paired_difference() -> None:
 def test_the_same_vectors_lose_nothing() -> None:
     pre, labels = classes(80)
     found = retrieval(pre, controls.identity(pre), labels)
-    assert all(found.scores[key].value == found.scores[key].low == 0 for key in ("recall_diff_1", "map_diff"))
+    assert all(found.scores[key].value == 0 for key in ("recall_diff_1", "map_diff"))
+    assert found.scores["map_diff"].low == found.scores["map_diff"].high == 0
+    assert found.scores["recall_diff_1"].low == -found.scores["recall_diff_1"].high < 0  # 0 of 80 is no proof
+
+
+def test_differences_that_few_images_have_are_covered() -> None:
+    """Recall near 1 on both sides: most sets of 200 show no difference, and there is one of .004."""
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(500):
+        won, lost = rng.random((2, 200)) < np.array([[0.004], [0.008]])
+        score = mean_score(won.astype(float) - lost, 1.0, kind="difference of hits")
+        covered.append(score.low <= -0.004 <= score.high)
+    assert np.mean(covered) >= 0.93
 
 
 def test_chance_is_that_of_a_random_order() -> None:
