@@ -1,9 +1,13 @@
 """The benchmarks run, and a missed target is called one."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks import knn, reconstruction
+from benchmarks import coverage, knn, reconstruction
 from benchmarks.findings import Finding, machine, table
 
 
@@ -52,3 +56,25 @@ def test_ridge_beats_an_mlp_on_linear_data() -> None:
     finding = reconstruction.quality(sizes)
     assert finding.verdict == "met"
     assert "30 of 30 steps" in finding.note
+
+
+def test_all_benchmarks_run_together_and_end_in_one_table() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick"]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent
+    )
+    assert ran.returncode == 0, ran.stderr
+    for line in (
+        "k-NN: time over one faiss call",
+        "capture, tiny llava",
+        "held-out R2",
+        "on disk for each image",
+    ):
+        assert line in ran.stdout
+
+
+@pytest.mark.parametrize("setting", coverage.SETTINGS, ids=lambda s: f"{s.measure.__name__}, {s.name}")
+def test_every_simulation_of_coverage_runs(setting: coverage.Setting) -> None:
+    shares = coverage.covered(setting, simulations=2, images=80)
+    assert shares
+    assert all(0 <= share <= 1 for share in shares.values())

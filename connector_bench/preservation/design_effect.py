@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
 from connector_bench.intervals import Score, wilson
-from connector_bench.preservation.halved import halvings
+from connector_bench.preservation.halves import random_halves
 
 LARGEST = 1000
 """Images among which design effects are measured; of a larger set, so many are drawn."""
@@ -48,7 +48,7 @@ def design_effects(values: InHalves, n: int, *, seed: int = 0) -> dict[str, floa
     """Variance of the mean over that of independent values, for each kind of value; 1 where nothing varies."""
     gaps: dict[str, list[float]] = {}
     spreads: dict[str, list[float]] = {}
-    for half in halvings(n, TRIALS, seed):
+    for half in random_halves(n, TRIALS, seed):
         for name, column in values(half).items():
             known = np.isfinite(column)
             sides = column[half & known], column[~half & known]

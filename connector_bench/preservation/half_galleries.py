@@ -8,13 +8,14 @@ of Statistics 9 (1981) 586). The ratio of the two, over many random halvings, co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from connector_bench.preservation.delete_one import jackknife_variance
+from connector_bench.preservation.halves import random_halves
 
 FEWEST_HALVINGS, MOST_HALVINGS = 30, 100
 _ELEMENTS = 2**28
@@ -60,7 +61,7 @@ def true_share(
     common = CommonNeighbours.of(pre_neighbours, post_neighbours)
     trials = halvings(n, columns)
     gaps, claimed = np.empty((trials, len(ks))), np.empty((_JACKKNIFED, 2, len(ks)))
-    for trial, half in enumerate(_halves(n, trials, seed)):
+    for trial, half in enumerate(random_halves(n, trials, seed)):
         gaps[trial] = common.gap(half, ks)
         if trial < _JACKKNIFED:
             for place, members in enumerate((half, ~half)):
@@ -89,16 +90,8 @@ def halving_gaps(
     if not ks:
         return {}
     common = CommonNeighbours.of(pre_neighbours, post_neighbours)
-    gaps = np.stack([common.gap(half, ks) for half in _halves(n, halvings(n, columns), seed)])
+    gaps = np.stack([common.gap(half, ks) for half in random_halves(n, halvings(n, columns), seed)])
     return dict(zip(ks, gaps.T, strict=True))
-
-
-def _halves(n: int, trials: int, seed: int) -> Iterator[Bool[np.ndarray, " n"]]:
-    rng = np.random.default_rng(seed)
-    for _ in range(trials):
-        half = np.zeros(n, dtype=bool)
-        half[rng.choice(n, n // 2, replace=False)] = True
-        yield half
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from connector_bench.preservation.ranking import full_ranking
-
-
-def halvings(n: int, trials: int, seed: int) -> Iterator[Bool[np.ndarray, " n"]]:
-    """Random halves of n images, as masks."""
-    rng = np.random.default_rng(seed)
-    for _ in range(trials):
-        half = np.zeros(n, dtype=bool)
-        half[rng.choice(n, n // 2, replace=False)] = True
-        yield half
 
 
 @dataclass(frozen=True)
