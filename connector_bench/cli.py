@@ -36,7 +36,9 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for result files and table.")] = Path("demo_output"),
     everything: Annotated[
         bool,
-        typer.Option("--all", help="Every connector, seed and task that is shipped; takes an hour or two."),
+        typer.Option(
+            "--all", help="Every connector, seed and task that is shipped; takes two to three hours."
+        ),
     ] = False,
 ) -> None:
     """Run the main job on the embedded models through lmms-eval and print the leaderboard table."""

@@ -42,9 +42,10 @@ def plates(
     try:
         found = galleries(results, model, task)
         chosen = [gallery.rows(document or (), most_lost) for gallery in found]
+        tasks = dict.fromkeys(gallery.task for gallery in found)
+        documents = {name: loaded_plugin().documents_of(name, include_path) for name in tasks}
         for gallery, rows in zip(found, chosen, strict=True):
-            pictures = loaded_plugin().documents_of(gallery.task, include_path)
-            typer.echo(draw_plate(output, gallery, rows, neighbours, pictures))
+            typer.echo(draw_plate(output, gallery, rows, neighbours, documents[gallery.task]))
     except (UnusableResult, ValueError, OSError, RuntimeError) as error:
         typer.secho(f"no plate: {error}", fg="red", err=True)
         raise typer.Exit(1) from error

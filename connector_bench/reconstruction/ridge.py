@@ -57,6 +57,9 @@ def solve(moments: Moments, alpha: float, standardize: bool = True) -> Affine:
     gram = moments.xx / scale[:, None] / scale
     gram.diagonal().add_(alpha)
     weight = torch.cholesky_solve(moments.xy / scale[:, None], torch.linalg.cholesky(gram)) / scale[:, None]
+    weight = (
+        weight.contiguous()
+    )  # as it comes back from the disk: a product's last bit hangs on the order in memory
     return Affine(weight, moments.mean_y - moments.mean_x @ weight)
 
 

@@ -129,6 +129,4 @@ def test_state_and_fitted_controls_come_back_from_disk(connector) -> None:
     assert r2(again.fit(gathering), connector, 5) == pytest.approx(expected, abs=1e-9)
     tensors, meta = fitted.state()
     stored = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    came_back = ControlProbes.from_state(load(save(stored)), meta)
-    # the last bit of a product depends on where in memory the weights lie
-    assert r2(came_back, connector, 5) == pytest.approx(expected, abs=1e-12)
+    assert r2(ControlProbes.from_state(load(save(stored)), meta), connector, 5) == expected

@@ -93,15 +93,11 @@ def test_a_run_killed_twice_ends_with_the_figures_of_one_that_was_not(tmp_path) 
         "figures"
     ]
     assert found["captured"] < 30
-    assert found["rows"].keys() == expected["rows"].keys()
-    for image, row in expected["rows"].items():
-        # the last bit of a product depends on where in memory a probe lies that came from the disk
-        assert found["rows"][image] == pytest.approx(row, rel=1e-9, abs=1e-12), image
+    assert found["rows"] == expected["rows"]
     assert not leftover.exists()
     assert main(tmp_path / "killed", 0)["captured"] == 0, "a finished run has nothing left to capture"
 
     maps = {one.image_id: one for one in Artefacts(tmp_path / "killed").maps()}
     whole_maps = list(Artefacts(tmp_path / "whole").maps())
     assert len(whole_maps) == len(maps) == 30
-    for one in whole_maps:
-        torch.testing.assert_close(maps[one.image_id].loss, one.loss)
+    assert all(torch.equal(one.loss, maps[one.image_id].loss) for one in whole_maps)
