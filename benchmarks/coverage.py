@@ -20,7 +20,7 @@ from connector_bench.preservation import half_galleries, influence, knn
 from connector_bench.preservation.overlap_interval import overlap_scores
 from connector_bench.preservation.rank_geometry import rank_geometry
 from connector_bench.preservation.retrieval import retrieval
-from connector_bench.stats import Score
+from connector_bench.stats.intervals import Score
 
 KS = (1, 10, 50, 100)
 CLASSES = 16

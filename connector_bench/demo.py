@@ -12,10 +12,10 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from connector_bench.harness_files import UnusableResult, result_files
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.leaderboard.terminal import terminal
+from connector_bench.results.harness_files import UnusableResult, result_files
 
 EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
 TASKS = "knn_preservation,scenes_vqa"

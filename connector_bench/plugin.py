@@ -24,19 +24,16 @@ from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 from loguru import logger
 
-from connector_bench.documents import Document
-from connector_bench.lessons import reconstruction_of
-from connector_bench.measurement import Measure
 from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.protocol import preservation_options
-from connector_bench.provenance import environment
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
 from connector_bench.reconstruction.mask_figures import MASK_METRICS
 from connector_bench.reconstruction.options import task_options
-from connector_bench.rows import PictureRows
-from connector_bench.running import Run, measure_tasks, output_folder
+from connector_bench.run.documents import Document, PictureRows
+from connector_bench.run.measurement import Measure
+from connector_bench.run.running import Run, environment, measure_tasks, output_folder, reconstruction_of
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonlines
 
-from connector_bench.harness_files import result_files
+from connector_bench.results.harness_files import result_files
 
 
 @dataclass(frozen=True)

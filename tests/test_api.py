@@ -6,8 +6,8 @@ from PIL import Image
 
 import connector_bench
 from connector_bench import zoo
-from connector_bench.measurement import picture_hash
 from connector_bench.protocol import PreservationOptions
+from connector_bench.run.measurement import picture_hash
 
 
 def pictures(n: int) -> list[Image.Image]:

@@ -6,8 +6,8 @@ from scipy import special
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
-from connector_bench import stats
-from connector_bench.cluster_bootstrap import (
+from connector_bench.stats import correlation
+from connector_bench.stats.cluster_bootstrap import (
     cluster_sums,
     p_value,
     partial_draws,
@@ -68,9 +68,9 @@ def test_the_values_do_not_depend_on_clusters_and_agree_with_the_plain_functions
     control = np.stack([loss + rng.normal(size=len(loss)), rng.normal(size=len(loss))], axis=1)
     failed = score < 0
     for function, arguments in (
-        (stats.spearman, (loss, score)),
-        (stats.partial_spearman, (loss, score, control)),
-        (stats.auroc, (loss, failed)),
+        (correlation.spearman, (loss, score)),
+        (correlation.partial_spearman, (loss, score, control)),
+        (correlation.auroc, (loss, failed)),
     ):
         clustered = function(*arguments, clusters=CLUSTERS)
         plain = function(*arguments)
@@ -168,4 +168,4 @@ def test_what_has_no_value_says_so() -> None:
     with pytest.raises(ValueError, match="got 1 others"):
         rank_draws(np.array([[1.0, np.nan]]), np.zeros((0, 2), bool), np.arange(2))
     with pytest.raises((ValueError, TypeError)):
-        stats.spearman(loss, score, clusters=CLUSTERS[:-1])
+        correlation.spearman(loss, score, clusters=CLUSTERS[:-1])

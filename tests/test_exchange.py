@@ -2,14 +2,14 @@
 
 import pytest
 
-from connector_bench.exchange import gather_all, on_first_rank, rank_and_size, together
+from connector_bench.processes import gather_all, on_every_rank, on_first_rank, rank_and_size
 
 
 def test_one_process() -> None:
     assert rank_and_size() == (0, 1)
     assert gather_all("value") == ["value"]
     assert on_first_rank(sum, 3) == 3
-    assert together(lambda: 7) == 7
+    assert on_every_rank(lambda: 7) == 7
 
 
 def test_an_error_keeps_its_type() -> None:
@@ -17,4 +17,4 @@ def test_an_error_keeps_its_type() -> None:
         raise KeyError("reason")
 
     with pytest.raises(KeyError, match="reason"):
-        together(fail)
+        on_every_rank(fail)

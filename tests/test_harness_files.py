@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from connector_bench.harness_files import UnusableResult, result_files
+from connector_bench.results.harness_files import UnusableResult, result_files
 
 
 def test_submissions_are_no_results(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from connector_bench.intervals import paired_difference
-from connector_bench.paired import (
+from connector_bench.stats.intervals import paired_difference
+from connector_bench.stats.paired import (
     Sums,
     difference,
     false_discovery_rate,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector_bench.recorded_command import command_line, model_arguments
-from connector_bench.scrub import cleaned, secret_in, secrets_below
+from connector_bench.results.recorded_command import command_line, model_arguments
+from connector_bench.results.scrub import cleaned, secret_in, secrets_below
 
 SECRETS = (
     "hf_abcdefghijKLMNOP",

@@ -8,8 +8,9 @@ from scipy import special
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
-from connector_bench import intervals, stats
-from connector_bench.stats import Score
+from connector_bench.stats import correlation, intervals
+from connector_bench.stats.intervals import Score
+from tests.oracles import tie_groups
 
 SIMULATIONS = 500
 
@@ -37,7 +38,9 @@ def test_intervals_of_a_mean_cover_the_truth(kind: str) -> None:
         "accuracy": (lambda rng: rng.binomial(1, 0.3, 100).astype(float), 0.3),
     }[kind]
     assert (
-        0.93 <= coverage(lambda rng: stats.bootstrap_mean(draw[0](rng), seed=seed_of(rng)), draw[1]) <= 0.97
+        0.93
+        <= coverage(lambda rng: intervals.bootstrap_mean(draw[0](rng), seed=seed_of(rng)), draw[1])
+        <= 0.97
     )
 
 
@@ -50,7 +53,7 @@ def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def test_clusters_are_resampled_whole() -> None:
     def measure(rng: np.random.Generator, whole: bool) -> Score:
         values, clusters = clustered(rng)
-        return stats.bootstrap_mean(values, clusters=clusters if whole else None, seed=seed_of(rng))
+        return intervals.bootstrap_mean(values, clusters=clusters if whole else None, seed=seed_of(rng))
 
     assert 0.93 <= coverage(lambda rng: measure(rng, whole=True), 0.0) <= 0.97
     assert coverage(lambda rng: measure(rng, whole=False), 0.0) < 0.75
@@ -61,10 +64,12 @@ def test_paired_differences_cover_the_truth_and_use_the_pairs() -> None:
         image = rng.normal(size=90)
         return image + 0.2 + 0.1 * rng.normal(size=90), image
 
-    assert 0.93 <= coverage(lambda rng: stats.paired_difference(*pair(rng), seed=seed_of(rng)), 0.2) <= 0.97
+    assert (
+        0.93 <= coverage(lambda rng: intervals.paired_difference(*pair(rng), seed=seed_of(rng)), 0.2) <= 0.97
+    )
     a, b = pair(np.random.default_rng(0))
-    score = stats.paired_difference(a, b)
-    alone = stats.bootstrap_mean(a)
+    score = intervals.paired_difference(a, b)
+    alone = intervals.bootstrap_mean(a)
     assert score.high - score.low < (alone.high - alone.low) / 3
     assert score.chance == 0
 
@@ -75,7 +80,7 @@ def test_spearman_covers_the_truth() -> None:
 
     def measure(rng: np.random.Generator) -> Score:
         x, y = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], 80).T
-        return stats.spearman(x, y, seed=seed_of(rng))
+        return correlation.spearman(x, y, seed=seed_of(rng))
 
     assert 0.93 <= coverage(measure, 6 / np.pi * np.arcsin(rho / 2)) <= 0.97
 
@@ -84,7 +89,7 @@ def test_spearman_covers_the_truth() -> None:
 def test_auroc_covers_the_truth() -> None:
     def measure(rng: np.random.Generator) -> Score:
         failed = np.arange(80) < 35
-        return stats.auroc(rng.normal(size=80) + 0.8 * failed, failed, seed=seed_of(rng))
+        return correlation.auroc(rng.normal(size=80) + 0.8 * failed, failed, seed=seed_of(rng))
 
     assert 0.93 <= coverage(measure, special.ndtr(0.8 / np.sqrt(2))) <= 0.97
 
@@ -111,36 +116,36 @@ def test_point_values_agree_with_the_libraries() -> None:
     x = rng.integers(0, 12, 150).astype(float)
     y = x + rng.normal(size=150).round()
     failed = rng.random(150) < 0.3 + 0.02 * x
-    assert stats.spearman(x, y).value == pytest.approx(scipy_stats.spearmanr(x, y).statistic, abs=1e-12)
-    assert stats.auroc(x, failed).value == pytest.approx(roc_auc_score(failed, x), abs=1e-12)
+    assert correlation.spearman(x, y).value == pytest.approx(scipy_stats.spearmanr(x, y).statistic, abs=1e-12)
+    assert correlation.auroc(x, failed).value == pytest.approx(roc_auc_score(failed, x), abs=1e-12)
     z = x + rng.normal(size=150)
     xy, xz, yz = (scipy_stats.spearmanr(*pair).statistic for pair in ((x, y), (x, z), (y, z)))
     closed = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
-    assert stats.partial_spearman(x, y, z).value == pytest.approx(closed, abs=1e-12)
+    assert correlation.partial_spearman(x, y, z).value == pytest.approx(closed, abs=1e-12)
 
 
 def test_partialling_takes_a_common_cause_away() -> None:
     rng = np.random.default_rng(1)
     cause, other = rng.normal(size=(2, 400))
     x, y = cause + 0.5 * rng.normal(size=(2, 400))
-    assert stats.spearman(x, y).low > 0.6
-    partial = stats.partial_spearman(x, y, np.stack([cause, other], axis=1))
+    assert correlation.spearman(x, y).low > 0.6
+    partial = correlation.partial_spearman(x, y, np.stack([cause, other], axis=1))
     assert partial.low <= 0 <= partial.high
 
 
 def test_constant_values_have_a_mean_but_no_order() -> None:
     same = np.full(20, 0.7)
-    score = stats.bootstrap_mean(same)
+    score = intervals.bootstrap_mean(same)
     assert score.low == pytest.approx(0.7)
     assert score.high == pytest.approx(0.7)
     with np.errstate(invalid="raise"):
-        assert np.isnan(stats.spearman(same, np.arange(20.0)).value)
+        assert np.isnan(correlation.spearman(same, np.arange(20.0)).value)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
     values = np.random.default_rng(0).random(50)
-    assert stats.bootstrap_mean(values, seed=4) == stats.bootstrap_mean(values, seed=4)
-    assert stats.bootstrap_mean(values, seed=4) != stats.bootstrap_mean(values, seed=5)
+    assert intervals.bootstrap_mean(values, seed=4) == intervals.bootstrap_mean(values, seed=4)
+    assert intervals.bootstrap_mean(values, seed=4) != intervals.bootstrap_mean(values, seed=5)
 
 
 def test_a_score_prints_all_it_needs() -> None:
@@ -156,24 +161,24 @@ def test_models_that_cannot_be_told_apart_share_a_rank() -> None:
     rng = np.random.default_rng(0)
     image = rng.random(200)
     models = [image, image + 0.3, image + 0.3 + 0.05 * rng.normal(size=200), image - 0.2]
-    assert stats.tie_groups(models) == [3, 1, 1, 4]
-    assert stats.tie_groups([-model for model in models], higher_is_better=False) == [3, 1, 1, 4]
+    assert tie_groups(models) == [3, 1, 1, 4]
+    assert tie_groups([-model for model in models], higher_is_better=False) == [3, 1, 1, 4]
 
 
 def test_bad_values_are_named() -> None:
     with pytest.raises(ValueError, match="1 of 3 are not finite, the first is number 1"):
-        stats.bootstrap_mean(np.array([1, np.nan, 2.0]))
+        intervals.bootstrap_mean(np.array([1, np.nan, 2.0]))
     with pytest.raises(ValueError, match="at least 2 images, got 1"):
-        stats.bootstrap_mean(np.ones(1))
+        intervals.bootstrap_mean(np.ones(1))
     with pytest.raises(ValueError, match="at least 2 clusters, got 1"):
-        stats.bootstrap_mean(np.ones(5), clusters=np.zeros(5))
+        intervals.bootstrap_mean(np.ones(5), clusters=np.zeros(5))
     with pytest.raises((ValueError, TypeError)):
-        stats.bootstrap_mean(np.ones((5, 2)))
+        intervals.bootstrap_mean(np.ones((5, 2)))
     with pytest.raises((ValueError, TypeError)):
-        stats.bootstrap_mean(np.ones(5), clusters=np.zeros(4))
+        intervals.bootstrap_mean(np.ones(5), clusters=np.zeros(4))
     with pytest.raises((ValueError, TypeError)):
-        stats.paired_difference(np.ones(5), np.ones(4))
+        intervals.paired_difference(np.ones(5), np.ones(4))
     with pytest.raises(ValueError, match="at least 3 images, got 2"):
-        stats.spearman(np.arange(2.0), np.arange(2.0))
+        correlation.spearman(np.arange(2.0), np.arange(2.0))
     with pytest.raises(ValueError, match="got 1 and 4"):
-        stats.auroc(np.arange(5.0), np.arange(5) < 1)
+        correlation.auroc(np.arange(5.0), np.arange(5) < 1)

@@ -12,13 +12,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "connector_bench"
 HARNESS = "lmms_eval"
 NUMERICS = [
-    *("stats", "intervals", "correlation", "exchange", "paired", "types", "protocol"),
+    *("processes", "types", "protocol"),
     *(
         f"{folder}/{path.stem}"
-        for folder in ("preservation", "reconstruction")
+        for folder in ("preservation", "reconstruction", "stats")
         for path in (PACKAGE / folder).glob("*.py")
     ),
-    "cluster_bootstrap",
 ]
 
 
@@ -65,13 +64,13 @@ def test_the_leaderboard_needs_files_alone() -> None:
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
         ours = {name for name in imported if name.startswith("connector_bench.")} - maps_of(path)
-        rooms = ("leaderboard", "harness_files", "paired", "recorded_command", "scrub")
+        rooms = ("leaderboard", "results", "stats")
         allowed = tuple(f"connector_bench.{room}" for room in rooms)
         assert all(name.startswith(allowed) for name in ours), path
 
 
 def test_the_analysis_needs_files_alone() -> None:
-    rooms = ("association", "leaderboard", "harness_files", "intervals", "cluster_bootstrap", "_version")
+    rooms = ("association", "leaderboard", "results", "stats", "_version")
     for path in (PACKAGE / "association").glob("*.py"):
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
@@ -84,7 +83,7 @@ def test_a_report_needs_files_alone() -> None:
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "transformers", "datasets"}, path
         ours = {name.split(".")[1] for name in imported if name.startswith("connector_bench.")}
-        assert not ours & {"plugin", "connectors", "capture", "measurement", "zoo"}, path
+        assert not ours & {"plugin", "connectors", "capture", "run", "zoo"}, path
 
 
 def test_a_comparison_needs_files_alone() -> None:

@@ -14,8 +14,8 @@ from scipy import stats
 from connector_bench.association.figures import losses_of_a_set
 from connector_bench.association.measured import Group, Measured
 from connector_bench.association.types import AcrossConnectors, Point, SeedValue, Settings, Tested
-from connector_bench.cluster_bootstrap import score_of
-from connector_bench.harness_files import UnusableResult
+from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.cluster_bootstrap import score_of
 
 LEAST_CONNECTORS = 8
 """Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""

@@ -20,7 +20,7 @@ from connector_bench.association.sides import (
 )
 from connector_bench.association.testing import adjusted
 from connector_bench.association.types import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
-from connector_bench.harness_files import ResultFile, UnusableResult, read_result, result_files
+from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, result_files
 
 PACKAGES = ("connector-bench", "numpy", "scipy", "pycocoevalcap")
 

@@ -36,7 +36,7 @@ def analyze(
     from connector_bench.association.picture import picture
     from connector_bench.association.terminal import terminal
     from connector_bench.association.types import Settings
-    from connector_bench.harness_files import UnusableResult
+    from connector_bench.results.harness_files import UnusableResult
 
     settings = Settings(seed=seed, resamples=resamples, failure_below=failure_below)
     try:

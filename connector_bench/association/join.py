@@ -11,7 +11,7 @@ import numpy as np
 from connector_bench.association.figures import BASELINES, losses, retrieval
 from connector_bench.association.sides import ConnectorSide, ScoredSide
 from connector_bench.association.types import JoinedTable
-from connector_bench.harness_files import UnusableResult
+from connector_bench.results.harness_files import UnusableResult
 
 
 class JoinRefused(UnusableResult):

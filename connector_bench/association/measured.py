@@ -11,7 +11,7 @@ from typing import Literal
 
 from connector_bench.association.data_sets import data_set_of as defined_data_set
 from connector_bench.association.sides import data_set_of as configured_data_set
-from connector_bench.harness_files import ResultFile
+from connector_bench.results.harness_files import ResultFile
 
 Group = Literal["trained", "isometry", "untrained"]
 

@@ -11,7 +11,13 @@ from jaxtyping import Bool, Float64, Shaped
 from connector_bench.association.prediction import LEAST_OUTCOMES, Failure, failures, predict
 from connector_bench.association.testing import interval, tested
 from connector_bench.association.types import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
-from connector_bench.cluster_bootstrap import RankDraws, cluster_sums, partial_draws, rank_draws, sum_draws
+from connector_bench.stats.cluster_bootstrap import (
+    RankDraws,
+    cluster_sums,
+    partial_draws,
+    rank_draws,
+    sum_draws,
+)
 
 LEAST_IMAGES = 10
 """Fewer say nothing about an association."""

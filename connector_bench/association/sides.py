@@ -10,7 +10,7 @@ from typing import Any
 
 from connector_bench.association.figures import OF_A_QUESTION
 from connector_bench.association.task_scores import TaskScores, metrics, read_scores
-from connector_bench.harness_files import ResultFile, UnusableResult
+from connector_bench.results.harness_files import ResultFile, UnusableResult
 
 HARNESS_COLUMNS = frozenset(
     ("doc_id", "target", "input", "filtered_resps", "resps", "token_counts", "doc_hash", "input_media")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector_bench.association.captions import caption_scores, is_caption_metric
-from connector_bench.harness_files import ResultFile
+from connector_bench.results.harness_files import ResultFile
 
 INNER = ("score", "accuracy", "acc", "correct", "overall")
 """Where a metric's entry is an object with its details: the fields that hold the document's own score."""

@@ -11,8 +11,8 @@ from jaxtyping import Float64
 from scipy import stats
 
 from connector_bench.association.types import Settings, Tested
-from connector_bench.cluster_bootstrap import p_value, score_of
-from connector_bench.intervals import Score
+from connector_bench.stats.cluster_bootstrap import p_value, score_of
+from connector_bench.stats.intervals import Score
 
 Value = TypeVar("Value")
 

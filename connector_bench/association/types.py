@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from connector_bench.intervals import Score
+from connector_bench.stats.intervals import Score
 
 SIGNIFICANT = 0.05
 """Adjusted p-values from here on are reported as not significant."""

@@ -32,7 +32,7 @@ def compare_command(
 ) -> None:
     """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
     from connector_bench.comparison.documents import measured
-    from connector_bench.harness_files import UnusableResult
+    from connector_bench.results.harness_files import UnusableResult
 
     if len(runs) < 2:
         raise typer.BadParameter("name at least two runs")

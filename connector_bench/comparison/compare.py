@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from connector_bench.comparison.documents import Measured, require_same_documents
 from connector_bench.comparison.metrics import PairedMetric, paired_metrics
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.columns import label_of
-from connector_bench.paired import Difference, difference, false_discovery_rate, halved_difference
+from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.paired import Difference, difference, false_discovery_rate, halved_difference
 
 FIXED_GALLERY = "; the gallery held fixed, so too narrow"
 LEVEL = 0.05

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connector_bench.harness_files import ResultFile, UnusableResult, read_result, result_files
+from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, result_files
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from connector_bench.comparison.documents import Document, Documents
 from connector_bench.leaderboard.columns import control_of
-from connector_bench.paired import Sums
+from connector_bench.stats.paired import Sums
 
 TOLERANCE = 1e-4
 NEIGHBOURS = ("knor", "trustworthiness", "continuity", "imbalance", "recall", "map", "hubness", "paper_knor")

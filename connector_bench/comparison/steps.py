@@ -10,9 +10,14 @@ from itertools import pairwise
 from connector_bench.comparison.compare import paired, shared_tasks
 from connector_bench.comparison.documents import Documents, Measured, require_same_documents
 from connector_bench.comparison.metrics import PairedMetric, paired_metrics
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.columns import label_of
-from connector_bench.paired import Difference, false_discovery_rate, percentile_interval, resampled_figures
+from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.paired import (
+    Difference,
+    false_discovery_rate,
+    percentile_interval,
+    resampled_figures,
+)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from connector_bench.harness_files import UnusableResult, read_result, result_files
 from connector_bench.leaderboard.generated import generated_files
 from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.leaderboard.loss_maps import PICTURES
@@ -18,6 +17,7 @@ from connector_bench.leaderboard.schema import Run
 from connector_bench.leaderboard.store import run_path, run_text, stored_runs
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.writing import finish_interrupted, replace_together
+from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 
 LARGEST_RUN = 2**20
 """Bytes of one committed result; a larger one holds what nobody reads in a table."""

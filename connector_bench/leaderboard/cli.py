@@ -119,7 +119,7 @@ def verify(results: Results, board: Board = BOARD) -> None:
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What cannot be taken ends the command with its reason."""
-    from connector_bench.harness_files import UnusableResult
+    from connector_bench.results.harness_files import UnusableResult
 
     try:
         yield

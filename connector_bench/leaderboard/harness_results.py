@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 from scipy import stats
 
-from connector_bench.harness_files import ResultFile, UnusableResult, read_result, without_folders
 from connector_bench.leaderboard.loss_maps import loss_maps
 from connector_bench.leaderboard.per_image import documents_sha256, per_image_values
 from connector_bench.leaderboard.schema import (
@@ -24,8 +23,9 @@ from connector_bench.leaderboard.schema import (
     Run,
     TaskResult,
 )
-from connector_bench.recorded_command import command_line, model_arguments
-from connector_bench.scrub import cleaned, secrets_below
+from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, without_folders
+from connector_bench.results.recorded_command import command_line, model_arguments
+from connector_bench.results.scrub import cleaned, secrets_below
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 MEASURES: tuple[Measure, ...] = ("knn_preservation", "patch_reconstruction")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from connector_bench.harness_files import ResultFile, UnusableResult
 from connector_bench.leaderboard.schema import LossMap
+from connector_bench.results.harness_files import ResultFile, UnusableResult
 
 if TYPE_CHECKING:
     from connector_bench.reconstruction.artefacts import Artefacts, Selected

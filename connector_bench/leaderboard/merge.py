@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.columns import columns_of, same_conditions
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.ranking import Candidate, ranks
@@ -15,7 +14,8 @@ from connector_bench.leaderboard.references import control_rows, kind_of
 from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, Run, TaskResult
 from connector_bench.leaderboard.seeds import groups_of
 from connector_bench.leaderboard.table import Column, Key, Rank, Row, Table
-from connector_bench.paired import Sums
+from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.paired import Sums
 
 
 @dataclass

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connector_bench.harness_files import ResultFile, UnusableResult
+from connector_bench.results.harness_files import ResultFile, UnusableResult
 
 PAIRED = {"knn_preservation": ("knor_10",), "patch_reconstruction": ("sse", "sst")}
 """The columns of a measure's sample file that its rank column is made of."""

@@ -11,7 +11,13 @@ from scipy import stats
 
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Rank
-from connector_bench.paired import CONFIDENCE, Sums, halved_difference, percentile_interval, resampled_figures
+from connector_bench.stats.paired import (
+    CONFIDENCE,
+    Sums,
+    halved_difference,
+    percentile_interval,
+    resampled_figures,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.schema import SCHEMA_VERSION, Run
+from connector_bench.results.harness_files import UnusableResult
 
 RESULTS = "results"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.columns import same_conditions
 from connector_bench.leaderboard.schema import Comparable, Figure, Run, TaskResult
+from connector_bench.results.harness_files import UnusableResult
 
 ROUNDING = 5e-4
 """How far another processor's rounding may move a figure beyond its interval, or at all where it has none: absolute up

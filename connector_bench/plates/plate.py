@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connector_bench.harness_files import as_file_name
 from connector_bench.plates.drawing import neighbour_plate
+from connector_bench.results.harness_files import as_file_name
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from connector_bench.harness_files import ResultFile, UnusableResult, read_result, result_files
 from connector_bench.pictures import picture_hash
 from connector_bench.plates.drawing import worst
 from connector_bench.preservation.nearest import FILE, Nearest
+from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, result_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from connector_bench.documents import Document
+    from connector_bench.run.documents import Document
 
 Documents = Callable[[int], "Document"]
 """From a document's number to where its picture is."""

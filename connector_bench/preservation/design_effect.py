@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
-from connector_bench.intervals import Score, wilson
 from connector_bench.preservation.halves import random_halves
+from connector_bench.stats.intervals import Score, wilson
 
 LARGEST = 1000
 """Images among which design effects are measured; of a larger set, so many are drawn."""

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from connector_bench import stats
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import controls, geometry, half_galleries, influence, knn, retrieval
 from connector_bench.preservation.overlap_interval import overlap_scores
 from connector_bench.preservation.rank_geometry import rank_geometry
 from connector_bench.protocol import PreservationOptions
+from connector_bench.stats.intervals import bootstrap_mean
 
 HUBNESS_K = 10
 """Neighbours whose occurrences hubness counts."""
@@ -251,4 +251,4 @@ def _retrieval(
 
 
 def _mean(column: Float[np.ndarray, " n"], options: PreservationOptions) -> dict[str, Any]:
-    return asdict(stats.bootstrap_mean(column, seed=options.seed))
+    return asdict(bootstrap_mean(column, seed=options.seed))

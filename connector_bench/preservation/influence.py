@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy import linalg, stats
 
-from connector_bench.intervals import Score
 from connector_bench.preservation import geometry
 from connector_bench.preservation.space import as_vectors
+from connector_bench.stats.intervals import Score
 
 
 def influence_interval(

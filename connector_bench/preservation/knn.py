@@ -20,7 +20,7 @@ from connector_bench.preservation.overlap_interval import overlap_scores
 from connector_bench.preservation.retrieval import Retrieval, retrieval
 from connector_bench.preservation.search import neighbours
 from connector_bench.preservation.space import DISTANCES, Distance, as_vectors
-from connector_bench.stats import Score, bootstrap_mean
+from connector_bench.stats.intervals import Score, bootstrap_mean
 
 __all__ = [
     "DISTANCES",

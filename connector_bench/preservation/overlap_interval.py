@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Int
 from scipy import stats
 
-from connector_bench.intervals import Score, wilson
 from connector_bench.preservation import half_galleries
 from connector_bench.preservation.delete_one import jackknife_variance
 from connector_bench.preservation.overlap import chance, overlap
+from connector_bench.stats.intervals import Score, wilson
 
 
 def overlap_scores(

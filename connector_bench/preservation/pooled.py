@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from connector_bench.exchange import on_first_rank
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
 from connector_bench.preservation.gallery import draw
 from connector_bench.preservation.nearest import COLUMNS, Nearest
+from connector_bench.processes import on_first_rank
 from connector_bench.protocol import PreservationOptions
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from connector_bench.intervals import Score
 from connector_bench.preservation import geometry
 from connector_bench.preservation.design_effect import Kind, design_effects, drawn, mean_score
 from connector_bench.preservation.halved import Halved, Ordered
+from connector_bench.stats.intervals import Score
 
 K = 10
 """Neighbours that trustworthiness and continuity look at."""

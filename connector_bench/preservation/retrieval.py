@@ -18,7 +18,8 @@ from connector_bench.preservation.design_effect import Kind, design_effects, dra
 from connector_bench.preservation.halved import Halved, Ordered
 from connector_bench.preservation.ranking import full_ranking
 from connector_bench.preservation.search import neighbours
-from connector_bench.stats import Score, spearman
+from connector_bench.stats.correlation import spearman
+from connector_bench.stats.intervals import Score
 
 
 @dataclass(frozen=True)

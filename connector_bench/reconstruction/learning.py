@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.exchange import first_rank_takes_in_turn, on_first_rank, rank_and_size
+from connector_bench.processes import first_rank_takes_in_turn, on_first_rank, rank_and_size
 from connector_bench.reconstruction.control_probes import ControlProbes
 from connector_bench.reconstruction.fitted_probes import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.folds import Ledger

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.exchange import on_first_rank, rank_and_size
 from connector_bench.pictures import images_fingerprint
+from connector_bench.processes import on_first_rank, rank_and_size
 from connector_bench.reconstruction.artefacts import Mask, Selection, select, write_selection
 from connector_bench.reconstruction.figures import (
     ReconstructionFigures,

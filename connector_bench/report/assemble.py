@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from connector_bench.association.analysis import analyze
-from connector_bench.harness_files import UnusableResult
 from connector_bench.report.association import association_section
 from connector_bench.report.association_findings import association_findings, association_key
 from connector_bench.report.blocks import Finding, KeyFigure, Section
@@ -21,6 +20,7 @@ from connector_bench.report.reconstruction import reconstruction_section
 from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
 from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, ModelResults, TaskResult
 from connector_bench.report.tasks import task_key, tasks_section
+from connector_bench.results.harness_files import UnusableResult
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ def report(
     model: Annotated[str | None, typer.Option(help="Which model, where the results hold several.")] = None,
 ) -> None:
     """Write one page on a model: what its connector keeps, what it loses, and what it answers where it loses most."""
-    from connector_bench.harness_files import UnusableResult
     from connector_bench.report.assemble import assemble
     from connector_bench.report.source import read_model
     from connector_bench.report.write import write_figures, write_page
+    from connector_bench.results.harness_files import UnusableResult
 
     try:
         contents = assemble(read_model(results, model))

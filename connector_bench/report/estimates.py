@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from connector_bench.intervals import Score
+from connector_bench.stats.intervals import Score
 
 NO_INTERVAL = "no interval"
 NARROW = "\u202f"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from connector_bench.intervals import Score
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Table, score_cells
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
 from connector_bench.report.preservation_charts import BeforeAfter
 from connector_bench.report.source import TaskResult
+from connector_bench.stats.intervals import Score
 
 GEOMETRY = {
     "trustworthiness": "new neighbours were near before too; 1 is best, by rank within the 10 nearest",

@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 from safetensors import SafetensorError
 
-from connector_bench.harness_files import UnusableResult
 from connector_bench.reconstruction.artefacts import SELECTION, Artefacts, Mask
 from connector_bench.reconstruction.overlays import render
 from connector_bench.report.picture_gallery import LEAST, MOST, SPREAD
 from connector_bench.report.pictures import Picture, Question
 from connector_bench.report.questions import INSIDE
 from connector_bench.report.source import TaskResult
+from connector_bench.results.harness_files import UnusableResult
 
 REASONS = {"most lossy": MOST, "least lossy": LEAST, "spread": SPREAD}
 WEBP = {"format": "webp", "pil_kwargs": {"quality": 82, "method": 4}}

@@ -12,8 +12,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from connector_bench.intervals import Score
 from connector_bench.report.estimates import has_interval
+from connector_bench.stats.intervals import Score
 
 
 def reach(scores: Sequence[Score]) -> Float[np.ndarray, "2 n"]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from connector_bench.intervals import Score
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
@@ -14,6 +13,7 @@ from connector_bench.report.geometry import geometry_table, retrieval_blocks
 from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
 from connector_bench.report.preservation_charts import CONTROLS, KCurve, Spread
 from connector_bench.report.source import TaskResult
+from connector_bench.stats.intervals import Score
 
 POOLING = {"mean": "the mean of its tokens", "none": "all its tokens in a row"}
 FINEST = 20

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from connector_bench.intervals import Score
 from connector_bench.report import marks
 from connector_bench.report.theme import Theme
+from connector_bench.stats.intervals import Score
 
 
 @dataclass(frozen=True)

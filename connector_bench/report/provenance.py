@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connector_bench._version import __version__
-from connector_bench.harness_files import ResultFile
-from connector_bench.recorded_command import command_line
 from connector_bench.report.blocks import Block, Facts, Prose, Section
 from connector_bench.report.source import ModelResults, TaskResult
-from connector_bench.scrub import cleaned
+from connector_bench.results.harness_files import ResultFile
+from connector_bench.results.recorded_command import command_line
+from connector_bench.results.scrub import cleaned
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 OF_THE_DATA = (

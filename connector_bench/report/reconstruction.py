@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connector_bench.intervals import Score
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import covers_chance, interval, number
 from connector_bench.report.reconstruction_charts import LOWEST_R2, Ladder, Learning, Series
 from connector_bench.report.source import TaskResult
+from connector_bench.stats.intervals import Score
 
 PROBES = ("pooled", "ridge", "mlp", "attention")
 """The ladder, simplest first, above the training mean, whose R2 is 0 by definition."""

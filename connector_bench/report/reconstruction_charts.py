@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from connector_bench.intervals import Score
 from connector_bench.report import marks
 from connector_bench.report.theme import Theme
+from connector_bench.stats.intervals import Score
 
 LOWEST_R2 = -0.35
 """Left end of the ladder's axis: a probe fitted to noise may lie far below, and says no more there."""

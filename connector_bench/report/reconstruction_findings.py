@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from connector_bench.intervals import Score
 from connector_bench.report.blocks import Finding, KeyFigure, control_findings
 from connector_bench.report.estimates import (
     apart,
@@ -17,6 +16,7 @@ from connector_bench.report.estimates import (
 )
 from connector_bench.report.reconstruction import PROBES, ladder, more_data
 from connector_bench.report.source import TaskResult
+from connector_bench.stats.intervals import Score
 
 MUST_BE_ONE = ("identity", "rotation")
 EXACT, TRAINED = 0.999, 0.98

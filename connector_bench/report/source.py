@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from connector_bench.harness_files import (
+from connector_bench.report.estimates import scores_of
+from connector_bench.results.harness_files import (
     ResultFile,
     UnusableResult,
     as_file_name,
     read_result,
     result_files,
 )
-from connector_bench.intervals import Score
-from connector_bench.report.estimates import scores_of
+from connector_bench.stats.intervals import Score
 
 PRESERVATION, RECONSTRUCTION = "knn_preservation", "patch_reconstruction"
 

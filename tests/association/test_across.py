@@ -15,8 +15,8 @@ from connector_bench.association.data_sets import data_set_of
 from connector_bench.association.export import as_json
 from connector_bench.association.measured import from_board
 from connector_bench.association.types import AcrossConnectors, Analysis, Point, SeedValue, Settings
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.store import stored_runs
+from connector_bench.results.harness_files import UnusableResult
 from tests.association.written import write_run
 
 BOARD = Path(__file__).parent.parent.parent / "leaderboard"

@@ -9,7 +9,7 @@ import pytest
 
 from connector_bench.association.analysis import joined_tables
 from connector_bench.association.types import JoinedTable, Skipped
-from connector_bench.harness_files import read_result, result_files
+from connector_bench.results.harness_files import read_result, result_files
 from tests.association.written import connector_row, scenes, scored_row, write_run
 
 IMAGES, QUESTIONS = 12, 3

@@ -16,7 +16,7 @@ from connector_bench.cli import app
 from connector_bench.comparison.compare import FIXED_GALLERY, Comparison, compare
 from connector_bench.comparison.documents import measured
 from connector_bench.comparison.words import comparison_markdown
-from connector_bench.harness_files import UnusableResult
+from connector_bench.results.harness_files import UnusableResult
 from tests.comparison.harness_output import ordinary_task, our_task, write_output
 
 RECORD = {"connector": {"model": "org/model"}, "scores": {}}

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.leaderboard import board as boards
-from connector_bench.scrub import secrets_below
+from connector_bench.results.scrub import secrets_below
 from tests.leaderboard.conftest import ANSWERED, MEASURED
 from tests.leaderboard.runs import a_run, preservation
 from tests.leaderboard.test_hostile_text import HOSTILE

@@ -13,13 +13,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.harness_files import UnusableResult, read_result
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.loss_maps import FINEST, NOWHERE, loss_maps, raster
 from connector_bench.leaderboard.schema import LossMap as ShownMap
 from connector_bench.reconstruction.artefacts import Selection, select, write_selection
 from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.store import RunStore
+from connector_bench.results.harness_files import UnusableResult, read_result
 from connector_bench.types import Tile, TokenLayout
 from tests.comparison.harness_output import our_task, write_output
 from tests.leaderboard.runs import a_connector

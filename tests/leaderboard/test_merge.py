@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.schema import Run
+from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.runs import a_run, answers, preservation
 
 KEPT, ACCURACY = ("knn_preservation", "knor_adj_10"), ("scenes_vqa", "accuracy")

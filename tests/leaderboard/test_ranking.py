@@ -1,4 +1,4 @@
-"""Ranks: who shares one, against the pairwise bootstrap of `stats.tie_groups`, and what pairing tells apart."""
+"""Ranks: who shares one, against the pairwise bootstrap of `oracles.tie_groups`, and what pairing tells apart."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.ranking import Candidate, interval, ranks
 from connector_bench.leaderboard.schema import Figure
-from connector_bench.paired import Sums
-from connector_bench.stats import tie_groups
+from connector_bench.stats.paired import Sums
 from tests.leaderboard.runs import a_run, preservation, reconstruction
+from tests.oracles import tie_groups
 
 
 def as_mean(values: np.ndarray) -> Candidate:

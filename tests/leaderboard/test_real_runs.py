@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.harness_files import UnusableResult
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.leaderboard.schema import Run
+from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.conftest import ANSWERED, FAMILIES, MEASURED, PICTURES
 
 KEPT, ACCURACY = (MEASURED, "knor_adj_10"), (ANSWERED, "accuracy")

@@ -11,10 +11,10 @@ from typer.testing import CliRunner, Result
 
 from connector_bench.cli import app
 from connector_bench.entry import loaded_plugin
-from connector_bench.harness_files import UnusableResult
 from connector_bench.pictures import picture_hash
 from connector_bench.plates.source import galleries
 from connector_bench.preservation.nearest import FILE, Nearest
+from connector_bench.results.harness_files import UnusableResult
 from tests.harness import Outcome, run_here
 
 IMAGES = 40

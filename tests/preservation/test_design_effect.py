@@ -10,7 +10,7 @@ from connector_bench.preservation.halved import Halved, Ordered
 from connector_bench.preservation.rank_geometry import rank_geometry
 from connector_bench.preservation.ranking import ranks
 from connector_bench.preservation.retrieval import retrieval
-from connector_bench.stats import Score
+from connector_bench.stats.intervals import Score
 
 SIMULATIONS = 200
 N = 120

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from connector_bench.preservation import geometry, influence
-from connector_bench.stats import Score
+from connector_bench.stats.intervals import Score
 
 SIMULATIONS = 1500
 Sides = tuple[np.ndarray, np.ndarray]

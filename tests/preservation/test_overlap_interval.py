@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from connector_bench import stats
 from connector_bench.preservation import half_galleries, knn
 from connector_bench.preservation.delete_one import overlap_without_each
 from connector_bench.preservation.overlap_interval import overlap_scores
+from connector_bench.stats.intervals import bootstrap_mean
 
 SIMULATIONS = 500
 N, KS = 100, (3, 10)
@@ -59,7 +59,7 @@ def test_a_bootstrap_over_queries_is_too_narrow() -> None:
     covered = []
     for simulation in range(100):
         overlaps = knn.overlap(*(searched(side, 20) for side in unrelated(rng, 48)), 20)
-        score = stats.bootstrap_mean(overlaps, seed=simulation)
+        score = bootstrap_mean(overlaps, seed=simulation)
         covered.append(score.low <= knn.chance(20, N) <= score.high)
     assert np.mean(covered) < 0.7
 

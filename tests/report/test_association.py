@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from connector_bench.association import types as association
-from connector_bench.intervals import Score
 from connector_bench.report.association import association_section
 from connector_bench.report.association_findings import association_findings, association_key
 from connector_bench.report.association_words import headline
 from connector_bench.report.blocks import Prose, Table
 from connector_bench.report.chart import Chart
 from connector_bench.report.theme import LIGHT
+from connector_bench.stats.intervals import Score
 
 N = 40
 

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from connector_bench.association import types as association
-from connector_bench.intervals import Score
 from connector_bench.report.association_charts import Forest, Row
 from connector_bench.report.chart import PNG_DOTS_PER_INCH, WIDE, Chart
 from connector_bench.report.preservation_charts import KCurve, Spread
 from connector_bench.report.reconstruction_charts import Ladder, Learning, Series
 from connector_bench.report.theme import DARK, LIGHT
+from connector_bench.stats.intervals import Score
 
 KS = (1, 10, 50)
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from connector_bench.harness_files import UnusableResult
 from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, read_model
+from connector_bench.results.harness_files import UnusableResult
 from tests.report.written import CONNECTOR, record, score, write_result
 
 

@@ -117,7 +117,7 @@ def _handed_to_all(work: Callable[[], R] | None) -> R:
     return result  # type: ignore[return-value]
 
 
-def together(work: Callable[[], T]) -> T:
+def on_every_rank(work: Callable[[], T]) -> T:
     """`work` done by every rank; when one rank fails, all raise, naming the rank and its error."""
     result: T | None = None
     failure: Exception | None = None

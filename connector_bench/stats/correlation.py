@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from scipy import stats
 
-from connector_bench.cluster_bootstrap import partial_draws, rank_draws, score_of
-from connector_bench.intervals import Score, bootstrap, same_length
+from connector_bench.stats.cluster_bootstrap import partial_draws, rank_draws, score_of
+from connector_bench.stats.intervals import Score, bootstrap, same_length
 
 
 def spearman(

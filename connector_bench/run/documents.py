@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from connector_bench.exchange import gather_all, rank_and_size
-from connector_bench.pictures import PictureReader
+from connector_bench.pictures import PictureReader, encoded_picture
+from connector_bench.processes import gather_all, rank_and_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,8 +29,47 @@ class Document:
     """Why its picture is not measured; None where it is."""
 
 
+@dataclass(frozen=True)
+class PictureRows:
+    """A `datasets.Dataset` and how a row's pictures are had from it."""
+
+    rows: Any
+    to_visual: Callable[[Any], Any]
+    source: str
+    """Tells data sets apart: the same number in the same source is the same picture."""
+
+    def picture(self, number: int) -> Image:
+        """A row's first picture. ValueError where it has none."""
+        from PIL import Image
+
+        visuals = self.to_visual(self.rows[number])
+        if not visuals or not isinstance(visuals[0], Image.Image):
+            raise ValueError(f"the document has no picture: doc_to_visual gave {visuals!r:.80}")
+        return visuals[0]
+
+    def document(
+        self, task: str, number: int, label: str | None = None, left_out: str | None = None
+    ) -> Document:
+        """Where the measurement finds this row's picture."""
+        return Document(
+            task,
+            number,
+            self.source,
+            lambda: self.picture(number),
+            label,
+            lambda: encoded_picture(self.rows, number, self.to_visual),
+            left_out,
+        )
+
+    def spread(self, most: int | None) -> list[int]:
+        """Numbers of at most so many rows, evenly spread over all of them."""
+        total = len(self.rows)
+        count = min(total, most or total)
+        return [number * total // count for number in range(count)]
+
+
 @dataclass
-class Seen:
+class LocalImages:
     """What this rank's documents show."""
 
     image_of: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -42,11 +81,11 @@ class Seen:
     """One way to each picture."""
 
 
-def look(documents: Sequence[Document], reader: PictureReader, title: str) -> Seen:
+def read_pictures(documents: Sequence[Document], reader: PictureReader, title: str) -> LocalImages:
     """Decode and name every picture; what cannot be read is noted and left out."""
     from tqdm import tqdm
 
-    seen = Seen()
+    seen = LocalImages()
     by_place: dict[tuple[str, int], str] = {}
     for document in tqdm(documents, desc=title, unit="document", disable=rank_and_size()[0] != 0):
         place, key = (document.source, document.doc_id), (document.task, document.doc_id)
@@ -67,7 +106,7 @@ def look(documents: Sequence[Document], reader: PictureReader, title: str) -> Se
 
 
 @dataclass(frozen=True)
-class Everywhere:
+class AllRanksImages:
     """What the documents of all ranks show."""
 
     image_of: dict[str, dict[int, str]]
@@ -78,7 +117,7 @@ class Everywhere:
     """The pictures that this rank is to pass through the model: every picture is one rank's."""
 
     @classmethod
-    def of(cls, seen: Seen) -> Everywhere:
+    def of(cls, seen: LocalImages) -> AllRanksImages:
         """Put together what all ranks have seen."""
         image_of: dict[str, dict[int, str]] = {}
         unreadable: dict[str, dict[int, str]] = {}

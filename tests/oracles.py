@@ -1,28 +1,11 @@
-"""Statistics of per-image values: every score with its interval, correlations, and ranks with ties."""
-
-from __future__ import annotations
+"""Simple ways to figures that the package computes in another way."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from connector_bench.correlation import auroc, partial_spearman, spearman
-from connector_bench.intervals import (
-    Score,
-    bootstrap_mean,
-    paired_difference,
-)
-
-__all__ = [
-    "Score",
-    "auroc",
-    "bootstrap_mean",
-    "paired_difference",
-    "partial_spearman",
-    "spearman",
-    "tie_groups",
-]
+from connector_bench.stats.intervals import paired_difference
 
 
 def tie_groups(

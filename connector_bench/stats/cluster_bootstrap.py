@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 from scipy import special
 
-from connector_bench import intervals
-from connector_bench.intervals import Score
+from connector_bench.stats import intervals
+from connector_bench.stats.intervals import Score
 
 _BATCH_VALUES = 2**18
 """Values held at once: few enough for the processor's cache."""

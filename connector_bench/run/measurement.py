@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from connector_bench import capture
 from connector_bench.connectors.base import ConnectorAdapter
-from connector_bench.documents import Document, Everywhere, Seen, look
-from connector_bench.exchange import gather_all, rank_and_size, together
 from connector_bench.pictures import PictureReader, picture_hash
+from connector_bench.processes import gather_all, on_every_rank, rank_and_size
+from connector_bench.run.documents import AllRanksImages, Document, LocalImages, read_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,14 +22,14 @@ __all__ = [
     "Document",
     "Figures",
     "Learner",
-    "Lesson",
     "Measure",
+    "ProbeTraining",
     "TaskFigures",
     "measure_documents",
     "picture_hash",
 ]
 
-Taker = Callable[[str, "TokenPair"], None]
+Consumer = Callable[[str, "TokenPair"], None]
 
 
 class Figures(Protocol):
@@ -100,8 +100,8 @@ class Measure(Protocol):
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A learner and this rank's share of the documents that it learns from, whose `task` is the lesson's name."""
+class ProbeTraining:
+    """A learner and this rank's share of the documents that it learns from, whose `task` is its name."""
 
     name: str
     learner: Learner
@@ -132,7 +132,7 @@ def measure_documents(
     adapter: ConnectorAdapter,
     documents: Sequence[Document],
     measures: dict[str, Measure],
-    lessons: Sequence[Lesson] = (),
+    trainings: Sequence[ProbeTraining] = (),
     *,
     batch_size: int,
 ) -> dict[str, TaskFigures]:
@@ -142,25 +142,25 @@ def measure_documents(
     carries the figures, the others name it. Raises what the model, a learner or a measure raises, on all ranks alike.
     """
     reader = PictureReader()
-    seen = together(lambda: look(documents, reader, "Reading pictures"))
-    tested = Everywhere.of(seen)
-    if lessons:
-        _learn(adapter, lessons, tested, reader, batch_size)
-    takers: dict[str, list[Taker]] = {}
+    seen = on_every_rank(lambda: read_pictures(documents, reader, "Reading pictures"))
+    tested = AllRanksImages.of(seen)
+    if trainings:
+        _learn(adapter, trainings, tested, reader, batch_size)
+    consumers: dict[str, list[Consumer]] = {}
     for task, measure in measures.items():
         shown = tested.documents_of(task)
-        together(lambda measure=measure, shown=shown: measure.begin(shown))  # type: ignore[misc]
+        on_every_rank(lambda measure=measure, shown=shown: measure.begin(shown))  # type: ignore[misc]
         for image in shown:
             if image in tested.mine and measure.wants(image):
-                takers.setdefault(image, []).append(measure.update)
+                consumers.setdefault(image, []).append(measure.update)
     passed: dict[str, Passed] = {}
 
     def note(image: str, pair: TokenPair) -> None:
         passed[image] = Passed(pair.encoder_norm, pair.layout.n_pre, pair.layout.n_post)
 
-    for wanting in takers.values():
+    for wanting in consumers.values():
         wanting.append(note)
-    together(lambda: _one_pass(adapter, tested, takers, batch_size, "Vision tower and connector"))
+    on_every_rank(lambda: _one_pass(adapter, tested, consumers, batch_size, "Vision tower and connector"))
     for part in gather_all(passed):
         passed |= part
     return {
@@ -171,41 +171,43 @@ def measure_documents(
 
 def _learn(
     adapter: ConnectorAdapter,
-    lessons: Sequence[Lesson],
-    tested: Everywhere,
+    trainings: Sequence[ProbeTraining],
+    tested: AllRanksImages,
     reader: PictureReader,
     batch_size: int,
 ) -> None:
-    documents = [document for lesson in lessons for document in lesson.documents]
-    training = Everywhere.of(together(lambda: look(documents, reader, "Reading training pictures")))
-    takers: dict[str, list[Taker]] = {}
-    for lesson in lessons:
-        images = set(training.image_of.get(lesson.name, {}).values())
-        held_out = {image for task in lesson.tested_by for image in tested.image_of.get(task, {}).values()}
-        unreadable = len(training.unreadable.get(lesson.name, {}))
-        together(lambda lesson=lesson: lesson.learner.begin(images, held_out, unreadable))  # type: ignore[misc]  # noqa: B023
+    documents = [document for training in trainings for document in training.documents]
+    shown = AllRanksImages.of(
+        on_every_rank(lambda: read_pictures(documents, reader, "Reading training pictures"))
+    )
+    consumers: dict[str, list[Consumer]] = {}
+    for training in trainings:
+        images = set(shown.image_of.get(training.name, {}).values())
+        held_out = {image for task in training.tested_by for image in tested.image_of.get(task, {}).values()}
+        unreadable = len(shown.unreadable.get(training.name, {}))
+        on_every_rank(lambda training=training: training.learner.begin(images, held_out, unreadable))  # type: ignore[misc]  # noqa: B023
         for image in images:
-            if image in training.mine and lesson.learner.wants(image):
-                takers.setdefault(image, []).append(lesson.learner.learn)
-    together(lambda: _one_pass(adapter, training, takers, batch_size, "Training images"))
-    for lesson in lessons:
-        together(lesson.learner.fit)
+            if image in shown.mine and training.learner.wants(image):
+                consumers.setdefault(image, []).append(training.learner.learn)
+    on_every_rank(lambda: _one_pass(adapter, shown, consumers, batch_size, "Training images"))
+    for training in trainings:
+        on_every_rank(training.learner.fit)
 
 
 def _one_pass(
     adapter: ConnectorAdapter,
-    everywhere: Everywhere,
-    takers: Mapping[str, Sequence[Taker]],
+    everywhere: AllRanksImages,
+    consumers: Mapping[str, Sequence[Consumer]],
     batch_size: int,
     title: str,
 ) -> None:
-    pictures = _pictures(everywhere, takers, title)
+    pictures = _pictures(everywhere, consumers, title)
     for image, pair in capture.stream(adapter, pictures, batch_size):
-        for take in takers[image]:
+        for take in consumers[image]:
             take(image, pair)
 
 
-def _pictures(everywhere: Everywhere, wanted: Collection[str], title: str) -> Iterator[tuple[str, Image]]:
+def _pictures(everywhere: AllRanksImages, wanted: Collection[str], title: str) -> Iterator[tuple[str, Image]]:
     from tqdm import tqdm
 
     rank, _ = rank_and_size()
@@ -218,8 +220,8 @@ def _task_figures(
     task: str,
     measure: Measure,
     documents: Sequence[Document],
-    seen: Seen,
-    tested: Everywhere,
+    seen: LocalImages,
+    tested: AllRanksImages,
     passed: Mapping[str, Passed],
 ) -> TaskFigures:
     mine = [document for document in documents if document.task == task]

@@ -1,0 +1,1 @@
+"""What lmms-eval wrote, read once for everyone who needs files alone."""

@@ -1,0 +1,1 @@
+"""One run of the harness: its documents, the pass of their pictures, and what its tasks share."""

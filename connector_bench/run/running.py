@@ -1,0 +1,169 @@
+"""One request of the harness: what all tasks of a run share, from the model's adapter to the record of each task."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from connector_bench.connectors import adapter_for
+from connector_bench.processes import on_every_rank, rank_and_size
+from connector_bench.protocol import PROTOCOL_VERSION
+from connector_bench.reconstruction.learning import ProbeLearner
+from connector_bench.reconstruction.measured import MeasuredReconstruction
+from connector_bench.reconstruction.options import TaskOptions
+from connector_bench.run.documents import Document, PictureRows
+from connector_bench.run.measurement import Measure, ProbeTraining, TaskFigures, measure_documents
+
+if TYPE_CHECKING:
+    from connector_bench.types import ConnectorInfo
+
+ARTEFACTS = "connector_bench"
+"""Folder below `--output_path` for what is neither result nor sample file."""
+BATCH_SIZE = 8
+UNTRAINED_SEEDS = (0, 1, 2)
+"""Initialisations of the connector that are measured beside it as a control."""
+PACKAGES = ("connector-bench", "lmms-eval", "transformers", "torch", "faiss-cpu", "datasets", "numpy")
+
+
+def environment() -> dict[str, object]:
+    """Versions of the packages that make a figure, thread count and hardware, ready for JSON."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        "protocol": PROTOCOL_VERSION,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "threads": torch.get_num_threads(),
+        "hardware": torch.cuda.get_device_name(0) if cuda else f"CPU {platform.machine()}",
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@dataclass
+class Run:
+    """What the tasks of one run share."""
+
+    connector: ConnectorInfo
+    output: Path | None
+    """`--output_path`; None where nothing may be written."""
+    trainings: dict[str, ProbeTraining] = field(default_factory=dict)
+    """By what is learnt from what: tasks that need the same probes share them."""
+
+    def folder(self, task: str) -> Path | None:
+        """Where a task leaves state and artefacts of this model."""
+        if self.output is None:
+            return None
+        model = hashlib.sha256(self.connector.model.encode()).hexdigest()[:12]
+        return self.output / ARTEFACTS / f"{task}-{model}"
+
+    def fingerprint(self, **parts: Any) -> dict[str, Any]:
+        """What state on the disk depends on: model, versions, number of processes, and these parts."""
+        made_with = environment()
+        return {
+            "model": asdict(self.connector),
+            "versions": made_with["versions"],
+            "processes": rank_and_size()[1],
+            **parts,
+        }
+
+
+class MeasuringTask(Protocol):
+    """A task of ours, as the harness hands it over with its requests."""
+
+    record: dict[str, Any]
+
+    def measure(self, run: Run) -> Measure:
+        """Fresh state that will see this task's pictures."""
+        ...
+
+
+def output_folder(output_path: str | None) -> Path | None:
+    """`--output_path`, made. Raises ValueError where it cannot be written."""
+    if not output_path:
+        return None
+    try:
+        Path(output_path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output_path):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--output_path {output_path} cannot be written: {error}; nothing was measured"
+        ) from error
+    return Path(output_path)
+
+
+def measure_tasks(
+    wrapper: Any, documents: Sequence[Document], tasks: Mapping[str, MeasuringTask], output: Path | None
+) -> dict[str, TaskFigures]:
+    """Measure every task on its documents and fill in its record. Raises what the model or a measure raises."""
+    adapter = on_every_rank(lambda: adapter_for(wrapper))
+    has_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
+    run = Run(adapter.info, output)
+    measures = on_every_rank(lambda: {name: task.measure(run) for name, task in tasks.items()})
+    figures = measure_documents(
+        adapter, documents, measures, list(run.trainings.values()), batch_size=BATCH_SIZE
+    )
+    for name, task in tasks.items():
+        task.record.update(environment(), connector=asdict(adapter.info))
+        task.record["untrained_seeds"] = UNTRAINED_SEEDS if has_untrained else ()
+        task.record.update(figures[name].summary)
+    return figures
+
+
+def reconstruction_of(
+    run: Run,
+    task: str,
+    options: TaskOptions,
+    test: PictureRows,
+    training: PictureRows | None,
+    row_of: Callable[[int], Mapping[str, Any]],
+) -> MeasuredReconstruction:
+    """The measure of one task; `row_of` gives a document without its pictures, for the answer mask."""
+    probes = _probe_training(run, task, options, training)
+    probes.tested_by.add(task)
+    learner, mask = probes.learner, options.mask
+    assert isinstance(learner, ProbeLearner)
+    return MeasuredReconstruction(
+        learner,
+        picture_of=test.picture,
+        mask_of=None if mask is None else lambda number: mask(row_of(number)),
+        folder=run.folder(task),
+        fingerprint=run.fingerprint(**learner.fingerprint, task=task, test=test.source),
+        every=options.shard,
+    )
+
+
+def _probe_training(run: Run, task: str, options: TaskOptions, training: PictureRows | None) -> ProbeTraining:
+    """The probes that a task needs; another task of the run may have asked for them already."""
+    name = f"{task} training"
+    numbers = []
+    source = str(options.probes)
+    if training is not None and options.train is not None:
+        numbers, source = training.spread(options.train.images), training.source
+    parts = {"options": options.config.as_json(), "train": source, "train_documents": len(numbers)}
+    key = json.dumps(parts, sort_keys=True)
+    if key not in run.trainings:
+        rank, size = rank_and_size()
+        mine = [training.document(name, number) for number in numbers[rank::size]] if training else []
+        learner = ProbeLearner(
+            options.config,
+            folder=run.folder(task),
+            fingerprint=run.fingerprint(**parts),
+            reuse=options.probes,
+            every=options.shard,
+        )
+        run.trainings[key] = ProbeTraining(name, learner, mine)
+    return run.trainings[key]

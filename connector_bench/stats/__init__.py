@@ -1,0 +1,1 @@
+"""Which statistic gets which error: intervals, resampling, paired differences, correlations."""
