@@ -1,0 +1,294 @@
+"""The catalogue: every figure that our tasks report or record, what it means, which way it points, what it is of.
+
+Board, report, comparison, association, demo, docs/METRICS.md and the tasks' own lists of metrics read this. A new
+metric is an entry here and its formula in its measure. In names `{k}` stands for a number of neighbours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal
+
+Measure = Literal["knn_preservation", "patch_reconstruction"]
+Owner = Literal["image", "question", "set"]
+Family = Literal[
+    "overlap", "ranks", "geometry", "retrieval", "published", "probe", "error", "answer", "baseline", "count"
+]
+
+HEADLINE_K = 10
+"""The number of neighbours that stands for the others."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """A reference that is measured beside the connector on the same images; its figures are `<key>_<metric>`."""
+
+    key: str
+    label: str
+    kind: Literal["oracle", "random", "untrained"]
+    """`oracle`: the figure is known beforehand; `random` and `untrained` are what the connector is read against."""
+    meaning: str
+
+
+CONTROLS = (
+    Control("identity", "identity", "oracle", "what enters the connector on both sides: loses nothing"),
+    Control("rotation", "random rotation", "oracle", "a random rotation of what enters: loses nothing"),
+    Control("random_linear", "random linear map", "random", "a random linear map of the connector's shape"),
+    Control("rank{k}", "random projection, rank {k}", "random", "a random projection to k dimensions"),
+    Control(
+        "untrained", "same architecture, untrained", "untrained", "the connector at fresh initialisations"
+    ),
+    Control("shuffled", "shuffled pairs", "oracle", "the two sides of different images: keeps nothing"),
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure. `control` and `k` are set where a concrete name asked for them."""
+
+    name: str
+    label: str
+    """For a table's head."""
+    meaning: str
+    """One line on how to read it."""
+    measure: Measure | None
+    """None for what is noted of a picture whatever the task."""
+    family: Family
+    of: Owner
+    higher_is_better: bool | None
+    source: str
+    """Where the formula is from."""
+    chance: str | None = None
+    """What nothing kept gives, as a formula in N images; None where there is no such level."""
+    controls: tuple[str, ...] = ()
+    loss: Literal["itself", "one minus"] | None = None
+    """How the figure says what is lost: as it is, or as 1 less it."""
+    reported: bool = True
+    """Whether lmms-eval lists it; what is only recorded stands in samples or in the record's scores."""
+    neighbours: bool = False
+    """Whether an image also counts as another's neighbour, so that images are not drawn independently."""
+    corrects: str | None = None
+    """The metric that this one is with chance taken off."""
+    sums: tuple[str, str] | None = None
+    """Recorded figures of an image whose summed ratio is the set's figure, where that is no mean over images."""
+    k: int | None = None
+    control: Control | None = None
+
+    def loss_of(self, value: float) -> float | None:
+        """The loss that a value of this figure says, None where it is no loss."""
+        if self.loss is None:
+            return None
+        return 1 - value if self.loss == "one minus" else value
+
+    @property
+    def loss_name(self) -> str | None:
+        """What its loss is called, `lost` or `1 - knor_10`; None where it is no loss, as for every control."""
+        if self.loss is None or self.control is not None:
+            return None
+        return f"1 - {self.name}" if self.loss == "one minus" else self.name
+
+
+PAPER = "Lost in Embeddings (arXiv 2509.11986)"
+_KNN: Measure = "knn_preservation"
+_PATCH: Measure = "patch_reconstruction"
+_OF_OVERLAP = ("identity", "rotation", "random_linear", "shuffled", "untrained")
+
+
+def _neighbours(name: str, label: str, meaning: str, family: Family, source: str, **more: object) -> Metric:
+    more = {"of": "image", "higher_is_better": True, "neighbours": True} | more
+    return Metric(name, label, meaning, _KNN, family, source=source, **more)  # type: ignore[arg-type]
+
+
+def _geometry(name: str, label: str, meaning: str, source: str, **more: object) -> Metric:
+    more = {"of": "set", "higher_is_better": None} | more
+    return Metric(name, label, meaning, _KNN, "geometry", source=source, **more)  # type: ignore[arg-type]
+
+
+def _retrieval(name: str, label: str, meaning: str, **more: object) -> Metric:
+    return _neighbours(
+        name, label, meaning, "retrieval", "information retrieval", chance="by class sizes", **more
+    )
+
+
+def _patches(name: str, label: str, meaning: str, family: Family, source: str, **more: object) -> Metric:
+    more = {"of": "image", "higher_is_better": True} | more
+    return Metric(name, label, meaning, _PATCH, family, source=source, **more)  # type: ignore[arg-type]
+
+
+def _answer(name: str, label: str, meaning: str, **more: object) -> Metric:
+    return _patches(name, label, meaning, "answer", PAPER, of="question", **more)
+
+
+METRICS = (
+    _neighbours(
+        "knor_{k}", "kept, k = {k}", "share of an image's k nearest before that are among its k nearest after",
+        "overlap", PAPER, chance="k / (N - 1)", controls=_OF_OVERLAP, loss="one minus",
+    ),
+    _neighbours(
+        "knor_adj_{k}", "kept beyond chance, k = {k}", "the same with chance taken off: 0 is chance, 1 is all",
+        "overlap", "(knor - c) / (1 - c), c = k / (N - 1)", chance="0", controls=_OF_OVERLAP, loss="one minus",
+        corrects="knor_{k}",
+    ),
+    _neighbours(
+        "trustworthiness", "trustworthiness", "new neighbours were near before too; 1 is best, by rank within the "
+        "10 nearest", "ranks", "Venna and Kaski 2001", loss="one minus",
+    ),
+    _neighbours(
+        "continuity", "continuity", "old neighbours stay near; 1 is best, by rank within the 10 nearest",
+        "ranks", "Venna and Kaski 2001", loss="one minus",
+    ),
+    _neighbours(
+        "imbalance_pre_post", "imbalance, before to after", "information imbalance: rank after of the nearest "
+        "before; 0 predicts it, 1 is chance", "ranks", "Glielmo et al. 2022", higher_is_better=False, chance="1",
+        loss="itself",
+    ),
+    _neighbours(
+        "imbalance_post_pre", "imbalance, after to before", "information imbalance: rank before of the nearest "
+        "after; 0 predicts it, 1 is chance", "ranks", "Glielmo et al. 2022", higher_is_better=False, chance="1",
+        loss="itself",
+    ),
+    _geometry(
+        "cka", "CKA", "debiased linear centred kernel alignment; 1 is the same geometry up to rotation and scale",
+        "Kornblith et al. 2019, debiased", higher_is_better=True, loss="one minus",
+    ),
+    _geometry(
+        "procrustes", "Procrustes", "similarity after the best rotation and scale; 1 is the same",
+        "orthogonal Procrustes", higher_is_better=True, loss="one minus",
+    ),
+    _geometry(
+        "procrustes_paper", "procrustes_paper", "the paper's residual, PCA of the side behind first; smaller is "
+        "closer, no fixed scale", PAPER,
+    ),
+    _geometry("erank_pre", "erank_pre", "effective rank before: how many directions hold the variance",
+              "Roy and Vetterli 2007"),
+    _geometry("erank_post", "erank_post", "effective rank after", "Roy and Vetterli 2007"),
+    _geometry("top1_energy_pre", "top1_energy_pre", "share of the energy in one direction, before", "PCA"),
+    _geometry("top1_energy_post", "top1_energy_post", "share of the energy in one direction, after", "PCA"),
+    _geometry("hubness_pre", "hubness_pre", "skewness of how often an image is another's neighbour, before; "
+              "0 has no hubs", "Radovanović et al. 2010", neighbours=True),
+    _geometry("hubness_post", "hubness_post", "the same, after", "Radovanović et al. 2010", neighbours=True),
+    _retrieval("recall_pre_1", "recall at 1 before", "share of images whose nearest has their label, before"),
+    _retrieval("recall_post_1", "recall at 1 after", "the same, after"),
+    _retrieval("recall_pre_5", "recall at 5 before", "share of images with their label among the 5 nearest, before"),
+    _retrieval("recall_post_5", "recall at 5 after", "the same, after"),
+    _retrieval("map_pre", "mAP before", "mean average precision of the label over all other images, before"),
+    _retrieval("map_post", "mAP after", "the same, after"),
+    _retrieval("recall_diff_1", "recall at 1, after less before", "paired difference", reported=False),
+    _retrieval("recall_diff_5", "recall at 5, after less before", "paired difference", reported=False),
+    _retrieval("map_diff", "mAP, after less before", "paired difference", reported=False),
+    _retrieval("spearman_knor_10_recall_post_5", "overlap with recall after", "rank correlation, by image, of "
+               "overlap at k = 10 with R@5 after", of="set", reported=False),
+    _neighbours(
+        "paper_knor_{k}", "published procedure, k = {k}", "the published procedure, which counts the image itself "
+        "as its neighbour", "published", PAPER,
+    ),
+    _patches("r2_ridge", "R² linear", "share of the patches' variance that a linear probe rebuilds", "probe",
+             "ridge regression", chance="0", loss="one minus",
+             controls=("identity", "rotation", "rank{k}", "untrained", "shuffled")),
+    _patches("r2_pooled", "R² linear from the mean token", "the same from the mean of the connector's tokens",
+             "probe", "ridge regression", chance="0", loss="one minus", controls=("untrained", "shuffled")),
+    _patches("r2_mlp", "R² MLP", "share that an MLP rebuilds, which starts at the linear solution", "probe", PAPER,
+             chance="0", loss="one minus", controls=("identity", "rotation", "shuffled")),
+    _patches("r2_attention", "R² attention", "share that cross-attention rebuilds from tokens without places",
+             "probe", PAPER, chance="0", loss="one minus"),
+    _patches("r2_best", "R² of the best probe", "variance of the patches that the best probe rebuilds, pooled over "
+             "patches and dimensions", "probe", "best of the ladder", chance="0"),
+    _patches("lost", "lost", "1 − R² of the best probe: lost to every probe tried", "probe", "1 - r2_best",
+             higher_is_better=False, chance="1", loss="itself", sums=("sse", "sst")),
+    _patches("nonlinear", "kept but not linear", "R² of the MLP less that of the ridge: kept, but not linearly "
+             "readable", "probe", "r2_mlp - r2_ridge", higher_is_better=None, loss="itself"),
+    _patches("nmse", "error of a patch", "squared error over the training variance; the training mean gets about 1",
+             "error", PAPER, higher_is_better=False, chance="1", loss="itself"),
+    _patches("cosine", "cosine", "cosine of patch and prediction, both less the training mean", "error", PAPER,
+             loss="one minus"),
+    _answer("loss_inside", "error inside the answer", "nmse inside the answer's region, mean over questions that "
+            "have one", higher_is_better=False, loss="itself"),
+    _answer("loss_outside", "error outside it", "nmse outside it", higher_is_better=False, loss="itself"),
+    _answer("cosine_inside", "cosine_inside", "cosine inside the answer's region", loss="one minus"),
+    _answer("cosine_outside", "cosine_outside", "cosine outside it", loss="one minus"),
+    _answer("norm_inside", "norm_inside", "difference of norms inside the answer's region, over a patch's usual "
+            "norm", higher_is_better=None, loss="itself"),
+    _answer("norm_outside", "norm_outside", "the same outside it", higher_is_better=None, loss="itself"),
+    _answer("mask_area", "mask_area", "share of the picture that the answer covers", higher_is_better=None),
+    _patches("paper_mse", "paper_mse", "the paper's error on standardised embeddings; 1 is what the mean gets",
+             "published", PAPER, higher_is_better=False, chance="1"),
+    _patches("paper_r2", "paper_r2", "share of the variance that the paper's probe rebuilds", "published", PAPER),
+    Metric("entropy", "entropy", "Shannon entropy of the picture's greys, in bits", None, "baseline", "image", None,
+           "Shannon 1948", reported=False),
+    Metric("encoder_norm", "encoder_norm", "mean Euclidean norm of the encoder's tokens", None, "baseline", "image",
+           None, "", reported=False),
+    Metric("n_images", "images", "different images that were measured", None, "count", "set", None, ""),
+)  # fmt: skip
+
+RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
+"""The metric of each measure that connectors are ranked by."""
+HEADLINES: dict[Measure, tuple[str, ...]] = {
+    "knn_preservation": (
+        *("knor_adj_10", "knor_10", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
+        *("random_linear_knor_10", "cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
+    ),
+    "patch_reconstruction": (
+        *("lost", "r2_best", "r2_ridge", "nonlinear", "r2_pooled", "cosine", "loss_inside", "loss_outside"),
+        *("untrained_r2_ridge", "untrained_r2_pooled"),
+    ),
+}
+"""What a table shows first, in this order."""
+BASELINES = ("mask_area", "entropy", "encoder_norm")
+"""What a loss must explain more than: figures of a picture or a question that know nothing of the connector."""
+
+
+@cache
+def metric(name: str) -> Metric | None:
+    """The entry of a concrete name such as `untrained_knor_10`, with its k and its control; None for any other."""
+    for entry in METRICS:
+        for control in (None, *(c for c in CONTROLS if c.key in entry.controls)):
+            pattern = entry.name if control is None else f"{control.key}_{entry.name}"
+            if found := re.fullmatch(re.escape(pattern).replace(r"\{k\}", r"(\d+)"), name):
+                return _concrete(entry, control, name, int(found[1]) if found.groups() else None)
+    return None
+
+
+def _concrete(entry: Metric, control: Control | None, name: str, k: int | None) -> Metric:
+    if control is not None and "{k}" in control.key:
+        control, k = replace(control, key=control.key.format(k=k), label=control.label.format(k=k)), None
+    return replace(
+        entry,
+        name=name,
+        label=entry.label.format(k=k),
+        corrects=None if entry.corrects is None else entry.corrects.format(k=k),
+        k=k,
+        control=control,
+    )
+
+
+def named(names: Sequence[str]) -> Iterator[Metric]:
+    """The entries of those names that are in the catalogue, in their order."""
+    return (found for name in names if (found := metric(name)) is not None)
+
+
+def reported(
+    measure: Measure, *, ks: Sequence[int] = (), rank: int | None = None, published: bool = False
+) -> dict[str, bool | None]:
+    """Names of all figures that a task of this measure may report, and whether higher is better (None: neither).
+
+    `ks` are the numbers of neighbours, `rank` that of the random projection; `published` asks for the figures of
+    `protocol: paper` in place of ours. Controls come last, one control after the other.
+    """
+    ours = [
+        m for m in METRICS if m.measure == measure and m.reported and (m.family == "published") == published
+    ]
+    names: dict[str, bool | None] = {
+        name: entry.higher_is_better for entry in ours for name in _expanded(entry.name, ks)
+    }
+    for control in CONTROLS:
+        for entry in ours:
+            if control.key in entry.controls:
+                names |= dict.fromkeys(_expanded(f"{control.key.format(k=rank)}_{entry.name}", ks))
+    return names | {"n_images": None}
+
+
+def _expanded(name: str, ks: Sequence[int]) -> list[str]:
+    return [name.format(k=k) for k in ks] if "{k}" in name else [name]
