@@ -77,6 +77,14 @@ def new_task(
 
 
 @app.command()
+def metrics() -> None:
+    """Print every metric and control: what it is, which way is better, what chance gives."""
+    from connector_bench.glossary import glossary
+
+    typer.echo(glossary())
+
+
+@app.command()
 def version() -> None:
     """Print the versions of the package and of the measurement protocol."""
     from connector_bench.protocol import PROTOCOL_VERSION

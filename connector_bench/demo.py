@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from connector_bench.headlines import DEMO
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.leaderboard.terminal import terminal
@@ -26,7 +27,7 @@ ALL_TASKS = (
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 """Unless the user says otherwise. The embedded models are so small that a second thread slows them down."""
 
-SHOWN = ("knor_10", "knor_adj_10", "untrained_knor_10", "accuracy")
+SHOWN = (*DEMO, "accuracy")
 
 
 class DemoFailed(RuntimeError):

@@ -31,18 +31,22 @@ class Control:
     kind: Literal["oracle", "random", "untrained"]
     """`oracle`: the figure is known beforehand; `random` and `untrained` are what the connector is read against."""
     meaning: str
+    keeps: Literal["all", "nothing"] | None = None
+    """What its figures must say."""
 
 
 CONTROLS = (
-    Control("identity", "identity", "oracle", "what enters the connector on both sides: loses nothing"),
-    Control("rotation", "random rotation", "oracle", "a random rotation of what enters: loses nothing"),
+    Control("identity", "identity", "oracle", "what enters the connector on both sides", keeps="all"),
+    Control("rotation", "random rotation", "oracle", "a random rotation of what enters", keeps="all"),
     Control("random_linear", "random linear map", "random", "a random linear map of the connector's shape"),
     Control("rank{k}", "random projection, rank {k}", "random", "a random projection to k dimensions"),
     Control(
         "untrained", "same architecture, untrained", "untrained", "the connector at fresh initialisations"
     ),
-    Control("shuffled", "shuffled pairs", "oracle", "the two sides of different images: keeps nothing"),
+    Control("shuffled", "shuffled pairs", "oracle", "the two sides of different images", keeps="nothing"),
 )
+KEEP_ALL = tuple(control.key for control in CONTROLS if control.keeps == "all")
+"""Controls that lose nothing, so that their figures must say so."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Metric:
     controls: tuple[str, ...] = ()
     loss: Literal["itself", "one minus"] | None = None
     """How the figure says what is lost: as it is, or as 1 less it."""
+    loss_label: str | None = None
+    """What a figure's axis calls that loss."""
     reported: bool = True
     """Whether lmms-eval lists it; what is only recorded stands in samples or in the record's scores."""
     neighbours: bool = False
@@ -76,6 +82,11 @@ class Metric:
     """Recorded figures of an image whose summed ratio is the set's figure, where that is no mean over images."""
     k: int | None = None
     control: Control | None = None
+
+    @property
+    def base(self) -> str:
+        """The name without its control's."""
+        return self.name if self.control is None else self.name.removeprefix(f"{self.control.key}_")
 
     def loss_of(self, value: float) -> float | None:
         """The loss that a value of this figure says, None where it is no loss."""
@@ -126,6 +137,7 @@ METRICS = (
     _neighbours(
         "knor_{k}", "kept, k = {k}", "share of an image's k nearest before that are among its k nearest after",
         "overlap", PAPER, chance="k / (N - 1)", controls=_OF_OVERLAP, loss="one minus",
+        loss_label="share of the {k} nearest neighbours that is lost",
     ),
     _neighbours(
         "knor_adj_{k}", "kept beyond chance, k = {k}", "the same with chance taken off: 0 is chance, 1 is all",
@@ -197,7 +209,8 @@ METRICS = (
     _patches("r2_best", "R² of the best probe", "variance of the patches that the best probe rebuilds, pooled over "
              "patches and dimensions", "probe", "best of the ladder", chance="0"),
     _patches("lost", "lost", "1 − R² of the best probe: lost to every probe tried", "probe", "1 - r2_best",
-             higher_is_better=False, chance="1", loss="itself", sums=("sse", "sst")),
+             higher_is_better=False, chance="1", loss="itself", sums=("sse", "sst"),
+             loss_label="share of the patches' variance that no probe recovers"),
     _patches("nonlinear", "kept but not linear", "R² of the MLP less that of the ridge: kept, but not linearly "
              "readable", "probe", "r2_mlp - r2_ridge", higher_is_better=None, loss="itself"),
     _patches("nmse", "error of a patch", "squared error over the training variance; the training mean gets about 1",
@@ -223,44 +236,53 @@ METRICS = (
     Metric("n_images", "images", "different images that were measured", None, "count", "set", None, ""),
 )  # fmt: skip
 
-RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
-"""The metric of each measure that connectors are ranked by."""
-HEADLINES: dict[Measure, tuple[str, ...]] = {
-    "knn_preservation": (
-        *("knor_adj_10", "knor_10", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
-        *("random_linear_knor_10", "cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
-    ),
-    "patch_reconstruction": (
-        *("lost", "r2_best", "r2_ridge", "nonlinear", "r2_pooled", "cosine", "loss_inside", "loss_outside"),
-        *("untrained_r2_ridge", "untrained_r2_pooled"),
-    ),
-}
-"""What a table shows first, in this order."""
-BASELINES = ("mask_area", "entropy", "encoder_norm")
-"""What a loss must explain more than: figures of a picture or a question that know nothing of the connector."""
-
 
 @cache
 def metric(name: str) -> Metric | None:
     """The entry of a concrete name such as `untrained_knor_10`, with its k and its control; None for any other."""
     for entry in METRICS:
-        for control in (None, *(c for c in CONTROLS if c.key in entry.controls)):
-            pattern = entry.name if control is None else f"{control.key}_{entry.name}"
-            if found := re.fullmatch(re.escape(pattern).replace(r"\{k\}", r"(\d+)"), name):
-                return _concrete(entry, control, name, int(found[1]) if found.groups() else None)
+        pattern = entry.name.replace("{k}", r"(?P<k>\d+)")
+        controls = "|".join(key.replace("{k}", r"\d+") for key in entry.controls)
+        if found := re.fullmatch(rf"(?:(?P<control>{controls})_)?{pattern}" if controls else pattern, name):
+            parts = found.groupdict()
+            k = parts.get("k")
+            return replace(
+                entry,
+                name=name,
+                label=entry.label.format(k=k),
+                loss_label=entry.loss_label and entry.loss_label.format(k=k),
+                corrects=entry.corrects and entry.corrects.format(k=k),
+                k=None if k is None else int(k),
+                control=control(parts["control"]) if parts.get("control") else None,
+            )
     return None
 
 
-def _concrete(entry: Metric, control: Control | None, name: str, k: int | None) -> Metric:
-    if control is not None and "{k}" in control.key:
-        control, k = replace(control, key=control.key.format(k=k), label=control.label.format(k=k)), None
-    return replace(
-        entry,
-        name=name,
-        label=entry.label.format(k=k),
-        corrects=None if entry.corrects is None else entry.corrects.format(k=k),
-        k=k,
-        control=control,
+@cache
+def control(key: str) -> Control | None:
+    """The control of a concrete key such as `rank8`; None for any other."""
+    for entry in CONTROLS:
+        if found := re.fullmatch(entry.key.replace("{k}", r"(?P<k>\d+)"), key):
+            k = found.groupdict().get("k")
+            return replace(entry, key=key, label=entry.label.format(k=k))
+    return None
+
+
+def corrected(name: str) -> str | None:
+    """The name of the same figure with chance taken off, None where there is none."""
+    entry = metric(name)
+    if entry is None or entry.k is None:
+        return None
+    candidates = (m.name.format(k=entry.k) for m in METRICS if m.corrects is not None)
+    return next((other for other in candidates if metric(other).corrects == name), None)  # type: ignore[union-attr]
+
+
+def meanings(measure: Measure, *families: Family) -> Iterator[tuple[str, str]]:
+    """Name and meaning of the entries of some families, in the catalogue's order."""
+    return (
+        (entry.name, entry.meaning)
+        for entry in METRICS
+        if entry.measure == measure and entry.family in families
     )
 
 

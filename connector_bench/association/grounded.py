@@ -9,15 +9,24 @@ import numpy as np
 from connector_bench.association.pairs import LEAST_IMAGES, LEAST_SPREAD, complete_controls
 from connector_bench.association.testing import tested
 from connector_bench.association.types import Grounded, JoinedTable, Partial, Settings
+from connector_bench.metrics import metric
 from connector_bench.stats.cluster_bootstrap import partial_draws, rank_draws
 
 Measure = Literal["mse", "norm", "cosine"]
 
-MEASURES: dict[Measure, tuple[str, str]] = {
-    "mse": ("loss_inside", "loss_outside"),
-    "norm": ("norm_inside", "norm_outside"),
-    "cosine": ("1 - cosine_inside", "1 - cosine_outside"),
-}
+PARTS: dict[Measure, str] = {"mse": "loss", "norm": "norm", "cosine": "cosine"}
+"""What the figures inside and outside of the answer begin with."""
+
+
+def _sides(part: str) -> tuple[str, str]:
+    """The names of the losses inside and outside of the answer."""
+    inside, outside = (metric(f"{part}_{side}") for side in ("inside", "outside"))
+    assert inside is not None
+    assert outside is not None
+    return str(inside.loss_name), str(outside.loss_name)
+
+
+MEASURES = {measure: _sides(part) for measure, part in PARTS.items()}
 
 
 def grounded_of(table: JoinedTable, settings: Settings) -> tuple[Grounded, ...]:

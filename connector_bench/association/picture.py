@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from connector_bench.association.types import AcrossConnectors, Point
+from connector_bench.headlines import HEADLINE_LOSSES
+from connector_bench.metrics import metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN = ("1 - knor_10", "lost")
+SHOWN = HEADLINE_LOSSES[:2]
 SCORE = "accuracy"
 STYLES = {"trained": ("o", "C0"), "isometry": ("s", "C2"), "untrained": ("^", "C1")}
-LABELS = {
-    "1 - knor_10": "share of the 10 nearest neighbours that is lost (1 - knor_10)",
-    "lost": "share of the patches' variance that no probe recovers (lost)",
-}
 
 
 def picture(across: Sequence[AcrossConnectors]) -> bytes:
@@ -70,7 +68,7 @@ def _draw(axes: Axes, found: AcrossConnectors) -> None:
                 elinewidth=1,
                 label=group,
             )
-    axes.set_xlabel(LABELS.get(found.loss, found.loss))
+    axes.set_xlabel(_label(found.loss))
     axes.set_ylabel(f"{found.score} on {found.score_task}")
     axes.set_title(_title(found), fontsize="small")
     axes.legend(fontsize="small", loc="best")
@@ -98,6 +96,11 @@ def _spread(points: Sequence[Point], side: str) -> np.ndarray:
     return np.array(
         [[mean - min(held), max(held) - mean] for mean, held in zip(means, seeds, strict=True)]
     ).T.clip(min=0)
+
+
+def _label(loss: str) -> str:
+    entry = metric(loss.removeprefix("1 - "))
+    return loss if entry is None or entry.loss_label is None else f"{entry.loss_label} ({loss})"
 
 
 def _title(found: AcrossConnectors) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from connector_bench.association.figures import OF_A_QUESTION
+from connector_bench.association.figures import of_a_question
 from connector_bench.association.task_scores import TaskScores, metrics, read_scores
 from connector_bench.results.harness_files import ResultFile, UnusableResult
 
@@ -63,7 +63,7 @@ def connector_side(run: ResultFile, task: str) -> ConnectorSide:
     answers = {doc_id: _answer(run, task, row) for doc_id, row in rows.items()}
     image_of = {doc_id: str(answer["image"]) for doc_id, answer in answers.items() if "image" in answer}
     of_image = {
-        image_of[doc_id]: _numbers(answer, of_a_question=False)
+        image_of[doc_id]: _numbers(answer, question=False)
         for doc_id, answer in answers.items()
         if doc_id in image_of and "same_image_as" not in answer
     }
@@ -74,7 +74,7 @@ def connector_side(run: ResultFile, task: str) -> ConnectorSide:
                 f"{run.samples_path(task)}: document {doc_id} shows the image of document "
                 f"{answers[doc_id]['same_image_as']}, which is not in the file"
             )
-        figures[doc_id] = {**of_image[image], **_numbers(answers[doc_id], of_a_question=True)}
+        figures[doc_id] = {**of_image[image], **_numbers(answers[doc_id], question=True)}
     documents = {doc_id: _document(row, HARNESS_COLUMNS) for doc_id, row in rows.items()}
     return ConnectorSide(run, task, data_set_of(run, task), _weights(run), documents, image_of, figures)
 
@@ -137,13 +137,11 @@ def _answer(run: ResultFile, task: str, row: Mapping[str, Any]) -> dict[str, Any
     return answer
 
 
-def _numbers(answer: Mapping[str, Any], *, of_a_question: bool) -> dict[str, float]:
+def _numbers(answer: Mapping[str, Any], *, question: bool) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in answer.items()
-        if (name in OF_A_QUESTION) == of_a_question
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
+        if of_a_question(name) == question and isinstance(value, int | float) and not isinstance(value, bool)
     }
 
 

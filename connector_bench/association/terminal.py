@@ -18,9 +18,7 @@ from connector_bench.association.types import (
     Partial,
     Tested,
 )
-
-HEADLINES = ("1 - knor_10", "lost", "loss_inside", "loss_outside", "1 - cosine_inside")
-"""Losses that are shown unless all are asked for."""
+from connector_bench.headlines import HEADLINE_LOSSES
 
 
 def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
@@ -35,7 +33,8 @@ def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
         pairs = [
             pair
             for pair in analysis.pairs
-            if _same_join(pair, table) and (everything or (pair.loss in HEADLINES and pair.score == main))
+            if _same_join(pair, table)
+            and (everything or (pair.loss in HEADLINE_LOSSES and pair.score == main))
         ]
         sides = [
             entry
@@ -45,7 +44,7 @@ def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
         parts += [_pairs(pairs, table)] if pairs else []
         parts += [_grounded(sides, table)] if sides else []
         shown += len(pairs)
-    across = [found for found in analysis.across if everything or found.loss in HEADLINES]
+    across = [found for found in analysis.across if everything or found.loss in HEADLINE_LOSSES]
     for _, group in groupby(across, key=lambda entry: (entry.connector_task, entry.score_task)):
         entries = list(group)
         told = [entry for entry in entries if any(entry.correlations.values())]

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from connector_bench.comparison.documents import Document, Documents
-from connector_bench.leaderboard.columns import control_of
+from connector_bench.metrics import Metric
+from connector_bench.metrics import metric as metric_of
 from connector_bench.stats.paired import Sums
 
 TOLERANCE = 1e-4
-NEIGHBOURS = ("knor", "trustworthiness", "continuity", "imbalance", "recall", "map", "hubness", "paper_knor")
-"""Figures for which an image is also a neighbour of others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,20 +38,25 @@ def paired_metrics(first: Documents, second: Documents) -> Iterator[PairedMetric
     """Every metric that is a mean over documents, or the share lost, in the order of the first run's figures.
 
     A metric counts as a mean over documents when the documents' mean gives the run's own figure on both sides.
-    Left out are controls, constants of the whole set, and `knor_adj_*`, which `knor_*` says already.
+    Left out are controls, constants of the whole set, and what another figure says with chance left in.
     """
     for metric in first.figures:
-        told_already = first.ours and (
-            control_of(metric) or metric.startswith("knor_adj") or metric == "n_images"
-        )
-        if metric in second.figures and not told_already:
+        if metric in second.figures and not (first.ours and _told_already(metric_of(metric))):
             found = _paired(first, second, metric)
             if found is not None:
                 yield found
 
 
+def _told_already(entry: Metric | None) -> bool:
+    """Whether it is a control, a count, or another figure with chance taken off."""
+    return entry is not None and (
+        entry.control is not None or entry.corrects is not None or entry.family == "count"
+    )
+
+
 def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | None:
-    parts = ("sse", "sst") if metric == "lost" and first.ours else (metric,)
+    entry = metric_of(metric) if first.ours else None
+    parts = (metric,) if entry is None or entry.sums is None else entry.sums
     shared = [
         number
         for number, row in first.rows.items()
@@ -81,7 +85,7 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         higher=int((values[1] > values[0]).sum()),
         lower=int((values[1] < values[0]).sum()),
         higher_is_better=first.higher_is_better.get(metric),
-        gallery_held_fixed=first.ours and not paired and metric.startswith(NEIGHBOURS),
+        gallery_held_fixed=entry is not None and not paired and entry.neighbours,
         halvings=(gaps[0], gaps[1]) if paired else None,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from connector_bench.headlines import TABLES
 from connector_bench.leaderboard.schema import Comparable
 from connector_bench.leaderboard.table import Column, Group, Published, Row, Table
 from connector_bench.leaderboard.text import (
@@ -32,18 +33,6 @@ cannot rebuild from the connector's tokens. `leaderboard.json` and `results/` ho
 ABOUT_REFERENCES = (
     "Read against, never ranked (a control's figure is the median of all runs, its brackets the extremes):"
 )
-
-PARTS = {
-    "neighbours kept": ("knor_10", "knor_adj_10", "knor_adj_50", "knor_adj_100"),
-    "beside a connector that learnt nothing": ("knor_10", "untrained_knor_10", "random_linear_knor_10"),
-    "geometry and retrieval": ("cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
-    "lost to the best probe": ("lost", "r2_best", "r2_ridge", "nonlinear"),
-    "linear, beside a connector that learnt nothing": (
-        *("r2_ridge", "r2_pooled", "untrained_r2_ridge", "untrained_r2_pooled"),
-    ),
-    "error of a patch": ("cosine", "loss_inside", "loss_outside"),
-}
-"""Narrow tables of connector tasks, by their metrics."""
 
 WIDEST = 5
 """Columns of figures in one table of a task that is not ours."""
@@ -116,7 +105,7 @@ def _parts(columns: Sequence[Column]) -> list[_Part]:
     by_metric = {column.metric: column for column in columns}
     parts = [
         _Part(title, tuple(by_metric[metric] for metric in metrics if metric in by_metric))
-        for title, metrics in PARTS.items()
+        for title, metrics in TABLES.items()
     ]
     return [part for part in parts if part.columns]
 

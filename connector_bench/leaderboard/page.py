@@ -15,6 +15,7 @@ from markupsafe import Markup
 from connector_bench.leaderboard.page_data import page_data
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.text import ARROWS, number
+from connector_bench.metrics import CONTROLS, METRICS
 
 ASSETS = resources.files(__package__) / "assets"
 OURS = ("dom", "state", "data", "table", "rows", "filters", "labels", "scatter", "detail", "main")
@@ -56,6 +57,8 @@ def page(table: Table, board: Path) -> str:
         libraries=LIBRARIES,
         arrows=ARROWS,
         number=number,
+        glossary=[(m.label.format(k="k"), m.meaning, m.chance) for m in METRICS if m.measure and m.reported],
+        controls=CONTROLS,
     )
 
 

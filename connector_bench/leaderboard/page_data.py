@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from connector_bench.headlines import ESSENTIALS
 from connector_bench.leaderboard.page_detail import Json, conditions, rank_words, row_detail, unmasked
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Key, Row, Table
+from connector_bench.metrics import metric as metric_of
 
 TOPICS = ("k-NN preservation", "Patch reconstruction", "Task performance", "Geometry")
-SHOWN = ("knor_adj_10", "knor_10", "untrained_knor_10", "lost", "untrained_lost", "cka")
-"""Metrics of our measures that the page shows before a reader chooses others, on each measure's first data set; of
-any other task it shows the first metric."""
-NEIGHBOURS = re.compile(r"(.*_)?(knor|recall|map)_.*")
-"""Metrics of k-NN preservation about neighbours; its others describe the geometry of the same vectors."""
+OF_GEOMETRY = ("ranks", "geometry")
+"""Families of k-NN preservation that describe the geometry of the vectors; its others are about neighbours."""
 
 Methods = dict[str | None, int]
 """Every way in which an interval was made, with its number."""
@@ -43,7 +41,8 @@ def page_data(table: Table, board: Path) -> Json:
 
 
 def _topic(column: Column) -> str:
-    if column.measure == "knn_preservation" and not NEIGHBOURS.fullmatch(column.metric):
+    entry = metric_of(column.metric)
+    if column.measure is not None and entry is not None and entry.family in OF_GEOMETRY:
         return "Geometry"
     return column.topic
 
@@ -64,7 +63,8 @@ def _group(topic: str, columns: Sequence[Column], *, usual: bool) -> Json:
         "conditions": conditions(shared),
         "columns": [
             _column(
-                column, shown=column is first if column.measure is None else usual and column.metric in SHOWN
+                column,
+                shown=column is first if column.measure is None else usual and column.metric in ESSENTIALS,
             )
             for column in columns
         ],

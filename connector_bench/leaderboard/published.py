@@ -8,7 +8,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from connector_bench.leaderboard.columns import label_of
 from connector_bench.leaderboard.table import Published, PublishedFigure
+from connector_bench.metrics import metric as metric_of
 
 OUR_TASK = {
     "vizwiz": "knn_preservation_vizwiz",
@@ -22,13 +24,6 @@ DATA_SETS = {
     "cub": "CUB-200",
     "coco": "COCO",
     "flickr30k": "Flickr30k",
-}
-RETRIEVAL = {
-    "knor_100": ("paper_knor_100", "kept, k = 100", 1.0),
-    "recall_pre_1": ("recall_pre_1", "recall at 1 before", 0.01),
-    "recall_post_1": ("recall_post_1", "recall at 1 after", 0.01),
-    "recall_pre_5": ("recall_pre_5", "recall at 5 before", 0.01),
-    "recall_post_5": ("recall_post_5", "recall at 5 after", 0.01),
 }
 CAPTIONING = {
     "mse": ("paper_mse", "error of a patch", False),
@@ -55,7 +50,7 @@ def _overlap(content: dict[str, Any]) -> Iterator[PublishedFigure]:
             if data_set == "all":
                 continue  # a range over data sets and k is no figure of one of them
             for k, value in zip(chart["k"], values, strict=True):
-                metric, label = f"paper_knor_{k}", f"kept, k = {k}"
+                metric, label = f"paper_knor_{k}", label_of(f"knor_{k}")
                 key = (OUR_TASK[data_set], metric)
                 yield PublishedFigure(model, DATA_SETS[data_set], metric, label, value, True, where, key)
 
@@ -64,11 +59,13 @@ def _retrieval(content: dict[str, Any]) -> Iterator[PublishedFigure]:
     table = content["cub_retrieval_l2"]
     for model in content["models"]:
         for name, value in table[model].items():
-            metric, label, scale = RETRIEVAL[name]
-            key = ("knn_preservation_cub", metric)
+            entry = metric_of(f"paper_{name}") or metric_of(name)
+            assert entry is not None
+            label = label_of(name)
+            share = round(value / 100, 6) if entry.family == "retrieval" else value
             yield PublishedFigure(
-                *(model, DATA_SETS["cub"], metric, label, round(value * scale, 6), True),
-                *(f"table {table['table']}", key),
+                *(model, DATA_SETS["cub"], entry.name, label, share, True),
+                *(f"table {table['table']}", ("knn_preservation_cub", entry.name)),
             )
 
 

@@ -8,6 +8,7 @@ from statistics import median
 
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Key, Kind, Row
+from connector_bench.metrics import corrected
 
 REFERENCE_MODELS = re.compile(r"connector_zoo/(identity|rotation|untrained_.+)-seed\d+")
 
@@ -53,11 +54,12 @@ def _span(figures: Sequence[Figure]) -> Figure:
 
 def _beyond_chance(metric: str, figures: Sequence[Figure]) -> tuple[str, Figure] | None:
     """A control's overlap corrected for chance, as the models' is."""
-    if not metric.startswith("knor_") or any(figure.chance is None for figure in figures):
+    name = corrected(metric)
+    if name is None or any(figure.chance is None for figure in figures):
         return None
     moved = [
         figure.model_copy(update={"value": (figure.value - chance) / (1 - chance), "chance": 0.0})
         for figure in figures
         if (chance := figure.chance) is not None and chance < 1
     ]
-    return (metric.replace("knor_", "knor_adj_"), _span(moved)) if moved else None
+    return (name, _span(moved)) if moved else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connector_bench.association.types import Analysis, BaselinePrediction, JoinedTable, Pair, Prediction
-from connector_bench.report.association_words import HEADLINES, headline, of_itself, rank
+from connector_bench.report.association_words import LAST, headline, of_itself, rank
 from connector_bench.report.blocks import Finding, KeyFigure
 from connector_bench.report.estimates import interval, number
 
@@ -44,9 +44,7 @@ def association_findings(analysis: Analysis) -> list[Finding]:
     for table in _beside_others(analysis):
         pairs = _pairs_of(table, analysis)
         first = [pair for pair in pairs if pair.score == pairs[0].score]
-        mains = sorted(
-            (pair for pair in first if rank(pair.loss) < len(HEADLINES)), key=lambda pair: rank(pair.loss)
-        )
+        mains = sorted((pair for pair in first if rank(pair.loss) < LAST), key=lambda pair: rank(pair.loss))
         said = [
             _count(pairs),
             *(_prediction(pair, pair.prediction) for pair in mains[:MOST] if pair.prediction),

@@ -7,15 +7,20 @@ import re
 from collections.abc import Sequence
 
 from connector_bench.association.types import Grounded, JoinedTable, Pair, Tested
+from connector_bench.headlines import MAIN_LOSSES
+from connector_bench.metrics import metric
 
-HEADLINES = (r"loss_inside", r"lost", r"1 - knor_10", r"1 - knor_\d+")
-"""The losses that stand for a connector task, first of all the one that knows where the answer lies."""
+LAST = len(MAIN_LOSSES) + 1
+"""Place of a loss that stands for nothing but itself."""
 
 
 def rank(loss: str) -> int:
-    """Place of a loss among the headlines; those that are none come after them."""
-    places = (place for place, pattern in enumerate(HEADLINES) if re.fullmatch(pattern, loss))
-    return next(places, len(HEADLINES))
+    """Place of a loss among the main ones, then overlap at any other k, then `LAST`."""
+    if loss in MAIN_LOSSES:
+        return MAIN_LOSSES.index(loss)
+    entry = metric(loss.removeprefix("1 - "))
+    overlap = entry is not None and entry.family == "overlap" and entry.corrects is None
+    return len(MAIN_LOSSES) if overlap else LAST
 
 
 def headline(pairs: Sequence[Pair]) -> Pair | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connector_bench.metrics import meanings
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Table, score_cells
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
@@ -9,21 +10,6 @@ from connector_bench.report.preservation_charts import BeforeAfter
 from connector_bench.report.source import TaskResult
 from connector_bench.stats.intervals import Score
 
-GEOMETRY = {
-    "trustworthiness": "new neighbours were near before too; 1 is best, by rank within the 10 nearest",
-    "continuity": "old neighbours stay near; 1 is best, by rank within the 10 nearest",
-    "imbalance_pre_post": "information imbalance: rank after of the nearest before; 0 predicts it, 1 is chance",
-    "imbalance_post_pre": "information imbalance: rank before of the nearest after; 0 predicts it, 1 is chance",
-    "cka": "debiased linear centred kernel alignment; 1 is the same geometry up to rotation and scale",
-    "procrustes": "similarity after the best rotation and scale; 1 is the same",
-    "procrustes_paper": "the paper's residual, PCA of the side behind first; smaller is closer, no fixed scale",
-    "erank_pre": "effective rank before: how many directions hold the variance",
-    "erank_post": "effective rank after",
-    "top1_energy_pre": "share of the energy in one direction, before",
-    "top1_energy_post": "share of the energy in one direction, after",
-    "hubness_pre": "skewness of how often an image is another's neighbour, before; 0 has no hubs",
-    "hubness_post": "the same, after",
-}
 RETRIEVAL = {"R@1": "recall_{}_1", "R@5": "recall_{}_5", "mAP": "map_{}"}
 SIDES = {"pre": "before", "post": "after", "diff": "after − before, paired"}
 OVERLAP_RECALL = "spearman_knor_10_recall_post_5"
@@ -69,7 +55,7 @@ def geometry_table(task: TaskResult) -> list[Block]:
     """The measures that the record holds, and how to read each; nothing where it holds none."""
     rows = tuple(
         (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
-        for name, meaning in GEOMETRY.items()
+        for name, meaning in meanings("knn_preservation", "ranks", "geometry")
         if name in task.scores
     )
     columns = ("measure", *SCORE_COLUMNS, "how to read it")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+from connector_bench.metrics import CONTROLS
 from connector_bench.report.blocks import Cell, Table
 from connector_bench.report.estimates import covers_chance, interval, number
-from connector_bench.report.preservation_charts import CONTROLS
 from connector_bench.stats.intervals import Score
 
 ADJUSTED = "knor_adj_"

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from connector_bench.metrics import CONTROLS
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
 from connector_bench.report.geometry import geometry_table, retrieval_blocks
 from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
-from connector_bench.report.preservation_charts import CONTROLS, KCurve, Spread
+from connector_bench.report.preservation_charts import KCurve, Spread
 from connector_bench.report.source import TaskResult
 from connector_bench.stats.intervals import Score
 

@@ -9,30 +9,13 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from connector_bench.metrics import CONTROLS
 from connector_bench.report import marks
 from connector_bench.report.theme import Theme
 from connector_bench.stats.intervals import Score
 
-
-@dataclass(frozen=True)
-class Control:
-    """One reference that every run measures on the same images."""
-
-    key: str
-    label: str
-    colour: str
-    """Name of the theme's colour."""
-    marker: str
-    line: str
-
-
-CONTROLS = (
-    Control("identity", "identity", "oracle", "^", ":"),
-    Control("rotation", "random rotation", "oracle", "v", ":"),
-    Control("random_linear", "random linear map", "random", "D", "--"),
-    Control("untrained", "same architecture, untrained", "untrained", "s", "-."),
-    Control("shuffled", "shuffled pairs", "oracle", "x", ":"),
-)
+MARKERS = "^vDosx"
+LINES = {"oracle": ":", "random": "--", "untrained": "-."}
 
 
 @dataclass(frozen=True)
@@ -48,10 +31,10 @@ class KCurve:
     def draw(self, figure: Figure, theme: Theme) -> None:
         """Draw onto an empty figure."""
         axes = figure.subplots()
-        for control in CONTROLS:
+        for marker, control in zip(MARKERS, CONTROLS, strict=True):
             if scores := self.controls.get(control.key):
-                look = {"marker": control.marker, "linestyle": control.line, "label": control.label}
-                colour = getattr(theme, control.colour)
+                look = {"marker": marker, "linestyle": LINES[control.kind], "label": control.label}
+                colour = getattr(theme, control.kind)
                 marks.upright(axes, list(scores), list(scores.values()), color=colour, linewidth=1.3, **look)
         if self.every_k:
             axes.plot(np.arange(1, len(self.every_k) + 1), self.every_k, color=theme.model, linewidth=2.4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from connector_bench.metrics import KEEP_ALL
 from connector_bench.report.blocks import Finding, KeyFigure, control_findings
 from connector_bench.report.estimates import (
     apart,
@@ -18,7 +19,6 @@ from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.source import TaskResult
 from connector_bench.stats.intervals import Score
 
-MUST_BE_ONE = ("identity", "rotation")
 ROUNDING = 5e-4
 """Equal distances that fall differently in the last digit move a neighbour here and there."""
 
@@ -88,7 +88,7 @@ def _beside_controls(scores: Mapping[str, Score], k: int, score: Score) -> str:
 
 
 def _controls(scores: Mapping[str, Score], k: int) -> tuple[list[str], list[str]]:
-    oracles = {name: scores[f"{name}_knor_{k}"] for name in MUST_BE_ONE if f"{name}_knor_{k}" in scores}
+    oracles = {name: scores[f"{name}_knor_{k}"] for name in KEEP_ALL if f"{name}_knor_{k}" in scores}
     wrong = [
         f"{name} kept {percent(found.value)} and not 100 %"
         for name, found in oracles.items()

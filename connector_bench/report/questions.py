@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from connector_bench.association.grounded import MEASURES
 from connector_bench.association.types import JoinedTable
 from connector_bench.report.estimates import number
 from connector_bench.report.pictures import Outcome, Question
@@ -20,7 +21,7 @@ LONGEST = 400
 PLAIN = ("right", "wrong", "not scored")
 """Outcomes that say it all."""
 INSIDE, OUTSIDE = "loss inside the answer's region", "outside"
-OF_THE_ANSWER = {"loss_inside": INSIDE, "loss_outside": OUTSIDE}
+OF_THE_ANSWER = dict(zip(MEASURES["mse"], (INSIDE, OUTSIDE), strict=True))
 
 
 def questions_by_image(table: JoinedTable, task: TaskResult) -> dict[str, list[Question]]:

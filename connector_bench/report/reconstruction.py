@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from connector_bench.metrics import control, meanings, named
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import covers_chance, interval, number
@@ -16,34 +16,16 @@ from connector_bench.stats.intervals import Score
 PROBES = ("pooled", "ridge", "mlp", "attention")
 """The ladder, simplest first, above the training mean, whose R2 is 0 by definition."""
 SIZES = {"parameters": "parameters of the probe", "patches_seen": "patches it saw in training"}
-CONTROL_LOOKS = {
-    "identity": ("identity", "oracle"),
-    "rotation": ("random rotation", "oracle"),
-    "shuffled": ("shuffled pairs", "oracle"),
-    "untrained": ("same architecture, untrained", "untrained"),
-}
-FIGURES = {
-    "r2_best": "variance of the patches that the best probe rebuilds, pooled over patches and dimensions",
-    "lost": "1 − R² of the best probe: lost to every probe tried",
-    "nonlinear": "R² of the MLP less that of the ridge: kept, but not linearly readable",
-    "nmse": "squared error over the training variance; the training mean gets about 1",
-    "cosine": "cosine of patch and prediction, both less the training mean",
-    "loss_inside": "nmse inside the answer's region, mean over questions that have one",
-    "loss_outside": "nmse outside it",
-    "cosine_inside": "cosine inside the answer's region",
-    "cosine_outside": "cosine outside it",
-    "norm_inside": "difference of norms inside the answer's region, over a patch's usual norm",
-    "norm_outside": "the same outside it",
-}
 
 
 def ladder(scores: Mapping[str, Score]) -> dict[str, dict[str, Score]]:
     """R2 by control (the connector itself is `""`) and probe, simplest probe first."""
     found: dict[str, dict[str, Score]] = {}
     for probe in PROBES:
-        for name, score in scores.items():
-            if match := re.fullmatch(rf"(?:(.+)_)?r2_{probe}", name):
-                found.setdefault(match[1] or "", {})[probe] = score
+        for entry in named(list(scores)):
+            if entry.base == f"r2_{probe}":
+                control = "" if entry.control is None else entry.control.key
+                found.setdefault(control, {})[probe] = scores[entry.name]
     return found
 
 
@@ -68,12 +50,10 @@ def _method(task: TaskResult) -> str:
     )
 
 
-def _label(control: str) -> tuple[str, str]:
-    if not control:
-        return "this connector", "model"
-    if match := re.fullmatch(r"rank(\d+)", control):
-        return f"random projection, rank {match[1]}", "random"
-    return CONTROL_LOOKS.get(control, (control.replace("_", " "), "highlight"))
+def _label(key: str) -> tuple[str, str]:
+    """What a series is called, and the theme's colour for its kind."""
+    found = control(key)
+    return ("this connector", "model") if found is None else (found.label, found.kind)
 
 
 def _ladder_chart(task: TaskResult, rungs: Mapping[str, Mapping[str, Score]]) -> Chart:
@@ -179,8 +159,8 @@ def more_data(task: TaskResult) -> str:
 def _figures_table(task: TaskResult) -> list[Block]:
     rows = tuple(
         (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
-        for name, meaning in FIGURES.items()
-        if name in task.scores
+        for name, meaning in meanings("patch_reconstruction", "probe", "error", "answer")
+        if name in task.scores and name.removeprefix("r2_") not in PROBES
     )
     columns = ("figure", *SCORE_COLUMNS, "what it is")
     title = "Figures of the best probe"

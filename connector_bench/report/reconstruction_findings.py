@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from connector_bench.metrics import KEEP_ALL
 from connector_bench.report.blocks import Finding, KeyFigure, control_findings
 from connector_bench.report.estimates import (
     apart,
@@ -18,7 +19,6 @@ from connector_bench.report.reconstruction import PROBES, ladder, more_data
 from connector_bench.report.source import TaskResult
 from connector_bench.stats.intervals import Score
 
-MUST_BE_ONE = ("identity", "rotation")
 EXACT, TRAINED = 0.999, 0.98
 """What a probe in closed form and one trained by steps must reach where nothing is lost."""
 
@@ -94,7 +94,7 @@ def _beside_untrained(rungs: Mapping[str, Mapping[str, Score]]) -> str:
 def _controls(rungs: Mapping[str, Mapping[str, Score]]) -> tuple[list[str], list[str]]:
     right: list[str] = []
     wrong: list[str] = []
-    for name in MUST_BE_ONE:
+    for name in KEEP_ALL:
         for probe, score in rungs.get(name, {}).items():
             fine = score.value >= (EXACT if probe == "ridge" else TRAINED)
             (right if fine else wrong).append(f"{name} R² {number(score.value)} ({probe})")

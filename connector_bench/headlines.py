@@ -1,0 +1,39 @@
+"""Which metrics stand for the others: what is ranked, shown first, and put side by side, in the catalogue's names."""
+
+from __future__ import annotations
+
+from connector_bench.metrics import Measure
+
+RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
+"""The metric of each measure that connectors are ranked by."""
+HEADLINES: dict[Measure, tuple[str, ...]] = {
+    "knn_preservation": (
+        *("knor_adj_10", "knor_10", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
+        *("random_linear_knor_10", "cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
+    ),
+    "patch_reconstruction": (
+        *("lost", "r2_best", "r2_ridge", "nonlinear", "r2_pooled", "cosine", "loss_inside", "loss_outside"),
+        *("untrained_r2_ridge", "untrained_r2_pooled"),
+    ),
+}
+"""What a table shows first, in this order."""
+HEADLINE_LOSSES = ("1 - knor_10", "lost", "loss_inside", "loss_outside", "1 - cosine_inside")
+"""Losses that an analysis shows unless all are asked for; the first two are those of whole connectors."""
+MAIN_LOSSES = ("loss_inside", "lost", "1 - knor_10")
+"""The losses that stand for a task's others, first of all the one that knows where the answer lies."""
+DEMO = ("knor_10", "knor_adj_10", "untrained_knor_10")
+BASELINES = ("mask_area", "entropy", "encoder_norm")
+"""What a loss must explain more than: figures of a picture or a question that know nothing of the connector."""
+TABLES = {
+    "neighbours kept": ("knor_10", "knor_adj_10", "knor_adj_50", "knor_adj_100"),
+    "beside a connector that learnt nothing": ("knor_10", "untrained_knor_10", "random_linear_knor_10"),
+    "geometry and retrieval": ("cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
+    "lost to the best probe": ("lost", "r2_best", "r2_ridge", "nonlinear"),
+    "linear, beside a connector that learnt nothing": (
+        *("r2_ridge", "r2_pooled", "untrained_r2_ridge", "untrained_r2_pooled"),
+    ),
+    "error of a patch": ("cosine", "loss_inside", "loss_outside"),
+}
+"""Narrow tables of connector tasks, by their metrics."""
+ESSENTIALS = ("knor_adj_10", "knor_10", "untrained_knor_10", "lost", "cka")
+"""What the page shows before a reader chooses others."""
