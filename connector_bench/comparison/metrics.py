@@ -10,7 +10,7 @@ import numpy as np
 
 from connector_bench.comparison.documents import Document, Documents
 from connector_bench.leaderboard.columns import control_of
-from connector_bench.stats.paired import Sums
+from connector_bench.stats.paired import ROUNDING, Sums
 
 TOLERANCE = 1e-4
 NEIGHBOURS = ("knor", "trustworthiness", "continuity", "imbalance", "recall", "map", "hubness", "paper_knor")
@@ -27,7 +27,7 @@ class PairedMetric:
     documents: int
     images: int
     higher: int
-    """Documents on which the second is higher, and on which it is lower."""
+    """Documents on which the second is higher, and on which it is lower, by more than rounding."""
     lower: int
     higher_is_better: bool | None
     gallery_held_fixed: bool
@@ -78,8 +78,8 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         second=sums[1],
         documents=len(shared),
         images=len(sums[0].numerator),
-        higher=int((values[1] > values[0]).sum()),
-        lower=int((values[1] < values[0]).sum()),
+        higher=int((values[1] - values[0] > ROUNDING).sum()),
+        lower=int((values[0] - values[1] > ROUNDING).sum()),
         higher_is_better=first.higher_is_better.get(metric),
         gallery_held_fixed=first.ours and not paired and metric.startswith(NEIGHBOURS),
         halvings=(gaps[0], gaps[1]) if paired else None,

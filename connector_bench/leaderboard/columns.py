@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from connector_bench.leaderboard.schema import Comparable, Figure, Measure, TaskResult
 from connector_bench.leaderboard.table import Column, Topic
+from connector_bench.results.conditions import differing
 
 RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
 """The metric of each measure that competitors are ranked by, on every data set of its own."""
@@ -57,7 +58,6 @@ HEADLINES: dict[Measure, tuple[str, ...]] = {
         *("untrained_r2_ridge", "untrained_r2_pooled"),
     ),
 }
-UNRECORDED: tuple[object, ...] = (None, {})
 COUNTS = ("n_images",)
 """Reported beside figures by our tasks; they stand in `Comparable`."""
 
@@ -118,9 +118,4 @@ def _place(column: Column) -> tuple[int, str, int]:
 
 def same_conditions(first: Comparable, second: Comparable) -> dict[str, tuple[object, object]]:
     """What keeps two results of one task apart, by field; what one of them did not record keeps nothing apart."""
-    differing = {}
-    for name in Comparable.model_fields:
-        a, b = getattr(first, name), getattr(second, name)
-        if a != b and a not in UNRECORDED and b not in UNRECORDED:
-            differing[name] = (a, b)
-    return differing
+    return differing(dict(first), dict(second))
