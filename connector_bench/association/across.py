@@ -58,7 +58,7 @@ def _task_pairs(models: Sequence[Measured]) -> list[tuple[str, str]]:
     for model in models:
         ours = [(task, held) for task, held in model.tasks.items() if held.measures_connector]
         theirs = [(task, held) for task, held in model.tasks.items() if not held.measures_connector]
-        pairs |= {(a, b): None for a, one in ours for b, other in theirs if one.data_set == other.data_set}
+        pairs |= {(a, b): None for a, one in ours for b, other in theirs if one.data_sets & other.data_sets}
     return list(pairs)
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 from connector_bench.association.across import across_connectors
 from connector_bench.association.grounded import grounded_of
 from connector_bench.association.join import JoinRefused, join, join_retrieval
-from connector_bench.association.measured import from_board, from_results, is_board
+from connector_bench.association.measured import is_board, measured
 from connector_bench.association.pairs import pairs_of
 from connector_bench.association.sides import (
     ConnectorSide,
     ScoredSide,
     connector_side,
-    data_set_of,
     scored_side,
 )
 from connector_bench.association.testing import adjusted
 from connector_bench.association.types import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
-from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, result_files
+from connector_bench.results.data_sets import configured_data_set
+from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
 
 PACKAGES = ("connector-bench", "numpy", "scipy", "pycocoevalcap")
 
@@ -41,7 +41,7 @@ def analyze(results: Sequence[Path], settings: Settings | None = None, *, images
     settings = settings or Settings()
     boards = [path for path in results if is_board(path)]
     others = [path for path in results if path not in boards]
-    runs = [read_result(path) for path in result_files(others)] if others else []
+    runs = read_results(others) if others else []
     tables, skipped = joined_tables(runs) if images else ((), ())
     pairs: list[Pair] = []
     grounded: list[Grounded] = []
@@ -50,14 +50,13 @@ def analyze(results: Sequence[Path], settings: Settings | None = None, *, images
         pairs += found
         skipped += without
         grounded += grounded_of(table, settings)
-    models = [*from_results(runs), *(model for board in boards for model in from_board(board))]
     return Analysis(
         settings=settings,
         versions={package: version(package) for package in PACKAGES},
         tables=tables,
         pairs=adjusted(tuple(pairs)),
         grounded=adjusted(tuple(grounded)),
-        across=adjusted(across_connectors(models, settings)),
+        across=adjusted(across_connectors(measured(runs, boards), settings)),
         skipped=skipped,
     )
 
@@ -71,7 +70,7 @@ def joined_tables(runs: Sequence[ResultFile]) -> tuple[tuple[JoinedTable, ...], 
     tables: list[JoinedTable] = []
     skipped: list[Skipped] = []
     by_model: dict[str, list[ResultFile]] = {}
-    for run in sorted(runs, key=lambda run: str(run.content.get("date", ""))):
+    for run in sorted(runs, key=lambda run: run.date):
         by_model.setdefault(run.model, []).append(run)
     for model, theirs in by_model.items():
         latest = {task: run for run in theirs for task in run.records}
@@ -95,7 +94,7 @@ def _tables_of(connector: ConnectorSide, runs: Sequence[ResultFile]) -> Iterator
         for run in (*(run for run in runs if run is not connector.run), connector.run)
         for task in run.tasks
         if task in (run.content.get("configs") or {}) and task not in run.records
-        if data_set_of(run, task) == connector.data_set
+        if configured_data_set(run.content["configs"][task]) == connector.data_set
     }
     if not partners:
         yield Skipped(where, f"no other task of this model read its data set ({connector.data_set})")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from connector_bench.association.data_sets import data_set_of as defined_data_set
-from connector_bench.association.sides import data_set_of as configured_data_set
+from connector_bench.leaderboard.schema import Run
+from connector_bench.leaderboard.store import is_the_same_run, name_on_board, stored_runs
+from connector_bench.results.data_sets import data_sets_of
 from connector_bench.results.harness_files import ResultFile
 
 Group = Literal["trained", "isometry", "untrained"]
@@ -24,7 +25,8 @@ UNTRAINED = "untrained_"
 class MeasuredTask:
     """One task's figures over its whole data set."""
 
-    data_set: str
+    data_sets: frozenset[str]
+    """All names of the data; tasks that share one read the same."""
     documents: str
     """What two models' figures must share to be compared: how many documents, and which pictures where known."""
     measures_connector: bool
@@ -42,38 +44,71 @@ class Measured:
     tasks: Mapping[str, MeasuredTask]
 
 
-def from_results(runs: Sequence[ResultFile]) -> tuple[Measured, ...]:
-    """Models of result files; of a task that ran twice the later run counts."""
-    found: dict[str, dict[str, MeasuredTask]] = {}
-    families: dict[str, str] = {}
-    for run in sorted(runs, key=lambda run: str(run.content.get("date", ""))):
-        records = run.records
-        for task in run.tasks:
-            if task in (run.content.get("configs") or {}) and "error" not in records.get(task, {}):
-                found.setdefault(run.model, {})[task] = _from_result(run, task)
-        for record in records.values():
-            families[run.model] = record.get("connector", {}).get("family", "")
-    return _measured((model, families.get(model, ""), tasks) for model, tasks in found.items())
+def measured(runs: Sequence[ResultFile], boards: Sequence[Path] = ()) -> tuple[Measured, ...]:
+    """Models of result files and leaderboards; of a task that ran twice, wherever it is found, the later run counts.
+
+    A run that a board holds too is taken from there. Two sets of connector weights under one name are two models.
+    Raises UnusableResult naming a run of a board that does not hold to the schema.
+    """
+    stored = [run for board in boards for run in stored_runs(board)]
+    found = [part for run in stored for part in _of_board(run)]
+    for run in sorted(runs, key=lambda run: run.date):
+        found += _of_file(run, stored)
+    found.sort(key=lambda part: part.date)
+    weights: dict[str, dict[str, None]] = {}
+    for part in found:
+        weights.setdefault(part.model, {}).update({part.weights: None} if part.weights else {})
+    models: dict[tuple[str, str | None], dict[str, _Part]] = {}
+    for part in found:
+        (only, *others) = weights[part.model] or [None]
+        models.setdefault((part.model, part.weights if others else only), {})[part.task] = part
+    return tuple(
+        _model(name if len(weights[name]) < 2 else f"{name} ({key[:8] if key else 'no record'})", parts)
+        for (name, key), parts in models.items()
+    )
 
 
-def from_board(board: Path) -> tuple[Measured, ...]:
-    """Models of a leaderboard folder. Raises UnusableResult naming a run that does not hold to the schema."""
-    from connector_bench.leaderboard.store import stored_runs
+@dataclass(frozen=True)
+class _Part:
+    """One task of one run."""
 
-    found: dict[str, dict[str, MeasuredTask]] = {}
-    families: dict[str, str] = {}
-    for run in stored_runs(board):
-        for task, result in run.tasks.items():
-            shared = result.comparable
-            found.setdefault(run.model, {})[task] = MeasuredTask(
-                defined_data_set(task),
-                _documents(shared.n, shared.images_sha256),
-                shared.protocol is not None,
-                {metric: figure.value for metric, figure in result.figures.items()},
-            )
-        if run.connector is not None:
-            families[run.model] = run.connector.family
-    return _measured((model, families.get(model, ""), tasks) for model, tasks in found.items())
+    model: str
+    family: str
+    weights: str | None
+    date: str
+    task: str
+    figures: MeasuredTask
+
+
+def _of_board(run: Run) -> Iterator[_Part]:
+    connector = run.connector
+    family, weights = (connector.family, connector.weights_sha256) if connector else ("", None)
+    for task, result in run.tasks.items():
+        shared = result.comparable
+        figures = MeasuredTask(
+            data_sets_of(task),
+            _documents(shared.n, shared.images_sha256),
+            shared.protocol is not None,
+            {metric: figure.value for metric, figure in result.figures.items()},
+        )
+        yield _Part(run.model, family, weights, run.provenance.date, task, figures)
+
+
+def _of_file(run: ResultFile, stored: Sequence[Run]) -> Iterator[_Part]:
+    """The tasks of a file that no run on a board has, under the name that the board has for their model."""
+    same = [one for one in stored if is_the_same_run(one, run)]
+    held = {task for one in same for task in one.tasks}
+    model = same[-1].model if same else name_on_board(run, stored)
+    family = next((r.get("connector", {}).get("family", "") for r in run.records.values()), "")
+    for task in run.tasks:
+        usable = task in (run.content.get("configs") or {}) and "error" not in run.records.get(task, {})
+        if usable and task not in held:
+            yield _Part(model, family, run.weights, run.date, task, _from_result(run, task))
+
+
+def _model(name: str, parts: Mapping[str, _Part]) -> Measured:
+    family = next((part.family for part in reversed(list(parts.values())) if part.family), "")
+    return Measured(name, *_connector(name, family), {task: part.figures for task, part in parts.items()})
 
 
 def is_board(path: Path) -> bool:
@@ -92,7 +127,7 @@ def _from_result(run: ResultFile, task: str) -> MeasuredTask:
         if kind and "_stderr" not in metric and number and math.isfinite(value):
             figures.setdefault(metric, float(value))
     return MeasuredTask(
-        configured_data_set(run, task),
+        data_sets_of(task, run.content["configs"][task]),
         _documents(record.get("n_images") or samples.get("effective"), record.get("images_sha256")),
         task in run.records,
         figures,
@@ -101,10 +136,6 @@ def _from_result(run: ResultFile, task: str) -> MeasuredTask:
 
 def _documents(n: int | None, images_sha256: str | None) -> str:
     return f"{n} documents" if images_sha256 is None else f"{n} images {images_sha256[:12]}"
-
-
-def _measured(models: Iterable[tuple[str, str, Mapping[str, MeasuredTask]]]) -> tuple[Measured, ...]:
-    return tuple(Measured(model, *_connector(model, family), tasks) for model, family, tasks in models)
 
 
 def _connector(model: str, family: str) -> tuple[str, Group]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from connector_bench.association.figures import of_a_question
 from connector_bench.association.task_scores import TaskScores, metrics, read_scores
+from connector_bench.results.data_sets import configured_data_set
 from connector_bench.results.harness_files import ResultFile, UnusableResult
 
 HARNESS_COLUMNS = frozenset(
@@ -76,7 +76,15 @@ def connector_side(run: ResultFile, task: str) -> ConnectorSide:
             )
         figures[doc_id] = {**of_image[image], **_numbers(answers[doc_id], question=True)}
     documents = {doc_id: _document(row, HARNESS_COLUMNS) for doc_id, row in rows.items()}
-    return ConnectorSide(run, task, data_set_of(run, task), _weights(run), documents, image_of, figures)
+    return ConnectorSide(
+        run,
+        task,
+        configured_data_set(run.content["configs"][task]),
+        run.weights,
+        documents,
+        image_of,
+        figures,
+    )
 
 
 def scored_side(run: ResultFile, task: str) -> ScoredSide:
@@ -85,25 +93,9 @@ def scored_side(run: ResultFile, task: str) -> ScoredSide:
     known = {*HARNESS_COLUMNS, *metrics(run, task)}
     documents = {doc_id: _document(row, known) for doc_id, row in rows.items()}
     scores = read_scores(run, task, rows)
-    return ScoredSide(run, task, data_set_of(run, task), _weights(run), documents, scores)
-
-
-def data_set_of(run: ResultFile, task: str) -> str:
-    """Which data a task was asked about, as its configuration says: path, name, the split's files, without folders."""
-    config = run.content["configs"][task]
-    split = config.get("test_split") or config.get("validation_split")
-    given = (config.get("dataset_kwargs") or {}).get("data_files") or []
-    if isinstance(given, Mapping):
-        given = given.get(split, list(given.values()))
-    listed = given if isinstance(given, list) else [given]
-    names = [PurePosixPath(str(file).replace("\\", "/")).name for file in listed]
-    parts = (config.get("dataset_path"), config.get("dataset_name"), *names, split)
-    return " ".join(str(part) for part in parts if part)
-
-
-def _weights(run: ResultFile) -> str | None:
-    records = (record.get("connector", {}) for record in run.records.values())
-    return next((record["weights_sha256"] for record in records if "weights_sha256" in record), None)
+    return ScoredSide(
+        run, task, configured_data_set(run.content["configs"][task]), run.weights, documents, scores
+    )
 
 
 def _rows(run: ResultFile, task: str) -> dict[int, dict[str, Any]]:

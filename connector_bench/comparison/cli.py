@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 def compare_command(
     runs: Annotated[
-        list[Path], typer.Argument(help="lmms-eval output folders or result files, one a model.")
-    ],
+        list[Path] | None, typer.Argument(help="lmms-eval output folders or result files, one a model.")
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a run is called, as NAME=RUN; a run that is not listed is added. May be repeated."
+        ),
+    ] = None,
     task: Annotated[
         list[str] | None, typer.Option("--task", help="Compare this task alone; may be repeated.")
     ] = None,
@@ -31,13 +37,15 @@ def compare_command(
     ),
 ) -> None:
     """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
-    from connector_bench.comparison.documents import measured
+    from connector_bench.comparison.documents import measured, named_apart
     from connector_bench.results.harness_files import UnusableResult
 
-    if len(runs) < 2:
+    labels = _labels(label or [])
+    paths = [*(runs or []), *(path for path in labels if path not in (runs or []))]
+    if len(paths) < 2:
         raise typer.BadParameter("name at least two runs")
     try:
-        sides = [measured(path) for path in runs]
+        sides = named_apart([measured(path) for path in paths], labels)
         output.mkdir(parents=True, exist_ok=True)
         if len(sides) == 2 and steps is None:
             text = _two(sides[0], sides[1], task or [], output)
@@ -48,6 +56,13 @@ def compare_command(
         raise typer.Exit(1) from error
     typer.echo(text)
     typer.echo(f"text, numbers and plots: {output}")
+
+
+def _labels(given: Sequence[str]) -> dict[Path, str]:
+    pairs = [text.partition("=") for text in given]
+    if bad := [text for text, (name, _, run) in zip(given, pairs, strict=True) if not name or not run]:
+        raise typer.BadParameter(f"--label is NAME=RUN, such as --label base=runs/base, got {bad[0]!r}")
+    return {Path(run): name for name, _, run in pairs}
 
 
 def _two(first: Measured, second: Measured, tasks: Sequence[str], output: Path) -> str:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from connector_bench.comparison.documents import Measured, require_same_documents
+from connector_bench.comparison.documents import Measured, conditions_apart, require_same_documents
 from connector_bench.comparison.metrics import PairedMetric, paired_metrics
 from connector_bench.leaderboard.columns import label_of
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.stats.paired import Difference, difference, false_discovery_rate, halved_difference
+from connector_bench.stats.paired import (
+    ROUNDING,
+    Difference,
+    difference,
+    false_discovery_rate,
+    halved_difference,
+)
 
 FIXED_GALLERY = "; the gallery held fixed, so too narrow"
 LEVEL = 0.05
@@ -36,7 +42,7 @@ class MetricDifference:
     @property
     def differs(self) -> bool:
         """Whether the difference is more than chance, at 5 % false discoveries among all metrics compared."""
-        return self.q <= LEVEL
+        return self.q <= LEVEL and abs(self.difference.value) > ROUNDING
 
 
 @dataclass(frozen=True)
@@ -50,19 +56,25 @@ class Comparison:
     """Metrics that are the same on every document, as `task: label`: nothing to test."""
     prompts_differ: tuple[str, ...]
     """Tasks for which the two wrappers wrote other prompts around the same questions."""
+    not_comparable: tuple[str, ...]
+    """Tasks that were measured in two ways, as sentences that name both."""
 
 
 def compare(first: Measured, second: Measured, tasks: Sequence[str] = ()) -> Comparison:
     """Every metric of the named tasks, or of all tasks that both have, on the same documents.
 
-    Raises UnusableResult where a task is missing, the documents are not the same, or nothing can be compared.
+    A task that was measured in two ways is left out with its reason. Raises UnusableResult where a task is missing,
+    the documents are not the same, or nothing can be compared.
     """
     shared = shared_tasks([first, second], tasks)
     found: list[MetricDifference] = []
-    identical, other_prompts = [], []
+    identical, other_prompts, apart = [], [], []
     for task in shared:
         one, other = first.documents(task), second.documents(task)
         require_same_documents(one, other, task)
+        if why := conditions_apart(one, other, task):
+            apart.append(why)
+            continue
         if any(row.prompt != other.rows[number].prompt for number, row in one.rows.items()):
             other_prompts.append(task)
         for metric in paired_metrics(one, other):
@@ -70,13 +82,17 @@ def compare(first: Measured, second: Measured, tasks: Sequence[str] = ()) -> Com
                 found.append(_difference(task, metric, one.ours))
             else:
                 identical.append(f"{task}: {_label(metric, one.ours)}")
+    if apart and not found and not identical:
+        raise UnusableResult("; ".join(apart))
     if not found and not identical:
         raise UnusableResult(
             f"{first.path} and {second.path}: no metric of {', '.join(shared)} is given document by document"
         )
     adjusted = false_discovery_rate([item.difference.p for item in found])
     found = [replace(item, q=q) for item, q in zip(found, adjusted, strict=True)]
-    return Comparison(first.model, second.model, tuple(found), tuple(identical), tuple(other_prompts))
+    return Comparison(
+        first.model, second.model, tuple(found), tuple(identical), tuple(other_prompts), tuple(apart)
+    )
 
 
 def shared_tasks(sides: Sequence[Measured], tasks: Sequence[str]) -> list[str]:

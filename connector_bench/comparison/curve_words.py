@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from connector_bench.comparison.compare import LEVEL
 from connector_bench.comparison.steps import Curve, Point
 from connector_bench.comparison.words import signed
 from connector_bench.leaderboard.text import ARROWS, in_markdown, number
@@ -35,7 +34,7 @@ def _sentence(curve: Curve) -> str:
     if change is None or last.q is None:
         return f"{where}: {number(last.value)}."
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {last.q:.2g}"
-    if last.q > LEVEL:
+    if not last.differs:
         return f"{where}: from first to last no difference that these documents could show ({interval})."
     word = _word(change.value > 0, curve.higher_is_better)
     return f"{where}: {word} from {number(first.value)} to {number(last.value)} ({interval})."
@@ -58,5 +57,5 @@ def _table(curves: Sequence[Curve]) -> str:
 
 
 def _cell(point: Point) -> str:
-    star = " *" if point.q is not None and point.q <= LEVEL else ""
+    star = " *" if point.differs else ""
     return f"{number(point.value)} [{number(point.low)}, {number(point.high)}]{star}"

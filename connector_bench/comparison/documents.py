@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, result_files
+from connector_bench.results.conditions import conditions_of, differing
+from connector_bench.results.harness_files import ResultFile, UnusableResult, called_apart, read_results
+from connector_bench.results.names import told_apart
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Documents:
     halvings: Mapping[str, Sequence[float]]
     """By metric: differences between disjoint halves of the images, where the run recorded them."""
     ours: bool
+    conditions: Mapping[str, object]
+    """How a task of ours was measured."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ class Measured:
 
 def measured(path: Path) -> Measured:
     """What a folder or a result file holds. Raises UnusableResult where that is more than one model, or nothing."""
-    files = sorted((read_result(found) for found in result_files([path])), key=_date)
-    models = sorted({_model(file) for file in files})
+    files = read_results([path])
+    models = sorted({file.model for file in files})
     if len(models) > 1:
         raise UnusableResult(
             f"{path}: holds {len(models)} models ({', '.join(models)}); name one's folder or file"
@@ -64,15 +68,27 @@ def measured(path: Path) -> Measured:
     return Measured(models[0], path, {task: file for file in files for task in file.tasks})
 
 
-def _date(file: ResultFile) -> str:
-    return str(file.content.get("date", ""))
+def named_apart(sides: Sequence[Measured], labels: Mapping[Path, str]) -> list[Measured]:
+    """The sides under names of their own: their label, else their checkpoint, with the run's folder where two share it.
 
-
-def _model(file: ResultFile) -> str:
-    try:
-        return file.model
-    except (TypeError, LookupError, AttributeError) as error:
-        raise UnusableResult(f"{file.path}: does not say which model it is of: {error!r}") from error
+    Raises ValueError for a label of a run that is no side.
+    """
+    if strange := [path for path in labels if path not in [side.path for side in sides]]:
+        raise ValueError(
+            f"--label names {strange[0]}, which is not among the runs: {', '.join(str(s.path) for s in sides)}"
+        )
+    files = called_apart([next(iter(side.runs.values())) for side in sides])
+    names = [labels.get(side.path) or file.model for side, file in zip(sides, files, strict=True)]
+    folders = told_apart({str(side.path.absolute()) for side in sides})
+    return [
+        replace(
+            side,
+            model=f"{name} ({folders[str(side.path.absolute())]})"
+            if names.count(name) > 1 and side.path not in labels
+            else name,
+        )
+        for side, name in zip(sides, names, strict=True)
+    ]
 
 
 def require_same_documents(first: Documents, second: Documents, task: str) -> None:
@@ -98,6 +114,13 @@ def require_same_documents(first: Documents, second: Documents, task: str) -> No
         raise UnusableResult(f"{task}: {names}: document {changed[0]} asks something else")
 
 
+def conditions_apart(first: Documents, second: Documents, task: str) -> str | None:
+    """Why two results of a task cannot be compared, both sides named; None where they can."""
+    pairs = differing(first.conditions, second.conditions)
+    sides = "; ".join(f"{name}: {a} against {b}" for name, (a, b) in pairs.items())
+    return f"{task}: {first.where} and {second.where} are not comparable ({sides})" if sides else None
+
+
 def _documents(file: ResultFile, model: str, task: str) -> Documents:
     record = file.records.get(task, {})
     if isinstance(record, Mapping) and "error" in record:
@@ -121,6 +144,7 @@ def _documents(file: ResultFile, model: str, task: str) -> Documents:
         },
         halvings={m: score["halving_gaps"] for m, score in scores.items() if score.get("halving_gaps")},
         ours=bool(record),
+        conditions=conditions_of(file, task),
     )
 
 

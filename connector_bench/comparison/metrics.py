@@ -11,7 +11,7 @@ import numpy as np
 from connector_bench.comparison.documents import Document, Documents
 from connector_bench.metrics import Metric
 from connector_bench.metrics import metric as metric_of
-from connector_bench.stats.paired import Sums
+from connector_bench.stats.paired import ROUNDING, Sums
 
 TOLERANCE = 1e-4
 
@@ -26,7 +26,7 @@ class PairedMetric:
     documents: int
     images: int
     higher: int
-    """Documents on which the second is higher, and on which it is lower."""
+    """Documents on which the second is higher, and on which it is lower, by more than rounding."""
     lower: int
     higher_is_better: bool | None
     gallery_held_fixed: bool
@@ -82,8 +82,8 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         second=sums[1],
         documents=len(shared),
         images=len(sums[0].numerator),
-        higher=int((values[1] > values[0]).sum()),
-        lower=int((values[1] < values[0]).sum()),
+        higher=int((values[1] - values[0] > ROUNDING).sum()),
+        lower=int((values[0] - values[1] > ROUNDING).sum()),
         higher_is_better=first.higher_is_better.get(metric),
         gallery_held_fixed=entry is not None and not paired and entry.neighbours,
         halvings=(gaps[0], gaps[1]) if paired else None,

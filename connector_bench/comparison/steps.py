@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from connector_bench.comparison.compare import paired, shared_tasks
-from connector_bench.comparison.documents import Documents, Measured, require_same_documents
+from connector_bench.comparison.compare import LEVEL, paired, shared_tasks
+from connector_bench.comparison.documents import Documents, Measured, conditions_apart, require_same_documents
 from connector_bench.comparison.metrics import PairedMetric, paired_metrics
 from connector_bench.leaderboard.columns import label_of
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import (
+    ROUNDING,
     Difference,
     false_discovery_rate,
     percentile_interval,
@@ -33,6 +34,16 @@ class Point:
     """Paired difference to the first checkpoint; None at the first."""
     q: float | None
     """Its p-value, adjusted for all metrics and checkpoints."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether it differs from the first checkpoint by more than chance and rounding."""
+        return (
+            self.from_first is not None
+            and self.q is not None
+            and self.q <= LEVEL
+            and abs(self.from_first.value) > ROUNDING
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,8 @@ def curves(sides: Sequence[Measured], steps: Sequence[float], tasks: Sequence[st
         documents = [side.documents(task) for side in sides]
         for other in documents[1:]:
             require_same_documents(documents[0], other, task)
+            if why := conditions_apart(documents[0], other, task):
+                raise UnusableResult(why)
         found += _task_curves(task, documents, steps)
     if not found:
         raise UnusableResult("no metric is given document by document at every checkpoint")

@@ -13,6 +13,9 @@ ABOUT = """Differences are {second} less {first} on the same documents; brackets
 p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""
 
 
+LONGEST_REASON = 600
+
+
 def comparison_markdown(comparison: Comparison) -> str:
     """Sentences for what differs, then a table a task, then how intervals and tests were made."""
     names = {"first": in_markdown(comparison.first), "second": in_markdown(comparison.second)}
@@ -23,6 +26,7 @@ def comparison_markdown(comparison: Comparison) -> str:
             f"The prompts of {in_markdown(task)} differ: the two models were not asked in the same words."
             for task in comparison.prompts_differ
         ),
+        *(f"Not compared: {in_markdown(why, LONGEST_REASON)}." for why in comparison.not_comparable),
         "\n".join(f"- {sentence(item, **names)}" for item in comparison.differences),
         _identical(comparison.identical),
     ]

@@ -9,25 +9,34 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connector_bench.leaderboard.generated import generated_files
-from connector_bench.leaderboard.harness_results import read_run
+from connector_bench.leaderboard.harness_results import run_of
 from connector_bench.leaderboard.loss_maps import PICTURES
 from connector_bench.leaderboard.loss_maps import pictures as loss_pictures
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.schema import Run
-from connector_bench.leaderboard.store import run_path, run_text, stored_runs
+from connector_bench.leaderboard.store import name_on_board, run_path, run_text, stored_runs
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.writing import finish_interrupted, replace_together
-from connector_bench.results.harness_files import UnusableResult, read_result, result_files
+from connector_bench.results.harness_files import UnusableResult, read_results
 
 LARGEST_RUN = 2**20
 """Bytes of one committed result; a larger one holds what nobody reads in a table."""
 
 
-def read_runs(results: Sequence[Path], name: str | None = None, pictures: bool = False) -> list[Run]:
-    """Runs of all result files in folders and files. Raises UnusableResult as soon as one cannot be taken."""
+def read_runs(
+    results: Sequence[Path], name: str | None = None, pictures: bool = False, board: Path | None = None
+) -> list[Run]:
+    """Runs of all result files in folders and files, oldest first, under `name` or the names they have on a board.
+
+    Raises UnusableResult as soon as one cannot be taken.
+    """
+    stored = [] if board is None else stored_runs(board)
     found: dict[Path, tuple[Path, Run]] = {}
-    for path in result_files(list(results)):
-        run = read_run(path, name, pictures)
+    for file in read_results(results):
+        path, run = file.path, run_of(file, name, pictures)
+        if name is None:
+            run = _named(run, name_on_board(file, stored))
+            stored.append(run)
         filed = run_path(Path(), run)
         if filed in found and found[filed][1] != run:
             raise UnusableResult(
@@ -41,13 +50,14 @@ def read_runs(results: Sequence[Path], name: str | None = None, pictures: bool =
     return [run for _, run in found.values()]
 
 
+def _named(run: Run, model: str) -> Run:
+    connector = run.connector and run.connector.model_copy(update={"model": model})
+    return run.model_copy(update={"model": model, "connector": connector})
+
+
 def read_pictures(results: Sequence[Path]) -> dict[str, bytes]:
     """Pictures of the loss maps of all result files, by their path below the board."""
-    return {
-        name: content
-        for path in result_files(list(results))
-        for name, content in loss_pictures(read_result(path)).items()
-    }
+    return {name: content for file in read_results(results) for name, content in loss_pictures(file).items()}
 
 
 def table_with(board: Path, runs: Sequence[Run], replace: bool = False) -> tuple[Table, list[str]]:

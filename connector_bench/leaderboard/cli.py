@@ -35,7 +35,7 @@ def add(
     from connector_bench.leaderboard import board as boards
 
     with _refusals():
-        runs = boards.read_runs(results, name, pictures)
+        runs = boards.read_runs(results, name, pictures, board)
         shown = boards.read_pictures(results) if pictures else {}
         table = boards.add(board, runs, replace, shown)
     typer.echo(
@@ -86,7 +86,9 @@ def diff(
     if (before is None) == (not results):
         raise typer.BadParameter("give lmms-eval results, or --before and a board, and not both")
     with _refusals():
-        new, _ = boards.table_with(board, boards.read_runs(results or [], name) if results else [], replace)
+        new, _ = boards.table_with(
+            board, boards.read_runs(results or [], name, board=board) if results else [], replace
+        )
         old, _ = boards.table_with(board if before is None else before, [])
     typer.echo(table_diff(old, new), nl=False)
 
@@ -99,7 +101,7 @@ def verify(results: Results, board: Board = BOARD) -> None:
     from connector_bench.leaderboard.verify import verify as compare
 
     with _refusals():
-        found = compare(stored_runs(board), boards.read_runs(results))
+        found = compare(stored_runs(board), boards.read_runs(results, board=board))
     for why in found.other_version:
         typer.echo(f"not compared: {why}")
     for what in found.not_committed:

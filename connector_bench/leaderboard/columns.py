@@ -8,13 +8,13 @@ from connector_bench.headlines import HEADLINES, RANKED
 from connector_bench.leaderboard.schema import Comparable, Figure, Measure, TaskResult
 from connector_bench.leaderboard.table import Column, Topic
 from connector_bench.metrics import metric as metric_of
+from connector_bench.results.conditions import differing
 
 TOPICS: dict[Measure | None, Topic] = {
     "knn_preservation": "k-NN preservation",
     "patch_reconstruction": "Patch reconstruction",
     None: "Task performance",
 }
-UNRECORDED: tuple[object, ...] = (None, {})
 
 
 def columns_of(results: Iterable[Mapping[str, TaskResult]]) -> tuple[Column, ...]:
@@ -76,9 +76,4 @@ def _place(column: Column) -> tuple[int, str, int]:
 
 def same_conditions(first: Comparable, second: Comparable) -> dict[str, tuple[object, object]]:
     """What keeps two results of one task apart, by field; what one of them did not record keeps nothing apart."""
-    differing = {}
-    for name in Comparable.model_fields:
-        a, b = getattr(first, name), getattr(second, name)
-        if a != b and a not in UNRECORDED and b not in UNRECORDED:
-            differing[name] = (a, b)
-    return differing
+    return differing(dict(first), dict(second))

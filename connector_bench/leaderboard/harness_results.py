@@ -23,7 +23,8 @@ from connector_bench.leaderboard.schema import (
     Run,
     TaskResult,
 )
-from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, without_folders
+from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result
+from connector_bench.results.names import folder_id, without_folders
 from connector_bench.results.recorded_command import command_line, model_arguments
 from connector_bench.results.scrub import cleaned, secrets_below
 
@@ -37,12 +38,17 @@ DIGITS = 6
 NORMAL = "95 % normal interval from lmms-eval's standard error"
 
 
-def read_run(path: Path, name: str | None = None, pictures: bool = False) -> Run:
-    """One result file of lmms-eval, filed under `name` or under its own; `pictures` names those of its loss maps.
+def read_run(path: Path) -> Run:
+    """One result file of lmms-eval by itself. Raises UnusableResult as `run_of`."""
+    return run_of(read_result(path))
+
+
+def run_of(file: ResultFile, name: str | None = None, pictures: bool = False) -> Run:
+    """What a board keeps of a result file, filed under `name` or under its own; `pictures` names its loss maps' ones.
 
     Raises UnusableResult for anything that is not a complete one, and where something secret would be kept.
     """
-    file = read_result(path)
+    path = file.path
     try:
         _require_whole(file)
         run = _run(file, name, pictures)
@@ -77,6 +83,7 @@ def _run(file: ResultFile, name: str | None, pictures: bool) -> Run:
     model = name or file.model
     return Run(
         model=model,
+        checkpoint=None if name else folder_id(file.checkpoint),
         provenance=_provenance(file.content, next(iter(records.values()), {}), list(tasks)),
         connector=connectors[0].model_copy(update={"model": model}) if connectors else None,
         tasks=tasks,

@@ -14,6 +14,7 @@ from connector_bench.leaderboard.references import control_rows, kind_of
 from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, Run, TaskResult
 from connector_bench.leaderboard.seeds import groups_of
 from connector_bench.leaderboard.table import Column, Key, Rank, Row, Table
+from connector_bench.results.conditions import kind_of_probes
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import Sums
 
@@ -22,6 +23,7 @@ from connector_bench.stats.paired import Sums
 class _Filed:
     """What is known of one model so far."""
 
+    checkpoint: str | None = None
     connector: Connector | None = None
     revision: tuple[str, str] | None = None
     results: dict[str, TaskResult] = field(default_factory=dict)
@@ -32,7 +34,8 @@ def merge(runs: Sequence[Run]) -> Table:
     """One table of all runs; of a model and a task the latest run counts.
 
     Raises UnusableResult, naming both sides, for results of one task on other images, another N, other options or
-    another protocol version, and for one model name with two sets of connector weights, precisions or revisions.
+    another protocol version, and for one model name with two checkpoints, sets of connector weights, precisions,
+    revisions, layouts or kinds of probe.
     """
     owner: dict[str, tuple[str, Comparable]] = {}
     filed: dict[str, _Filed] = {}
@@ -106,6 +109,14 @@ def _sorted(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
 
 
 def _take(filed: _Filed, run: Run) -> None:
+    if run.checkpoint is not None:
+        if filed.checkpoint not in (None, run.checkpoint):
+            raise UnusableResult(
+                f"{_named(run)}: the checkpoint lies in another folder than the one filed under this name; {OTHER_NAME}"
+            )
+        filed.checkpoint = run.checkpoint
+    for task, result in run.tasks.items():
+        _require_same_probes(run, task, result, filed.results.get(task))
     if run.connector is not None:
         filed.connector = _same_connector(run, run.connector, filed.connector)
     filed.revision = _same_revision(run, filed.revision)
@@ -128,13 +139,28 @@ def _same_connector(run: Run, connector: Connector, known: Connector | None) -> 
             f"{_named(run)}: connector weights {connector.weights_sha256[:12]} differ from the "
             f"{known.weights_sha256[:12]} already filed under this name; {OTHER_NAME}"
         )
-    for name in ("dtype", "resolution"):
+    for name in ("dtype", "resolution", "assumptions"):
         new, old = getattr(connector, name), getattr(known, name)
         if new != old and new is not None and old is not None:
             raise UnusableResult(
-                f"{_named(run)}: {name} {new} differs from the {old} already filed under this name; {OTHER_NAME}"
+                f"{_named(run)}: {name} {_said(new)} differs from the {_said(old)} already filed under this name; "
+                f"{OTHER_NAME}"
             )
     return connector
+
+
+def _said(value: object) -> str:
+    return ("; ".join(value) or "none") if isinstance(value, tuple) else str(value)
+
+
+def _require_same_probes(run: Run, task: str, new: TaskResult, old: TaskResult | None) -> None:
+    if old is None or new.probe is None or old.probe is None:
+        return
+    kinds = [kind_of_probes(result.probe.probes) for result in (new, old) if result.probe]
+    if kinds[0] != kinds[1]:
+        raise UnusableResult(
+            f"{_named(run)}: {task} has {kinds[0]}, what is filed under this name has {kinds[1]}; {OTHER_NAME}"
+        )
 
 
 def _same_revision(run: Run, known: tuple[str, str] | None) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Rank
 from connector_bench.stats.paired import (
     CONFIDENCE,
+    ROUNDING,
     Sums,
     halved_difference,
     percentile_interval,
@@ -35,9 +36,10 @@ def ranks(candidates: Mapping[str, Candidate], *, higher_is_better: bool) -> dic
     """Place of each candidate, best first.
 
     A group begins at its best model and takes in those that follow while the 95 % interval of the difference to
-    that model covers 0. The difference is paired over halvings (figures of neighbours, where an image also counts as
-    a neighbour of others) or over resampled images (ratios of sums). Where one side has neither, the two recorded
-    intervals decide: models share a place where these overlap, which tells fewer apart.
+    that model covers 0, or the difference is rounding. The difference is paired over halvings (figures of
+    neighbours, where an image also counts as a neighbour of others) or over resampled images (ratios of sums).
+    Where one side has neither, the two recorded intervals decide: models share a place where these overlap, which
+    tells fewer apart.
     """
     sign = -1 if higher_is_better else 1
     order = sorted(candidates, key=lambda name: (sign * candidates[name].figure.value, name))
@@ -49,8 +51,9 @@ def ranks(candidates: Mapping[str, Candidate], *, higher_is_better: bool) -> dic
             leader, places[name] = name, (place, True)
             continue
         gap = _halved(candidates[leader], candidates[name]) or _paired(resampled, leader, name)
-        low, high = gap or _apart(candidates[leader].figure, candidates[name].figure)
-        if low <= 0 <= high:
+        best, figure = candidates[leader].figure, candidates[name].figure
+        low, high = gap or _apart(best, figure)
+        if low <= 0 <= high or abs(figure.value - best.value) <= ROUNDING:
             places[name] = places[leader][0], gap is not None
         else:
             leader, places[name] = name, (place, gap is not None)

@@ -171,7 +171,9 @@ class Run(_Frozen):
 
     schema_version: Literal[2] = SCHEMA_VERSION
     model: Name
-    """Name under which the model is filed: a checkpoint of a hub, a folder's last part, or the submitter's choice."""
+    """Name under which the model is filed: a hub's, the end of a folder's path, or the submitter's choice."""
+    checkpoint: Annotated[str, Field(pattern="^[0-9a-f]{8}$")] | None = None
+    """Tells local folders apart that end alike; None for a hub's checkpoint, a chosen name, and older runs."""
     provenance: Provenance
     connector: Connector | None = None
     tasks: dict[Name, TaskResult] = Field(min_length=1, max_length=500)

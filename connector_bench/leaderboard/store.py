@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from connector_bench.leaderboard.schema import SCHEMA_VERSION, Run
-from connector_bench.results.harness_files import UnusableResult
+from connector_bench.results.harness_files import ResultFile, UnusableResult
+from connector_bench.results.names import folder_id, tails
 
 RESULTS = "results"
 
@@ -49,6 +51,34 @@ def stored_runs(board: Path) -> list[Run]:
     """All committed runs, oldest first. Raises UnusableResult naming a file that does not hold to the schema."""
     runs = [_read(path) for path in sorted((board / RESULTS).glob("*.json"))]
     return sorted(runs, key=lambda run: run.provenance.date)
+
+
+def name_on_board(file: ResultFile, stored: Sequence[Run]) -> str:
+    """The name that a file's checkpoint has on a board, else the shortest that no other checkpoint has there.
+
+    Local folders are told apart by their whole path, or by their connector's weights where an older run recorded none.
+    """
+    mine = folder_id(file.checkpoint)
+    known = [run.model for run in stored if mine is not None and run.checkpoint == mine]
+    if mine is None or known:
+        return known[-1] if known else file.model
+    taken = {run.model for run in stored if run.checkpoint or len({None, _weights(run), file.weights}) > 2}
+    shorter = tails(file.checkpoint)
+    longer = [tail for tail in shorter if len(tail) > len(file.model)]
+    return next((name for name in (file.model, *longer) if name not in taken), f"{shorter[0]} ({mine})")
+
+
+def is_the_same_run(run: Run, file: ResultFile) -> bool:
+    """Whether a stored run was made of this file, under whatever name."""
+    return (
+        run.provenance.date == file.date
+        and _weights(run) == file.weights
+        and set(run.tasks) <= set(file.tasks)
+    )
+
+
+def _weights(run: Run) -> str | None:
+    return run.connector.weights_sha256 if run.connector else None
 
 
 def _read(path: Path) -> Run:

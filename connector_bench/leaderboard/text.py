@@ -22,11 +22,11 @@ def visible(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def in_markdown(text: str) -> str:
+def in_markdown(text: str, longest: int = LONGEST_NAME) -> str:
     """A name inside a table cell of Markdown: no markup, no link, no mention of a user, no end of the cell."""
     shown = visible(text)
-    if len(shown) > LONGEST_NAME:
-        shown = f"{shown[: LONGEST_NAME - 1]}…"
+    if len(shown) > longest:
+        shown = f"{shown[: longest - 1]}…"
     safe = html.escape(shown, quote=False)
     safe = MARKUP.sub(r"\\\g<0>", safe)
     for sign in ("@", "://", "www.", "#"):

@@ -13,7 +13,7 @@ import numpy as np
 from connector_bench.pictures import picture_hash
 from connector_bench.plates.drawing import worst
 from connector_bench.preservation.nearest import FILE, Nearest
-from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result, result_files
+from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,9 +83,7 @@ def galleries(paths: Sequence[Path], model: str | None = None, task: str | None 
     Raises:
         UnusableResult: files that are no result files, or none that has left neighbours of what was asked for.
     """
-    files = sorted(
-        map(read_result, result_files(list(paths))), key=lambda file: str(file.content.get("date", ""))
-    )
+    files = read_results(paths)
     found: dict[tuple[str, str], Gallery] = {}
     for file in files:
         for name in file.records:

@@ -16,8 +16,7 @@ from connector_bench.results.harness_files import (
     ResultFile,
     UnusableResult,
     as_file_name,
-    read_result,
-    result_files,
+    read_results,
 )
 from connector_bench.stats.intervals import Score
 
@@ -98,9 +97,7 @@ def read_model(paths: Sequence[Path], model: str | None = None) -> ModelResults:
     files, for several models without a choice, for a model that is not there, and for one name with two sets of
     connector weights.
     """
-    files = sorted(
-        map(read_result, result_files(list(paths))), key=lambda file: str(file.content.get("date", ""))
-    )
+    files = read_results(paths)
     by_model: dict[str, list[ResultFile]] = {}
     for file in files:
         by_model.setdefault(file.model, []).append(file)

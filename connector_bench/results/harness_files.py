@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+from connector_bench.results.names import folder_id, told_apart, without_folders
 
 RESULT_FILES = "*_results.json"
 SUBMISSIONS = "submissions"
@@ -28,6 +30,13 @@ class ResultFile:
 
     path: Path
     content: dict[str, Any]
+    called: str | None = None
+    """What the model is called among the files that were read together; None for a file by itself."""
+
+    @property
+    def date(self) -> str:
+        """lmms-eval's stamp, `YYYYMMDD_HHMMSS`."""
+        return str(self.content.get("date", ""))
 
     @property
     def records(self) -> dict[str, dict[str, Any]]:
@@ -45,10 +54,26 @@ class ResultFile:
         return tuple(self.content["results"])
 
     @property
+    def checkpoint(self) -> str:
+        """The model as our records have it, with its folders; without a record, from lmms-eval's arguments."""
+        try:
+            recorded = [
+                record["connector"]["model"] for record in self.records.values() if "connector" in record
+            ]
+            return str(recorded[0]) if recorded else _checkpoint_of(self.content["config"])
+        except (TypeError, LookupError, AttributeError) as error:
+            raise UnusableResult(f"{self.path}: does not say which model it is of: {error!r}") from error
+
+    @property
     def model(self) -> str:
-        """The model's name as our records have it, without folders; without a record, from lmms-eval's arguments."""
-        recorded = [record["connector"]["model"] for record in self.records.values() if "connector" in record]
-        return without_folders(str(recorded[0])) if recorded else _model_of(self.content["config"])
+        """The model's name: a hub's as it stands, of a folder the parts that tell it apart."""
+        return self.called or without_folders(self.checkpoint)
+
+    @property
+    def weights(self) -> str | None:
+        """Hash of the connector's weights; None where no task of ours ran."""
+        records = (record.get("connector", {}) for record in self.records.values())
+        return next((record["weights_sha256"] for record in records if "weights_sha256" in record), None)
 
     def left_behind(self, task: str) -> Path | None:
         """The folder that a task of ours left beside this file or above the model's folder, if it still lies there.
@@ -110,14 +135,23 @@ def read_result(path: Path) -> ResultFile:
     return ResultFile(path, content)
 
 
-def without_folders(name: str) -> str:
-    """A checkpoint's name; of a path on somebody's machine only its last part."""
-    posix, windows = PurePosixPath(name), PureWindowsPath(name)
-    if windows.drive or "\\" in name:
-        return windows.name or "unnamed"
-    if posix.is_absolute() or name.startswith((".", "~")) or ".." in posix.parts:
-        return posix.name.strip(".~") or "unnamed"
-    return name
+def read_results(paths: Iterable[Path]) -> list[ResultFile]:
+    """All result files among files and below folders, oldest first, each checkpoint under a name of its own.
+
+    `expA/final` and `expB/final` keep as much of their path as tells them apart. Raises UnusableResult as
+    `result_files` and `read_result`, and for a file that does not say which model it is of.
+    """
+    files = sorted(map(read_result, result_files(list(paths))), key=lambda file: file.date)
+    return called_apart(files)
+
+
+def called_apart(files: Sequence[ResultFile]) -> list[ResultFile]:
+    """The same files, each checkpoint under the shortest name that no other checkpoint among them has."""
+    first = {folder_id(file.checkpoint) or file.checkpoint: file.checkpoint for file in files}
+    names = told_apart(first.values())
+    return [
+        replace(file, called=names[first[folder_id(file.checkpoint) or file.checkpoint]]) for file in files
+    ]
 
 
 def as_file_name(name: str) -> str:
@@ -126,15 +160,13 @@ def as_file_name(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _model_of(config: Mapping[str, Any]) -> str:
+def _checkpoint_of(config: Mapping[str, Any]) -> str:
     """A run's checkpoint, else lmms-eval's name of the model."""
     model, model_args = str(config.get("model")), config.get("model_args") or ""
     given = model_args if isinstance(model_args, Mapping) else dict(_pairs(str(model_args)))
     if model == "connector_zoo":
         return f"connector_zoo/{given.get('connector', 'mlp')}-seed{given.get('seed', 0)}"
-    return without_folders(
-        str(given.get("pretrained") or given.get("model") or given.get("model_version") or model)
-    )
+    return str(given.get("pretrained") or given.get("model") or given.get("model_version") or model)
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from connector_bench.results.harness_files import without_folders
+from connector_bench.results.names import without_folders
 from connector_bench.results.scrub import secret_in
 
 MODEL_ARGUMENTS = frozenset(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from connector_bench.results.harness_files import without_folders
+from connector_bench.results.names import without_folders
 
 SECRETS = {
     "an access token": re.compile(

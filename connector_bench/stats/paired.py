@@ -16,6 +16,8 @@ from scipy import stats
 RESAMPLES = 2000
 EXCHANGES = 9999
 CONFIDENCE = 0.95
+ROUNDING = 1e-6
+"""Figures that lie no further apart are the same: what isometries and invertible maps lose beyond is rounding."""
 _BATCH_VALUES = 2**22
 
 BOOTSTRAP = "95 % percentile bootstrap of the paired difference over {unit}"

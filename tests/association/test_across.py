@@ -11,12 +11,13 @@ from scipy import stats
 
 from connector_bench.association.across import correlate
 from connector_bench.association.analysis import analyze
-from connector_bench.association.data_sets import data_set_of
 from connector_bench.association.export import as_json
-from connector_bench.association.measured import from_board
+from connector_bench.association.measured import measured
 from connector_bench.association.types import AcrossConnectors, Analysis, Point, SeedValue, Settings
+from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.store import stored_runs
-from connector_bench.results.harness_files import UnusableResult
+from connector_bench.results.data_sets import defined_data_set
+from connector_bench.results.harness_files import UnusableResult, read_results
 from tests.association.written import write_run
 
 BOARD = Path(__file__).parent.parent.parent / "leaderboard"
@@ -121,6 +122,52 @@ def test_what_rounding_loses_is_no_order(tmp_path: Path) -> None:
     assert entry.refusals["trained"] == "lost or accuracy is the same for all 9 connectors"
 
 
+def board_of_zoo(folder: Path) -> Path:
+    """A board, and below `runs` the result files that it was made of."""
+    write_zoo(folder / "runs", NAMES, seeds=2)
+    for samples in (folder / "runs").glob("*.jsonl"):
+        samples.unlink()
+    boards.add(folder / "board", boards.read_runs([folder / "runs"]))
+    return folder / "board"
+
+
+def test_a_run_on_a_board_and_in_files_counts_once(tmp_path: Path) -> None:
+    board = board_of_zoo(tmp_path)
+    alone, both = (analyze(paths, QUICK, images=False) for paths in ([board], [tmp_path / "runs", board]))
+    assert as_json(alone) == as_json(both)
+    assert all(len(point.seeds) == 2 for point in of_loss(both.across, "lost").points)
+
+
+def test_of_a_run_on_a_board_and_a_newer_one_in_files_the_newer_counts(tmp_path: Path) -> None:
+    board, again = board_of_zoo(tmp_path), tmp_path / "again"
+    for stamp, lost in (("20250101_000000", 0.99), ("20270101_000000", 0.11)):
+        write_run(
+            again,
+            connector={"knn_preservation": [{"doc_id": 0, "target": "s", "image": "0", "lost": lost}]},
+            model="connector_zoo/rank8-seed1",
+            stamp=stamp,
+        )
+    entry = of_loss(analyze([again, board], QUICK, images=False).across, "lost")
+    (point,) = [point for point in entry.points if point.connector == "rank8"]
+    assert {seed.model: seed.loss for seed in point.seeds}["connector_zoo/rank8-seed1"] == 0.11
+    assert len(point.seeds) == 2
+
+
+def test_two_sets_of_weights_under_one_name_are_two_models(tmp_path: Path) -> None:
+    for stamp, weights in (("20260101_000000", "a"), ("20260102_000000", "c")):
+        write_run(
+            tmp_path,
+            connector={"knn_preservation": [{"doc_id": 0, "target": "s", "image": "0", "lost": 0.5}]},
+            model="org/m",
+            stamp=stamp,
+            weights=weights * 64,
+        )
+    assert [one.model for one in measured(read_results([tmp_path]))] == [
+        "org/m (aaaaaaaa)",
+        "org/m (cccccccc)",
+    ]
+
+
 def test_few_connectors_allow_no_claim(tmp_path: Path) -> None:
     write_zoo(tmp_path, NAMES[:6], seeds=3)
     entry = of_loss(analyze([tmp_path], QUICK, images=False).across, "lost")
@@ -158,7 +205,7 @@ def committed() -> Analysis:
 
 
 def test_the_committed_leaderboard_is_read(committed: Analysis) -> None:
-    models = {model.model: model for model in from_board(BOARD)}
+    models = {model.model: model for model in measured([], [BOARD])}
     runs = stored_runs(BOARD)
     assert set(models) == {run.model for run in runs}
     found = committed
@@ -202,13 +249,19 @@ def test_the_main_result_is_that_of_scipy(committed: Analysis) -> None:
 
 def test_the_packages_own_tasks_say_what_they_read() -> None:
     assert (
-        data_set_of("knn_preservation_unseen")
-        == data_set_of("scenes_vqa_unseen")
+        defined_data_set("knn_preservation_unseen")
+        == defined_data_set("scenes_vqa_unseen")
         == "scenes_test_unseen.json"
     )
-    assert data_set_of("knn_preservation_vizwiz") == data_set_of("vizwiz_vqa_val") == "vizwiz_vqa_val"
-    assert data_set_of("knn_preservation") == data_set_of("scenes_vqa") != data_set_of("scenes_vqa_unseen")
-    assert data_set_of("../setup") == "../setup"
+    assert (
+        defined_data_set("knn_preservation_vizwiz") == defined_data_set("vizwiz_vqa_val") == "vizwiz_vqa_val"
+    )
+    assert (
+        defined_data_set("knn_preservation")
+        == defined_data_set("scenes_vqa")
+        != defined_data_set("scenes_vqa_unseen")
+    )
+    assert defined_data_set("../setup") == "../setup"
 
 
 def test_the_study_is_regenerated_byte_for_byte(tmp_path: Path) -> None:

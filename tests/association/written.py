@@ -45,7 +45,8 @@ def write_run(
     folder.mkdir(parents=True, exist_ok=True)
     family = model.split("/", 1)[0]
     ours = {
-        "connector": {"model": model, "family": family, "connector": "rank8", "weights_sha256": weights},
+        "connector": {"model": model, "family": family, "connector": "rank8", "weights_sha256": weights}
+        | {"modules": ["connector"], "parameters": 8, "dtype": "float32"},
         "protocol": "1",
         "images_sha256": "b" * 64,
         **record,

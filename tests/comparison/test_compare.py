@@ -147,6 +147,57 @@ def test_other_documents_are_refused(change: str, tmp_path: Path) -> None:
         two(tmp_path, {"t": rows}, {"t": CHANGES[change](rows)})
 
 
+def test_what_lies_within_rounding_is_no_difference(tmp_path: Path) -> None:
+    """Invertible maps lose nothing; 1e-13 against 3e-13 on every image is no order between them."""
+    rng = np.random.default_rng(0)
+    sides = [our_task([{"lost": scale * float(rng.random())} for _ in range(40)]) for scale in (1e-13, 3e-12)]
+    comparison = two(tmp_path, {"r": sides[0]}, {"r": sides[1]})
+    assert not comparison.differences
+    assert comparison.identical == ("r: lost",)
+
+
+def reconstructed(rng: np.random.Generator, probe: str, assumptions: list[str]) -> dict[str, Any]:
+    record = {
+        "connector": {"model": "org/m", "assumptions": assumptions},
+        "scores": {},
+        "probes": {"mean": {}, probe: {}},
+    }
+    return {
+        "tasks": {
+            "patch_reconstruction": our_task([{"cosine": float(value)} for value in rng.random(30)]),
+            "vqa": ordinary_task(outcomes(0.5, 30, seed=int(rng.integers(99)))),
+        },
+        "records": {"patch_reconstruction": record},
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (("attention", []), "probes per cell against probes attention"),
+        (
+            ("mlp", ["layout undeclared: tokens count as without places"]),
+            "declared against layout undeclared",
+        ),
+    ],
+    ids=["kind of probe", "layout"],
+)
+def test_what_was_measured_in_two_ways_is_not_compared(
+    other: tuple[str, list[str]], named: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    one, two = (
+        write_output(tmp_path / name, given.pop("tasks"), **given)
+        for name, given in (("a", reconstructed(rng, "mlp", [])), ("b", reconstructed(rng, *other)))
+    )
+    comparison = compare(measured(one), measured(two))
+    assert [item.task for item in comparison.differences] == ["vqa"], "the other task is compared"
+    said = comparison_markdown(comparison)
+    assert "Not compared: patch_reconstruction" in said
+    with pytest.raises(UnusableResult, match=named):
+        compare(measured(one), measured(two), ["patch_reconstruction"])
+
+
 def test_other_prompts_around_the_same_questions_are_said(tmp_path: Path) -> None:
     before, after = outcomes(0.5), outcomes(0.6, seed=1)
     comparison = two(

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from connector_bench.leaderboard.merge import merge
-from connector_bench.leaderboard.schema import Run
+from connector_bench.leaderboard.schema import ProbeBudget, Run
 from connector_bench.results.harness_files import UnusableResult
-from tests.leaderboard.runs import a_run, answers, preservation
+from tests.leaderboard.runs import a_connector, a_run, answers, preservation, reconstruction
 
 KEPT, ACCURACY = ("knn_preservation", "knor_adj_10"), ("scenes_vqa", "accuracy")
 
@@ -76,6 +76,47 @@ def test_a_changed_model_under_one_name_is_refused(change: dict[str, Any]) -> No
     with pytest.raises(UnusableResult, match="another name") as refusal:
         merge([first, kept(0.6, date="20260102_000000", **change)])
     assert next(iter(change)) in str(refusal.value)
+
+
+def reconstructed(date: str, probe: str, **connector: Any) -> Run:
+    result = reconstruction([0.5, 0.4], [1.0, 1.0]).model_copy(
+        update={"probe": ProbeBudget(probes={"mean": {}, probe: {}})}
+    )
+    run = a_run("m", date=date, patch_reconstruction=result)
+    return run.model_copy(update={"connector": a_connector("m", **connector)})
+
+
+@pytest.mark.parametrize(
+    ("later", "named"),
+    [
+        ({"probe": "attention"}, "probes attention, what is filed under this name has probes per cell"),
+        ({"probe": "mlp", "assumptions": ("layout undeclared",)}, "assumptions layout undeclared differs"),
+    ],
+    ids=["kind of probe", "layout"],
+)
+def test_one_way_of_measuring_does_not_replace_another(later: dict[str, Any], named: str) -> None:
+    with pytest.raises(UnusableResult, match="another name") as refusal:
+        merge([reconstructed("20260101_000000", "mlp"), reconstructed("20260102_000000", **later)])
+    assert named in str(refusal.value)
+
+
+def test_two_folders_under_one_name_are_refused() -> None:
+    runs = [kept(0.5).model_copy(update={"checkpoint": folder * 8}) for folder in "ab"]
+    with pytest.raises(UnusableResult, match="another folder"):
+        merge(runs)
+
+
+def test_what_differs_by_rounding_shares_a_rank() -> None:
+    sst = [1.0 + 0.1 * i for i in range(50)]
+    losses = {"a": 1e-13, "b": 3e-12, "c": 0.1}
+    table = merge(
+        [
+            a_run(name, patch_reconstruction=reconstruction([lost * total for total in sst], sst))
+            for name, lost in losses.items()
+        ]
+    )
+    ranks = {row.model: str(row.ranks["patch_reconstruction", "lost"]) for row in table.competitors}
+    assert ranks == {"a": "1=", "b": "1=", "c": "3"}
 
 
 def test_the_latest_run_of_a_task_counts() -> None:
