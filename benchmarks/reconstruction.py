@@ -24,12 +24,12 @@ from tqdm import tqdm
 
 from benchmarks.findings import Finding, machine, now, table
 from connector_bench.reconstruction.lossmaps import LossMap, pack
-from connector_bench.reconstruction.moments import Moments, MomentsStream
-from connector_bench.reconstruction.patch_reconstruction import paper_config
-from connector_bench.reconstruction.probe_training import build_seeded, train
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
-from connector_bench.reconstruction.ridge import choose, pooled_r2
-from connector_bench.reconstruction.row_fit import RowProblem, Rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.ridge import choose, pooled_r2
+from connector_bench.reconstruction.probes.row_fit import RowProblem, Rows
+from connector_bench.reconstruction.probes.sample import paper_config
+from connector_bench.reconstruction.probes.training_loop import build_seeded, train
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import Tile, TokenLayout
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 
-from connector_bench.reconstruction.probe_training import Schedule
-from connector_bench.reconstruction.ridge import PENALTIES
+from connector_bench.reconstruction.probes.ridge import PENALTIES
+from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import TokenPair
 
 PROTOCOL_VERSION = 1

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from connector_bench.reconstruction.config import ReconstructionConfig
-from connector_bench.reconstruction.control_probes import ControlProbes, control_metrics
-from connector_bench.reconstruction.fitted_probes import FittedProbes
 from connector_bench.reconstruction.mask_figures import MASK_METRICS
 from connector_bench.reconstruction.paper import PAPER_METRICS
+from connector_bench.reconstruction.probes.control_probes import ControlProbes, control_metrics
+from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard, summary_json
 from connector_bench.stats.intervals import Score, bootstrap_mean
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.processes import first_rank_takes_in_turn, on_first_rank, rank_and_size
-from connector_bench.reconstruction.control_probes import ControlProbes
-from connector_bench.reconstruction.fitted_probes import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.folds import Ledger
-from connector_bench.reconstruction.patch_reconstruction import ReconstructionConfig
+from connector_bench.reconstruction.probes.control_probes import ControlProbes
+from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
+from connector_bench.reconstruction.probes.sample import ReconstructionConfig
 from connector_bench.reconstruction.resumable import Gathered
 from connector_bench.reconstruction.store import RunStore, StateMismatch
 

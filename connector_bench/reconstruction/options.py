@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from connector_bench.reconstruction.config import ReconstructionConfig, paper_config
-from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.reconstruction.probes.training_loop import Schedule
 
 PROBES_VARIABLE = "CONNECTOR_BENCH_PROBES"
 """Names a folder of probes that an earlier run has left, to be used instead of training."""

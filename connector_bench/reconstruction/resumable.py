@@ -6,10 +6,10 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connector_bench.reconstruction.control_probes import ControlGathering
 from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.lossmaps import LossMap, pack
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction, ReconstructionConfig
+from connector_bench.reconstruction.probes.control_probes import ControlGathering
+from connector_bench.reconstruction.probes.sample import PatchReconstruction, ReconstructionConfig
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
 from connector_bench.reconstruction.store import RunStore, StateMismatch
 from connector_bench.types import TokenPair

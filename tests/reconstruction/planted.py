@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from connector_bench.reconstruction.patch_reconstruction import (
+from connector_bench.reconstruction.probes.sample import (
     FittedProbes,
     PatchReconstruction,
     ReconstructionConfig,
     ScoreBoard,
 )
-from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 WIDTH = 16

@@ -8,12 +8,16 @@ import torch
 from safetensors.torch import load, save
 from sklearn.linear_model import Ridge
 
-from connector_bench.reconstruction.control_probes import ControlGathering, ControlProbes, linear_controls
-from connector_bench.reconstruction.controls import projection, shuffled
-from connector_bench.reconstruction.linear_probes import LinearSample, mapped
-from connector_bench.reconstruction.moments import Moments
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction
-from connector_bench.reconstruction.ridge import best_linear_r2, solve
+from connector_bench.reconstruction.probes.control_probes import (
+    ControlGathering,
+    ControlProbes,
+    linear_controls,
+)
+from connector_bench.reconstruction.probes.controls import projection, shuffled
+from connector_bench.reconstruction.probes.linear import LinearSample, mapped
+from connector_bench.reconstruction.probes.moments import Moments
+from connector_bench.reconstruction.probes.ridge import best_linear_r2, solve
+from connector_bench.reconstruction.probes.sample import PatchReconstruction
 from connector_bench.types import Tile, TokenLayout
 
 from .planted import WIDTH, images, patches, small_config

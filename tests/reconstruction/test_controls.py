@@ -5,9 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from connector_bench.reconstruction.controls import identity, one_to_one, projection, rotation, shuffled
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction
-from connector_bench.reconstruction.ridge import best_linear_r2
+from connector_bench.reconstruction.probes.controls import (
+    identity,
+    one_to_one,
+    projection,
+    rotation,
+    shuffled,
+)
+from connector_bench.reconstruction.probes.ridge import best_linear_r2
+from connector_bench.reconstruction.probes.sample import PatchReconstruction
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 from .planted import GRID, LAYOUT, WIDTH, board_of, covariance, fit, images, small_config, through, values
@@ -102,7 +108,7 @@ def test_average_pooling_loses_what_the_covariance_says() -> None:
 def test_tiles_and_unequal_grids_lose_nothing_either() -> None:
     """Each 5 x 4 tile over 3 x 2 tokens: a token that holds its cell's patches, padded with zeros."""
     layout = TokenLayout((Tile((5, 4), (3, 2)), Tile((4, 4), (2, 2), (0, 0, 0.5, 0.5))), 10)
-    from connector_bench.reconstruction.places import cells_of
+    from connector_bench.reconstruction.cells import cells_of
 
     def merge(pair: TokenPair) -> TokenPair:
         post = torch.zeros(10, 4 * WIDTH)

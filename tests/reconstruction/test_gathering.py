@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from connector_bench.reconstruction.patch_reconstruction import (
+from connector_bench.reconstruction.probes.sample import (
     PatchReconstruction,
     ReconstructionConfig,
     paper_config,
 )
-from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 from .planted import WIDTH, board_of, fit, images, small_config, values

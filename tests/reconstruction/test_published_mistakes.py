@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from connector_bench.reconstruction.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
-from connector_bench.reconstruction.fitted_probes import FittedProbes
 from connector_bench.reconstruction.folds import LeakError, Ledger, fold_of
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction, ScoreBoard
-from connector_bench.reconstruction.probe_training import Schedule, train
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
+from connector_bench.reconstruction.probes.fitted import FittedProbes
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.sample import PatchReconstruction, ScoreBoard
+from connector_bench.reconstruction.probes.training_loop import Schedule, train
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 from .planted import LAYOUT, WIDTH, board_of, fit, images, small_config, values

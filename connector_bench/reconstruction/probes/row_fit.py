@@ -13,10 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from connector_bench.reconstruction.config import ReconstructionConfig
-from connector_bench.reconstruction.moments import Moments, MomentsStream
-from connector_bench.reconstruction.probe_training import TrainingRecord, build_seeded, train
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape, whitening
-from connector_bench.reconstruction.ridge import RidgeFit, choose
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape, whitening
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.ridge import RidgeFit, choose
+from connector_bench.reconstruction.probes.training_loop import TrainingRecord, build_seeded, train
 
 CHUNK = 4096
 

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from connector_bench.reconstruction.attention_probe import TokenPlaces
+from connector_bench.reconstruction.cells import patch_boxes
 from connector_bench.reconstruction.folds import FOLDS, Fold, image_key, unit_keys
-from connector_bench.reconstruction.places import patch_boxes
-from connector_bench.reconstruction.reservoir import SLACK
+from connector_bench.reconstruction.probes.attention_probe import TokenPlaces
+from connector_bench.reconstruction.probes.reservoir import SLACK
 from connector_bench.types import TokenLayout
 
 

@@ -20,11 +20,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.attention_fit import pooled_rows
+from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
-from connector_bench.reconstruction.controls import LinearControl, identity, one_to_one, projection, rotation
 from connector_bench.reconstruction.folds import fold_of
-from connector_bench.reconstruction.linear_probes import (
+from connector_bench.reconstruction.probes.attention_fit import pooled_rows
+from connector_bench.reconstruction.probes.controls import (
+    LinearControl,
+    identity,
+    one_to_one,
+    projection,
+    rotation,
+)
+from connector_bench.reconstruction.probes.linear import (
     PARTS,
     POOLED,
     LinearProbe,
@@ -32,12 +39,11 @@ from connector_bench.reconstruction.linear_probes import (
     mapped,
     part_of,
 )
-from connector_bench.reconstruction.moments import Moments, MomentsStream
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction
-from connector_bench.reconstruction.places import CellShape, cells_of
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
-from connector_bench.reconstruction.ridge import best_linear_r2, choose
-from connector_bench.reconstruction.row_fit import Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.ridge import best_linear_r2, choose
+from connector_bench.reconstruction.probes.row_fit import Rows, fit_rows
+from connector_bench.reconstruction.probes.sample import PatchReconstruction
 from connector_bench.types import TokenPair
 
 ONE: CellShape = (1, 1)

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from connector_bench.reconstruction.cells import CellShape, cells_of, is_placed
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Fold
-from connector_bench.reconstruction.moments import Moments, MomentsStream
-from connector_bench.reconstruction.places import CellShape, cells_of, is_placed
-from connector_bench.reconstruction.ridge import Affine, choose
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.ridge import Affine, choose
 from connector_bench.types import TokenLayout
 
 Part = Literal["training", "validation"]

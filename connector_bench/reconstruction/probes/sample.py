@@ -24,18 +24,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.attention_fit import AttentionSample, fit_attention
-from connector_bench.reconstruction.cell_probes import CellSample, CurvePoint, fit_cells
+from connector_bench.reconstruction.cells import CellShape, cells_of, is_placed
 from connector_bench.reconstruction.config import (
     PROTOCOL_VERSION,
     ReconstructionConfig,
     paper_config,
     target_of,
 )
-from connector_bench.reconstruction.fitted_probes import FittedProbes, LearningCurve, refuse_overflow
 from connector_bench.reconstruction.folds import Fold, LeakError, Ledger, fold_of, unit_keys
-from connector_bench.reconstruction.moments import TargetStatistics
-from connector_bench.reconstruction.places import CellShape, cells_of, is_placed
+from connector_bench.reconstruction.probes.attention_fit import AttentionSample, fit_attention
+from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
+from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve, refuse_overflow
+from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
 from connector_bench.types import TokenPair
 

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from connector_bench.reconstruction.moments import Moments
-from connector_bench.reconstruction.ridge import Affine
+from connector_bench.reconstruction.probes.moments import Moments
+from connector_bench.reconstruction.probes.ridge import Affine
 
 WHITENING_FLOOR = 1e-7
 """Variance of a direction, relative to the largest, below which float32 inputs hold little but rounding."""

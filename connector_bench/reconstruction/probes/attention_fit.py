@@ -10,16 +10,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from connector_bench.reconstruction.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
-from connector_bench.reconstruction.attention_sample import ImageSample, SampledImage, batch_of
-from connector_bench.reconstruction.cell_probes import CurvePoint
+from connector_bench.reconstruction.cells import patch_boxes
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
-from connector_bench.reconstruction.moments import Moments, MomentsStream, TargetStatistics
-from connector_bench.reconstruction.places import patch_boxes
-from connector_bench.reconstruction.probe_training import TrainingRecord, build_seeded, train
-from connector_bench.reconstruction.ridge import Affine, RidgeFit, choose
-from connector_bench.reconstruction.row_fit import Rows
+from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
+from connector_bench.reconstruction.probes.attention_sample import ImageSample, SampledImage, batch_of
+from connector_bench.reconstruction.probes.cell_fit import CurvePoint
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
+from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
+from connector_bench.reconstruction.probes.row_fit import Rows
+from connector_bench.reconstruction.probes.training_loop import TrainingRecord, build_seeded, train
 from connector_bench.types import TokenLayout
 
 

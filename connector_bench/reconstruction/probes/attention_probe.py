@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from connector_bench.reconstruction.probes import Standardizer
-from connector_bench.reconstruction.ridge import Affine
+from connector_bench.reconstruction.probes.mlp import Standardizer
+from connector_bench.reconstruction.probes.ridge import Affine
 from connector_bench.types import WHOLE_PICTURE, TokenLayout
 
 FREQUENCIES = 6
