@@ -14,11 +14,10 @@ from torch import Tensor
 from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
-from connector_bench.reconstruction.probes.mlp import MLPProbe
+from connector_bench.reconstruction.probes.mlp import MLPProbe, Rows, fit_rows
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.probes.reservoir import Reservoir
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
-from connector_bench.reconstruction.probes.row_fit import Rows, fit_rows
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord
 
 

@@ -57,9 +57,8 @@ def solve(moments: Moments, alpha: float, standardize: bool = True) -> Affine:
     gram = moments.xx / scale[:, None] / scale
     gram.diagonal().add_(alpha)
     weight = torch.cholesky_solve(moments.xy / scale[:, None], torch.linalg.cholesky(gram)) / scale[:, None]
-    weight = (
-        weight.contiguous()
-    )  # as it comes back from the disk: a product's last bit hangs on the order in memory
+    # the order of what comes back from the disk: a product's last bit depends on the order in memory
+    weight = weight.contiguous()
     return Affine(weight, moments.mean_y - moments.mean_x @ weight)
 
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from connector_bench.reconstruction.probes.mlp import whitening
+from connector_bench.reconstruction.probes.mlp import Rows, fit_rows, whitening
 from connector_bench.reconstruction.probes.moments import Moments
-from connector_bench.reconstruction.probes.row_fit import Rows, fit_rows
 from connector_bench.reconstruction.probes.training_loop import Schedule
 
 from .planted import small_config
