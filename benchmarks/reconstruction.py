@@ -23,13 +23,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.findings import Finding, machine, now, table
+from connector_bench.reconstruction.config import paper_config
 from connector_bench.reconstruction.lossmaps import LossMap, pack
-from connector_bench.reconstruction.moments import Moments, MomentsStream
-from connector_bench.reconstruction.patch_reconstruction import paper_config
-from connector_bench.reconstruction.probe_training import build_seeded, train
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
-from connector_bench.reconstruction.ridge import choose, pooled_r2
-from connector_bench.reconstruction.row_fit import RowProblem, Rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape, Rows, RowSample
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.ridge import choose, pooled_r2
+from connector_bench.reconstruction.probes.training_loop import build_seeded, train
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import Tile, TokenLayout
 
@@ -157,7 +156,7 @@ def time_mlp(data: LinearData) -> MLPCost:
     network.inputs.set(x.double().mean(0), x.double().std(0))
     network.targets.set(y.double().mean(0), y.double().std(0))
     begin = now()
-    problem = RowProblem(network, Rows(x, y), Rows(xv, yv), schedule.batch_size, "cpu")
+    problem = RowSample(network, Rows(x, y), Rows(xv, yv), schedule.batch_size, "cpu")
     record = train(network, problem, schedule)
     seconds = (now() - begin) / record.steps * planned
     error = float((network.predict(xv) - yv).square().sum() / (yv - y.mean(0)).square().sum())
@@ -204,7 +203,7 @@ def bytes_per_image(images: int = 256) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder), {})
         store.write("maps", *pack(maps))
-        stored = store.bytes_on_disk() / images
+        stored = sum(path.stat().st_size for path in store.folder.iterdir()) / images
     return Finding(
         "reconstruction, LLaVA's 576 patches: on disk for each image",
         stored / 1000,

@@ -28,9 +28,9 @@ from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.protocol import preservation_options
+from connector_bench.reconstruction.config import task_options
+from connector_bench.reconstruction.figures import MASK_METRICS
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
-from connector_bench.reconstruction.mask_figures import MASK_METRICS
-from connector_bench.reconstruction.options import task_options
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import Measure
 from connector_bench.run.running import Run, environment, measure_tasks, output_folder, reconstruction_of

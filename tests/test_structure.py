@@ -14,9 +14,9 @@ HARNESS = "lmms_eval"
 NUMERICS = [
     *("processes", "types", "protocol"),
     *(
-        f"{folder}/{path.stem}"
+        path.relative_to(PACKAGE).with_suffix("").as_posix()
         for folder in ("preservation", "reconstruction", "stats")
-        for path in (PACKAGE / folder).glob("*.py")
+        for path in (PACKAGE / folder).rglob("*.py")
     ),
 ]
 
@@ -55,7 +55,7 @@ def test_numerics_know_neither_models_nor_harness(name: str) -> None:
 
 def maps_of(path: Path) -> set[str]:
     """What reads the loss maps that a run has left in files."""
-    modules = {"types", "reconstruction.artefacts", "reconstruction.lossmaps", "reconstruction.places"}
+    modules = {"types", "reconstruction.artefacts", "reconstruction.lossmaps", "reconstruction.cells"}
     return {f"connector_bench.{name}" for name in modules} if path.name == "loss_maps.py" else set()
 
 

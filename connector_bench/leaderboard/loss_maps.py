@@ -101,7 +101,7 @@ def _map(image: str, why: str, recorded: RecordedMap, pictures: bool) -> LossMap
 
 def raster(recorded: RecordedMap) -> np.ndarray:
     """Losses over the whole picture [rows, columns]; where patches overlap, the smallest says what a cell shows."""
-    from connector_bench.reconstruction.places import patch_boxes
+    from connector_bench.reconstruction.cells import patch_boxes
     from connector_bench.types import WHOLE_PICTURE
 
     losses = recorded.loss.double().numpy()

@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from connector_bench.reconstruction.config import ReconstructionConfig
-from connector_bench.reconstruction.control_probes import ControlProbes, control_metrics
-from connector_bench.reconstruction.fitted_probes import FittedProbes
-from connector_bench.reconstruction.mask_figures import MASK_METRICS
-from connector_bench.reconstruction.paper import PAPER_METRICS
+from connector_bench.reconstruction.lossmaps import LossMap, inside_outside, mask_areas
+from connector_bench.reconstruction.probes.control_probes import ControlProbes, control_metrics
+from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard, summary_json
 from connector_bench.stats.intervals import Score, bootstrap_mean
+
+MASK_METRICS: dict[str, bool | None] = {
+    "loss_inside": False,
+    "loss_outside": False,
+    "cosine_inside": True,
+    "cosine_outside": True,
+    "norm_inside": None,
+    "norm_outside": None,
+    "mask_area": None,
+}
+"""Every figure, and whether higher is better."""
+
+
+def mask_figures(loss_map: LossMap, mask: Bool[np.ndarray, "rows columns"]) -> dict[str, float]:
+    """The best probe's normalised MSE, cosine and difference of norms inside the mask and outside, and its area.
+
+    Means over patches, weighted by how much of each lies on that side. A side that no patch touches has no
+    figures: the processor's crop may have cut the answer away. `mask_area` is the share of the picture.
+    """
+    areas = mask_areas(loss_map.layout, mask)
+    values = {"loss": loss_map.loss, "cosine": loss_map.cosine, "norm": loss_map.norm_difference}
+    figures = {"mask_area": float(mask.mean())}
+    for name, numbers in values.items():
+        sides = zip(("inside", "outside"), inside_outside(numbers, areas), strict=True)
+        figures |= {f"{name}_{side}": value for side, value in sides if not math.isnan(value)}
+    return figures
+
+
+PAPER_METRICS: dict[str, bool | None] = {"paper_mse": False, "paper_r2": True}
+TRAINED = ("attention", "mlp")
+"""The paper's probe: a transformer where tokens have no place, an MLP where they have."""
+
+
+def _trained(names: Mapping[str, Any], head: str) -> str:
+    return next(probe for probe in TRAINED if f"{head}{probe}" in names)
+
+
+def paper_row(image: ImageReconstruction, encoder_norm: float) -> dict[str, float]:
+    """One image's figures."""
+    sums = image.sums()
+    probe = _trained(sums, "sse_")
+    return {
+        "paper_mse": sums[f"standardized_{probe}"] / sums["patches"],
+        "paper_r2": image.r2(probe),
+        "encoder_norm": encoder_norm,
+    }
+
+
+def paper_scores(board: ScoreBoard) -> dict[str, dict[str, Any]]:
+    """Both figures over all images, with intervals."""
+    scores = board.scores()
+    probe = _trained(scores, "r2_")
+    chosen = {"paper_mse": scores[f"mse_standardized_{probe}"], "paper_r2": scores[f"r2_{probe}"]}
+    return dict(summary_json(chosen))
+
 
 IMAGE_METRICS: dict[str, bool | None] = {
     "r2_ridge": True,

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.processes import first_rank_takes_in_turn, on_first_rank, rank_and_size
-from connector_bench.reconstruction.control_probes import ControlProbes
-from connector_bench.reconstruction.fitted_probes import DESCRIPTION, FittedProbes
+from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger
-from connector_bench.reconstruction.patch_reconstruction import ReconstructionConfig
-from connector_bench.reconstruction.resumable import Gathered
+from connector_bench.reconstruction.probes.control_probes import ControlProbes, ControlSample
+from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
+from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.store import RunStore, StateMismatch
 
 if TYPE_CHECKING:
     from connector_bench.types import TokenPair
 
-PROBES, CONTROLS = "probes", "controls"
+PROBES, CONTROLS, GATHERED = "probes", "controls", "gathered"
+SHARE_OF_WRITING = 0.05
+"""Time that may go into writing the training state, which is gigabytes for a large model."""
+QUICK = 1.0
+"""Seconds up to which a write is as frequent as it was asked for."""
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
+class ProbeLadder:
     """Fitted probes and the controls that were fitted beside them."""
 
     probes: FittedProbes
@@ -35,7 +40,7 @@ class Ladder:
         self.probes.save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> Ladder:
+    def load(cls, folder: Path) -> ProbeLadder:
         """Read back what `save` wrote. ValueError where the folder does not hold it, or files do not match."""
         if not (folder / DESCRIPTION).is_file():
             raise ValueError(
@@ -44,6 +49,67 @@ class Ladder:
         probes = FittedProbes.load(folder)
         store = RunStore(folder, {"probes": probes.training_images.fingerprint()})
         return cls(probes, ControlProbes.from_state(*store.read(CONTROLS)))
+
+
+class ResumableSample:
+    """Connector's and controls' training state, written whole (it has a fixed size) after every so many images.
+
+    Not so often, though, that writing takes more than a twentieth of the time.
+    """
+
+    def __init__(
+        self, config: ReconstructionConfig, store: RunStore | None = None, *, every: int = 512
+    ) -> None:
+        self.store, self.every = store, every
+        self._unwritten = 0
+        self._wait_until = 0.0
+        if store is not None and GATHERED in store:
+            tensors, meta = store.read(GATHERED)
+            self.connector = ProbeSample.from_state(tensors, meta)
+            self.controls = ControlSample.from_tensors(tensors, config)
+        else:
+            self.connector, self.controls = ProbeSample(config), ControlSample(config)
+
+    def refuse_others(self, images: Collection[str]) -> None:
+        """StateMismatch where the state holds an image that is not among these."""
+        if self.store is not None:
+            self.store.refuse_other_images(self.connector.seen, images)
+
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self.connector.seen
+
+    def add(self, image_id: str, pair: TokenPair) -> None:
+        """Take one training image."""
+        if not self.connector.update(image_id, pair):
+            return
+        self.controls.update(image_id, pair)
+        self._unwritten += 1
+        if self._unwritten >= self.every and time.monotonic() >= self._wait_until:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        if self._unwritten and self.store is not None:
+            begun = time.monotonic()
+            tensors, meta = self.connector.state()
+            self.store.write(GATHERED, tensors | self.controls.tensors(), meta)
+            now = time.monotonic()
+            taken = now - begun
+            self._wait_until = now + taken / SHARE_OF_WRITING if taken > QUICK else now
+        self._unwritten = 0
+
+    def absorb(self, other: ResumableSample) -> None:
+        """Add another process's state; it must not have seen an image of this one."""
+        self.connector.absorb(other.connector)
+        self.controls.absorb(other.controls)
+
+    def forget(self) -> None:
+        """Remove the state from the disk: the fitted probes are there instead."""
+        if self.store is not None:
+            self.store.remove(GATHERED)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"store": None}
 
 
 class ProbeLearner:
@@ -64,12 +130,12 @@ class ProbeLearner:
     ) -> None:
         self.config, self.folder, self.reuse, self.every = config, folder, reuse, every
         self.fingerprint = dict(fingerprint or {})
-        self.ladder: Ladder | None = None
+        self.ladder: ProbeLadder | None = None
         self.left_out = 0
         """Training images that were not learnt because they are test images too."""
         self.unreadable = 0
         """Training documents whose picture could not be read."""
-        self._gathered: Gathered | None = None
+        self._gathered: ResumableSample | None = None
 
     def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int = 0) -> None:
         """Say what will come: the training images of all ranks, and the test images, none of which is learnt.
@@ -97,12 +163,12 @@ class ProbeLearner:
             store = RunStore(folder / f"training-{rank}of{size}", self.fingerprint)
             self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None)
         if self.ladder is None:
-            self._gathered = Gathered(self.config, store, every=self.every)
+            self._gathered = ResumableSample(self.config, store, every=self.every)
             self._gathered.refuse_others(allowed)
             self._gathered.connector.held_out = Ledger.of(held_out)
 
-    def _reused(self, folder: Path) -> Ladder:
-        ladder = Ladder.load(folder)
+    def _reused(self, folder: Path) -> ProbeLadder:
+        ladder = ProbeLadder.load(folder)
         made, wanted = ladder.probes.config.as_json(), self.config.as_json()
         made["device"] = wanted["device"]
         if made != wanted:
@@ -136,21 +202,21 @@ class ProbeLearner:
         self._gathered.forget()
         self._gathered = None
 
-    def _fitted(self, parts: Iterator[Gathered]) -> Ladder:
+    def _fitted(self, parts: Iterator[ResumableSample]) -> ProbeLadder:
         total = next(parts)
         for part in parts:
             total.absorb(part)
-        ladder = Ladder(total.connector.fit(), total.controls.fit(total.connector))
+        ladder = ProbeLadder(total.connector.fit(), total.controls.fit(total.connector))
         if self.folder is not None:
             ladder.save(self.folder / PROBES)
         return ladder
 
 
-def _finished(folder: Path, images: Collection[str]) -> Ladder | None:
+def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:
     """The ladder that an earlier run of the same fingerprint has left."""
     if not (folder / DESCRIPTION).is_file():
         return None
-    ladder = Ladder.load(folder)
+    ladder = ProbeLadder.load(folder)
     if ladder.probes.training_images.fingerprint() != Ledger.of(images).fingerprint():
         raise StateMismatch(
             f"{folder} holds probes of {len(ladder.probes.training_images)} training images that are not the "

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from connector_bench.reconstruction.places import patch_boxes
+from connector_bench.reconstruction.cells import patch_boxes
 from connector_bench.reconstruction.scores import ImageReconstruction
 from connector_bench.types import Tile, TokenLayout
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,14 @@ from connector_bench.reconstruction.figures import (
     describe_controls,
     describe_probes,
     image_row,
+    mask_figures,
+    paper_row,
+    paper_scores,
     set_scores,
 )
-from connector_bench.reconstruction.learning import Ladder, ProbeLearner
-from connector_bench.reconstruction.lossmaps import LossMap
-from connector_bench.reconstruction.mask_figures import mask_figures
-from connector_bench.reconstruction.paper import paper_row, paper_scores
-from connector_bench.reconstruction.resumable import Scored
-from connector_bench.reconstruction.scores import ScoreBoard
+from connector_bench.reconstruction.learning import ProbeLadder, ProbeLearner
+from connector_bench.reconstruction.lossmaps import LossMap, pack
+from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
 from connector_bench.reconstruction.store import RunStore
 
 if TYPE_CHECKING:
@@ -30,7 +30,68 @@ if TYPE_CHECKING:
 
     from connector_bench.types import TokenPair
 
+BOARD, MAPS = "board", "maps-"
+
+Figures = dict[str, float]
 Part = tuple[ScoreBoard, dict[str, dict[str, float]], dict[int, dict[str, float]]]
+
+
+class Scored:
+    """Scored test images: sums over all of them, and figures and loss map of each, in shards."""
+
+    def __init__(self, store: RunStore | None = None, *, every: int = 512) -> None:
+        self.store, self.every = store, every
+        self.board = ScoreBoard()
+        self.rows: dict[str, Figures] = {}
+        """Figures of each image."""
+        self.documents: dict[int, Figures] = {}
+        """Figures of each document that has an answer mask."""
+        self._waiting: list[LossMap] = []
+        self._waiting_documents: list[int] = []
+        if store is not None and BOARD in store:
+            self.board = ScoreBoard.from_state(*store.read(BOARD))
+            for name in store.names(MAPS):
+                meta = store.read(name)[1]
+                self.rows |= {image: row for image, row in meta["rows"].items() if image in self.board}
+                self.documents |= {int(number): row for number, row in meta["documents"].items()}
+
+    def refuse_others(self, images: Collection[str]) -> None:
+        """StateMismatch where the state holds an image that is not among these."""
+        if self.store is not None:
+            self.store.refuse_other_images(self.board.images, images)
+
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self.board
+
+    def add(
+        self,
+        image: ImageReconstruction,
+        loss_map: LossMap,
+        row: Figures,
+        documents: Mapping[int, Figures],
+        control_errors: Mapping[str, float],
+    ) -> None:
+        """Take one image with its figures, those of its documents, and its controls' squared errors."""
+        self.board.add(image, control_errors)
+        self.rows[image.image_id] = row
+        self.documents |= documents
+        if self.store is None:
+            return
+        self._waiting.append(loss_map)
+        self._waiting_documents += documents
+        if len(self._waiting) >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet: maps first, since the board says which images are done."""
+        if not self._waiting or self.store is None:
+            return
+        tensors, meta = pack(self._waiting)
+        meta["rows"] = {one.image_id: self.rows[one.image_id] for one in self._waiting}
+        meta["documents"] = {number: self.documents[number] for number in self._waiting_documents}
+        self.store.write(f"{MAPS}{len(self.board) - len(self._waiting):08d}", tensors, meta)
+        self.store.write(BOARD, *self.board.state())
+        self._waiting, self._waiting_documents = [], []
 
 
 class MeasuredReconstruction:
@@ -58,7 +119,7 @@ class MeasuredReconstruction:
         self._trained_on: set[str] = set()
 
     @property
-    def ladder(self) -> Ladder:
+    def ladder(self) -> ProbeLadder:
         """The fitted probes; there once the learner has fitted."""
         ladder = self.learner.ladder
         assert ladder is not None
@@ -101,11 +162,11 @@ class MeasuredReconstruction:
     def update(self, image: str, pair: TokenPair) -> None:
         """Score one image, and lay the answer masks of its documents over its loss map."""
         scored = self.ladder.probes.score(image, pair)
+        loss_map = LossMap.of(scored)
         if self._paper:
-            self._scored.add(scored, paper_row(scored, pair.encoder_norm), {}, {})
+            self._scored.add(scored, loss_map, paper_row(scored, pair.encoder_norm), {}, {})
             return
         errors = averaged_controls(self.ladder.controls.squared_errors(pair))
-        loss_map = LossMap.of(scored)
         numbers = self._documents[image] if self._mask_of else ()
         masks = {number: self._mask_of(number) for number in numbers}  # type: ignore[misc]
         figures = {
@@ -113,7 +174,7 @@ class MeasuredReconstruction:
             for number, mask in masks.items()
             if mask is not None and mask.any()
         }
-        self._scored.add(scored, image_row(scored, errors, pair.encoder_norm), figures, errors)
+        self._scored.add(scored, loss_map, image_row(scored, errors, pair.encoder_norm), figures, errors)
 
     def finish(self, labels: Mapping[str, str] | None = None) -> ReconstructionFigures:
         """Figures over the images of all ranks, the same on every rank; labels are not used."""

@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from PIL.Image import Image
 
+from connector_bench.reconstruction.cells import patch_boxes, tile_slices
 from connector_bench.reconstruction.lossmaps import LossMap
-from connector_bench.reconstruction.places import patch_boxes, tile_slices
 from connector_bench.types import Box, Tile
 
 COLOURS = "magma"

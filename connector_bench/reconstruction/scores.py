@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from connector_bench.reconstruction.folds import Ledger, image_key
-from connector_bench.reconstruction.moments import TargetStatistics
+from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.stats.intervals import Score, bootstrap
 from connector_bench.types import TokenLayout
 

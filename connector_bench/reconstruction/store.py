@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from connector_bench.reconstruction.folds import Ledger
 
 FINGERPRINT = "fingerprint.json"
 _TEMPORARY = ".writing-"
@@ -110,9 +112,14 @@ class RunStore:
     def __contains__(self, name: str) -> bool:
         return self._path(name).exists()
 
-    def bytes_on_disk(self) -> int:
-        """Size of all files of the run."""
-        return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
+    def refuse_other_images(self, seen: Ledger, images: Collection[str]) -> None:
+        """StateMismatch where the state holds an image that is not among these."""
+        strange = len(set(seen) - set(Ledger.of(images)))
+        if strange:
+            raise StateMismatch(
+                f"{self.folder} holds {strange} of {len(seen)} images that this data set does not have: the data "
+                "set has changed. Give this run another folder, or remove the old state."
+            )
 
     def _path(self, name: str) -> Path:
         if not name or name.startswith(".") or any(sign in name for sign in "/\\\0"):

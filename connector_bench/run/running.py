@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from connector_bench.connectors import adapter_for
 from connector_bench.processes import on_every_rank, rank_and_size
 from connector_bench.protocol import PROTOCOL_VERSION
+from connector_bench.reconstruction.config import TaskOptions
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
-from connector_bench.reconstruction.options import TaskOptions
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import Measure, ProbeTraining, TaskFigures, measure_documents
 

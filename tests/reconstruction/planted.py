@@ -1,17 +1,17 @@
 """Synthetic images whose loss is known: correlated patches, far from 0, one dimension loud."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from connector_bench.reconstruction.patch_reconstruction import (
-    FittedProbes,
-    PatchReconstruction,
-    ReconstructionConfig,
-    ScoreBoard,
-)
-from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.reconstruction.config import ReconstructionConfig
+from connector_bench.reconstruction.folds import unit_keys
+from connector_bench.reconstruction.probes.fitted import FittedProbes
+from connector_bench.reconstruction.probes.sample import ProbeSample
+from connector_bench.reconstruction.probes.training_loop import Schedule
+from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 WIDTH = 16
@@ -76,10 +76,10 @@ def small_config(**changes: object) -> ReconstructionConfig:
 
 def fit(pairs: Iterator[tuple[str, TokenPair]], config: ReconstructionConfig | None = None) -> FittedProbes:
     """The ladder, fitted on these images."""
-    gathering = PatchReconstruction(config or small_config())
+    sample = ProbeSample(config or small_config())
     for image_id, pair in pairs:
-        gathering.update(image_id, pair)
-    return gathering.fit()
+        sample.update(image_id, pair)
+    return sample.fit()
 
 
 def board_of(probes: FittedProbes, pairs: Iterator[tuple[str, TokenPair]]) -> ScoreBoard:
@@ -93,3 +93,33 @@ def board_of(probes: FittedProbes, pairs: Iterator[tuple[str, TokenPair]]) -> Sc
 def values(board: ScoreBoard) -> dict[str, float]:
     """The figures without their intervals."""
     return {name: score.value for name, score in board.scores().items()}
+
+
+def shuffled(pairs: Iterable[tuple[str, TokenPair]]) -> Iterator[tuple[str, TokenPair]]:
+    """Each image's patches in random order, with the tokens of the image before (the last's for the first).
+
+    Both are broken, picture and place: patches at the same place of two pictures are alike enough to be
+    predicted. ValueError for fewer than two images. An image whose layout differs from the one before it is
+    left out.
+    """
+    first: tuple[str, TokenPair] | None = None
+    previous: TokenPair | None = None
+    count = 0
+    for image_id, pair in pairs:
+        count += 1
+        if previous is None:
+            first = image_id, pair
+        elif previous.layout == pair.layout:
+            yield image_id, _mismatched(image_id, pair, previous)
+        previous = pair
+    if first is None or previous is None or count < 2:
+        raise ValueError("shuffling takes at least two images")
+    if previous.layout == first[1].layout:
+        yield first[0], _mismatched(first[0], first[1], previous)
+
+
+def _mismatched(image_id: str, pair: TokenPair, other: TokenPair) -> TokenPair:
+    keys = unit_keys(image_id, len(pair.pre), salt="shuffled")
+    order = torch.from_numpy(keys.argsort(kind="stable"))
+    normed = None if pair.pre_normed is None else pair.pre_normed[order]
+    return replace(pair, pre=pair.pre[order], pre_normed=normed, post=other.post)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from connector_bench.reconstruction.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
-from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
+from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 from .planted import board_of, fit, patches, small_config, values

@@ -8,7 +8,7 @@ import pytest
 
 from connector_bench.reconstruction.artefacts import Artefacts
 from connector_bench.reconstruction.figures import IMAGE_METRICS
-from connector_bench.reconstruction.learning import Ladder
+from connector_bench.reconstruction.learning import ProbeLadder
 from tests.harness import Outcome, run_command, run_here
 
 from .small_task import write_small_task
@@ -148,7 +148,7 @@ def test_maps_pictures_and_masks_are_left_to_look_at(mlp: Outcome) -> None:
             assert (mask is not None) == ("loss_inside" in rows[doc_id])
             assert mask is None or mask.mean() == pytest.approx(rows[doc_id]["mask_area"])
     assert (
-        Ladder.load(folder / "probes").probes.training_images.fingerprint()
+        ProbeLadder.load(folder / "probes").probes.training_images.fingerprint()
         == mlp.record("small")["train_sha256"]
     )
 

@@ -8,15 +8,18 @@ import torch
 from safetensors.torch import load, save
 from sklearn.linear_model import Ridge
 
-from connector_bench.reconstruction.control_probes import ControlGathering, ControlProbes, linear_controls
-from connector_bench.reconstruction.controls import projection, shuffled
-from connector_bench.reconstruction.linear_probes import LinearSample, mapped
-from connector_bench.reconstruction.moments import Moments
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction
-from connector_bench.reconstruction.ridge import best_linear_r2, solve
+from connector_bench.reconstruction.probes.control_probes import (
+    ControlProbes,
+    ControlSample,
+    linear_controls,
+)
+from connector_bench.reconstruction.probes.linear import LinearSample, mapped, projection
+from connector_bench.reconstruction.probes.moments import Moments
+from connector_bench.reconstruction.probes.ridge import best_linear_r2, solve
+from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import Tile, TokenLayout
 
-from .planted import WIDTH, images, patches, small_config
+from .planted import WIDTH, images, patches, shuffled, small_config
 
 UNPLACED = TokenLayout((Tile((6, 6), None),), 5)
 
@@ -32,12 +35,12 @@ def without_places(pair):
 
 def gathered(connector, numbers=range(60), config=None):
     config = config or small_config()
-    gathering, controls = PatchReconstruction(config), ControlGathering(config)
+    sample, controls = ProbeSample(config), ControlSample(config)
     for name, pair in images(max(numbers) + 1):
         if int(name.split("-")[1]) in numbers:
-            gathering.update(name, connector(pair))
+            sample.update(name, connector(pair))
             controls.update(name, connector(pair))
-    return gathering, controls
+    return sample, controls
 
 
 def r2(controls: ControlProbes, connector, count: int = 30) -> dict[str, float]:
@@ -61,8 +64,8 @@ def test_moments_of_a_linear_map_follow_from_those_of_the_patches() -> None:
 
 
 def test_controls_are_what_they_must_be() -> None:
-    gathering, controls = gathered(narrow, range(150))
-    fitted = controls.fit(gathering)
+    sample, controls = gathered(narrow, range(150))
+    fitted = controls.fit(sample)
     found = r2(fitted, narrow, 150)
     for name in ("identity_r2_ridge", "identity_r2_mlp", "rotation_r2_ridge", "rotation_r2_mlp"):
         assert found[name] >= 0.999
@@ -75,8 +78,8 @@ def test_controls_are_what_they_must_be() -> None:
 
 
 def test_an_untrained_copy_is_measured_as_a_connector_would_be() -> None:
-    gathering, controls = gathered(narrow)
-    found = r2(controls.fit(gathering), narrow)
+    sample, controls = gathered(narrow)
+    found = r2(controls.fit(sample), narrow)
     sample = LinearSample(small_config())
     probes, _ = gathered(lambda pair: replace(narrow(pair), post=pair.pre[:, 8:], untrained=()))
     fitted = probes.fit()
@@ -91,8 +94,8 @@ def test_an_untrained_copy_is_measured_as_a_connector_would_be() -> None:
 
 
 def test_without_places_untrained_and_shuffled_use_mean_tokens() -> None:
-    gathering, controls = gathered(without_places)
-    found = r2(controls.fit(gathering), without_places)
+    sample, controls = gathered(without_places)
+    found = r2(controls.fit(sample), without_places)
     assert {"untrained_r2_pooled.0", "shuffled_r2_pooled", "identity_r2_mlp"} <= set(found)
     assert not {"shuffled_r2_mlp", "shuffled_r2_ridge"} & set(found)
     assert found["identity_r2_mlp"] >= 0.999
@@ -101,8 +104,8 @@ def test_without_places_untrained_and_shuffled_use_mean_tokens() -> None:
 
 def test_what_shuffled_pairs_teach_is_worth_nothing_on_shuffled_pairs_either() -> None:
     """The control asks about true pairs; controls.shuffled breaks both sides."""
-    gathering, controls = gathered(narrow)
-    fitted = controls.fit(gathering)
+    sample, controls = gathered(narrow)
+    fitted = controls.fit(sample)
     errors = total = 0.0
     for _, pair in shuffled((name, narrow(pair)) for name, pair in images(30, start=10_000)):
         total += float((pair.pre.double() - fitted.mean).square().sum())
@@ -122,11 +125,11 @@ def test_two_processes_give_the_same_controls() -> None:
 
 @pytest.mark.parametrize("connector", [narrow, without_places])
 def test_state_and_fitted_controls_come_back_from_disk(connector) -> None:
-    gathering, controls = gathered(connector)
-    fitted = controls.fit(gathering)
+    sample, controls = gathered(connector)
+    fitted = controls.fit(sample)
     expected = r2(fitted, connector, 5)
-    again = ControlGathering.from_tensors(load(save(controls.tensors())), small_config())
-    assert r2(again.fit(gathering), connector, 5) == pytest.approx(expected, abs=1e-9)
+    again = ControlSample.from_tensors(load(save(controls.tensors())), small_config())
+    assert r2(again.fit(sample), connector, 5) == pytest.approx(expected, abs=1e-9)
     tensors, meta = fitted.state()
     stored = {name: tensor.contiguous() for name, tensor in tensors.items()}
     assert r2(ControlProbes.from_state(load(save(stored)), meta), connector, 5) == expected

@@ -5,12 +5,29 @@ from dataclasses import replace
 import pytest
 import torch
 
-from connector_bench.reconstruction.controls import identity, one_to_one, projection, rotation, shuffled
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction
-from connector_bench.reconstruction.ridge import best_linear_r2
+from connector_bench.reconstruction.probes.linear import (
+    identity,
+    one_to_one,
+    projection,
+    rotation,
+)
+from connector_bench.reconstruction.probes.ridge import best_linear_r2
+from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
-from .planted import GRID, LAYOUT, WIDTH, board_of, covariance, fit, images, small_config, through, values
+from .planted import (
+    GRID,
+    LAYOUT,
+    WIDTH,
+    board_of,
+    covariance,
+    fit,
+    images,
+    shuffled,
+    small_config,
+    through,
+    values,
+)
 
 TRAINING, TEST = 220, 60
 
@@ -48,10 +65,12 @@ def test_ridge_meets_the_closed_form_of_a_rank_r_projection(rank: int) -> None:
     seen = torch.cat([pair.pre for _, pair in images(150, start=10_000)]).double().T.cov()
     assert found["r2_ridge"] == pytest.approx(best_linear_r2(seen, control.matrix), abs=0.005)
     assert found["r2_ridge"] == pytest.approx(best_linear_r2(covariance(), control.matrix), abs=0.03)
-    gathering = PatchReconstruction(config)
+    sample = ProbeSample(config)
     for image_id, pair in images(150):
-        gathering.update(image_id, pair)
-    closed = best_linear_r2(gathering.token_covariance(), control.matrix)
+        sample.update(image_id, pair)
+    (cells,) = sample.cells.values()
+    moments = cells.moments_up_to("full")
+    closed = best_linear_r2(moments.xx / moments.n, control.matrix)
     assert found["r2_ridge"] == pytest.approx(closed, abs=0.03)
 
 
@@ -102,7 +121,7 @@ def test_average_pooling_loses_what_the_covariance_says() -> None:
 def test_tiles_and_unequal_grids_lose_nothing_either() -> None:
     """Each 5 x 4 tile over 3 x 2 tokens: a token that holds its cell's patches, padded with zeros."""
     layout = TokenLayout((Tile((5, 4), (3, 2)), Tile((4, 4), (2, 2), (0, 0, 0.5, 0.5))), 10)
-    from connector_bench.reconstruction.places import cells_of
+    from connector_bench.reconstruction.cells import cells_of
 
     def merge(pair: TokenPair) -> TokenPair:
         post = torch.zeros(10, 4 * WIDTH)

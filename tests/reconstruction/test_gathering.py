@@ -6,12 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from connector_bench.reconstruction.patch_reconstruction import (
-    PatchReconstruction,
-    ReconstructionConfig,
-    paper_config,
-)
-from connector_bench.reconstruction.probe_training import Schedule
+from connector_bench.reconstruction.config import ReconstructionConfig, paper_config
+from connector_bench.reconstruction.probes.sample import ProbeSample
+from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 from .planted import WIDTH, board_of, fit, images, small_config, values
@@ -24,11 +21,11 @@ def bent(pair: TokenPair) -> TokenPair:
     return replace(pair, post=torch.tanh(centred @ matrix))
 
 
-def gather(pairs, config: ReconstructionConfig | None = None) -> PatchReconstruction:
-    gathering = PatchReconstruction(config or small_config(attention="always"))
+def gather(pairs, config: ReconstructionConfig | None = None) -> ProbeSample:
+    sample = ProbeSample(config or small_config(attention="always"))
     for image_id, pair in pairs:
-        gathering.update(image_id, pair)
-    return gathering
+        sample.update(image_id, pair)
+    return sample
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +45,17 @@ def expected(pairs, test_pairs):
 
 def test_two_processes_in_another_order_give_the_same_figures(pairs, test_pairs, expected) -> None:
     parts = [gather(pairs[::-2]), gather(pairs[-2::-2])]
-    merged = PatchReconstruction.merged(parts)
-    assert values(board_of(merged.fit(), test_pairs)) == pytest.approx(expected, abs=1e-6)
+    parts[0].absorb(parts[1])
+    assert values(board_of(parts[0].fit(), test_pairs)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_state_on_disk_goes_on_where_it_stopped(pairs, test_pairs, expected) -> None:
     tensors, meta = gather(pairs[:40]).state()
-    gathering = PatchReconstruction.from_state(load(save(tensors)), meta)
-    assert not gathering.update(*pairs[3])
+    sample = ProbeSample.from_state(load(save(tensors)), meta)
+    assert not sample.update(*pairs[3])
     for image_id, pair in pairs[40:]:
-        assert gathering.update(image_id, pair)
-    assert values(board_of(gathering.fit(), test_pairs)) == pytest.approx(expected, abs=1e-6)
+        assert sample.update(image_id, pair)
+    assert values(board_of(sample.fit(), test_pairs)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_same_run_twice_is_the_same_to_the_bit(pairs, test_pairs, expected) -> None:
@@ -81,7 +78,7 @@ def test_another_seed_gives_another_mlp_and_the_same_ridge(pairs, test_pairs, ex
 
 def test_images_seen_by_two_processes_are_refused(pairs) -> None:
     with pytest.raises(ValueError, match="1 images were seen by both"):
-        PatchReconstruction.merged([gather(pairs[:3]), gather(pairs[2:4])])
+        gather(pairs[:3]).absorb(gather(pairs[2:4]))
 
 
 def test_states_of_other_options_do_not_add_up(pairs) -> None:
@@ -107,10 +104,10 @@ def test_memory_does_not_depend_on_the_number_of_images() -> None:
     ],
 )
 def test_pairs_that_do_not_fit_are_refused_by_name(change, message) -> None:
-    gathering = gather(images(1))
+    sample = gather(images(1))
     with pytest.raises(ValueError, match=message):
-        gathering.update("odd", replace(next(images(1))[1], **change))
-    assert "odd" not in gathering.seen
+        sample.update("odd", replace(next(images(1))[1], **change))
+    assert "odd" not in sample.seen
 
 
 def test_too_few_images_are_refused() -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector_bench.reconstruction.moments import Moments, MomentsStream, TargetStatistics
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 
 
 def sample(rows: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from connector_bench.reconstruction.config import ReconstructionConfig, paper_config
+from connector_bench.reconstruction.config import (
+    PROBES_VARIABLE,
+    ReconstructionConfig,
+    paper_config,
+    task_options,
+)
 from connector_bench.reconstruction.figures import metric_names
-from connector_bench.reconstruction.options import PROBES_VARIABLE, task_options
 
 TRAIN = {"split": "train"}
 

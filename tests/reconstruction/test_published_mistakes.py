@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from connector_bench.reconstruction.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
-from connector_bench.reconstruction.fitted_probes import FittedProbes
 from connector_bench.reconstruction.folds import LeakError, Ledger, fold_of
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction, ScoreBoard
-from connector_bench.reconstruction.probe_training import Schedule, train
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
+from connector_bench.reconstruction.probes.fitted import FittedProbes
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.sample import ProbeSample
+from connector_bench.reconstruction.probes.training_loop import Schedule, train
+from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 from .planted import LAYOUT, WIDTH, board_of, fit, images, small_config, values
@@ -201,18 +202,18 @@ def test_weights_of_another_run_are_not_taken_for_these(tmp_path) -> None:
 
 def test_test_images_among_the_training_images_are_refused() -> None:
     """COCO train2017 contains most of the Karpathy test images."""
-    gathering = PatchReconstruction(small_config(), held_out=Ledger.of(["image-7"]))
+    sample = ProbeSample(small_config(), held_out=Ledger.of(["image-7"]))
     for image_id, pair in images(7):
-        gathering.update(image_id, pair)
+        sample.update(image_id, pair)
     with pytest.raises(LeakError, match="image-7"):
-        gathering.update("image-7", next(images(1))[1])
+        sample.update("image-7", next(images(1))[1])
     probes = fit(images(60))
     for image_id in ("image-0", "image-59"):
         with pytest.raises(LeakError, match="used to fit"):
             probes.score(image_id, next(images(1))[1])
-    tensors, meta = gathering.state()
+    tensors, meta = sample.state()
     with pytest.raises(LeakError, match="1 of 1 test images"):
-        PatchReconstruction.from_state(tensors, meta, held_out=Ledger.of(["image-3"]))
+        ProbeSample.from_state(tensors, meta, held_out=Ledger.of(["image-3"]))
 
 
 def test_a_probe_before_its_first_step_is_the_ridge() -> None:

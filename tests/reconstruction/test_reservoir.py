@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector_bench.reconstruction.folds import unit_keys
-from connector_bench.reconstruction.reservoir import Reservoir
+from connector_bench.reconstruction.probes.reservoir import Reservoir
 
 
 def offer(reservoir: Reservoir, image: int, rows: int = 20) -> None:

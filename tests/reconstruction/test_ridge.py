@@ -6,8 +6,8 @@ from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from connector_bench.reconstruction.moments import Moments
-from connector_bench.reconstruction.ridge import (
+from connector_bench.reconstruction.probes.moments import Moments
+from connector_bench.reconstruction.probes.ridge import (
     Affine,
     best_linear_r2,
     choose,

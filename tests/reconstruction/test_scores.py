@@ -5,10 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from connector_bench.reconstruction.controls import projection
-from connector_bench.reconstruction.moments import TargetStatistics
-from connector_bench.reconstruction.patch_reconstruction import ScoreBoard
-from connector_bench.reconstruction.scores import patch_errors, ratio_score, summary_json
+from connector_bench.reconstruction.probes.linear import projection
+from connector_bench.reconstruction.probes.moments import TargetStatistics
+from connector_bench.reconstruction.scores import ScoreBoard, patch_errors, ratio_score, summary_json
 from connector_bench.stats.intervals import bootstrap_mean
 
 from .planted import WIDTH, board_of, fit, images, through, values

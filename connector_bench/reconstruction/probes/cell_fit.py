@@ -11,15 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
-from connector_bench.reconstruction.moments import Moments, MomentsStream, TargetStatistics
-from connector_bench.reconstruction.places import CellShape
-from connector_bench.reconstruction.probe_training import TrainingRecord
-from connector_bench.reconstruction.probes import MLPProbe
-from connector_bench.reconstruction.reservoir import Reservoir
-from connector_bench.reconstruction.ridge import Affine, RidgeFit, choose
-from connector_bench.reconstruction.row_fit import Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe, Rows, fit_rows
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
+from connector_bench.reconstruction.probes.reservoir import Reservoir
+from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
+from connector_bench.reconstruction.probes.training_loop import TrainingRecord
 
 
 class CellSample:

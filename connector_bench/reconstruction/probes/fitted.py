@@ -19,16 +19,16 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from connector_bench.reconstruction.attention_fit import AttentionFit
-from connector_bench.reconstruction.attention_probe import AttentionProbe, AttentionShape
-from connector_bench.reconstruction.cell_probes import CellProbes, CurvePoint
+from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import LeakError, Ledger
-from connector_bench.reconstruction.moments import TargetStatistics
-from connector_bench.reconstruction.places import CellShape, cells_of
-from connector_bench.reconstruction.probe_training import TrainingRecord
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
-from connector_bench.reconstruction.ridge import Affine, RidgeFit
+from connector_bench.reconstruction.probes.attention_fit import AttentionFit
+from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape
+from connector_bench.reconstruction.probes.cell_fit import CellProbes, CurvePoint
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.moments import TargetStatistics
+from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit
+from connector_bench.reconstruction.probes.training_loop import TrainingRecord
 from connector_bench.reconstruction.scores import ImageReconstruction, patch_errors
 from connector_bench.reconstruction.store import write_atomically
 from connector_bench.types import TokenPair

@@ -9,14 +9,16 @@ a linear path from the mean-pooled tokens that starts at its ridge solution.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from connector_bench.reconstruction.probes import Standardizer
-from connector_bench.reconstruction.ridge import Affine
+from connector_bench.reconstruction.probes.mlp import Standardizer
+from connector_bench.reconstruction.probes.ridge import Affine
 from connector_bench.types import WHOLE_PICTURE, TokenLayout
 
 FREQUENCIES = 6
@@ -164,3 +166,45 @@ class AttentionProbe(nn.Module):
     def parameters_count(self) -> int:
         """Trained numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+@dataclass(frozen=True, eq=False)
+class SampledImage:
+    """One image's tokens and the patches that are asked for."""
+
+    fold: int
+    tokens: Float[Tensor, "t d_in"]
+    token_index: Int[Tensor, " t"]
+    token_boxes: Float[Tensor, "t 4"]
+    patches: Float[Tensor, "p d_out"]
+    patch_boxes: Float[Tensor, "p 4"]
+
+
+PARTS = ("tokens", "token_index", "token_boxes", "patches", "patch_boxes")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageBatch:
+    """Images padded to one length."""
+
+    tokens: Float[Tensor, "b t d_in"]
+    places: TokenPlaces
+    patches: Float[Tensor, "b p d_out"]
+    boxes: Float[Tensor, "b p 4"]
+    wanted: Bool[Tensor, "b p"]
+    """False where a row of `patches` is padding."""
+
+
+def batch_of(images: Sequence[SampledImage], device: str = "cpu") -> ImageBatch:
+    """Pad images to a batch on a device."""
+
+    def padded(part: str) -> Tensor:
+        return pad_sequence([getattr(image, part) for image in images], batch_first=True).to(device)
+
+    tokens, patches = padded("tokens").float(), padded("patches").float()
+    token_counts = torch.tensor([len(image.tokens) for image in images], device=device)
+    patch_counts = torch.tensor([len(image.patches) for image in images], device=device)
+    padding = torch.arange(tokens.shape[1], device=device) >= token_counts[:, None]
+    wanted = torch.arange(patches.shape[1], device=device) < patch_counts[:, None]
+    places = TokenPlaces(padded("token_index"), padded("token_boxes"), padding)
+    return ImageBatch(tokens, places, patches, padded("patch_boxes"), wanted)

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from connector_bench.reconstruction.moments import Moments
-from connector_bench.reconstruction.probe_training import Schedule
-from connector_bench.reconstruction.probes import whitening
-from connector_bench.reconstruction.row_fit import Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import Rows, fit_rows, whitening
+from connector_bench.reconstruction.probes.moments import Moments
+from connector_bench.reconstruction.probes.training_loop import Schedule
 
 from .planted import small_config
 

@@ -1,9 +1,9 @@
 """Patch reconstruction: how much of what the encoder saw the connector's tokens can rebuild, and where.
 
-    gathering = PatchReconstruction(ReconstructionConfig())
+    sample = ProbeSample(ReconstructionConfig())
     for image_id, pair in training_pairs:
-        gathering.update(image_id, pair)
-    probes = gathering.fit()
+        sample.update(image_id, pair)
+    probes = sample.fit()
     board = ScoreBoard()
     for image_id, pair in test_pairs:
         board.add(probes.score(image_id, pair))
@@ -17,43 +17,30 @@ Source: PROTOCOL section 2, after arXiv 2509.11986.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.attention_fit import AttentionSample, fit_attention
-from connector_bench.reconstruction.cell_probes import CellSample, CurvePoint, fit_cells
+from connector_bench.reconstruction.cells import CellShape, cells_of, is_placed
 from connector_bench.reconstruction.config import (
-    PROTOCOL_VERSION,
     ReconstructionConfig,
-    paper_config,
     target_of,
 )
-from connector_bench.reconstruction.fitted_probes import FittedProbes, LearningCurve, refuse_overflow
 from connector_bench.reconstruction.folds import Fold, LeakError, Ledger, fold_of, unit_keys
-from connector_bench.reconstruction.moments import TargetStatistics
-from connector_bench.reconstruction.places import CellShape, cells_of, is_placed
-from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
+from connector_bench.reconstruction.probes.attention_fit import AttentionSample, fit_attention
+from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
+from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve, refuse_overflow
+from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.types import TokenPair
-
-__all__ = [
-    "PROTOCOL_VERSION",
-    "FittedProbes",
-    "ImageReconstruction",
-    "PatchReconstruction",
-    "ReconstructionConfig",
-    "ScoreBoard",
-    "paper_config",
-]
 
 LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
 """From the simplest probe to the strongest; of two equally good ones the simpler is the best."""
 
 
-class PatchReconstruction:
+class ProbeSample:
     """Gathers training images, one `TokenPair` at a time, and fits the probe ladder on them."""
 
     def __init__(self, config: ReconstructionConfig, held_out: Ledger | None = None) -> None:
@@ -124,7 +111,7 @@ class PatchReconstruction:
             return not self._placed
         return self.config.attention == "always"
 
-    def absorb(self, other: PatchReconstruction) -> None:
+    def absorb(self, other: ProbeSample) -> None:
         """Add another process's state; ValueError where options differ or an image was seen by both."""
         if other.config != self.config:
             raise ValueError("states of different options do not add up")
@@ -146,17 +133,6 @@ class PatchReconstruction:
             if self._attention is None:
                 self._attention = AttentionSample(*self._widths, self.config)
             self._attention.absorb(other._attention)
-
-    @classmethod
-    def merged(cls, parts: Iterable[PatchReconstruction]) -> PatchReconstruction:
-        """All parts together; ValueError without a part."""
-        ordered = sorted(parts, key=lambda part: part.seen.fingerprint())
-        if not ordered:
-            raise ValueError("nothing to merge")
-        total = cls(ordered[0].config, ordered[0].held_out)
-        for part in ordered:
-            total.absorb(part)
-        return total
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything gathered, as tensors and plain values: what `RunStore.write` takes."""
@@ -181,7 +157,7 @@ class PatchReconstruction:
     @classmethod
     def from_state(
         cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], held_out: Ledger | None = None
-    ) -> PatchReconstruction:
+    ) -> ProbeSample:
         """The inverse of `state`; LeakError where it holds a held-out image."""
         self = cls(ReconstructionConfig.from_json(meta["config"]), held_out)
         self.seen = Ledger.from_array(tensors["seen"].numpy())
@@ -227,17 +203,6 @@ class PatchReconstruction:
             for parts in rows
         )
         return training[: self.config.patch_pairs], validation[: self.config.validation_pairs]
-
-    def token_covariance(self) -> Float[Tensor, "d d"]:
-        """Covariance of the connector's tokens over the training images, float64; they must have places.
-
-        Under the identity control these are the patches: what `best_linear_r2` needs for the rank-r controls.
-        """
-        samples = list(self._cells.values())
-        if len(samples) != 1:
-            raise ValueError(f"wants tokens of one cell shape, got {len(samples)}")
-        moments = samples[0].moments_up_to("full")
-        return moments.xx / moments.n
 
     def fit(self) -> FittedProbes:
         """Fit the ladder; ValueError where too few images came for a training and a validation fold."""

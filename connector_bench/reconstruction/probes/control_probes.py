@@ -20,24 +20,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.attention_fit import pooled_rows
+from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
-from connector_bench.reconstruction.controls import LinearControl, identity, one_to_one, projection, rotation
 from connector_bench.reconstruction.folds import fold_of
-from connector_bench.reconstruction.linear_probes import (
+from connector_bench.reconstruction.probes.attention_fit import pooled_rows
+from connector_bench.reconstruction.probes.linear import (
     PARTS,
     POOLED,
+    LinearControl,
     LinearProbe,
     LinearSample,
+    identity,
     mapped,
+    one_to_one,
     part_of,
+    projection,
+    rotation,
 )
-from connector_bench.reconstruction.moments import Moments, MomentsStream
-from connector_bench.reconstruction.patch_reconstruction import PatchReconstruction
-from connector_bench.reconstruction.places import CellShape, cells_of
-from connector_bench.reconstruction.probes import MLPProbe, MLPShape
-from connector_bench.reconstruction.ridge import best_linear_r2, choose
-from connector_bench.reconstruction.row_fit import Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape, Rows, fit_rows
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.ridge import best_linear_r2, choose
+from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import TokenPair
 
 ONE: CellShape = (1, 1)
@@ -62,7 +65,7 @@ def control_metrics(config: ReconstructionConfig) -> tuple[str, ...]:
     )
 
 
-class ControlGathering:
+class ControlSample:
     """What the controls are fitted from besides the connector's own sample."""
 
     def __init__(self, config: ReconstructionConfig) -> None:
@@ -89,7 +92,7 @@ class ControlGathering:
             self._untrained.append(LinearSample(self.config))
         return self._untrained[seed]
 
-    def absorb(self, other: ControlGathering) -> None:
+    def absorb(self, other: ControlSample) -> None:
         """Add another process's state."""
         for part, stream in other._patches.items():
             moments = stream.value()
@@ -107,7 +110,7 @@ class ControlGathering:
         return stored
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], config: ReconstructionConfig) -> ControlGathering:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], config: ReconstructionConfig) -> ControlSample:
         """The inverse of `tensors`."""
         self = cls(config)
         for part in PARTS:
@@ -119,14 +122,14 @@ class ControlGathering:
             self._sample(seed).load(f"control.untrained.{seed}", tensors)
         return self
 
-    def fit(self, gathering: PatchReconstruction) -> ControlProbes:
-        """Fit all controls; `gathering` holds the connector's own sample of the same images."""
+    def fit(self, connector: ProbeSample) -> ControlProbes:
+        """Fit all controls; `connector` holds the connector's own sample of the same images."""
         training, validation = (self._patches[part].value() for part in PARTS)
         covariance = training.xx / training.n
         probes: dict[str, LinearProbe] = {}
         networks: dict[str, MLPProbe] = {}
         closed: dict[str, float] = {}
-        patches = gathering.sampled_patches()
+        patches = connector.sampled_patches()
         for control in linear_controls(len(training.mean_x), self.config):
             ridge = choose(
                 mapped(training, control.matrix), mapped(validation, control.matrix), self.config.penalties
@@ -138,23 +141,23 @@ class ControlGathering:
                 networks[f"{control.name}.1x1"] = fit_rows(seen, held_out, self.config).mlp
         for seed, sample in enumerate(self._untrained):
             probes[f"untrained.{seed}"] = sample.fit()
-        shuffled, trained = _fit_shuffled(gathering, self.config)
+        shuffled, trained = _fit_shuffled(connector, self.config)
         probes["shuffled"] = shuffled
         return ControlProbes(self.config, training.mean_x, probes, networks | trained, closed)
 
 
 def _fit_shuffled(
-    gathering: PatchReconstruction, config: ReconstructionConfig
+    connector: ProbeSample, config: ReconstructionConfig
 ) -> tuple[LinearProbe, dict[str, MLPProbe]]:
     """Each token against the patches of the next one in the sample, whose order is that of hashes."""
-    if gathering.attention is not None and not gathering.cells:
-        parts = (gathering.attention.training.images(), gathering.attention.validation.images())
+    if connector.attention is not None and not connector.cells:
+        parts = (connector.attention.training.images(), connector.attention.validation.images())
         rows = [_rolled(pooled_rows(images)) for images in parts if images]
         moments = [part.moments(config) for part in rows]
         held_out = moments[1] if len(moments) > 1 else Moments.zeros(*moments[0].xy.shape)
         return LinearProbe({POOLED: choose(moments[0], held_out, config.penalties).affine}), {}
     maps, networks = {}, {}
-    for shape, sample in gathering.cells.items():
+    for shape, sample in connector.cells.items():
         training, validation = _rolled(sample.rows_up_to("full")), _rolled(sample.validation_rows())
         if len(training) < 2:
             continue

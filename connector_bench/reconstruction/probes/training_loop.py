@@ -70,7 +70,7 @@ class TrainingRecord:
 
 
 @runtime_checkable
-class Problem(Protocol):
+class Sample(Protocol):
     """Data that a probe learns from."""
 
     @property
@@ -94,26 +94,26 @@ def build_seeded(build: Callable[[], Network], seed: int) -> Network:
         return build()
 
 
-def train(network: nn.Module, problem: Problem, schedule: Schedule, device: str = "cpu") -> TrainingRecord:
+def train(network: nn.Module, sample: Sample, schedule: Schedule, device: str = "cpu") -> TrainingRecord:
     """Train in place and leave the network with the weights that were best on the validation fold.
 
     The untrained network counts as a candidate, so that training never makes a probe worse there.
     """
     network.to(device).train()
     optimizer = torch.optim.AdamW(_groups(network, schedule), lr=schedule.learning_rate)
-    planned = schedule.steps(problem.examples)
+    planned = schedule.steps(sample.examples)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _rate(step, planned, schedule.warmup)
     )
-    losses = [_evaluate(network, problem)]
+    losses = [_evaluate(network, sample)]
     best, best_step, steps, seen, since_best = _copy(network), 0, 0, 0, 0
     stopped = "solved" if losses[0] <= SOLVED else "budget"
     for epoch in range(schedule.epochs):
         if stopped != "budget":
             break
-        seen += _epoch(network, problem, schedule, epoch, optimizer, scheduler, device)
-        steps += schedule.steps_per_epoch(problem.examples)
-        losses.append(_evaluate(network, problem))
+        seen += _epoch(network, sample, schedule, epoch, optimizer, scheduler, device)
+        steps += schedule.steps_per_epoch(sample.examples)
+        losses.append(_evaluate(network, sample))
         if losses[-1] < min(losses[:-1]):
             best, best_step, since_best = _copy(network), steps, 0
         else:
@@ -125,7 +125,7 @@ def train(network: nn.Module, problem: Problem, schedule: Schedule, device: str 
     network.load_state_dict(best)
     network.eval()
     return TrainingRecord(
-        examples=problem.examples,
+        examples=sample.examples,
         examples_seen=seen,
         planned_steps=planned,
         steps=steps,
@@ -144,7 +144,7 @@ def train(network: nn.Module, problem: Problem, schedule: Schedule, device: str 
 
 def _epoch(
     network: nn.Module,
-    problem: Problem,
+    sample: Sample,
     schedule: Schedule,
     epoch: int,
     optimizer: torch.optim.Optimizer,
@@ -153,19 +153,19 @@ def _epoch(
 ) -> int:
     """One pass in an order that depends on seed and epoch; the number of examples seen."""
     generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
-    batches = torch.randperm(problem.examples, generator=generator).split(schedule.batch_size)
+    batches = torch.randperm(sample.examples, generator=generator).split(schedule.batch_size)
     for first in range(0, len(batches), schedule.accumulate):
         group = batches[first : first + schedule.accumulate]
         size = sum(len(index) for index in group)
         optimizer.zero_grad(set_to_none=True)
         for index in group:
             with _autocast(device):
-                loss = problem.loss(network, index)
+                loss = sample.loss(network, index)
             (loss * (len(index) / size)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
-    return problem.examples
+    return sample.examples
 
 
 def _groups(network: nn.Module, schedule: Schedule) -> list[dict[str, object]]:
@@ -189,9 +189,9 @@ def _rate(step: int, planned: int, warmup: float) -> float:
 
 
 @torch.no_grad()
-def _evaluate(network: nn.Module, problem: Problem) -> float:
+def _evaluate(network: nn.Module, sample: Sample) -> float:
     network.eval()
-    loss = problem.validation_loss(network)
+    loss = sample.validation_loss(network)
     network.train()
     if not math.isfinite(loss):
         raise FloatingPointError("the validation loss is no longer finite: lower the learning rate")

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.moments import Moments
+from connector_bench.reconstruction.probes.moments import Moments
 
 PENALTIES = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -57,9 +57,8 @@ def solve(moments: Moments, alpha: float, standardize: bool = True) -> Affine:
     gram = moments.xx / scale[:, None] / scale
     gram.diagonal().add_(alpha)
     weight = torch.cholesky_solve(moments.xy / scale[:, None], torch.linalg.cholesky(gram)) / scale[:, None]
-    weight = (
-        weight.contiguous()
-    )  # as it comes back from the disk: a product's last bit hangs on the order in memory
+    # the order of what comes back from the disk: a product's last bit depends on the order in memory
+    weight = weight.contiguous()
     return Affine(weight, moments.mean_y - moments.mean_x @ weight)
 
 

@@ -6,21 +6,97 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from connector_bench.reconstruction.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
-from connector_bench.reconstruction.attention_sample import ImageSample, SampledImage, batch_of
-from connector_bench.reconstruction.cell_probes import CurvePoint
+from connector_bench.reconstruction.cells import patch_boxes
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
-from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
-from connector_bench.reconstruction.moments import Moments, MomentsStream, TargetStatistics
-from connector_bench.reconstruction.places import patch_boxes
-from connector_bench.reconstruction.probe_training import TrainingRecord, build_seeded, train
-from connector_bench.reconstruction.ridge import Affine, RidgeFit, choose
-from connector_bench.reconstruction.row_fit import Rows
+from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold, image_key, unit_keys
+from connector_bench.reconstruction.probes.attention_probe import (
+    PARTS,
+    AttentionProbe,
+    AttentionShape,
+    SampledImage,
+    TokenPlaces,
+    batch_of,
+)
+from connector_bench.reconstruction.probes.cell_fit import CurvePoint
+from connector_bench.reconstruction.probes.mlp import Rows
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
+from connector_bench.reconstruction.probes.reservoir import SLACK
+from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
+from connector_bench.reconstruction.probes.training_loop import TrainingRecord, build_seeded, train
 from connector_bench.types import TokenLayout
+
+
+class ImageReservoir:
+    """Keeps the `capacity` images with the smallest hashes."""
+
+    def __init__(self, capacity: int, patches: int, dtype: torch.dtype) -> None:
+        self.capacity, self.patches, self.dtype = capacity, patches, dtype
+        self._images: dict[int, SampledImage] = {}
+
+    def add(self, image_id: str, fold: Fold, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
+        """Offer an image."""
+        keys = unit_keys(image_id, len(pre), salt="attention")
+        chosen = torch.from_numpy(np.sort(np.argsort(keys, kind="stable")[: self.patches]))
+        places = TokenPlaces.of(layout)
+        boxes = torch.from_numpy(patch_boxes(layout)).to(torch.float32)
+        self._images[image_key(image_id, salt="attention")] = SampledImage(
+            FOLDS.index(fold),
+            post.to(self.dtype, copy=True),
+            places.index[0],
+            places.boxes[0],
+            pre[chosen].to(self.dtype),
+            boxes[chosen],
+        )
+        if len(self._images) > SLACK * self.capacity:
+            self._compact()
+
+    def _compact(self) -> None:
+        kept = sorted(self._images)[: self.capacity]
+        self._images = {key: self._images[key] for key in kept}
+
+    def images(self) -> list[SampledImage]:
+        """The images in the order of their hashes."""
+        self._compact()
+        return [self._images[key] for key in sorted(self._images)]
+
+    def absorb(self, other: ImageReservoir) -> None:
+        """Merge the sample of other images; ValueError where the options differ."""
+        mine, theirs = (self.capacity, self.patches, self.dtype), (other.capacity, other.patches, other.dtype)
+        if mine != theirs:
+            raise ValueError(f"image samples of {mine} and {theirs} do not merge")
+        self._images.update(other._images)
+        self._compact()
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Everything under `prefix.`, for safetensors: parts of all images end to end, and their lengths."""
+        images = self.images()
+        if not images:
+            return {}
+        keys = np.array(sorted(self._images), dtype=np.uint64).view(np.int64)
+        stored = {f"{prefix}.{part}": torch.cat([getattr(image, part) for image in images]) for part in PARTS}
+        stored[f"{prefix}.keys"] = torch.from_numpy(keys.copy())
+        stored[f"{prefix}.folds"] = torch.tensor([image.fold for image in images])
+        stored[f"{prefix}.token_counts"] = torch.tensor([len(image.tokens) for image in images])
+        stored[f"{prefix}.patch_counts"] = torch.tensor([len(image.patches) for image in images])
+        return stored
+
+    def load(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take in what `tensors` wrote."""
+        if f"{prefix}.keys" not in tensors:
+            return
+        counts = {name: tensors[f"{prefix}.{name}_counts"].tolist() for name in ("token", "patch")}
+        split = {
+            part: tensors[f"{prefix}.{part}"].split(counts["patch" if part.startswith("patch") else "token"])
+            for part in PARTS
+        }
+        keys = tensors[f"{prefix}.keys"].numpy().view(np.uint64)
+        for row, (key, fold) in enumerate(zip(keys, tensors[f"{prefix}.folds"].tolist(), strict=True)):
+            self._images[int(key)] = SampledImage(fold, *(split[part][row] for part in PARTS))
 
 
 class AttentionSample:
@@ -30,9 +106,9 @@ class AttentionSample:
         self.d_in, self.d_out = d_in, d_out
         self.pooled = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.device) for fold in FOLDS}
         dtype = DTYPES[config.reservoir_dtype]
-        self.training = ImageSample(config.attention_images, config.attention_patches, dtype)
+        self.training = ImageReservoir(config.attention_images, config.attention_patches, dtype)
         share = math.ceil(config.attention_images * config.validation)
-        self.validation = ImageSample(share, config.attention_patches, dtype)
+        self.validation = ImageReservoir(share, config.attention_patches, dtype)
 
     def add(self, image_id: str, fold: Fold, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
         """Take one image."""
@@ -89,7 +165,7 @@ class AttentionFit:
         return {"pooled": pooled, "attention": self.probe.predict(post, TokenPlaces.of(layout), boxes)}
 
 
-class _ImageProblem:
+class _ImageSample:
     """Sampled images as batches for the training loop."""
 
     def __init__(
@@ -181,8 +257,8 @@ def _fit_probe(
     if config.linear_path:
         probe.start_at(choose(pooled, held_out, config.penalties).affine)
     batch = config.attention_schedule.batch_size
-    problem = _ImageProblem(images, validation, batch, config.device)
-    record = train(probe, problem, config.attention_schedule, config.device)
+    batches = _ImageSample(images, validation, batch, config.device)
+    record = train(probe, batches, config.attention_schedule, config.device)
     return probe.to("cpu"), record
 
 

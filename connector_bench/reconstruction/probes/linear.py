@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from connector_bench.reconstruction.cells import CellShape, cells_of, is_placed
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Fold
-from connector_bench.reconstruction.moments import Moments, MomentsStream
-from connector_bench.reconstruction.places import CellShape, cells_of, is_placed
-from connector_bench.reconstruction.ridge import Affine, choose
-from connector_bench.types import TokenLayout
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.ridge import Affine, choose
+from connector_bench.types import TokenLayout, TokenPair
+
+
+@dataclass(frozen=True, eq=False)
+class LinearControl:
+    """A linear map of every patch on its own: identity, rotation or projection."""
+
+    name: str
+    matrix: Float[Tensor, "d r"]
+
+    def __call__(self, pair: TokenPair) -> TokenPair:
+        """The pair that a connector of this matrix would have made, tokens in the patches' places."""
+        return replace(pair, post=(pair.pre.double() @ self.matrix).float(), layout=one_to_one(pair.layout))
+
+
+def one_to_one(layout: TokenLayout) -> TokenLayout:
+    """The layout of a connector that keeps every patch."""
+    tiles = tuple(replace(tile, post_grid=tile.pre_grid) for tile in layout.tiles)
+    return TokenLayout(tiles, layout.n_pre)
+
+
+def identity(width: int) -> LinearControl:
+    """Hands patches on unchanged."""
+    return LinearControl("identity", torch.eye(width, dtype=torch.float64))
+
+
+def rotation(width: int, seed: int = 0) -> LinearControl:
+    """A random orthogonal matrix, uniform over rotations and reflections (Mezzadri 2007)."""
+    q, r = torch.linalg.qr(_gaussian(width, width, seed))
+    return LinearControl("rotation", q * r.diagonal().sign())
+
+
+def projection(width: int, rank: int, seed: int = 0) -> LinearControl:
+    """Onto `rank` random directions; ValueError where there are not so many."""
+    if not 1 <= rank <= width:
+        raise ValueError(f"cannot project {width} dimensions onto {rank}")
+    return LinearControl(f"rank{rank}", torch.linalg.qr(_gaussian(width, rank, seed))[0])
+
+
+def _gaussian(rows: int, columns: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+
 
 Part = Literal["training", "validation"]
 PARTS: tuple[Part, ...] = ("training", "validation")
