@@ -221,7 +221,7 @@ class ConnectorTask(DataSet):
     def document(self, doc_id: int, split: str) -> Document:
         """Where the measurement finds this document's picture."""
         row = self.dataset_no_image[split][doc_id]
-        label = None if self.label is None else str(row[self.label])
+        label = None if self.label is None else row.get(self.label)
         left_out = None if self.leave_out is None else self.leave_out(row)
         return self.pictures(split).document(self.config.task, doc_id, label, left_out)
 
@@ -235,7 +235,7 @@ class KnnPreservation(ConnectorTask):
         self.options = preservation_options(given)
 
     def measure(self, run: Run) -> Measure:  # noqa: D102
-        return PooledPreservation(self.options, run.folder(self.config.task))
+        return PooledPreservation(self.options, run.folder(self.config.task), labelled=self.label is not None)
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102
         return preservation_metrics(self.options)

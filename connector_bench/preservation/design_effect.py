@@ -94,8 +94,10 @@ def _positive(values: np.ndarray, effect: float, confidence: float) -> tuple[flo
     n, value = len(values), float(values.mean())
     if values.min() == values.max():
         return value, value
-    freedom = 2 * n / (float(stats.kurtosis(values, fisher=False)) - 1)
-    quantile = _quantile(confidence, min(n - 1, freedom))
+    excess = (
+        float(stats.kurtosis(values, fisher=False)) - 1
+    )  # 0 where half the values are one number, half another
+    quantile = _quantile(confidence, min(n - 1, 2 * n / excess) if excess > 0 else n - 1)
     spread = float(np.exp(quantile * _variance(values, effect) ** 0.5 / value))
     return value / spread, value * spread
 

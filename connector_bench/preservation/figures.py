@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import controls, geometry, half_galleries, influence, knn, retrieval
 from connector_bench.preservation.overlap_interval import overlap_scores
-from connector_bench.preservation.rank_geometry import rank_geometry
+from connector_bench.preservation.rank_geometry import K, rank_geometry
 from connector_bench.protocol import PreservationOptions
 from connector_bench.stats.intervals import bootstrap_mean
 
 HUBNESS_K = 10
 """Neighbours whose occurrences hubness counts."""
+RECALL_KS = (1, 5)
 
 CONTROLS = ("identity", "rotation", "random_linear", "shuffled", "untrained")
 IMAGE_GEOMETRY = {
@@ -79,11 +80,13 @@ def preservation_figures(
     pre: Float[np.ndarray, "n d_pre"],
     post: Float[np.ndarray, "n d_post"],
     options: PreservationOptions,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[object] | None = None,
     untrained: Sequence[Float[np.ndarray, "n d_post"]] = (),
     token_widths: tuple[int, int] | None = None,
 ) -> PreservationFigures:
-    """Every figure for every k that N allows; `images` name the rows, `labels` add retrieval.
+    """Every figure that N allows; `images` name the rows, `labels` add retrieval where it can be computed.
+
+    What is left out stands in the warnings.
 
     `untrained` holds the connector's side as untrained copies of it give it, one array a seed. `token_widths` are those
     of one token on either side, where a vector is several tokens in a row: control maps act on tokens.
@@ -92,6 +95,7 @@ def preservation_figures(
         ValueError: N allows no k. A k needs at least k + 2 images, since with k = N - 1 any two sets agree.
     """
     n = len(images)
+    warnings: list[str] = []
     ks = tuple(k for k in options.ks if k <= n - 2)
     if not ks:
         wanted = ", ".join(map(str, options.ks))
@@ -102,7 +106,13 @@ def preservation_figures(
         widths = token_widths or (pre.shape[1], post.shape[1])
         references = _controls(pre, post, widths, options.seed) | {"untrained": untrained}
         lists = _lists(pre, post, ks, options)
-        columns, scores, extra = _ours(pre, post, lists, ks, options, labels, references)
+        columns, scores, extra = _ours(pre, post, lists, ks, options, references)
+        if labels is not None:
+            try:
+                found, found_scores = _retrieval(pre, post, labels, columns, options)
+                columns, scores = columns | found, scores | found_scores
+            except ValueError as error:
+                warnings.append(f"no recall and map: {error}")
     constant = {name: float(score["value"]) for name, score in scores.items() if name in SET_GEOMETRY}
     rows = {
         image: {"n_images": n}
@@ -119,8 +129,12 @@ def preservation_figures(
         "scores": scores,
         **extra,
     }
-    left_out = [k for k in options.ks if k not in ks]
-    warnings = [f"k = {k} left out: it needs at least {k + 2} different images, got {n}" for k in left_out]
+    needed = {f"k = {k}": k + 2 for k in options.ks}
+    if options.protocol != "paper":
+        needed |= {"cka": 4, "hubness": HUBNESS_K + 2, "trustworthiness and continuity": 2 * K + 1}
+        needed |= {f"recall at {k}": k + 2 for k in RECALL_KS if "map_pre" in columns}
+    if missing := [f"{name} (needs {least})" for name, least in needed.items() if n < least]:
+        warnings.insert(0, f"{n} different images are too few for {', '.join(missing)}")
     return PreservationFigures(rows, summary, tuple(warnings), lists=lists)
 
 
@@ -145,7 +159,6 @@ def _ours(
     lists: Lists,
     ks: Sequence[int],
     options: PreservationOptions,
-    labels: Sequence[str] | None,
     references: dict[str, Sequence[np.ndarray]],
 ) -> Found:
     columns, scores = _overlaps(lists, ks, options.seed)
@@ -161,9 +174,6 @@ def _ours(
     columns |= near
     scores |= {name: asdict(score) for name, score in near_scores.items()}
     scores |= _set_geometry(pre, post, lists)
-    if labels is not None:
-        found, found_scores = _retrieval(pre, post, labels, columns, options)
-        columns, scores = columns | found, scores | found_scores
     curve = knn.overlap_curve(lists.pre[:, : max(ks)], lists.post[:, : max(ks)]).mean(axis=0)
     return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
 
@@ -215,26 +225,34 @@ def _control(
 
 
 def _set_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists) -> Scores:
-    values = {
-        "procrustes_paper": geometry.paper_procrustes_residual(pre, post),
-        "hubness_pre": geometry.hubness(lists.pre[:, :HUBNESS_K]),
-        "hubness_post": geometry.hubness(lists.post[:, :HUBNESS_K]),
-    }
+    values = {"procrustes_paper": geometry.paper_procrustes_residual(pre, post)}
+    if len(pre) >= HUBNESS_K + 2:
+        values |= {
+            f"hubness_{name}": geometry.hubness(found[:, :HUBNESS_K])
+            for name, found in (("pre", lists.pre), ("post", lists.post))
+        }
     scores: Scores = {name: {"value": value, "n": len(pre)} for name, value in values.items()}
     before, after = (influence.spectral(side) for side in (pre, post))
     scores |= {f"{name}_pre": asdict(score) for name, score in before.items()}
     scores |= {f"{name}_post": asdict(score) for name, score in after.items()}
     if before and after:  # similarity to a side that does not vary has no meaning
         scores["procrustes"] = asdict(influence.procrustes(pre, post))
-        if len(pre) >= 4:
-            scores["cka"] = asdict(influence.debiased_cka(pre, post))
+        cka = influence.debiased_cka(pre, post) if len(pre) >= 4 else None
+        if cka is not None and np.isfinite(cka.value):
+            scores["cka"] = asdict(cka)
     return scores
 
 
 def _retrieval(
-    pre: np.ndarray, post: np.ndarray, labels: Sequence[str], columns: Columns, options: PreservationOptions
+    pre: np.ndarray,
+    post: np.ndarray,
+    labels: Sequence[object],
+    columns: Columns,
+    options: PreservationOptions,
 ) -> tuple[Columns, Scores]:
-    found = retrieval.retrieval(pre, post, np.asarray(labels), distance=options.distance, seed=options.seed)
+    ks = [k for k in RECALL_KS if k <= len(pre) - 2]
+    classes = np.array(labels, dtype=object)
+    found = retrieval.retrieval(pre, post, classes, ks=ks, distance=options.distance, seed=options.seed)
     sides = {"pre": found.pre, "post": found.post}
     per_image = {
         name.replace("recall_", f"recall_{side}_").replace("map", f"map_{side}"): values
@@ -243,9 +261,9 @@ def _retrieval(
     }
     scores = {name: asdict(score) for name, score in found.scores.items()}
     overlap = columns.get("knor_10")
-    if overlap is not None and found.queries.sum() >= 3:
+    if overlap is not None and "recall_5" in found.post and found.queries.sum() >= 3:
         against = retrieval.overlap_recall(overlap, found.post["recall_5"], seed=options.seed)
-        if np.isfinite(against.value):
+        if np.isfinite([against.value, against.low, against.high]).all():
             scores["spearman_knor_10_recall_post_5"] = asdict(against)
     return per_image, scores
 

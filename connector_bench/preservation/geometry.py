@@ -90,7 +90,8 @@ def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d
     `HSIC_u(K, L) / sqrt(HSIC_u(K, K) HSIC_u(L, L))` with `K = X X'` (Kornblith et al., ICML 2019; HSIC_u of
     Song et al., JMLR 13 (2012) 1393). At most 1 up to rounding, 0 expected for independent sides (it can be
     slightly negative), 1 for a rotation, an isotropic scaling, a shift. Computed from d x d products where
-    images outnumber dimensions. NaN where one side does not vary.
+    images outnumber dimensions. NaN where one side does not vary, or where its own estimate is not above 0, as can
+    happen among few images or equal ones.
 
     Raises:
         ValueError: different numbers of images, fewer than 4, or vectors that are not finite.
@@ -100,7 +101,8 @@ def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d
     x, y = _unit(pre), _unit(post)
     if not (x.any() and y.any()):
         return float("nan")
-    return float(_hsic(x, y) / np.sqrt(_hsic(x, x) * _hsic(y, y)))
+    own = _hsic(x, x), _hsic(y, y)
+    return float(_hsic(x, y) / np.sqrt(own[0] * own[1])) if min(own) > 0 else float("nan")
 
 
 def procrustes_similarity(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> float:

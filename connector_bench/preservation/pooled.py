@@ -27,7 +27,7 @@ class PooledVectors:
     images: tuple[str, ...]
     pre: Float[np.ndarray, "n d_pre"]
     post: Float[np.ndarray, "n d_post"]
-    labels: tuple[str | None, ...]
+    labels: tuple[object, ...]
     untrained: tuple[Float[np.ndarray, "n d_post"], ...] = ()
     """The connector's side from untrained copies of it, one array a seed."""
     token_widths: tuple[int, int] | None = None
@@ -48,11 +48,14 @@ class PooledVectors:
 class PooledPreservation:
     """Gathers mean-pooled vectors image by image; `finish` merges all ranks and finds the overlaps.
 
-    With a folder the nearest images of every image are left there.
+    With a folder the nearest images of every image are left there; `labelled` says that images should have labels, so
+    that a warning is due where none has one.
     """
 
-    def __init__(self, options: PreservationOptions, folder: Path | None = None) -> None:
-        self.options, self.folder = options, folder
+    def __init__(
+        self, options: PreservationOptions, folder: Path | None = None, *, labelled: bool = False
+    ) -> None:
+        self.options, self.folder, self.labelled = options, folder, labelled
         self._documents: Mapping[str, Sequence[int]] = {}
         self._images: list[str] = []
         self._pre: list[Float[np.ndarray, " d_pre"]] = []
@@ -97,21 +100,26 @@ class PooledPreservation:
             [self._vector(tokens.numpy(), image, "an untrained copy's output") for tokens in pair.untrained]
         )
 
-    def finish(self, labels: dict[str, str] | None = None) -> PreservationFigures:
+    def finish(self, labels: Mapping[str, object] | None = None) -> PreservationFigures:
         """Figures over the images of all ranks, the same on every rank; `labels` are those of this rank's images."""
 
         def combine(parts: list[PooledVectors]) -> PreservationFigures:
             whole = merged(parts)
             gallery = drawn(whole, self.options)
+            labelled = self.labelled or any(label is not None for label in gallery.labels)
             figures = preservation_figures(
                 gallery.images,
                 gallery.pre,
                 gallery.post,
                 self.options,
-                known_labels(gallery),
+                gallery.labels if labelled else None,
                 gallery.untrained,
                 gallery.token_widths,
             )
+            size = self.options.gallery
+            if size is not None and len(gallery.images) < size:
+                few = f"a gallery of {size} was asked for, all {len(gallery.images)} images were taken"
+                figures = replace(figures, warnings=(few, *figures.warnings))
             return self._left_behind(with_left_out(figures, whole.images), gallery.images)
 
         return on_first_rank(combine, self._vectors(labels or {}))
@@ -142,7 +150,7 @@ class PooledPreservation:
             )
         return pooled.astype(np.float32)
 
-    def _vectors(self, labels: dict[str, str]) -> PooledVectors:
+    def _vectors(self, labels: Mapping[str, object]) -> PooledVectors:
         if not self._images:
             return PooledVectors((), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), ())
         named = tuple(labels.get(image) for image in self._images)
@@ -170,8 +178,8 @@ def merged(parts: Sequence[PooledVectors]) -> PooledVectors:
 
 
 def drawn(whole: PooledVectors, options: PreservationOptions) -> PooledVectors:
-    """The images of the gallery that the options ask for. Raises ValueError where there are fewer."""
-    if options.gallery is None:
+    """The images of the gallery that the options ask for: all of them where there are fewer."""
+    if options.gallery is None or len(set(whole.images)) < options.gallery:
         return whole
     names = draw(whole.images, options.gallery, options.seed)
     return whole.take([row for row, name in enumerate(whole.images) if name in names])
@@ -183,9 +191,3 @@ def with_left_out(figures: PreservationFigures, images: Sequence[str]) -> Preser
     notes = {image: {"left_out": note} for image in images if image not in figures.per_image}
     summary = {**figures.summary, "gallery_drawn_from": len(images)} if notes else figures.summary
     return replace(figures, per_image={**figures.per_image, **notes}, summary=summary)
-
-
-def known_labels(vectors: PooledVectors) -> list[str] | None:
-    """The labels, where every image has one."""
-    found = [label for label in vectors.labels if label is not None]
-    return found if found and len(found) == len(vectors.images) else None

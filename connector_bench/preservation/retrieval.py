@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
@@ -57,15 +58,20 @@ def retrieval(
     table). Intervals are for galleries of as many other images of the same classes.
 
     Raises:
-        ValueError: labels or vectors of different counts, fewer than two queries, and what `neighbours`
-            refuses.
+        ValueError: labels or vectors of different counts, images without a label (`class_of`), a single class, fewer
+            than two queries, and what `neighbours` refuses.
     """
     labels = np.asarray(labels)
     if not len(pre) == len(post) == len(labels) or labels.ndim != 1:
         raise ValueError(
             f"one label an image: got {len(pre)} pre, {len(post)} post, labels of shape {labels.shape}"
         )
-    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    classes = [class_of(label) for label in labels.tolist()]
+    if missing := classes.count(None):
+        raise ValueError(f"retrieval needs a label of every image, {missing} of {len(classes)} have none")
+    distinct, group, sizes = np.unique(np.array(classes), return_inverse=True, return_counts=True)
+    if len(distinct) == 1:
+        raise ValueError(f"retrieval needs 2 classes, all {len(classes)} images are of class {distinct[0]}")
     relevant = sizes[group] - 1
     queries = relevant > 0
     if queries.sum() < 2:
@@ -84,6 +90,13 @@ def retrieval(
         kind: Kind = "difference of hits" if key.startswith("recall") else "difference"
         scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, confidence=confidence)
     return Retrieval(len(labels), queries, distance, before, after, scores)
+
+
+def class_of(label: object) -> str | None:
+    """The class that a label names; None for what data sets write where there is none: None, NaN or -1."""
+    if label is None or (isinstance(label, Real) and (label == -1 or label != label)):
+        return None
+    return str(label)
 
 
 def overlap_recall(

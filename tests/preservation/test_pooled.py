@@ -8,6 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
 from connector_bench.preservation.gallery import draw
 from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, merged
+from connector_bench.preservation.retrieval import class_of
 from connector_bench.protocol import PreservationOptions, preservation_options
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
@@ -98,7 +99,9 @@ def test_protocol_paper_counts_the_image_itself() -> None:
 
 def test_a_k_too_large_is_left_out_and_none_left_is_an_error() -> None:
     figures = figures_of(vectors(20), PreservationOptions(ks=(10, 50)))
-    assert figures.warnings == ("k = 50 left out: it needs at least 52 different images, got 20",)
+    assert figures.warnings == (
+        "20 different images are too few for k = 50 (needs 52), trustworthiness and continuity (needs 21)",
+    )
     with pytest.raises(ValueError, match=r"k = 10 needs at least 12 different images, got 11"):
         figures_of(vectors(11), PreservationOptions(ks=(10,)))
 
@@ -126,6 +129,31 @@ def test_a_gallery_of_fixed_size_is_drawn_by_the_images_alone() -> None:
     assert (figures.summary["n_images"], figures.summary["gallery_drawn_from"]) == (40, 90)
     assert figures.summary["images_sha256"] == alone.summary["images_sha256"]
     assert streamed(v.take(list(range(90))[::-1]), options) == figures
+
+
+def test_a_gallery_larger_than_the_set_is_the_set() -> None:
+    v = vectors(30)
+    every = streamed(v, PreservationOptions(ks=(1, 10)))
+    asked = streamed(v, PreservationOptions(ks=(1, 10), gallery=40))
+    assert asked.warnings == ("a gallery of 40 was asked for, all 30 images were taken",)
+    assert asked.per_image == every.per_image
+
+
+@pytest.mark.parametrize("label", [None, -1, -1.0, np.int64(-1), float("nan"), np.float32("nan")])
+def test_what_data_sets_write_for_no_label_is_none(label: object) -> None:
+    assert class_of(label) is None
+    v = vectors(30)
+    labels = ["a", "b", label] * 10
+    figures = preservation_figures(v.images, v.pre, v.post, PreservationOptions(ks=(1, 10)), labels)
+    assert figures.per_image == figures_of(v, PreservationOptions(ks=(1, 10))).per_image
+    assert figures.warnings == (
+        "no recall and map: retrieval needs a label of every image, 10 of 30 have none",
+    )
+
+
+@pytest.mark.parametrize("label", ["None", "nan", "-1", "", 0, False])
+def test_whatever_else_is_a_class(label: object) -> None:
+    assert class_of(label) == str(label)
 
 
 def test_the_draw_knows_no_order_and_grows_with_its_size() -> None:
