@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from connector_bench import capture
 from connector_bench.connectors import adapter_for_model
+from connector_bench.pictures import PictureFacts, as_rgb, picture_facts, reason
 from connector_bench.preservation.figures import PreservationFigures
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.protocol import PreservationOptions
-from connector_bench.run.measurement import picture_hash
+from connector_bench.run.answers import left_out_line, picture_figures, run_summary
+from connector_bench.run.documents import known_label, most_common
+from connector_bench.run.passing import Passed
+from connector_bench.run.running import UNTRAINED_SEEDS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,43 +28,87 @@ def measure(
     images: Iterable[Image],
     *,
     options: PreservationOptions | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[object] | None = None,
     batch_size: int = 8,
 ) -> PreservationFigures:
     """k-NN preservation of a model's connector over pictures; vision tower and connector run, nothing else.
+
+    The figures are those of the task `knn_preservation` on the same pictures, key for key, its controls with them.
+    A picture that cannot be decoded, or that the model's processor refuses, is left out with a warning, as it is there.
 
     Args:
         model: a transformers model in evaluation mode, or a model of the zoo (`connector_bench.zoo.load`).
         processor: its processor; None for the zoo's models.
         images: pictures of any mode and size; identical ones count once, and a generator is read batch by batch.
         options: neighbourhood sizes, distance, pooling and tap.
-        labels: a class for each picture, which adds retrieval.
+        labels: a class for each picture, which adds retrieval; None, NaN and -1 are none.
         batch_size: pictures that pass the model together.
 
     Returns:
-        Figures per image, keyed by the SHA-256 of its pixels (`measurement.picture_hash`), and the summary with an
-        interval for every score.
+        Figures per image, keyed by the SHA-256 of its pixels (`pictures.picture_hash`), and the summary with an
+        interval for every score; `unreadable` there names what was left out by its number among `images`.
 
     Raises:
         UnsupportedModel: the model has no connector that is known or can be found.
-        ValueError: too few images for every k, labels that are not one a picture, NaN or infinity in the features.
+        ValueError: too few images for every k, no picture that can be measured, labels that are not one a picture, NaN
+            or infinity in the features of more pictures than `capture.most_not_finite` allows.
     """
     adapter = adapter_for_model(model, processor)
+    adapter.add_untrained(UNTRAINED_SEEDS)
     measured = PooledPreservation(options or PreservationOptions())
-    order: list[str] = []
-    for name, pair in capture.stream(adapter, _once(images, order), batch_size):
+    given, left_out, passed = _Given(), capture.LeftOut(), dict[str, Passed]()
+    for name, pair in capture.stream(adapter, given.once(images), batch_size, left_out):
         measured.update(name, pair)
-    if labels is not None and len(labels) != len(order):
-        raise ValueError(f"one label a picture: got {len(labels)} labels and {len(order)} pictures")
-    return measured.finish(dict(zip(order, labels, strict=True)) if labels is not None else None)
+        passed[name] = Passed.of(pair)
+    names = given.names
+    if labels is not None and len(labels) != len(names):
+        raise ValueError(f"one label a picture: got {len(labels)} labels and {len(names)} pictures")
+    capture.refuse_not_finite(left_out.not_finite, len(given.facts))
+    refused = left_out.refused | left_out.not_finite
+    without = given.unreadable | {i: refused[name] for i, name in enumerate(names) if name in refused}
+    if without and not passed:
+        raise ValueError(
+            f"0 of {len(names)} pictures could be measured: {most_common(list(without.values()))}"
+        )
+    known = {name: known_label(label) for name, label in zip(names, labels or (), strict=False) if name}
+    figures = measured.finish({name: label for name, label in known.items() if label is not None})
+    rows = {
+        image: {**picture_figures(given.facts[image].entropy, passed[image]), **row}
+        for image, row in figures.per_image.items()
+    }
+    summary = run_summary(list(passed.values()), without, len(names), not_finite=len(left_out.not_finite))
+    said = figures.warnings
+    if without:
+        line = left_out_line("picture", dict(sorted(without.items())), {})
+        warnings.warn(line, stacklevel=2)
+        said = (*said, line)
+    return replace(figures, per_image=rows, summary=figures.summary | summary, warnings=said)
 
 
-def _once(images: Iterable[Image], order: list[str]) -> Iterator[tuple[str, Image]]:
-    known: set[str] = set()
-    for image in images:
-        rgb = image.convert("RGB")
-        name = picture_hash(rgb)
-        order.append(name)
-        if name not in known:
-            known.add(name)
-            yield name, rgb
+class _Given:
+    """The pictures that were given, each named as it comes."""
+
+    def __init__(self) -> None:
+        self.names: list[str | None] = []
+        """None for a picture that could not be decoded."""
+        self.facts: dict[str, PictureFacts] = {}
+        self.unreadable: dict[int, str] = {}
+
+    def once(self, images: Iterable[Image]) -> Iterator[tuple[str, Image]]:
+        """Every different picture, as RGB."""
+        from PIL import Image as pillow
+
+        for number, image in enumerate(images):
+            self.names.append(None)
+            try:
+                if not isinstance(image, pillow.Image):
+                    raise TypeError(f"a picture of Pillow is needed, got {image!r:.80}")
+                rgb = as_rgb(image)
+                facts = picture_facts(rgb)
+            except Exception as error:  # decoders raise whatever they like
+                self.unreadable[number] = reason(error)
+                continue
+            self.names[number] = facts.name
+            if facts.name not in self.facts:
+                self.facts[facts.name] = facts
+                yield facts.name, rgb

@@ -1,22 +1,97 @@
-"""Names and statistics of pictures, and one look at each however many documents show it."""
+"""From any picture to the RGB that is measured; names and statistics of pictures, however many documents show them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 READS = "reads_column"
 
+WHITE: dict[str, float] = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1}
+"""By mode: the value that is white, where 0 is black. Pillow holds 16-bit files as `I` where it has no other mode."""
+
+
+@contextmanager
+def strict_decoding() -> Iterator[None]:
+    """While the block runs, Pillow refuses truncated files, whatever it was told before, and gives no warnings.
+
+    lmms-eval has it fill what is missing with grey. Pillow's error for decompression bombs stays; what it only warns
+    of, such as half that size, is decoded.
+    """
+    from PIL import ImageFile
+
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def as_rgb(picture: Image) -> Image:
+    """The RGB picture that is measured: turned as its EXIF says, 16-bit and float values scaled by their range.
+
+    A picture that is RGB already and carries no turn is given back as it is. Decodes strictly.
+
+    Raises:
+        ValueError: values outside the range of the mode (`I` and 16 bit: 0 to 65535, `F`: 0 to 1), so that no scale
+            can be told, or a mode that has no RGB.
+        OSError, SyntaxError: a file that is truncated or damaged.
+    """
+    from PIL import ExifTags, ImageOps
+
+    with strict_decoding():
+        picture.load()
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode in WHITE:
+            picture = _as_grey(picture)
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _as_grey(picture: Image) -> Image:
+    from PIL import Image
+
+    values, white = np.asarray(picture), WHITE[picture.mode]
+    low, high = float(values.min()), float(values.max())
+    if not 0 <= low <= high <= white:
+        raise ValueError(
+            f"a picture of mode {picture.mode} holds values from {low:g} to {high:g}; they can be scaled from 0 to "
+            f"{white:g} only: save it with 8 or 16 bits a channel"
+        )
+    return Image.fromarray(np.rint(values.astype(np.float64) * (255 / white)).astype(np.uint8))
+
 
 def picture_hash(picture: Image) -> str:
     """SHA-256 of a picture's size and RGB pixels: the same picture has the same name in every data set."""
-    rgb = picture.convert("RGB")
-    return hashlib.sha256(f"{rgb.width}x{rgb.height}".encode() + rgb.tobytes()).hexdigest()
+    rgb = as_rgb(picture)
+    digest = hashlib.sha256(f"{rgb.width}x{rgb.height}".encode())
+    digest.update(rgb.tobytes())
+    return digest.hexdigest()
+
+
+def reason(error: Exception) -> str:
+    """Why a picture is left out: the error on one line of at most 300 characters, without addresses and folders."""
+    said = re.sub(r" <[\w.]+ object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
+    said = without_folders(said)
+    return f"{type(error).__name__}: {said}"[:300]
+
+
+def without_folders(text: str) -> str:
+    """A text whose quoted absolute paths are reduced to the names of their files."""
+    return re.sub(r"'(?:[/~]|[A-Za-z]:)[^':]*[/\\]([^'/\\]+)'", r"'\1'", text)
 
 
 def images_fingerprint(images: Iterable[str]) -> str:
@@ -26,12 +101,14 @@ def images_fingerprint(images: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What is known of a picture without any model."""
+    """What is known of a document's picture without any model."""
 
     name: str
     """`picture_hash`."""
     entropy: float
     """Shannon entropy of its histogram of greys, in bits: 0 for one grey, 8 for all of them equally."""
+    pictures: int = 1
+    """How many pictures the document has; this is the first."""
 
 
 class PictureReader:
@@ -41,19 +118,21 @@ class PictureReader:
         self._known: dict[bytes, PictureFacts] = {}
 
     def facts(
-        self, load: Callable[[], Image], encoded: Callable[[], bytes | None] | None = None
+        self,
+        shown: Callable[[], tuple[Image, int]],
+        encoded: Callable[[], bytes | None] | None = None,
     ) -> PictureFacts:
-        """Facts about the picture that `load` decodes.
+        """Facts about the picture that `shown` gives as RGB, beside the number of the document's pictures.
 
-        `encoded` gives the bytes that `load` decodes and nothing else, so that equal bytes are equal pictures; None
-        where there are none. Raises what `load` raises.
+        `encoded` gives the bytes that `shown` decodes and nothing else, so that equal bytes are equal pictures; None
+        where there are none. Raises what `shown` raises.
         """
         content = encoded() if encoded is not None else None
         if content is None:
-            return _facts(load())
+            return picture_facts(*shown())
         key = hashlib.sha256(content).digest()
         if key not in self._known:
-            self._known[key] = _facts(load())
+            self._known[key] = picture_facts(*shown())
         return self._known[key]
 
 
@@ -75,12 +154,23 @@ def encoded_picture(rows: Any, number: int, to_visual: Callable[..., Any]) -> by
 
     None where `to_visual` does not declare its column, or the column holds no file.
     """
+    return _stored(rows, number, to_visual).get("bytes")
+
+
+def file_of_picture(rows: Any, number: int, to_visual: Callable[..., Any]) -> str | None:
+    """Name, without its folder, of the file behind what `to_visual` gives; None where it is not known."""
+    path = _stored(rows, number, to_visual).get("path")
+    return str(path).replace("\\", "/").rsplit("/", 1)[-1] if path else None
+
+
+def _stored(rows: Any, number: int, to_visual: Callable[..., Any]) -> dict[str, Any]:
     column = getattr(to_visual, READS, None)
-    if column is None:
-        return None
+    if column is None or column not in rows.column_names:
+        return {}
     stored = rows.with_format("arrow")[number].column(column)[0].as_py()
-    return stored.get("bytes") if isinstance(stored, dict) else None
+    return stored if isinstance(stored, dict) else {}
 
 
-def _facts(picture: Image) -> PictureFacts:
-    return PictureFacts(picture_hash(picture), float(picture.convert("L").entropy()))
+def picture_facts(picture: Image, pictures: int = 1) -> PictureFacts:
+    """Facts about an RGB picture, the first of so many that a document has."""
+    return PictureFacts(picture_hash(picture), float(picture.convert("L").entropy()), pictures)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial, wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,17 @@ from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 from loguru import logger
 
+from connector_bench.pictures import reads_column, reason
 from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.pooled import PooledPreservation
+from connector_bench.processes import error_text, gather_all, rank_and_size
 from connector_bench.protocol import preservation_options
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import MASK_METRICS
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
-from connector_bench.run.documents import Document, PictureRows
-from connector_bench.run.measurement import Measure
+from connector_bench.run.documents import Document, PictureRows, known_label
+from connector_bench.run.measurement import Failed, Measure, TaskFigures
 from connector_bench.run.running import Run, environment, measure_tasks, output_folder, reconstruction_of
 
 REQUEST_TYPE = "measure_connector"
@@ -54,6 +56,8 @@ ROWS = ("doc_to_text", "doc_to_target", "lmms_eval_specific_kwargs", "model_spec
 """What makes its rows of the sample file, by which ours are joined to them."""
 
 _task_index: dict[str, dict[str, Any]] = {}
+_running: dict[str, ConnectorTask] = {}
+"""Our tasks of the run by name; a rank may have no document of some of them."""
 
 
 def register() -> list[ModelManifest]:
@@ -115,6 +119,11 @@ def documents_of(task: str, include_path: Path | None = None) -> Callable[[int],
     return partial(found.document, split=found.split)
 
 
+def column(name: str) -> Callable[[Any], Any]:
+    """The `doc_to_visual` that a column's name stands for."""
+    return reads_column(name)(lambda document: document[name])
+
+
 class DataSet(ConfigurableMessagesTask):
     """Another task's data set for its pictures alone; nothing is asked about them."""
 
@@ -138,9 +147,10 @@ class DataSet(ConfigurableMessagesTask):
         parts = (config.dataset_path, config.dataset_name, config.dataset_kwargs, split)
         functions = [getattr(f, "__qualname__", f) for f in (config.process_docs, config.doc_to_visual)]
         source = json.dumps([*parts, *functions], default=str, sort_keys=True)
-        # doc_to_visual may be a column's name, which the task resolves
-        to_visual = config.doc_to_visual if callable(config.doc_to_visual) else self.doc_to_visual
-        return PictureRows(self.dataset[split], to_visual, source)
+        to_visual = config.doc_to_visual
+        return PictureRows(
+            self.dataset[split], to_visual if callable(to_visual) else column(to_visual), source
+        )
 
 
 class ConnectorTask(DataSet):
@@ -195,15 +205,24 @@ class ConnectorTask(DataSet):
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
         """One request per document, of our own type; sampling is declared so that no response cache keeps it."""
-        output_folder(self.output_path)
+        _ = self.output
         split = kwargs["metadata"]["split"]
         arguments = (ctx, {"do_sample": True}, self.doc_to_visual, doc_id, self.config.task, split)
         return Instance(request_type=REQUEST_TYPE, arguments=arguments, idx=0, **kwargs)
 
-    @property
-    def output_path(self) -> str | None:
-        """`--output_path`, which lmms-eval tells a task after it has made it."""
-        return getattr(getattr(self, "args", None), "output_path", None)
+    def build_all_requests(self, **kwargs: Any) -> None:
+        """As lmms-eval's; called for every task of a run on every rank, with documents for it or without."""
+        self.__dict__.pop("output", None)
+        _running[str(self.config.task)] = self
+        super().build_all_requests(**kwargs)
+
+    @cached_property
+    def output(self) -> Path | None:
+        """`--output_path`, which lmms-eval tells a task after it has made it; made once, before anything is measured.
+
+        ValueError where it cannot be written.
+        """
+        return output_folder(getattr(getattr(self, "args", None), "output_path", None))
 
     def process_results(
         self, doc: dict[str, Any], results: list[str], full_docs: Any = None
@@ -221,9 +240,14 @@ class ConnectorTask(DataSet):
     def document(self, doc_id: int, split: str) -> Document:
         """Where the measurement finds this document's picture."""
         row = self.dataset_no_image[split][doc_id]
-        label = None if self.label is None else row.get(self.label)
-        left_out = None if self.leave_out is None else self.leave_out(row)
-        return self.pictures(split).document(self.config.task, doc_id, label, left_out)
+        label = None if self.label is None else known_label(row.get(self.label))
+        return self.pictures(split).document(self.config.task, doc_id, label, self._left_out(row))
+
+    def _left_out(self, row: dict[str, Any]) -> str | None:
+        try:
+            return None if self.leave_out is None else self.leave_out(row)
+        except Exception as error:  # a user's function, which may fail for one document
+            return f"leave_out raised {reason(error)}"
 
 
 class KnnPreservation(ConnectorTask):
@@ -288,21 +312,39 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
     A failure is logged, recorded and answered as an error rather than raised, because the same run may hold hours
     of other tasks' answers that an exception here would lose.
     """
-    tasks: dict[str, ConnectorTask] = {r.task_name: r.arguments[2].__self__ for r in requests}
+    names = gather_all(list(dict.fromkeys(request.task_name for request in requests)))
+    tasks = {name: _running[name] for part in names for name in part}
     try:
-        documents = [tasks[r.task_name].document(r.doc_id, r.metadata["split"]) for r in requests]
-        output = output_folder(next(iter(tasks.values())).output_path)
-        figures = measure_tasks(lm, documents, tasks, output)
+        found = measure_tasks(
+            lm,
+            lambda: [tasks[r.task_name].document(r.doc_id, r.metadata["split"]) for r in requests],
+            tasks,
+            lambda: next(iter(tasks.values())).output,
+        )
     except Exception as error:
-        logger.error(f"{', '.join(tasks)} gave no figures. {error}")
         logger.opt(exception=True).debug("where it failed")
+        found = {name: Failed(error_text(error)) for name in tasks}
         for task in tasks.values():
-            task.record.update(error=f"{type(error).__name__}: {error}", **environment())
-        return [json.dumps({"error": str(error)})] * len(requests)
-    for name, found in figures.items():
-        for warning in found.warnings:
-            logger.warning(f"{name}: {warning}")
-    return [json.dumps(figures[r.task_name].answers[r.doc_id]) for r in requests]
+            task.record.update(error=error_text(error), **environment())
+    if rank_and_size()[0] == 0:
+        _log(found)
+    return [json.dumps(_answer(found[r.task_name], r.doc_id)) for r in requests]
+
+
+def _log(found: Mapping[str, TaskFigures | Failed]) -> None:
+    failed: dict[str, list[str]] = {}
+    for name, outcome in found.items():
+        if isinstance(outcome, Failed):
+            failed.setdefault(outcome.error, []).append(name)
+        else:
+            for warning in outcome.warnings:
+                logger.warning(f"{name}: {warning}")
+    for error, names in failed.items():
+        logger.error(f"{', '.join(names)} gave no figures. {error}")
+
+
+def _answer(outcome: TaskFigures | Failed, doc_id: int) -> dict[str, Any]:
+    return {"error": outcome.error} if isinstance(outcome, Failed) else outcome.answers[doc_id]
 
 
 class ConnectorZoo(lmms):

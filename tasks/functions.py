@@ -7,7 +7,7 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.pictures import reads_column
+from connector_bench.pictures import as_rgb, reads_column
 from connector_bench.plugin import KnnPreservation, PatchReconstruction
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def folder_of(variable: str, what: str) -> Path:
 @reads_column("image")
 def picture(doc: dict[str, Any]) -> list[Any]:
     """The document's picture as lmms-eval's wrappers expect it."""
-    return [doc["image"].convert("RGB")]
+    return [as_rgb(doc["image"])]
 
 
 def answer_mask(doc: dict[str, Any]) -> Any:

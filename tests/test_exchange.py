@@ -1,4 +1,8 @@
-"""One process is its own only rank; two are tried through torchrun in test_command_line."""
+"""One process is its own only rank; two through torchrun, also in test_command_line."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +22,20 @@ def test_an_error_keeps_its_type() -> None:
 
     with pytest.raises(KeyError, match="reason"):
         on_every_rank(fail)
+
+
+def test_a_rank_that_fails_leaves_no_other_waiting() -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    done = subprocess.run(
+        [*torchrun, "-m", "tests.two_ranks"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    lines = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines() if line.startswith("rank "))
+    assert len(lines) == 2 * 5 * 3
+    for line, outcome in lines.items():
+        nobody = line.split(":")[0].endswith(" 2")
+        assert (outcome == "a full disk") != nobody, line

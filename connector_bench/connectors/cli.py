@@ -95,8 +95,9 @@ def opened(path: Path | None) -> Image:
     from PIL import Image as pillow
 
     from connector_bench.connectors.planted import coloured_picture
+    from connector_bench.pictures import as_rgb
 
-    return coloured_picture(448, 336) if path is None else pillow.open(path).convert("RGB")
+    return coloured_picture(448, 336) if path is None else as_rgb(pillow.open(path))
 
 
 def planted(adapter: ConnectorAdapter, pair: TokenPair, cells: int) -> list[Planted]:

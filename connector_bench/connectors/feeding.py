@@ -133,21 +133,27 @@ def processed(
     return watched.result, watched.options
 
 
-_wants_text: set[type] = set()
-"""Processor classes that refuse pictures without a prompt, as met in this process."""
+_wants_text: dict[type, bool] = {}
+"""Whether a processor class refuses pictures without a prompt, once it has taken some in this process."""
 
 
 def _call(processor: Any, batch: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Call a processor on pictures alone, or with one image token for each where it insists on a prompt."""
+    """Call a processor on pictures alone, or with one image token for each where it insists on a prompt.
+
+    What it has taken before it is given again; until then an error may be the picture's own.
+    """
     kind = type(processor)
-    if kind not in _wants_text:
+    if not _wants_text.get(kind, False):
         try:
             processor(images=batch, return_tensors="pt", **options)
+            _wants_text[kind] = False
             return
         except (TypeError, ValueError, AttributeError):
-            _wants_text.add(kind)
+            if kind in _wants_text:
+                raise
     prompts = [str(getattr(processor, "image_token", "<image>"))] * len(batch)
     processor(images=batch, text=prompts, padding=True, return_tensors="pt", **options)
+    _wants_text[kind] = True
 
 
 def image_half(processor: Any) -> Any:

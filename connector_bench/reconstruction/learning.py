@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.probes.control_probes import ControlProbes, ControlSample
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.reconstruction.store import RunStore, StateMismatch
+from connector_bench.reconstruction.store import RunStore, StateMismatch, write_atomically
 
 if TYPE_CHECKING:
     from connector_bench.types import TokenPair
 
-PROBES, CONTROLS, GATHERED = "probes", "controls", "gathered"
+PROBES, CONTROLS, GATHERED, REFUSED = "probes", "controls", "gathered", "refused.json"
 SHARE_OF_WRITING = 0.05
 """Time that may go into writing the training state, which is gigabytes for a large model."""
 QUICK = 1.0
@@ -135,6 +136,8 @@ class ProbeLearner:
         """Training images that were not learnt because they are test images too."""
         self.unreadable = 0
         """Training documents whose picture could not be read."""
+        self.refused: set[str] = set()
+        """Training images that gave nothing to learn from."""
         self._gathered: ResumableSample | None = None
 
     def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int = 0) -> None:
@@ -180,6 +183,10 @@ class ProbeLearner:
             raise ValueError(f"the probes in {folder} were made with other options: {'; '.join(differ)}")
         return ladder
 
+    def refuse(self, images: Collection[str]) -> None:
+        """Say which training images, of those of all ranks, gave nothing to learn from."""
+        self.refused = set(images)
+
     def wants(self, image: str) -> bool:
         """Whether this training image is still to be learnt from."""
         gathered = self._gathered
@@ -209,6 +216,7 @@ class ProbeLearner:
         ladder = ProbeLadder(total.connector.fit(), total.controls.fit(total.connector))
         if self.folder is not None:
             ladder.save(self.folder / PROBES)
+            write_atomically(self.folder / PROBES / REFUSED, json.dumps(sorted(self.refused)).encode())
         return ladder
 
 
@@ -217,7 +225,8 @@ def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:
     if not (folder / DESCRIPTION).is_file():
         return None
     ladder = ProbeLadder.load(folder)
-    if ladder.probes.training_images.fingerprint() != Ledger.of(images).fingerprint():
+    refused = json.loads((folder / REFUSED).read_text()) if (folder / REFUSED).is_file() else []
+    if ladder.probes.training_images.fingerprint() != Ledger.of(set(images) - set(refused)).fingerprint():
         raise StateMismatch(
             f"{folder} holds probes of {len(ladder.probes.training_images)} training images that are not the "
             f"{len(images)} of this run: the data set has changed. Give this run another folder, or remove it."

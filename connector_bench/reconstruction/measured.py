@@ -241,10 +241,6 @@ class MeasuredReconstruction:
             found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")
         if self.learner.left_out:
             found.append(f"{self.learner.left_out} training images left out: they are test images too")
-        if self.learner.unreadable:
-            found.append(
-                f"{self.learner.unreadable} training documents left out: their picture cannot be read"
-            )
         if board.unfitted_patches:
             found.append(
                 f"{board.unfitted_patches} patches lie in cells that no training image had; they got the mean"

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.pictures import PictureReader, encoded_picture
+import numpy as np
+
+from connector_bench.pictures import (
+    PictureFacts,
+    PictureReader,
+    as_rgb,
+    encoded_picture,
+    file_of_picture,
+    reason,
+    strict_decoding,
+    without_folders,
+)
 from connector_bench.processes import gather_all, rank_and_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class NoPicture(ValueError):
+    """A document has no picture; the message says what it has instead."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +37,26 @@ class Document:
     doc_id: int
     source: str
     """Documents of one source and one `doc_id` hold the same picture, so it is looked at once."""
-    load: Callable[[], Image]
+    shown: Callable[[], tuple[Image, int]]
+    """Its first picture as RGB, and how many it has."""
     label: str | None = None
     encoded: Callable[[], bytes | None] | None = None
-    """The bytes that `load` decodes, where it does nothing else."""
+    """The bytes that `shown` decodes, where it does nothing else."""
     left_out: str | None = None
     """Why its picture is not measured; None where it is."""
+    file: Callable[[], str | None] | None = None
+    """Name of the picture's file, where there is one."""
+
+    def load(self) -> Image:
+        """Its first picture as RGB. Raises whatever stands against it."""
+        return self.shown()[0]
+
+    def file_name(self) -> str | None:
+        """Name of its picture's file, where there is one."""
+        try:
+            return self.file() if self.file is not None else None
+        except Exception:  # what stands against the picture may stand against its name
+            return None
 
 
 @dataclass(frozen=True)
@@ -38,14 +68,18 @@ class PictureRows:
     source: str
     """Tells data sets apart: the same number in the same source is the same picture."""
 
-    def picture(self, number: int) -> Image:
-        """A row's first picture. ValueError where it has none."""
-        from PIL import Image
+    def shown(self, number: int) -> tuple[Image, int]:
+        """A row's first picture as RGB, and how many it has.
 
-        visuals = self.to_visual(self.rows[number])
-        if not visuals or not isinstance(visuals[0], Image.Image):
-            raise ValueError(f"the document has no picture: doc_to_visual gave {visuals!r:.80}")
-        return visuals[0]
+        Raises NoPicture where it has none, and what decoding, `to_visual` and `as_rgb` raise.
+        """
+        with strict_decoding():
+            pictures = as_pictures(self.to_visual(self.rows[number]))
+            return as_rgb(pictures[0]), len(pictures)
+
+    def picture(self, number: int) -> Image:
+        """A row's first picture as RGB. Raises what `shown` raises."""
+        return self.shown(number)[0]
 
     def document(
         self, task: str, number: int, label: str | None = None, left_out: str | None = None
@@ -55,10 +89,11 @@ class PictureRows:
             task,
             number,
             self.source,
-            lambda: self.picture(number),
+            lambda: self.shown(number),
             label,
             lambda: encoded_picture(self.rows, number, self.to_visual),
             left_out,
+            lambda: file_of_picture(self.rows, number, self.to_visual),
         )
 
     def spread(self, most: int | None) -> list[int]:
@@ -66,6 +101,28 @@ class PictureRows:
         total = len(self.rows)
         count = min(total, most or total)
         return [number * total // count for number in range(count)]
+
+
+def as_pictures(visuals: Any) -> list[Image]:
+    """What a `doc_to_visual` gave, as a list of pictures: a single one is a list of one, arrays are pictures.
+
+    NoPicture where there is none, or something else among them.
+    """
+    from PIL import Image
+
+    given = list(visuals) if isinstance(visuals, (list, tuple)) else [visuals]
+    pictures = [Image.fromarray(one) if isinstance(one, np.ndarray) else one for one in given]
+    if not pictures or not all(isinstance(one, Image.Image) for one in pictures):
+        raise NoPicture(f"doc_to_visual gave {without_folders(repr(visuals)):.80}")
+    return pictures
+
+
+NO_LABEL = (None, -1)
+
+
+def known_label(value: object) -> str | None:
+    """A document's class; None for what data sets write where there is none: None, NaN or -1."""
+    return None if value in NO_LABEL or value != value else str(value)
 
 
 @dataclass
@@ -76,65 +133,97 @@ class LocalImages:
     """Name of the picture by task and document."""
     unreadable: dict[tuple[str, int], str] = field(default_factory=dict)
     left_out: dict[tuple[str, int], str] = field(default_factory=dict)
+    labels: dict[tuple[str, int], str] = field(default_factory=dict)
+    files: dict[tuple[str, int], str] = field(default_factory=dict)
+    """Files of documents that cannot be read, or have more pictures than the one that is measured."""
+    several: set[tuple[str, int]] = field(default_factory=set)
+    """Documents with more pictures than the one that is measured."""
     entropy: dict[str, float] = field(default_factory=dict)
-    load: dict[str, Callable[[], Image]] = field(default_factory=dict)
-    """One way to each picture."""
+    shown_by: dict[str, Document] = field(default_factory=dict)
+    """One document for each picture."""
 
 
 def read_pictures(documents: Sequence[Document], reader: PictureReader, title: str) -> LocalImages:
-    """Decode and name every picture; what cannot be read is noted and left out."""
+    """Decode and name every picture; what cannot be had, for whatever reason, is noted and left out."""
     from tqdm import tqdm
 
     seen = LocalImages()
-    by_place: dict[tuple[str, int], str] = {}
+    facts_of: dict[tuple[str, int], PictureFacts | str] = {}
     for document in tqdm(documents, desc=title, unit="document", disable=rank_and_size()[0] != 0):
         place, key = (document.source, document.doc_id), (document.task, document.doc_id)
         if document.left_out is not None:
             seen.left_out[key] = document.left_out
             continue
-        if place not in by_place:
-            try:
-                facts = reader.facts(document.load, document.encoded)
-            except (OSError, ValueError, SyntaxError) as error:
-                seen.unreadable[key] = f"{type(error).__name__}: {error}"
-                continue
-            by_place[place] = facts.name
-            seen.entropy[facts.name] = facts.entropy
-            seen.load.setdefault(facts.name, document.load)
-        seen.image_of[key] = by_place[place]
+        if place not in facts_of:
+            facts_of[place] = _facts(document, reader)
+        facts = facts_of[place]
+        if isinstance(facts, str):
+            seen.unreadable[key] = facts
+            _note_file(seen, document)
+            continue
+        seen.image_of[key] = facts.name
+        seen.entropy[facts.name] = facts.entropy
+        seen.shown_by.setdefault(facts.name, document)
+        if document.label is not None:
+            seen.labels[key] = document.label
+        if facts.pictures > 1:
+            seen.several.add(key)
+            _note_file(seen, document)
     return seen
+
+
+def _note_file(seen: LocalImages, document: Document) -> None:
+    file = document.file_name()
+    if file is not None:
+        seen.files[document.task, document.doc_id] = file
+
+
+def _facts(document: Document, reader: PictureReader) -> PictureFacts | str:
+    """What is known of a document's picture, or why it cannot be had."""
+    try:
+        return reader.facts(document.shown, document.encoded)
+    except NoPicture as error:
+        return str(error)
+    except Exception as error:  # decoders, data sets and users' functions raise whatever they like
+        return reason(error)
+
+
+ByDocument = dict[str, dict[int, str]]
+"""By task and document."""
 
 
 @dataclass(frozen=True)
 class AllRanksImages:
     """What the documents of all ranks show."""
 
-    image_of: dict[str, dict[int, str]]
-    """By task: the picture of every document."""
-    unreadable: dict[str, dict[int, str]]
-    left_out: dict[str, dict[int, str]]
-    mine: Mapping[str, Callable[[], Image]]
+    image_of: ByDocument
+    """The picture of every document."""
+    unreadable: ByDocument
+    left_out: ByDocument
+    labels: ByDocument
+    files: ByDocument
+    several: dict[str, set[int]]
+    mine: Mapping[str, Document]
     """The pictures that this rank is to pass through the model: every picture is one rank's."""
 
     @classmethod
     def of(cls, seen: LocalImages) -> AllRanksImages:
         """Put together what all ranks have seen."""
-        image_of: dict[str, dict[int, str]] = {}
-        unreadable: dict[str, dict[int, str]] = {}
-        left_out: dict[str, dict[int, str]] = {}
+        words = (seen.image_of, seen.unreadable, seen.left_out, seen.labels, seen.files)
+        parts = gather_all((words, seen.several))
         holders: dict[str, list[int]] = {}
-        everything = gather_all((seen.image_of, seen.unreadable, seen.left_out))
-        for rank, (shown, *reasons) in enumerate(everything):
-            for (task, doc_id), image in shown.items():
-                image_of.setdefault(task, {})[doc_id] = image
-            for found, into in zip(reasons, (unreadable, left_out), strict=True):
-                for (task, doc_id), why in found.items():
-                    into.setdefault(task, {})[doc_id] = why
+        several: dict[str, set[int]] = {}
+        for rank, ((shown, *_), more) in enumerate(parts):
             for image in dict.fromkeys(shown.values()):
                 holders.setdefault(image, []).append(rank)
+            for task, doc_id in more:
+                several.setdefault(task, set()).add(doc_id)
         own, _ = rank_and_size()
-        mine = {name: load for name, load in seen.load.items() if _owner(name, holders[name]) == own}
-        return cls(image_of, unreadable, left_out, mine)
+        mine = {name: one for name, one in seen.shown_by.items() if _owner(name, holders[name]) == own}
+        image_of, unreadable, left_out, labels, files = (
+            _by_document(found) for found in zip(*(words for words, _ in parts), strict=True)
+        )
+        return cls(image_of, unreadable, left_out, labels, files, several, mine)
 
     def documents_of(self, task: str) -> dict[str, list[int]]:
         """A task's documents by the picture that they show, both in rising order of documents."""
@@ -142,6 +231,31 @@ class AllRanksImages:
         for doc_id, image in sorted(self.image_of.get(task, {}).items()):
             found.setdefault(image, []).append(doc_id)
         return found
+
+    def labels_of(self, task: str) -> dict[str, str]:
+        """A task's labels by picture, whichever rank has met them; of several the last document's."""
+        image_of = self.image_of.get(task, {})
+        return {image_of[doc_id]: label for doc_id, label in sorted(self.labels.get(task, {}).items())}
+
+    def refuse_none(self, task: str) -> None:
+        """ValueError where a task has documents and none of them has a picture to be measured."""
+        why = [*self.unreadable.get(task, {}).values(), *self.left_out.get(task, {}).values()]
+        if why and not self.image_of.get(task):
+            raise ValueError(f"0 of {len(why)} documents have a picture: {most_common(why)}")
+
+
+def most_common(reasons: Sequence[str]) -> str:
+    """The reason given most often, and how many were others."""
+    ((first, count),) = Counter(reasons).most_common(1)
+    return first if count == len(reasons) else f"{first}, and {len(reasons) - count} others"
+
+
+def _by_document(parts: Sequence[Mapping[tuple[str, int], str]]) -> ByDocument:
+    found: ByDocument = {}
+    for part in parts:
+        for (task, doc_id), value in part.items():
+            found.setdefault(task, {})[doc_id] = value
+    return found
 
 
 def _owner(image: str, ranks: Sequence[int]) -> int:

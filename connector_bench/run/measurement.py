@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from connector_bench import capture
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import PictureReader, picture_hash
-from connector_bench.processes import gather_all, on_every_rank, rank_and_size
-from connector_bench.run.documents import AllRanksImages, Document, LocalImages, read_pictures
+from connector_bench.processes import error_text, on_every_rank
+from connector_bench.run.answers import Figures, TaskFigures, TrainingRemarks, task_figures
+from connector_bench.run.documents import AllRanksImages, Document, most_common, read_pictures
+from connector_bench.run.passing import Consumer, PassOutcome, one_pass
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from connector_bench.types import TokenPair
 
 __all__ = [
     "Document",
+    "Failed",
     "Figures",
     "Learner",
     "Measure",
@@ -29,31 +29,7 @@ __all__ = [
     "picture_hash",
 ]
 
-Consumer = Callable[[str, "TokenPair"], None]
-
-
-class Figures(Protocol):
-    """What a measure hands back when it has seen all images."""
-
-    @property
-    def per_image(self) -> Mapping[str, Mapping[str, float | str]]:
-        """Figures of every image, or a note why it has none."""
-        ...
-
-    @property
-    def per_document(self) -> Mapping[int, Mapping[str, float]]:
-        """Figures of single documents, which may share an image."""
-        ...
-
-    @property
-    def summary(self) -> dict[str, object]:
-        """Intervals and provenance of the whole set."""
-        ...
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a user should know, in sentences."""
-        ...
+T = TypeVar("T")
 
 
 class Learner(Protocol):
@@ -64,6 +40,10 @@ class Learner(Protocol):
 
         `unreadable` counts the training documents whose picture could not be read.
         """
+        ...
+
+    def refuse(self, images: Collection[str]) -> None:
+        """Told before `fit`, on all ranks: training images of all ranks that gave nothing to learn from."""
         ...
 
     def wants(self, image: str) -> bool:
@@ -95,7 +75,7 @@ class Measure(Protocol):
         ...
 
     def finish(self, labels: dict[str, str]) -> Figures:
-        """Figures over the images of all ranks; `labels` of this rank's images, where documents have one."""
+        """Figures over the images of all ranks; `labels` of all images whose documents have one."""
         ...
 
 
@@ -111,21 +91,31 @@ class ProbeTraining:
 
 
 @dataclass(frozen=True)
-class Passed:
-    """What is noted of every image that has passed the model."""
+class Failed:
+    """One task's outcome where it has no figures."""
 
-    encoder_norm: float
-    n_pre: int
-    n_post: int
+    error: str
 
 
-@dataclass(frozen=True)
-class TaskFigures:
-    """One task's outcome: an answer for every document of this rank, and a record of the whole."""
+class Failures:
+    """Why tasks have no figures. A task that has failed takes no further part, on all ranks alike."""
 
-    answers: dict[int, dict[str, float | str | int]]
-    summary: dict[str, object]
-    warnings: tuple[str, ...]
+    def __init__(self) -> None:
+        self.of: dict[str, str] = {}
+
+    def attempt(self, tasks: Collection[str], work: Callable[[], T]) -> T | None:
+        """`work` on every rank for these tasks; an error on any rank is theirs, and None is given."""
+        if all(task in self.of for task in tasks):
+            return None
+        try:
+            return on_every_rank(work)
+        except Exception as error:
+            self.blame(tasks, error_text(error))
+            return None
+
+    def blame(self, tasks: Iterable[str], error: str) -> None:
+        """These tasks have failed, unless they had before."""
+        self.of = dict.fromkeys(tasks, error) | self.of
 
 
 def measure_documents(
@@ -135,38 +125,52 @@ def measure_documents(
     trainings: Sequence[ProbeTraining] = (),
     *,
     batch_size: int,
-) -> dict[str, TaskFigures]:
+) -> dict[str, TaskFigures | Failed]:
     """Stream every picture once and ask each task's measure for its figures.
 
     `measures` maps a task's name to its state. Identical pictures count once: the document with the lowest id
-    carries the figures, the others name it. Raises what the model, a learner or a measure raises, on all ranks alike.
+    carries the figures, the others name it. Pictures that cannot be measured are left out; a task whose measure or
+    training raises has failed and costs the others nothing. Raises what the model raises, on all ranks alike.
     """
     reader = PictureReader()
     seen = on_every_rank(lambda: read_pictures(documents, reader, "Reading pictures"))
     tested = AllRanksImages.of(seen)
-    if trainings:
-        _learn(adapter, trainings, tested, reader, batch_size)
+    failures = Failures()
+    for task in measures:
+        failures.attempt([task], partial(tested.refuse_none, task))
+    learnt = _learn(adapter, trainings, tested, reader, batch_size, failures)
     consumers: dict[str, list[Consumer]] = {}
     for task, measure in measures.items():
         shown = tested.documents_of(task)
-        on_every_rank(lambda measure=measure, shown=shown: measure.begin(shown))  # type: ignore[misc]
-        for image in shown:
+        failures.attempt([task], partial(measure.begin, shown))
+        for image in shown if task not in failures.of else ():
             if image in tested.mine and measure.wants(image):
-                consumers.setdefault(image, []).append(measure.update)
-    passed: dict[str, Passed] = {}
+                consumers.setdefault(image, []).append(Consumer(task, measure.update))
+    outcome = one_pass(adapter, tested, consumers, batch_size, "Vision tower and connector")
+    for task, error in outcome.failed.items():
+        failures.blame([task], error)
+    found: dict[str, TaskFigures | Failed] = {}
+    for task, measure in measures.items():
+        labels = tested.labels_of(task)
+        figures = failures.attempt(
+            [task], partial(_finished, measure, labels, tested.documents_of(task), outcome)
+        )
+        if figures is None:
+            found[task] = Failed(failures.of[task])
+        else:
+            own = [document for document in documents if document.task == task]
+            lines = learnt.get(task, TrainingRemarks())
+            found[task] = task_figures(task, figures, own, seen, tested, outcome, lines)
+    return found
 
-    def note(image: str, pair: TokenPair) -> None:
-        passed[image] = Passed(pair.encoder_norm, pair.layout.n_pre, pair.layout.n_post)
 
-    for wanting in consumers.values():
-        wanting.append(note)
-    on_every_rank(lambda: _one_pass(adapter, tested, consumers, batch_size, "Vision tower and connector"))
-    for part in gather_all(passed):
-        passed |= part
-    return {
-        task: _task_figures(task, measure, documents, seen, tested, passed)
-        for task, measure in measures.items()
-    }
+def _finished(
+    measure: Measure, labels: dict[str, str], shown: Mapping[str, object], outcome: PassOutcome
+) -> Figures:
+    reasons = [outcome.refused[image] for image in shown if image in outcome.refused]
+    if reasons and len(reasons) == len(shown):
+        raise ValueError(f"0 of {len(shown)} pictures could be measured: {most_common(reasons)}")
+    return measure.finish(labels)
 
 
 def _learn(
@@ -175,7 +179,11 @@ def _learn(
     tested: AllRanksImages,
     reader: PictureReader,
     batch_size: int,
-) -> None:
+    failures: Failures,
+) -> dict[str, TrainingRemarks]:
+    """Fit every training; what is to be said of them by task. A training that fails is its tasks' failure."""
+    if not trainings:
+        return {}
     documents = [document for training in trainings for document in training.documents]
     shown = AllRanksImages.of(
         on_every_rank(lambda: read_pictures(documents, reader, "Reading training pictures"))
@@ -183,79 +191,38 @@ def _learn(
     consumers: dict[str, list[Consumer]] = {}
     for training in trainings:
         images = set(shown.image_of.get(training.name, {}).values())
-        held_out = {image for task in training.tested_by for image in tested.image_of.get(task, {}).values()}
-        unreadable = len(shown.unreadable.get(training.name, {}))
-        on_every_rank(lambda training=training: training.learner.begin(images, held_out, unreadable))  # type: ignore[misc]  # noqa: B023
-        for image in images:
+        failures.attempt(training.tested_by, partial(_begin, training, images, shown, tested))
+        for image in images if _alive(training, failures) else ():
             if image in shown.mine and training.learner.wants(image):
-                consumers.setdefault(image, []).append(training.learner.learn)
-    on_every_rank(lambda: _one_pass(adapter, shown, consumers, batch_size, "Training images"))
+                consumers.setdefault(image, []).append(Consumer(training.name, training.learner.learn))
+    everyone = {task for training in trainings for task in training.tested_by}
+    outcome = failures.attempt(
+        everyone, lambda: one_pass(adapter, shown, consumers, batch_size, "Training images")
+    )
+    if outcome is None:
+        return {}
+    remarks: dict[str, TrainingRemarks] = {}
     for training in trainings:
-        on_every_rank(training.learner.fit)
+        if training.name in outcome.failed:
+            failures.blame(training.tested_by, outcome.failed[training.name])
+        failures.attempt(training.tested_by, partial(_fit, training, outcome, shown))
+        remarks |= dict.fromkeys(training.tested_by, TrainingRemarks.of(training.name, shown, outcome))
+    return remarks
 
 
-def _one_pass(
-    adapter: ConnectorAdapter,
-    everywhere: AllRanksImages,
-    consumers: Mapping[str, Sequence[Consumer]],
-    batch_size: int,
-    title: str,
+def _alive(training: ProbeTraining, failures: Failures) -> bool:
+    return not all(task in failures.of for task in training.tested_by)
+
+
+def _begin(
+    training: ProbeTraining, images: Collection[str], shown: AllRanksImages, tested: AllRanksImages
 ) -> None:
-    pictures = _pictures(everywhere, consumers, title)
-    for image, pair in capture.stream(adapter, pictures, batch_size):
-        for take in consumers[image]:
-            take(image, pair)
+    shown.refuse_none(training.name)
+    held_out = {image for task in training.tested_by for image in tested.image_of.get(task, {}).values()}
+    training.learner.begin(images, held_out, len(shown.unreadable.get(training.name, {})))
 
 
-def _pictures(everywhere: AllRanksImages, wanted: Collection[str], title: str) -> Iterator[tuple[str, Image]]:
-    from tqdm import tqdm
-
-    rank, _ = rank_and_size()
-    names = [name for name in everywhere.mine if name in wanted]
-    for name in tqdm(names, desc=title, unit="image", disable=rank != 0):
-        yield name, everywhere.mine[name]().convert("RGB")
-
-
-def _task_figures(
-    task: str,
-    measure: Measure,
-    documents: Sequence[Document],
-    seen: LocalImages,
-    tested: AllRanksImages,
-    passed: Mapping[str, Passed],
-) -> TaskFigures:
-    mine = [document for document in documents if document.task == task]
-    image_of = {d.doc_id: seen.image_of[task, d.doc_id] for d in mine if (task, d.doc_id) in seen.image_of}
-    labels = {image_of[d.doc_id]: d.label for d in mine if d.doc_id in image_of and d.label is not None}
-    figures = measure.finish(labels)
-    first = {image: numbers[0] for image, numbers in tested.documents_of(task).items()}
-    answers: dict[int, dict[str, Any]] = {}
-    for doc_id, image in image_of.items():
-        answers[doc_id] = {"image": image, **figures.per_document.get(doc_id, {})}
-        if first[image] == doc_id:
-            of_picture = {"entropy": seen.entropy[image]}
-            if image in passed:
-                of_picture["encoder_norm"] = passed[image].encoder_norm
-            answers[doc_id] |= {**of_picture, **figures.per_image.get(image, {})}
-        else:
-            answers[doc_id]["same_image_as"] = first[image]
-    unreadable, left_out = (part.get(task, {}) for part in (tested.unreadable, tested.left_out))
-    for word, reasons in (("unreadable", unreadable), ("left_out", left_out)):
-        answers |= {d.doc_id: {word: reasons[d.doc_id]} for d in mine if d.doc_id in reasons}
-    of_task = [passed[image] for image in first if image in passed]
-    summary = {
-        **figures.summary,
-        "tokens_per_image": _tokens_per_image(of_task) if of_task else None,
-        "n_documents": len(tested.image_of.get(task, {})) + len(unreadable) + len(left_out),
-        "left_out": dict(Counter(left_out.values())),
-        "unreadable": {str(doc_id): why for doc_id, why in sorted(unreadable.items())},
-    }
-    why = "its picture cannot be read"
-    warnings = [f"document {doc_id} left out, {why}: {error}" for doc_id, error in sorted(unreadable.items())]
-    return TaskFigures(answers, summary, (*figures.warnings, *warnings))
-
-
-def _tokens_per_image(passed: Sequence[Passed]) -> dict[str, list[int]]:
-    """Fewest and most tokens of an image on either side of the connector."""
-    sides = {"pre": [one.n_pre for one in passed], "post": [one.n_post for one in passed]}
-    return {side: [min(counts), max(counts)] for side, counts in sides.items()}
+def _fit(training: ProbeTraining, outcome: PassOutcome, shown: AllRanksImages) -> None:
+    images = shown.image_of.get(training.name, {}).values()
+    training.learner.refuse({image for image in images if image in outcome.refused})
+    training.learner.fit()

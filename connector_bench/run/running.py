@@ -8,6 +8,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +20,14 @@ from connector_bench.reconstruction.config import TaskOptions
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
 from connector_bench.run.documents import Document, PictureRows
-from connector_bench.run.measurement import Measure, ProbeTraining, TaskFigures, measure_documents
+from connector_bench.run.measurement import (
+    Failed,
+    Failures,
+    Measure,
+    ProbeTraining,
+    TaskFigures,
+    measure_documents,
+)
 
 if TYPE_CHECKING:
     from connector_bench.types import ConnectorInfo
@@ -106,21 +114,34 @@ def output_folder(output_path: str | None) -> Path | None:
 
 
 def measure_tasks(
-    wrapper: Any, documents: Sequence[Document], tasks: Mapping[str, MeasuringTask], output: Path | None
-) -> dict[str, TaskFigures]:
-    """Measure every task on its documents and fill in its record. Raises what the model or a measure raises."""
-    adapter = on_every_rank(lambda: adapter_for(wrapper))
+    wrapper: Any,
+    documents: Callable[[], Sequence[Document]],
+    tasks: Mapping[str, MeasuringTask],
+    output: Callable[[], Path | None],
+) -> dict[str, TaskFigures | Failed]:
+    """Measure every task on its documents and fill in its record, with the error where it has failed.
+
+    `documents` gives this rank's, `output` the folder for what is left behind. Raises what the model raises, and what
+    these two raise, on all ranks alike.
+    """
+    adapter, own, folder = on_every_rank(lambda: (adapter_for(wrapper), documents(), output()))
     has_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
-    run = Run(adapter.info, output)
-    measures = on_every_rank(lambda: {name: task.measure(run) for name, task in tasks.items()})
-    figures = measure_documents(
-        adapter, documents, measures, list(run.trainings.values()), batch_size=BATCH_SIZE
-    )
+    run = Run(adapter.info, folder)
+    failures = Failures()
+    measures: dict[str, Measure] = {}
+    for name, task in tasks.items():
+        measure = failures.attempt([name], partial(task.measure, run))
+        if measure is not None:
+            measures[name] = measure
+    found: dict[str, TaskFigures | Failed] = {name: Failed(error) for name, error in failures.of.items()}
+    trainings = list(run.trainings.values())
+    found |= measure_documents(adapter, own, measures, trainings, batch_size=BATCH_SIZE)
     for name, task in tasks.items():
         task.record.update(environment(), connector=asdict(adapter.info))
         task.record["untrained_seeds"] = UNTRAINED_SEEDS if has_untrained else ()
-        task.record.update(figures[name].summary)
-    return figures
+        outcome = found[name]
+        task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
+    return found
 
 
 def reconstruction_of(
