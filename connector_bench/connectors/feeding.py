@@ -138,7 +138,10 @@ _wants_text: set[type] = set()
 
 
 def _call(processor: Any, batch: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Call a processor on pictures alone, or with one image token for each where it insists on a prompt."""
+    """Call a processor on pictures alone, or with one image token for each where it insists on a prompt.
+
+    Some (Gemma 3's, before transformers 5.18) write a picture as its beginning, and take a list for one prompt's.
+    """
     kind = type(processor)
     if kind not in _wants_text:
         try:
@@ -146,7 +149,10 @@ def _call(processor: Any, batch: Sequence[Any], options: Mapping[str, Any]) -> N
             return
         except (TypeError, ValueError, AttributeError):
             _wants_text.add(kind)
-    prompts = [str(getattr(processor, "image_token", "<image>"))] * len(batch)
+    begins = getattr(processor, "boi_token", None)
+    prompts = [str(begins or getattr(processor, "image_token", "<image>"))] * len(batch)
+    if begins:
+        batch = [picture if isinstance(picture, (list, tuple)) else [picture] for picture in batch]
     processor(images=batch, text=prompts, padding=True, return_tensors="pt", **options)
 
 
