@@ -19,11 +19,12 @@ from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
 from lmms_eval.api.registry import get_aggregation
 from lmms_eval.api.task import ConfigurableMessagesTask
-from lmms_eval.models.registry_v2 import ModelManifest
+from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 from loguru import logger
 
+from connector_bench.entry import give_wrappers_a_device_map
 from connector_bench.pictures import reads_column, reason
 from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
@@ -61,8 +62,9 @@ _running: dict[str, ConnectorTask] = {}
 
 
 def register() -> list[ModelManifest]:
-    """Index our tasks, add our request type, and hand lmms-eval the zoo's model."""
+    """Index our tasks, add our request type, let wrappers start, and hand lmms-eval the zoo's model."""
     _index_our_tasks()
+    give_wrappers_a_device_map(ModelRegistryV2)
     setattr(lmms, REQUEST_TYPE, measure_connector)
     return [ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo")]
 

@@ -81,7 +81,7 @@ def answers(outcome: Outcome) -> bytes:
 
 def test_answers_and_scores_are_the_same_bytes(vqa: Path, tmp_path: Path) -> None:
     checkpoint = save("llava", tmp_path)
-    arguments = (
+    arguments = (  # with a device map, since without ours the wrapper does not start otherwise
         *("--model", "llava_hf", "--model_args", f"pretrained={checkpoint},device=cpu,device_map=cpu"),
         *("--include_path", str(vqa), "--tasks", "ordinary_vqa", "--batch_size", "1"),
     )

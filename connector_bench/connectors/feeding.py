@@ -141,6 +141,7 @@ def _call(processor: Any, batch: Sequence[Any], options: Mapping[str, Any]) -> N
     """Call a processor on pictures alone, or with one image token for each where it insists on a prompt.
 
     What it has taken before it is given again; until then an error may be the picture's own.
+    Some (Gemma 3's, before transformers 5.18) write a picture as its beginning, and take a list for one prompt's.
     """
     kind = type(processor)
     if not _wants_text.get(kind, False):
@@ -151,7 +152,10 @@ def _call(processor: Any, batch: Sequence[Any], options: Mapping[str, Any]) -> N
         except (TypeError, ValueError, AttributeError):
             if kind in _wants_text:
                 raise
-    prompts = [str(getattr(processor, "image_token", "<image>"))] * len(batch)
+    begins = getattr(processor, "boi_token", None)
+    prompts = [str(begins or getattr(processor, "image_token", "<image>"))] * len(batch)
+    if begins:
+        batch = [picture if isinstance(picture, (list, tuple)) else [picture] for picture in batch]
     processor(images=batch, text=prompts, padding=True, return_tensors="pt", **options)
     _wants_text[kind] = True
 

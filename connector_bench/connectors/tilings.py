@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 from connector_bench.connectors.boxes import grid_boxes, side, within
 from connector_bench.connectors.family import Batch, PictureSize, Placement
@@ -17,12 +20,17 @@ def cropped_grid(batch: Batch, index: int) -> Grid:
     size = batch.option("size")
     tile = (side(size, "height") or 0, side(size, "width") or 0)
     limits = (batch.option("min_patches"), batch.option("max_patches"))
-    if type(batch.image_processor).__name__.startswith("Cohere2"):
-        from transformers.models.cohere2_vision import image_processing_cohere2_vision as module
-    else:
-        from transformers.models.got_ocr2 import image_processing_got_ocr2 as module  # type: ignore[no-redef]
-    columns, rows = module.get_optimal_tiled_canvas(batch.sizes[index], tile, *limits)
+    columns, rows = _beside(batch.image_processor, "get_optimal_tiled_canvas")(
+        batch.sizes[index], tile, *limits
+    )
     return int(rows), int(columns)
+
+
+def _beside(image_processor: Any, name: str) -> Callable[..., Any]:
+    """The function `name` of the module that holds the image processor's class; transformers renamed such modules."""
+    modules = (sys.modules[kind.__module__] for kind in type(image_processor).__mro__)
+    found: Callable[..., Any] = next(getattr(module, name) for module in modules if hasattr(module, name))
+    return found
 
 
 def perception_boxes(batch: Batch) -> list[list[Box]]:
@@ -47,15 +55,14 @@ def llama4_boxes(batch: Batch) -> list[list[Box]]:
 
 
 def _llama4(batch: Batch, size: PictureSize, index: int) -> list[Box]:
-    from transformers.models.llama4.image_processing_llama4 import get_max_res_without_distortion
-
     rows, columns = (int(n) for n in batch.inputs["aspect_ratios"][index])
     tile = side(batch.option("size"), "height") or 0
     canvas = (rows * tile, columns * tile)
     room = canvas
     if not batch.option("resize_to_max_canvas", False):
         room = (min(max(size[0], tile), canvas[0]), min(max(size[1], tile), canvas[1]))
-    height, width = (int(n) for n in get_max_res_without_distortion(size, room))
+    largest = _beside(batch.image_processor, "get_max_res_without_distortion")
+    height, width = (int(n) for n in largest(size, room))
     whole = (0.0, 0.0, canvas[1] / width, canvas[0] / height)
     boxes = [within(whole, box) for box in grid_boxes((rows, columns))]
     return [*boxes, WHOLE_PICTURE] if len(boxes) > 1 else boxes

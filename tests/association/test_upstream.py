@@ -78,7 +78,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         )
         return run_here(
             folder / "out",
-            *("--model", "llava_hf", "--model_args", f"pretrained={checkpoint},device=cpu,device_map=cpu"),
+            *("--model", "llava_hf", "--model_args", f"pretrained={checkpoint}"),
             *("--tasks", TASKS, "--batch_size", "1", "--gen_kwargs", "max_new_tokens=1"),
         )
 

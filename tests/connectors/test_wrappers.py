@@ -22,7 +22,7 @@ CPU = {"device": "cpu", "device_map": "cpu"}
 SMALL = {**CPU, "min_pixels": 3136, "max_pixels": 12544}
 WRAPPERS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "llava": ("llava_hf", "llava", CPU, False),
-    "llava simple": ("llava_hf", "llava", CPU, True),
+    "llava simple": ("llava_hf", "llava", {}, True),
     "llava_next": ("llava_hf", "llava_next", CPU, False),
     "llava_onevision": ("llava_hf", "llava_onevision", CPU, False),
     "pixtral": ("llava_hf", "llava_pixtral", CPU, False),
@@ -32,7 +32,7 @@ WRAPPERS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "qwen3_vl": ("qwen3_vl", "qwen3_vl", SMALL, False),
     "qwen3_vl simple": ("qwen3_vl", "qwen3_vl", SMALL, True),
     "internvl": ("internvl_hf", "internvl", {"device": "cpu", "max_patches": 6}, False),
-    "idefics2": ("idefics2", "idefics2", CPU, False),
+    "idefics2": ("idefics2", "idefics2", {"device": "cpu"}, False),
     "idefics2 split": ("idefics2", "idefics2", {**CPU, "do_image_splitting": True}, False),
     "instructblip": ("instructblip", "instructblip", {"device": "cpu"}, False),
     "gemma3": ("gemma3", "gemma3", CPU, False),

@@ -16,10 +16,10 @@ from tests.harness import run_here
 
 CPU = "device=cpu,device_map=cpu"
 FAMILIES = {
-    "llava": ("llava_hf", CPU, 1),
+    "llava": ("llava_hf", "device=cpu", 1),
     "qwen2_vl": ("qwen2_vl", f"{CPU},min_pixels=3136,max_pixels=12544", 2),
     "internvl": ("internvl_hf", "device=cpu,max_patches=4", 1),
-    "idefics2": ("idefics2", CPU, 2),
+    "idefics2": ("idefics2", "device=cpu", 2),
     "gemma3": ("gemma3", CPU, 2),
 }
 """Checkpoint: lmms-eval's wrapper, model arguments and batch size."""

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import transformers as hf
 
-from tests.tiny_vlms.parts import PATCH, TEXT, VISION, Built, decoder, encoder, siglip, square, tiling_images
+from tests.tiny_vlms.parts import (
+    PATCH,
+    TEXT,
+    VISION,
+    Built,
+    decoder,
+    encoder,
+    image_processor,
+    siglip,
+    square,
+    tiling_images,
+)
 
 
 def aya_vision() -> Built:
@@ -24,7 +35,7 @@ def cohere2_vision() -> Built:
         downsample_factor=2,
         alignment_intermediate_size=64,
     )
-    images = hf.Cohere2VisionImageProcessor(size=square(56), min_patches=1, max_patches=4)
+    images = image_processor("Cohere2Vision", size=square(56), min_patches=1, max_patches=4)
     return hf.Cohere2VisionForConditionalGeneration(config), images
 
 
@@ -118,8 +129,8 @@ def llama4() -> Built:
         "num_local_experts": 2,
         "attention_chunk_size": 64,
     }
-    config = hf.Llama4Config(vision_config=vision, text_config=text)
-    images = hf.Llama4ImageProcessor(size=square(56), max_patches=4)
+    config = hf.Llama4Config(vision_config=vision, text_config=text, pad_token_id=0)
+    images = image_processor("Llama4", size=square(56), max_patches=4)
     return hf.Llama4ForConditionalGeneration(config), images
 
 
@@ -133,7 +144,8 @@ def lfm2_vl() -> Built:
         projector_hidden_size=64,
         downsample_factor=2,
     )
-    images = hf.Lfm2VlImageProcessor(
+    images = image_processor(
+        "Lfm2Vl",
         encoder_patch_size=PATCH,
         tile_size=56,
         min_tiles=2,
@@ -178,7 +190,7 @@ def perception_lm() -> Built:
         text_config=hf.LlamaConfig(**decoder()),
         projector_pooling_ratio=2,
     )
-    images = hf.PerceptionLMImageProcessor(tile_size=56, max_num_tiles=4, vision_input_type="thumb+tile")
+    images = image_processor("PerceptionLM", tile_size=56, max_num_tiles=4, vision_input_type="thumb+tile")
     return hf.PerceptionLMForConditionalGeneration(config), images
 
 

@@ -6,13 +6,24 @@ from typing import Any
 
 import transformers as hf
 
-from tests.tiny_vlms.parts import PATCH, TEXT, VISION, Built, decoder, encoder, template, token_id, tokenizer
+from tests.tiny_vlms.parts import (
+    MAJOR,
+    PATCH,
+    TEXT,
+    VISION,
+    Built,
+    decoder,
+    encoder,
+    template,
+    token_id,
+    tokenizer,
+)
 
 
 def _qwen_parts(patch: int) -> tuple[Any, dict[str, int], Any]:
     names = {"image_token": "image_pad", "video_token": "video_pad"}
     names |= {"vision_start_token": "vision_start", "vision_end_token": "vision_end"}
-    tok = tokenizer(**{role: f"<|{name}|>" for role, name in names.items()})
+    tok = tokenizer(kind="Qwen2", **{role: f"<|{name}|>" for role, name in names.items()})
     ids = {f"{role}_id": token_id(tok, f"<|{name}|>") for role, name in names.items()}
     images = hf.Qwen2VLImageProcessor(
         size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}, patch_size=patch, merge_size=2
@@ -24,7 +35,8 @@ QWEN_TEMPLATE = template("<|vision_start|><|image_pad|><|vision_end|>")
 
 
 def _rope(**more: Any) -> dict[str, Any]:
-    return {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 10000.0, **more}
+    name = "rope_parameters" if MAJOR >= 5 else "rope_scaling"
+    return {name: {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 10000.0, **more}}
 
 
 def qwen2_vl() -> Built:
@@ -32,7 +44,7 @@ def qwen2_vl() -> Built:
     vision = {"depth": 2, "embed_dim": VISION, "hidden_size": TEXT, "num_heads": 2, "mlp_ratio": 2}
     config = hf.Qwen2VLConfig(
         vision_config={**vision, "patch_size": PATCH},
-        text_config=decoder(rope_parameters=_rope()),
+        text_config=decoder(**_rope()),
         **ids,
     )
     videos = hf.Qwen2VLVideoProcessor(patch_size=PATCH)
@@ -46,7 +58,7 @@ QWEN_VISION = {"hidden_size": VISION, "intermediate_size": 64, "out_hidden_size"
 def qwen2_5_vl() -> Built:
     tok, ids, images = _qwen_parts(PATCH)
     vision = {**QWEN_VISION, "depth": 2, "patch_size": PATCH, "window_size": 56, "fullatt_block_indexes": [1]}
-    config = hf.Qwen2_5_VLConfig(vision_config=vision, text_config=decoder(rope_parameters=_rope()), **ids)
+    config = hf.Qwen2_5_VLConfig(vision_config=vision, text_config=decoder(**_rope()), **ids)
     videos = hf.Qwen2VLVideoProcessor(patch_size=PATCH)
     processor = hf.Qwen2_5_VLProcessor(images, tok, videos, chat_template=QWEN_TEMPLATE)
     return hf.Qwen2_5_VLForConditionalGeneration(config), processor
@@ -58,7 +70,7 @@ EXPERTS = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 
 
 
 def _qwen3_text(**more: Any) -> dict[str, Any]:
-    return decoder(head_dim=12, rope_parameters=_rope(mrope_interleaved=True), **more)
+    return decoder(head_dim=12, **_rope(mrope_interleaved=True), **more)
 
 
 def qwen3_vl() -> Built:
@@ -99,7 +111,7 @@ GLM_SIZE = {"shortest_edge": 56 * 56, "longest_edge": 112 * 112 * 2}
 
 
 def _glm_text(**more: Any) -> dict[str, Any]:
-    return decoder(rope_parameters=_rope(), head_dim=12, **more)
+    return decoder(**_rope(), head_dim=12, **more)
 
 
 def glm4v() -> Built:

@@ -9,10 +9,14 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 VISION, TEXT, PATCH = 32, 48, 14
 Built = tuple[Any, Any]
+MAJOR = int(hf.__version__.split(".")[0])
 
 
-def tokenizer(*plain: str, cls_sep: bool = False, **named: str) -> Any:
-    """A byte-level tokenizer with special tokens; `named` ones become attributes such as `image_token`."""
+def tokenizer(*plain: str, kind: str = "PreTrained", cls_sep: bool = False, **named: str) -> Any:
+    """A byte-level tokenizer with special tokens; `named` ones become attributes such as `image_token`.
+
+    `kind` is the family's own, which processors insist on before transformers 5.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", *alphabet])}
     raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -22,7 +26,7 @@ def tokenizer(*plain: str, cls_sep: bool = False, **named: str) -> Any:
         raw.post_processor = processors.TemplateProcessing(
             single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
         )
-    made = hf.PreTrainedTokenizerFast(
+    made = getattr(hf, f"{kind if MAJOR < 5 else 'PreTrained'}TokenizerFast")(
         tokenizer_object=raw,
         pad_token="<pad>",
         bos_token="<s>",
@@ -92,6 +96,12 @@ def clip() -> Any:
 
 def siglip(**more: Any) -> Any:
     return hf.SiglipVisionConfig(**encoder(vision_use_head=False, **more))
+
+
+def image_processor(family: str, **settings: Any) -> Any:
+    """A family's image processor, which older transformers has under its `Fast` name alone."""
+    name = f"{family}ImageProcessor"
+    return getattr(hf, name if hasattr(hf, name) else f"{name}Fast")(**settings)
 
 
 def tiling_images() -> Any:

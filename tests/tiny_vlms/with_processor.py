@@ -50,7 +50,7 @@ def paligemma() -> Built:
     images = hf.SiglipImageProcessor(size=square(56))
     images.image_seq_length = 16
     processor = hf.PaliGemmaProcessor(
-        images, tokenizer(image_token="<image>"), chat_template=template("<image>")
+        images, tokenizer(kind="Gemma", image_token="<image>"), chat_template=template("<image>")
     )
     tok = processor.tokenizer
     vocabulary = (len(tok) + 63) // 64 * 64

@@ -11,8 +11,11 @@ from connector_bench.connectors.tilings import llama4_boxes
 
 
 def _run(model: Any, inputs: Mapping[str, Any]) -> None:
-    """The tower's pass ends before the projector, which is called as the model's own `forward` does."""
-    vision = model.get_image_features(inputs["pixel_values"])
+    """The tower's pass ends before the projector, which is called as the model's own `forward` does.
+
+    `get_image_features` would call the same tower, with other arguments and results in each version of transformers.
+    """
+    vision = model.vision_model(inputs["pixel_values"])
     model.multi_modal_projector(vision.last_hidden_state)
 
 
