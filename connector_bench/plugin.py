@@ -24,6 +24,7 @@ from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 from loguru import logger
 
+from connector_bench.connectors.fresh import observe_loading
 from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.pooled import PooledPreservation
@@ -59,6 +60,7 @@ _task_index: dict[str, dict[str, Any]] = {}
 def register() -> list[ModelManifest]:
     """Index our tasks, add our request type, and hand lmms-eval the zoo's model."""
     _index_our_tasks()
+    observe_loading()
     setattr(lmms, REQUEST_TYPE, measure_connector)
     return [ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo")]
 

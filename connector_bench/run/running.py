@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from loguru import logger
+
 from connector_bench.connectors import adapter_for
 from connector_bench.processes import on_every_rank, rank_and_size
 from connector_bench.protocol import PROTOCOL_VERSION
@@ -110,7 +112,9 @@ def measure_tasks(
 ) -> dict[str, TaskFigures]:
     """Measure every task on its documents and fill in its record. Raises what the model or a measure raises."""
     adapter = on_every_rank(lambda: adapter_for(wrapper))
-    has_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
+    left_out = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
+    if left_out is not None and rank_and_size()[0] == 0:
+        logger.warning(f"untrained control left out: {left_out}")
     run = Run(adapter.info, output)
     measures = on_every_rank(lambda: {name: task.measure(run) for name, task in tasks.items()})
     figures = measure_documents(
@@ -118,7 +122,9 @@ def measure_tasks(
     )
     for name, task in tasks.items():
         task.record.update(environment(), connector=asdict(adapter.info))
-        task.record["untrained_seeds"] = UNTRAINED_SEEDS if has_untrained else ()
+        task.record["untrained_seeds"] = UNTRAINED_SEEDS if left_out is None else ()
+        if left_out is not None:
+            task.record["untrained_left_out"] = left_out
         task.record.update(figures[name].summary)
     return figures
 
