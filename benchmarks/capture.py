@@ -28,8 +28,8 @@ from tqdm import tqdm
 from benchmarks.findings import Finding, machine, now, table
 from connector_bench.capture import stream
 from connector_bench.connectors import adapter_for_model
+from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.modules import find
-from connector_bench.connectors.planted import coloured_picture
 from connector_bench.connectors.transformers_adapter import get_image_features
 from connector_bench.connectors.untrained import untrained_copy
 from tests import tiny_vlms

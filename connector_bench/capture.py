@@ -104,7 +104,7 @@ def _bearing(adapter: ConnectorAdapter, batch: Batch, left_out: LeftOut) -> list
 
 
 def _alone(adapter: ConnectorAdapter, name: str, image: Image, left_out: LeftOut) -> TokenPair | None:
-    from connector_bench.connectors.planted import coloured_picture
+    from connector_bench.connectors.coloured import coloured_picture
 
     try:
         return adapter.capture([image])[0]

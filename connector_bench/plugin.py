@@ -24,6 +24,7 @@ from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 from loguru import logger
 
+from connector_bench.connectors.fresh import observe_loading
 from connector_bench.entry import give_wrappers_a_device_map
 from connector_bench.pictures import reads_column, reason
 from connector_bench.preservation.figures import SET_GEOMETRY
@@ -65,6 +66,7 @@ def register() -> list[ModelManifest]:
     """Index our tasks, add our request type, let wrappers start, and hand lmms-eval the zoo's model."""
     _index_our_tasks()
     give_wrappers_a_device_map(ModelRegistryV2)
+    observe_loading()
     setattr(lmms, REQUEST_TYPE, measure_connector)
     return [ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo")]
 

@@ -88,10 +88,10 @@ class ConnectorInfo:
     """Paths of the modules that make up the connector."""
     parameters: int
     dtype: str
-    """The precision in which tower and connector ran, such as `bfloat16`."""
-    weights_sha256: str
-    """Hash of the connector's weights: tells two checkpoints of one name apart."""
+    """The precision in which tower and connector ran, such as `bfloat16`, or `bfloat16, weights in Linear8bitLt`."""
+    weights_sha256: str | None
+    """Hash of the connector's weights: tells two checkpoints of one name apart. None where they cannot be read."""
     resolution: str | None = None
     """What size pictures are given, such as `336x336` or `448x448 tiles`; None where the processor does not say."""
     assumptions: tuple[str, ...] = field(default=())
-    """What a generic adapter had to assume; empty for a known family."""
+    """What a generic adapter had to assume, and what the user allowed; empty for a known family."""

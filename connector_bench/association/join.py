@@ -90,10 +90,10 @@ def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
 
 
 def _require_one_connector(connector: ConnectorSide, scored: ScoredSide) -> None:
-    if scored.weights is not None and scored.weights != connector.weights:
+    if None not in (scored.weights, connector.weights) and scored.weights != connector.weights:
         raise JoinRefused(
             f"{_name(connector)} and {_name(scored)} ran on different connector weights: "
-            f"{str(connector.weights)[:12]} and {scored.weights[:12]}"
+            f"{str(connector.weights)[:12]} and {str(scored.weights)[:12]}"
         )
 
 

@@ -23,10 +23,10 @@ class ConnectorAdapter(Protocol):
         """The connector that is measured."""
         ...
 
-    def add_untrained(self, seeds: Sequence[int]) -> bool:
+    def add_untrained(self, seeds: Sequence[int]) -> str | None:
         """From now on pairs also carry what untrained copies of the connector give, one for each seed.
 
-        False where the model does something between two modules of its connector that copies cannot repeat.
+        Where no such copy can be made or run, nothing changes and the reason is returned; else None.
         """
         ...
 

@@ -73,11 +73,13 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
     """
     import transformers
 
+    from connector_bench.connectors.fresh import observe_loading
     from connector_bench.connectors.registry import adapter_for_model
     from connector_bench.connectors.unsupported import refuse
 
     config = transformers.AutoConfig.from_pretrained(pretrained)
     refuse(config)
+    observe_loading()
     loader: Any = transformers.AutoModelForImageTextToText
     try:
         model = loader.from_pretrained(pretrained, dtype="auto").to(device).eval()
@@ -94,7 +96,7 @@ def opened(path: Path | None) -> Image:
     """The picture to look at: the user's, or one of strong random colours."""
     from PIL import Image as pillow
 
-    from connector_bench.connectors.planted import coloured_picture
+    from connector_bench.connectors.coloured import coloured_picture
     from connector_bench.pictures import as_rgb
 
     return coloured_picture(448, 336) if path is None else as_rgb(pillow.open(path))
@@ -102,7 +104,8 @@ def opened(path: Path | None) -> Image:
 
 def planted(adapter: ConnectorAdapter, pair: TokenPair, cells: int) -> list[Planted]:
     """The planted-patch check on a picture of strong colours, on every side whose tokens have places."""
-    from connector_bench.connectors.planted import check, coloured_picture
+    from connector_bench.connectors.coloured import coloured_picture
+    from connector_bench.connectors.planted import check
 
     return list(check(adapter, coloured_picture(448, 336), limit=cells))
 
@@ -132,7 +135,7 @@ def connector_table(adapter: ConnectorAdapter, pair: TokenPair) -> Table:
         ("modules", "\n".join(info.modules)),
         ("parameters", f"{info.parameters:,}"),
         ("precision", info.dtype),
-        ("weights", info.weights_sha256[:16]),
+        ("weights", (info.weights_sha256 or "not readable")[:16]),
         ("pre (encoder tokens)", _shape(pair.pre.shape)),
         (
             "pre after the connector's own norm",

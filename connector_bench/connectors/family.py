@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.connectors.untrained import Handover
+from connector_bench.connectors.untrained import BetweenModules
 from connector_bench.types import TokenLayout
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Family:
     """Position or keyword of the argument of the first module that holds the encoder's tokens."""
     learnt_arguments: tuple[str, ...] = ()
     """Keyword arguments of the first module that are weights, such as queries; untrained copies draw their own."""
-    handover: Handover | None = None
+    between_modules: BetweenModules | None = None
     """What the model does to one module's output before the next, where it is more than reshaping and cutting."""
     tokens_per_row: Callable[[Any], int] | int = 1
     """Encoder tokens interleaved in one row of the module's input (a pixel shuffle before the module)."""

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.connectors.untrained import Beside, Handover, UntrainedCopy
+from connector_bench.connectors.execution import uncompiled
+from connector_bench.connectors.untrained import BetweenModules, UntrainedCopy, UntrainedRun
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Tapped:
     pre_argument: str | int = 0
     copies: tuple[UntrainedCopy, ...] = ()
     """Untrained copies that run beside the connector."""
-    handover: Handover | None = None
+    between_modules: BetweenModules | None = None
 
 
 def first_tensor(value: Any) -> Tensor:
@@ -74,7 +75,8 @@ def recording(tapped: Sequence[Tapped]) -> Iterator[list[Calls]]:
     try:
         for connector, seen in zip(tapped, calls, strict=True):
             handles += _attach(connector, seen)
-        yield calls
+        with uncompiled():
+            yield calls
     finally:
         for handle in handles:
             handle.remove()
@@ -104,11 +106,11 @@ def _attach_copies(connector: Tapped, seen: Calls) -> list[Any]:
     seen.untrained = [[] for _ in connector.copies]
     if not connector.copies:
         return []
-    beside = Beside(connector.copies, connector.handover, first_tensor)
+    run = UntrainedRun(connector.copies, connector.between_modules, first_tensor)
 
-    def following(stage: int) -> Any:
+    def stepping(stage: int) -> Any:
         def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            found = beside.follow(stage, args, kwargs, output)
+            found = run.step(stage, args, kwargs, output)
             if stage == len(connector.modules) - 1:
                 for outputs, tokens in zip(seen.untrained, found or (), strict=bool(found)):
                     outputs.append(tokens.detach())
@@ -116,6 +118,6 @@ def _attach_copies(connector: Tapped, seen: Calls) -> list[Any]:
         return after
 
     return [
-        module.register_forward_hook(following(stage), with_kwargs=True)
+        module.register_forward_hook(stepping(stage), with_kwargs=True)
         for stage, module in enumerate(connector.modules)
     ]

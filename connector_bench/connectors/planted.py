@@ -48,18 +48,6 @@ class Planted:
         return self.hits / self.cells if self.cells else math.nan
 
 
-def coloured_picture(width: int, height: int, seed: int = 0) -> Image:
-    """A picture of strong random colours in small squares, so that no patch looks like its inverse."""
-    from PIL import Image as pillow
-
-    random = np.random.default_rng(seed)
-    coarse = random.choice(
-        np.array([10, 245], dtype=np.uint8), (math.ceil(height / 7), math.ceil(width / 7), 3)
-    )
-    fine = np.kron(coarse, np.ones((7, 7, 1), dtype=np.uint8))[:height, :width]
-    return pillow.fromarray(fine)
-
-
 def planted_patches(
     adapter: ConnectorAdapter,
     image: Image,

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from connector_bench.connectors import families as family_package
 from connector_bench.connectors import zoo
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
+from connector_bench.connectors.execution import unwrapped
 from connector_bench.connectors.family import Family, single
 from connector_bench.connectors.feeding import Feed, ProcessorFeed
-from connector_bench.connectors.modules import unwrapped
 from connector_bench.connectors.wrappers import model_of, name_of, preparation_of, processor_of
 
 ENTRY_POINTS = "connector_bench.connectors"
@@ -128,9 +128,9 @@ def adapter_for_model(
     special = special_for(model)
     if special is not None:
         return special.make(model, name or type(model).__name__, tap)
-    model = unwrapped(model)
-    family = family_of(model)
-    return _adapter(model, family, _processor_feed(processor, family), name or name_of(None, model), tap)
+    inner = unwrapped(model)
+    family = family_of(inner)
+    return _adapter(model, family, _processor_feed(processor, family), name or name_of(None, inner), tap)
 
 
 def adapter_for(lm: Any, *, tap: str = "pre") -> ConnectorAdapter:
@@ -143,7 +143,8 @@ def adapter_for(lm: Any, *, tap: str = "pre") -> ConnectorAdapter:
     Raises:
         UnsupportedModel: saying why the model cannot be measured.
     """
-    model = unwrapped(_model_or_zoo(lm))
+    held = _model_or_zoo(lm)
+    model = unwrapped(held)
     special = special_for(model)
     if special is not None:
         return special.make(model, name_of(lm, model), tap)
@@ -152,9 +153,9 @@ def adapter_for(lm: Any, *, tap: str = "pre") -> ConnectorAdapter:
     family, prepared, name = family_of(model), preparation_of(lm), name_of(lm, model)
     if prepared is not None and not family.through_wrapper:
         feed: Feed = _processor_feed(processor_of(lm), family, prepared.picture, prepared.options)
-        return _adapter(model, family, feed, name, tap)
+        return _adapter(held, family, feed, name, tap)
     if hasattr(model, "get_image_features") and not family.through_wrapper:
-        return _adapter(model, family, WrapperFeed(lm, model), name, tap)
+        return _adapter(held, family, WrapperFeed(lm, model), name, tap)
     return WrapperAdapter(lm, model, family, name, tap)
 
 

@@ -9,13 +9,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
+from connector_bench.connectors.coloured import coloured_picture
+from connector_bench.connectors.execution import dtype_of, gathering, on_device, run_gathered, unwrapped
 from connector_bench.connectors.family import Batch, Family, Placement
 from connector_bench.connectors.feeding import Fed, Feed
+from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
 from connector_bench.connectors.hooks import Calls, Tapped, recording
-from connector_bench.connectors.modules import count_parameters, expand, find, weights_sha256
-from connector_bench.connectors.planted import coloured_picture
+from connector_bench.connectors.modules import expand, find
 from connector_bench.connectors.resolution import resolution_of
-from connector_bench.connectors.untrained import CannotRepeat, UntrainedCopy
+from connector_bench.connectors.untrained import CannotCopy, UntrainedCopy
+from connector_bench.connectors.weights import (
+    count_parameters,
+    gathered,
+    keeps_flat,
+    precision,
+    weights_sha256,
+)
 from connector_bench.types import ConnectorInfo, TokenPair
 
 if TYPE_CHECKING:
@@ -30,16 +39,17 @@ class TransformersAdapter:
     """Runs vision tower and connector of one transformers model; the language model never runs.
 
     Args:
-        model: a model in evaluation mode, on any device and in any precision.
+        model: a model in evaluation mode, on any device and in any precision, also as torch.compile, PEFT, DDP or
+            FSDP wrap it.
         family: where its connector is and how its tokens lie.
         feed: its preprocessing.
         name: name under which results are filed.
-        tap: what `TokenPair.pre` holds: `pre`, what the connector receives, or `pre_normed`, the same
-        after the
-            norm that the connector begins with.
+        tap: what `TokenPair.pre` holds: `pre`, what the connector receives, or `pre_normed`, the same after the norm
+            that the connector begins with.
 
     Raises:
-        UnsupportedModel: a declared module is missing, or the tap asks for a norm that the connector lacks.
+        UnsupportedModel: a declared module is missing, the tap asks for a norm that the connector lacks, or its weights
+            were missing from the checkpoint (see `fresh`).
     """
 
     def __init__(self, model: nn.Module, family: Family, feed: Feed, name: str, tap: str = "pre") -> None:
@@ -49,6 +59,7 @@ class TransformersAdapter:
             raise UnsupportedModel(
                 f"The connector of {name} ({family.connector}) does not begin with a norm."
             )
+        self._gathering, model = gathering(model), unwrapped(model)
         if model.training:
             raise ValueError(
                 f"{name} is in training mode, where dropout changes features; call model.eval() first"
@@ -57,48 +68,57 @@ class TransformersAdapter:
         self._chains = connector_paths(model, family)
         self._tapped = [self._tap(chain) for chain in self._chains]
         self._run = family.run or get_image_features
+        self._fresh = refuse_fresh(name, fresh_weights(model, self._modules))
 
     def _tap(self, chain: tuple[str, ...]) -> Tapped:
         modules = tuple(find(self.model, path) for path in chain)
         norm = find(modules[0], self.family.leading_norm) if self.family.leading_norm else None
-        return Tapped(modules, norm, self.family.pre_argument, handover=self.family.handover)
+        return Tapped(modules, norm, self.family.pre_argument, between_modules=self.family.between_modules)
 
-    def add_untrained(self, seeds: Sequence[int]) -> bool:
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        """The connector's modules by path."""
+        paths = dict.fromkeys(path for chain in self._chains for path in chain)
+        return {path: find(self.model, path) for path in paths}
+
+    def add_untrained(self, seeds: Sequence[int]) -> str | None:
         """From now on pairs also carry what untrained copies of the connector give.
 
-        False where the model does something between two of its modules that copies cannot repeat.
+        Returns why they cannot, where the connector's weights cannot be drawn anew (quantised, offloaded, sharded) or
+        the model does something between two of its modules that copies cannot repeat; else None.
         """
+        if keeps_flat(self._gathering):
+            return "its weights lie in FSDP's flat parameters"
         plain = self._tapped
         learnt = self.family.learnt_arguments
-        self._tapped = [
-            replace(tap, copies=tuple(UntrainedCopy.of(tap.modules, seed, learnt) for seed in seeds))
-            for tap in plain
-        ]
         try:
+            self._tapped = [
+                replace(tap, copies=tuple(UntrainedCopy.of(tap.modules, seed, learnt) for seed in seeds))
+                for tap in plain
+            ]
             if any(len(tap.modules) > 1 for tap in plain):
                 self.capture([coloured_picture(224, 224)])
-        except CannotRepeat:
+        except CannotCopy as why:
             self._tapped = plain
-            return False
-        return True
+            return str(why)
+        return None
 
     @cached_property
     def info(self) -> ConnectorInfo:
         """The connector that is measured; hashing its weights takes a moment on first use."""
-        paths = tuple(dict.fromkeys(path for chain in self._chains for path in chain))
-        modules = [find(self.model, path) for path in paths]
-        first = next((p for module in modules for p in module.parameters()), None)
-        return ConnectorInfo(
-            model=self.name,
-            family=getattr(self.model.config, "model_type", type(self.model).__name__),
-            connector=self.family.connector,
-            modules=paths,
-            parameters=count_parameters(modules),
-            dtype=str(self.model.dtype if first is None else first.dtype).removeprefix("torch."),
-            weights_sha256=weights_sha256(modules),
-            resolution=resolution_of(self.feed.image_processor, self.feed.options),
-            assumptions=self.family.assumptions,
-        )
+        with gathered(self._gathering):
+            modules = list(self._modules.values())
+            return ConnectorInfo(
+                model=self.name,
+                family=getattr(self.model.config, "model_type", type(self.model).__name__),
+                connector=self.family.connector,
+                modules=tuple(self._modules),
+                parameters=count_parameters(modules),
+                dtype=precision(modules, dtype_of(self.model)),
+                weights_sha256=weights_sha256(modules),
+                resolution=resolution_of(self.feed.image_processor, self.feed.options),
+                assumptions=(*self.family.assumptions, *self._fresh),
+            )
 
     def capture(self, images: Sequence[Image]) -> list[TokenPair]:
         """One batch of RGB pictures through vision tower and connector; one pair a picture, in order.
@@ -117,8 +137,13 @@ class TransformersAdapter:
         import torch
 
         fed = self.feed(images)
-        with torch.inference_mode(), recording(self._tapped) as calls:
-            self._run(self.model, on_device(self.model, fed.inputs))
+        inputs = on_device(self.model, fed.inputs)
+        if self._gathering is not None:  # FSDP keeps versions of its tensors, which inference mode forbids
+            with torch.no_grad(), recording(self._tapped) as calls:
+                run_gathered(self._gathering, self.model, self._run, inputs)
+        else:
+            with torch.inference_mode(), recording(self._tapped) as calls:
+                self._run(self.model, inputs)
         return self._pairs(fed, calls)
 
     def _pairs(self, fed: Fed, calls: Sequence[Calls]) -> list[TokenPair]:
@@ -197,22 +222,6 @@ def get_image_features(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
     )
 
 
-def on_device(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors of the inputs on the model's device, floating ones in its precision."""
-    import torch
-
-    parameter = next(model.parameters())
-    dtype = getattr(model, "dtype", parameter.dtype)
-    device = getattr(model, "device", parameter.device)
-
-    def moved(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor):
-            return value
-        return value.to(device, dtype) if value.is_floating_point() else value.to(device)
-
-    return {name: moved(value) for name, value in inputs.items()}
-
-
 def _side_by_side(
     branches: Sequence[Sequence[Tensor]], widths: Sequence[int] | None = None
 ) -> Float[Tensor, "rows width"]:
@@ -223,6 +232,8 @@ def _side_by_side(
     for index, calls in enumerate(branches):
         width = widths[index] if widths else calls[0].shape[-1]
         flat.append(torch.cat([tensor.reshape(-1, width) for tensor in calls]))
+    if len({tensor.device for tensor in flat}) > 1:  # a model that is spread over devices
+        flat = [tensor.cpu() for tensor in flat]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=-1)
 
 

@@ -8,14 +8,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.connectors.weights import (
+    is_sharded,
+    quantised_parts,
+    quantiser,
+    stored,
+    without_adapters,
+)
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Handover = Callable[["Tensor", "Tensor"], "Tensor"]
+BetweenModules = Callable[["Tensor", "Tensor"], "Tensor"]
 """What the model makes of one module's output for the next; the second tensor is what the next one was given."""
 
 
-class CannotRepeat(ValueError):
+class CannotCopy(ValueError):
+    """A connector of which no untrained copy can be made; the message says why."""
+
+
+class CannotRepeat(CannotCopy):
     """What a model does between two modules of its connector is not known, so a copy cannot do it."""
 
 
@@ -32,7 +44,7 @@ class UntrainedCopy:
     def of(
         cls, modules: Sequence[nn.Module], seed: int, learnt_arguments: tuple[str, ...] = ()
     ) -> UntrainedCopy:
-        """Copies of all modules; see `untrained_copy`."""
+        """Copies of all modules; see `untrained_copy`, also for what it raises."""
         return cls(tuple(untrained_copy(module, seed) for module in modules), seed, learnt_arguments)
 
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -50,18 +62,16 @@ class UntrainedCopy:
 
 
 @dataclass
-class Beside:
+class UntrainedRun:
     """The copies' way through one connector while the model takes its own."""
 
     copies: Sequence[UntrainedCopy]
-    handover: Handover | None
+    between_modules: BetweenModules | None
     first_tensor: Callable[[Any], Tensor]
     _trained: Tensor | None = None
     _latest: list[Tensor] = field(default_factory=list)
 
-    def follow(
-        self, stage: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any
-    ) -> list[Tensor]:
+    def step(self, stage: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> list[Tensor]:
         """The copies' outputs of a module that the model has just called; none for a call that nothing led to.
 
         Raises:
@@ -72,7 +82,7 @@ class Beside:
         elif self._trained is None:
             return []
         else:
-            repeat = _repetition(self._trained, args[0], self.handover)
+            repeat = _repetition(self._trained, args[0], self.between_modules)
             given = [repeat(latest) for latest in self._latest]
             self._latest = [
                 self.first_tensor(copy.modules[stage](tokens, *args[1:], **kwargs))
@@ -83,7 +93,9 @@ class Beside:
         return self._latest
 
 
-def _repetition(output: Tensor, given: Tensor, handover: Handover | None) -> Callable[[Tensor], Tensor]:
+def _repetition(
+    output: Tensor, given: Tensor, between_modules: BetweenModules | None
+) -> Callable[[Tensor], Tensor]:
     """What turns one module's output into the next one's input, proven on the trained modules' own."""
     import torch
 
@@ -91,8 +103,8 @@ def _repetition(output: Tensor, given: Tensor, handover: Handover | None) -> Cal
         lambda tokens: tokens.reshape(given.shape),
         lambda tokens: tokens[:, : given.shape[1]],
     ]
-    if handover is not None:
-        ways.insert(0, lambda tokens: handover(tokens, given))
+    if between_modules is not None:
+        ways.insert(0, lambda tokens: between_modules(tokens, given))
     for way in ways:
         try:
             same = torch.equal(way(output).to(given.dtype), given)
@@ -111,13 +123,21 @@ def untrained_copy(module: nn.Module, seed: int) -> nn.Module:
     Modules that know torch's default initialisation (`reset_parameters`) use it. Of the others, a matrix is drawn
     with standard deviation 1 / sqrt(fan-in), also where its authors start it at zero, since a map to zero tells
     nothing; a vector is 1 if it is a weight (a norm's scale) and 0 if it is a bias. Torch's random state is left
-    as it was.
+    as it was. Adapters are no part of the architecture: the copy has none.
+
+    Raises:
+        CannotCopy: the weights are quantised, sharded or have no values here, or the module allows no copy.
     """
     import torch
 
+    if (why := _obstacle(module)) is not None:
+        raise CannotCopy(why)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = copy.deepcopy(module).cpu().float()
+        try:
+            fresh = without_adapters(copy.deepcopy(module)).cpu().float()
+        except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:
+            raise CannotCopy(f"its {type(module).__name__} cannot be copied: {error}") from error
         for part in fresh.modules():
             reset = getattr(part, "reset_parameters", None)
             if callable(reset):
@@ -125,8 +145,22 @@ def untrained_copy(module: nn.Module, seed: int) -> nn.Module:
             else:
                 for name, parameter in part.named_parameters(recurse=False):
                     _draw(name, parameter)
-    like = next(module.parameters())
+    like = next((p for p in module.parameters() if p.is_floating_point()), None)
+    if like is None:
+        raise CannotCopy(f"its {type(module).__name__} has no parameters to draw")
     return fresh.to(like.device, like.dtype).requires_grad_(False).eval()
+
+
+def _obstacle(module: nn.Module) -> str | None:
+    """Why a module's weights are not such that they could be drawn anew, or None."""
+    if quantised := quantised_parts(module):
+        return f"its weights are quantised ({quantiser(quantised[0][1])})"
+    for item in stored([module]):
+        if item.tensor.is_meta:
+            return "its weights are offloaded"
+        if is_sharded(item.tensor):
+            return "its weights are sharded over processes (FSDP or tensor parallelism)"
+    return None
 
 
 def _draw(name: str, parameter: nn.Parameter) -> None:

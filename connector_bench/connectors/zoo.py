@@ -31,14 +31,13 @@ class ZooAdapter:
         self._model = model
         self._untrained: list[nn.Module] = []
 
-    def add_untrained(self, seeds: Sequence[int]) -> bool:
+    def add_untrained(self, seeds: Sequence[int]) -> None:
         """From now on pairs also carry what the same architecture gives at random initialisations."""
         from connector_bench.zoo.model import D_POST
         from connector_bench.zoo.registry import build_connector
 
         name = self._model.connector_name
         self._untrained = [build_connector(name, D_PRE, D_POST, seed).eval() for seed in seeds]
-        return True
 
     @cached_property
     def info(self) -> ConnectorInfo:

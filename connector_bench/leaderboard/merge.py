@@ -134,10 +134,11 @@ OTHER_NAME = "give the new run another name (--name), or let it take the old one
 def _same_connector(run: Run, connector: Connector, known: Connector | None) -> Connector:
     if known is None or connector == known:
         return connector
-    if connector.weights_sha256 != known.weights_sha256:
+    hashes = connector.weights_sha256, known.weights_sha256
+    if None not in hashes and hashes[0] != hashes[1]:
         raise UnusableResult(
-            f"{_named(run)}: connector weights {connector.weights_sha256[:12]} differ from the "
-            f"{known.weights_sha256[:12]} already filed under this name; {OTHER_NAME}"
+            f"{_named(run)}: connector weights {str(hashes[0])[:12]} differ from the "
+            f"{str(hashes[1])[:12]} already filed under this name; {OTHER_NAME}"
         )
     for name in ("dtype", "resolution", "assumptions"):
         new, old = getattr(connector, name), getattr(known, name)

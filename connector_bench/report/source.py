@@ -124,6 +124,7 @@ def _chosen(by_model: Mapping[str, Sequence[ResultFile]], wanted: str | None) ->
 
 def _require_one_connector(model: str, tasks: Sequence[TaskResult]) -> None:
     weights = {t.record["connector"]["weights_sha256"]: t for t in tasks if "connector" in t.record}
+    weights.pop(None, None)
     if len(weights) > 1:
         sides = ", ".join(f"{key[:12]} in {task.file.path.name}" for key, task in weights.items())
         raise UnusableResult(

@@ -13,6 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from loguru import logger
+
 from connector_bench.connectors import adapter_for
 from connector_bench.processes import on_every_rank, rank_and_size
 from connector_bench.protocol import PROTOCOL_VERSION
@@ -125,7 +127,9 @@ def measure_tasks(
     these two raise, on all ranks alike.
     """
     adapter, own, folder = on_every_rank(lambda: (adapter_for(wrapper), documents(), output()))
-    has_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
+    without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
+    if without_untrained is not None and rank_and_size()[0] == 0:
+        logger.warning(f"untrained control left out: {without_untrained}")
     run = Run(adapter.info, folder)
     failures = Failures()
     measures: dict[str, Measure] = {}
@@ -138,7 +142,9 @@ def measure_tasks(
     found |= measure_documents(adapter, own, measures, trainings, batch_size=BATCH_SIZE)
     for name, task in tasks.items():
         task.record.update(environment(), connector=asdict(adapter.info))
-        task.record["untrained_seeds"] = UNTRAINED_SEEDS if has_untrained else ()
+        task.record["untrained_seeds"] = UNTRAINED_SEEDS if without_untrained is None else ()
+        if without_untrained is not None:
+            task.record["untrained_left_out"] = without_untrained
         outcome = found[name]
         task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
     return found

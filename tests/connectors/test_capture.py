@@ -12,7 +12,7 @@ from PIL import Image
 
 from connector_bench.capture import stream
 from connector_bench.connectors import UnsupportedModel, adapter_for_model
-from connector_bench.connectors.planted import coloured_picture
+from connector_bench.connectors.coloured import coloured_picture
 from tests.tiny_vlms import HARNESS
 
 Tiny = Callable[[str], tuple[Any, Any]]

@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from connector_bench.connectors.cli import app
-from connector_bench.connectors.planted import coloured_picture
+from connector_bench.connectors.coloured import coloured_picture
 
 
 @pytest.fixture

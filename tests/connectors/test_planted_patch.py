@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from connector_bench.connectors import adapter_for_model
+from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.family import Batch, Family, Place, Placement
 from connector_bench.connectors.layouts import square
-from connector_bench.connectors.planted import Planted, Side, coloured_picture, planted_patches
+from connector_bench.connectors.planted import Planted, Side, planted_patches
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 from connector_bench.types import TokenLayout
 from tests.tiny_vlms import NAMES, make

@@ -20,11 +20,12 @@ from connector_bench.connectors import (
     register,
 )
 from connector_bench.connectors import registry as registry_module
+from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.family import Family, single
 from connector_bench.connectors.generic import candidates, family_by_structure
 from connector_bench.connectors.override import VARIABLE, parse
 from connector_bench.connectors.places import grid
-from connector_bench.connectors.planted import coloured_picture, planted_patches
+from connector_bench.connectors.planted import planted_patches
 from connector_bench.connectors.registry import installed_families
 
 Tiny = Callable[[str], tuple[Any, Any]]

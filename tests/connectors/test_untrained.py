@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from connector_bench.connectors import adapter_for_model
+from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.hooks import Tapped, recording
-from connector_bench.connectors.planted import coloured_picture
 from connector_bench.connectors.untrained import CannotRepeat, UntrainedCopy, untrained_copy
 from tests.tiny_vlms import NAMES
 
@@ -32,7 +32,7 @@ def test_copies_with_the_models_own_weights_give_what_the_model_gives(name: str,
 @pytest.mark.parametrize("name", NAMES)
 def test_every_family_has_untrained_copies(name: str, tiny: Tiny) -> None:
     adapter = adapter_for_model(*tiny(name), name)
-    assert adapter.add_untrained((0, 1))
+    assert adapter.add_untrained((0, 1)) is None
     pictures = [coloured_picture(112, 112, seed) for seed in range(2)]
     first, second = (adapter.capture([picture])[0] for picture in pictures)
     for tokens, other in zip(first.untrained, second.untrained, strict=True):
@@ -72,9 +72,11 @@ class Between(nn.Module):
         return self.two(self.between(self.one(tokens)))
 
 
-def followed(model: Between, handover: Callable[..., torch.Tensor] | None = None) -> list[torch.Tensor]:
+def followed(
+    model: Between, between_modules: Callable[..., torch.Tensor] | None = None
+) -> list[torch.Tensor]:
     modules = (model.one, model.two)
-    tapped = Tapped(modules, copies=(UntrainedCopy.of(modules, 0),), handover=handover)
+    tapped = Tapped(modules, copies=(UntrainedCopy.of(modules, 0),), between_modules=between_modules)
     with torch.inference_mode(), recording([tapped]) as (calls,):
         model(torch.ones(2, 6, 3))
     return calls.untrained[0]
@@ -87,14 +89,14 @@ def test_what_is_unknown_between_modules_is_refused_unless_declared() -> None:
     with pytest.raises(CannotRepeat, match=r"\(2, 6, 4\) become \(2, 6, 4\) in a way not known"):
         followed(Between(torch.sigmoid))
     model = Between(torch.sigmoid)
-    (through,) = followed(model, handover=lambda tokens, given: tokens.sigmoid())
+    (through,) = followed(model, between_modules=lambda tokens, given: tokens.sigmoid())
     one, two = (untrained_copy(module, 0) for module in (model.one, model.two))
     assert torch.equal(through, two(one(torch.ones(2, 6, 3)).sigmoid()))
 
 
 def test_a_model_whose_way_is_unknown_is_measured_without_copies(tiny: Tiny) -> None:
     adapter = adapter_for_model(*tiny("ovis2"), "ovis2")
-    adapter.family = replace(adapter.family, handover=None)
-    adapter._tapped = [replace(tap, handover=None) for tap in adapter._tapped]
-    assert not adapter.add_untrained((0,))
+    adapter.family = replace(adapter.family, between_modules=None)
+    adapter._tapped = [replace(tap, between_modules=None) for tap in adapter._tapped]
+    assert "in a way not known" in (adapter.add_untrained((0,)) or "")
     assert adapter.capture([coloured_picture(112, 112)])[0].untrained == ()

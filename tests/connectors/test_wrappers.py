@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from connector_bench.connectors import UnsupportedModel, adapter_for
+from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.hooks import recording
-from connector_bench.connectors.planted import coloured_picture
 from connector_bench.connectors.through_wrapper import WrapperFeed, asked
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 

@@ -39,7 +39,7 @@ OVIS2 = Family(
         "model.vision_tower.head_norm",
         "model.visual_embeddings_table",
     ),
-    handover=_as_probabilities,
+    between_modules=_as_probabilities,
     place=tiles(whole_first_if_split(_grid), block_order=_stride),
     tokens_per_row=lambda config: _stride(config) ** 2,
 )

@@ -1,0 +1,115 @@
+"""Running a vision pass where the model's weights are: on another device, offloaded, sharded or compiled."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from connector_bench.connectors.base import UnsupportedModel
+from connector_bench.connectors.weights import hooks_of, keeps_flat
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "DeepSpeedEngine")
+"""Classes that hold the model in `module`."""
+
+
+def unwrapped(model: Any) -> Any:
+    """The model itself, out of what compilers, adapters (PEFT) and data-parallel training put around it."""
+    while True:
+        names = {kind.__name__ for kind in type(model).__mro__}
+        if names & set(WRAPPERS):
+            model = model.module
+        elif "OptimizedModule" in names:
+            model = model._orig_mod
+        elif names & {"PeftModel", "PeftMixedModel"}:
+            model = model.get_base_model()
+        else:
+            return model
+
+
+def gathering(model: Any) -> Any:
+    """The outermost module whose forward pass gathers sharded weights (FSDP), None where none does."""
+    while True:
+        names = {kind.__name__ for kind in type(model).__mro__}
+        if names & {"FullyShardedDataParallel", "FSDPModule"}:
+            return model
+        inner = getattr(model, "_orig_mod", None) or vars(model).get("_modules", {}).get("module")
+        if inner is None:
+            return None
+        model = inner
+
+
+def run_gathered(
+    outer: Any, model: nn.Module, run: Callable[[nn.Module, Mapping[str, Any]], Any], inputs: dict[str, Any]
+) -> None:
+    """`run` on the model, inside the forward pass of `outer`, so that FSDP gathers the weights for it."""
+
+    def forward(given: Mapping[str, Any]) -> None:
+        run(model, given)
+
+    holder = outer.module if keeps_flat(outer) else outer
+    holder.forward = forward
+    try:
+        outer(inputs)
+    finally:
+        del holder.forward
+
+
+def input_device(model: nn.Module) -> torch.device:
+    """The device that inputs are put on: the model's own, or where accelerate's hooks run it.
+
+    Raises:
+        UnsupportedModel: the weights have no values (meta device) and no hook brings them.
+    """
+    import torch
+
+    for module in model.modules():
+        for hook in hooks_of(module):
+            device = getattr(hook, "execution_device", None)
+            if device is not None:
+                return torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if device.type == "meta":
+        raise UnsupportedModel(
+            f"The weights of {type(model).__name__} are on the meta device, so they have no values; "
+            "load the model on a device, or with a device_map."
+        )
+    return torch.device(getattr(model, "device", device))
+
+
+def dtype_of(model: Any) -> torch.dtype:
+    """The precision that the model computes in: its own word for it, or its first parameter's."""
+    dtype: torch.dtype = getattr(model, "dtype", None) or next(model.parameters()).dtype
+    return dtype
+
+
+def on_device(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors of the inputs on the model's device, floating ones in its precision."""
+    import torch
+
+    device = input_device(model)
+    dtype = dtype_of(model)
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.to(device, dtype) if value.is_floating_point() else value.to(device)
+
+    return {name: moved(value) for name, value in inputs.items()}
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """While it lasts, compiled modules run as written: compiled code does not see hooks that came later.
+
+    Nothing is compiled where torch's compiler was never imported, and importing it takes a second.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    import torch
+
+    return torch.compiler.set_stance("force_eager")
