@@ -29,6 +29,12 @@ ELSEWHERE = re.compile(r"audio|speech|language_model|text_model|gen_|generation"
 
 OVERRIDE = "set CONNECTOR_BENCH_CONNECTOR='{module: PATH, layout: grid}' to name it"
 
+UNDECLARED = (
+    "layout undeclared: tokens lie in raster order (in blocks where the processor reports image_grid_thw)",
+    "layout undeclared: a picture of several tiles has no token places",
+)
+"""What is assumed of the places of tokens where nobody declared them."""
+
 
 def candidates(model: nn.Module) -> list[str]:
     """Paths of modules that are named like a connector and hold parameters, none inside another."""
@@ -71,11 +77,7 @@ def generic_family(model_type: str, module: str, assumptions: tuple[str, ...]) -
         modules=(module,),
         place=place,
         one_at_a_time=True,
-        assumptions=(
-            *assumptions,
-            "tokens lie in raster order (in blocks where the processor reports image_grid_thw)",
-            "a picture of several tiles has no token places",
-        ),
+        assumptions=(*assumptions, *UNDECLARED),
     )
 
 

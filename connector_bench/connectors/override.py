@@ -72,7 +72,10 @@ def family_from(declared: Mapping[str, Any], model_type: str) -> Family:
         resamples=layout == "resampler",
         one_at_a_time=layout == "auto",
         through_wrapper=bool(declared.get("through_wrapper", False)),
-        assumptions=(f"connector and layout are the user's: {dict(declared)}",),
+        assumptions=(
+            f"connector and layout are the user's: {dict(declared)}",
+            *(generic.UNDECLARED if layout == "auto" else ()),
+        ),
     )
 
 
