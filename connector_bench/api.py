@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from connector_bench import capture
 from connector_bench.connectors import adapter_for_model
 from connector_bench.preservation.figures import PreservationFigures
+from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation
-from connector_bench.protocol import PreservationOptions
 from connector_bench.run.measurement import picture_hash
 
 if TYPE_CHECKING:

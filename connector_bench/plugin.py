@@ -26,8 +26,8 @@ from loguru import logger
 
 from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
+from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
-from connector_bench.protocol import preservation_options
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
 from connector_bench.reconstruction.mask_figures import MASK_METRICS
 from connector_bench.reconstruction.options import task_options

@@ -15,7 +15,7 @@ NUMERICS = [
     *("processes", "types", "protocol"),
     *(
         f"{folder}/{path.stem}"
-        for folder in ("preservation", "reconstruction", "stats")
+        for folder in ("preservation", "preservation/neighbours", "reconstruction", "stats")
         for path in (PACKAGE / folder).glob("*.py")
     ),
 ]
