@@ -16,10 +16,11 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from connector_bench.preservation import half_galleries, influence, knn
-from connector_bench.preservation.overlap_interval import overlap_scores
-from connector_bench.preservation.rank_geometry import rank_geometry
+from connector_bench.preservation import geometry, influence, knn
+from connector_bench.preservation.design_effect import design_effects
+from connector_bench.preservation.overlap_interval import depth, overlap_scores
 from connector_bench.preservation.retrieval import retrieval
+from connector_bench.preservation.side import RANKED, both_sides
 from connector_bench.stats.intervals import Score
 
 KS = (1, 10, 50, 100)
@@ -52,12 +53,14 @@ def independent(d: int) -> Draw:
 def overlaps(sides: Sides, seed: int) -> Mapping[str, Score]:
     n = len(sides[0])
     ks = [k for k in KS if k + 1 < n // 2]
-    lists = (knn.neighbours(side, half_galleries.depth(max(ks), n)) for side in sides)
+    lists = (knn.neighbours(side, depth(max(ks), n)) for side in sides)
     return {f"knor_{k}": score for k, score in overlap_scores(*lists, ks, seed=seed).items()}
 
 
 def ranks(sides: Sides, seed: int) -> Mapping[str, Score]:
-    return rank_geometry(*sides, *(knn.neighbours(side, 10) for side in sides), seed=seed)[1]
+    pre, post = both_sides(*sides, RANKED, seed=seed)
+    effects = design_effects(pre.sample, post.sample, [geometry.rank_geometry_in_halves], seed=seed)
+    return geometry.rank_geometry(pre, post, effects)[1]
 
 
 def spectra(sides: Sides, seed: int) -> Mapping[str, Score]:

@@ -59,7 +59,7 @@ def vectors(n: int, d: int, kind: str) -> np.ndarray:
 
 
 def ours(x: np.ndarray, k: int) -> Prepared:
-    from connector_bench.preservation.search import neighbours
+    from connector_bench.preservation.neighbours.search import neighbours
 
     return lambda queries: neighbours(x, k)
 

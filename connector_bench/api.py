@@ -11,8 +11,8 @@ from connector_bench import capture
 from connector_bench.connectors import adapter_for_model
 from connector_bench.pictures import PictureFacts, as_rgb, picture_facts, reason
 from connector_bench.preservation.figures import PreservationFigures
+from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation
-from connector_bench.protocol import PreservationOptions
 from connector_bench.run.answers import left_out_line, picture_figures, run_summary
 from connector_bench.run.documents import known_label, most_common
 from connector_bench.run.passing import Passed

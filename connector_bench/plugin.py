@@ -29,9 +29,9 @@ from connector_bench.entry import give_wrappers_a_device_map
 from connector_bench.pictures import reads_column, reason
 from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
+from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.processes import error_text, gather_all, rank_and_size
-from connector_bench.protocol import preservation_options
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import MASK_METRICS
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics

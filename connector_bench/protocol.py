@@ -1,65 +1,12 @@
-"""The version of what is measured, and the options a measurement is read from once."""
+"""The version of what is measured, and the places where it is read off: the same words in every task."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 
 PROTOCOL_VERSION = "1"
 """Raised whenever the same model on the same images would get another figure. Versions never merge."""
 
-PROCEDURES = ("connector_bench", "paper")
-POOLINGS = ("mean", "none")
 TAPS = ("pre", "pre_normed")
+"""Where the encoder's side is read: at the connector's input, or behind its leading norm."""
 
-
-@dataclass(frozen=True)
-class PreservationOptions:
-    """Options of `knn_preservation`, shared by index and query alike.
-
-    `ks` neighbourhood sizes; `distance` one of `knn.DISTANCES`; `pooling` how an image's tokens become one vector:
-    their `mean`, or all of them in a row (`none`); `tap` where the encoder's side is read: `pre` at the connector's
-    input, `pre_normed` behind its leading norm; `gallery` how many images are drawn from a larger set, by `seed` and
-    their pixels alone (None: all are taken). `protocol: paper` gives the published procedure instead, in metrics of
-    their own (`paper_knor_<k>`): L2, mean-pooled, the image itself counted as its neighbour.
-    """
-
-    ks: tuple[int, ...] = (1, 10, 50, 100)
-    distance: str = "l2"
-    pooling: str = "mean"
-    tap: str = "pre"
-    seed: int = 0
-    protocol: str = "connector_bench"
-    gallery: int | None = None
-
-    def __post_init__(self) -> None:
-        from connector_bench.preservation.knn import DISTANCES
-
-        _one_of("distance", self.distance, DISTANCES)
-        _one_of("pooling", self.pooling, POOLINGS)
-        _one_of("tap", self.tap, TAPS)
-        _one_of("protocol", self.protocol, PROCEDURES)
-        if self.protocol == "paper" and (self.distance, self.pooling) != ("l2", "mean"):
-            raise ValueError(f"protocol: paper is l2 and mean, got {self.distance} and {self.pooling}")
-        if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
-            raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}")
-        if self.gallery is not None and (
-            not isinstance(self.gallery, int) or self.gallery < min(self.ks) + 2
-        ):
-            raise ValueError(
-                f"gallery must be a whole number of at least {min(self.ks) + 2} (k + 2), got {self.gallery!r}"
-            )
-
-
-def preservation_options(given: Mapping[str, object]) -> PreservationOptions:
-    """Options from a task's YAML block. Raises ValueError for a key or a value that is not allowed."""
-    allowed = [field.name for field in fields(PreservationOptions)]
-    if unknown := sorted(set(given) - set(allowed)):
-        raise ValueError(f"unknown option {', '.join(unknown)}; allowed are {', '.join(allowed)}")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
-    return PreservationOptions(**values)  # type: ignore[arg-type]
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+PROTOCOLS = ("connector_bench", "paper")
+"""Whose procedure is followed: ours, or the published one, whose figures have names of their own."""

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy import linalg
 
+from connector_bench.preservation import geometry
 from connector_bench.stats.intervals import paired_difference
 
 
@@ -36,3 +38,18 @@ def tie_groups(
                 continue
         leader, ranks[model] = model, place
     return ranks
+
+
+def effective_rank(vectors: Float[np.ndarray, "n d"]) -> float:
+    """`geometry.effective_rank` of vectors, less their mean."""
+    return geometry.effective_rank(_spectrum(vectors))
+
+
+def top1_energy(vectors: Float[np.ndarray, "n d"]) -> float:
+    """`geometry.top1_energy` of vectors, less their mean."""
+    return geometry.top1_energy(_spectrum(vectors))
+
+
+def _spectrum(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " r"]:
+    points = vectors.astype(np.float64)
+    return linalg.svdvals(points - points.mean(axis=0))

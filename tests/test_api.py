@@ -6,7 +6,7 @@ from PIL import Image
 
 import connector_bench
 from connector_bench import zoo
-from connector_bench.protocol import PreservationOptions
+from connector_bench.preservation.options import PreservationOptions
 from connector_bench.run.measurement import picture_hash
 
 

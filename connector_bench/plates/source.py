@@ -12,7 +12,7 @@ import numpy as np
 
 from connector_bench.pictures import picture_hash
 from connector_bench.plates.drawing import worst
-from connector_bench.preservation.nearest import FILE, Nearest
+from connector_bench.preservation.neighbour_lists import FILE, NeighbourLists
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class Gallery:
         return self.file.model
 
     @cached_property
-    def nearest(self) -> Nearest:
+    def nearest(self) -> NeighbourLists:
         """Neighbours of every image. Raises UnusableResult for a broken file."""
         folder = self.file.left_behind(self.task)
         assert folder is not None
         try:
-            return Nearest.load(folder)
+            return NeighbourLists.load(folder)
         except ValueError as error:
             raise UnusableResult(str(error)) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from scipy import stats
 
-from connector_bench.preservation.space import as_vectors
+from connector_bench.preservation.neighbours.space import as_vectors
 
 
 def identity(pre: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:

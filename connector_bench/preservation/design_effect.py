@@ -7,17 +7,17 @@ is unbiased for the variance of such a mean, whatever the dependence inside a ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
-from connector_bench.preservation.halves import random_halves
+from connector_bench.preservation.neighbours.ranking import Halved, Ordered
 from connector_bench.stats.intervals import Score, wilson
 
-LARGEST = 1000
+MAX_SAMPLE = 1000
 """Images among which design effects are measured; of a larger set, so many are drawn."""
 
 TRIALS = 60
@@ -25,8 +25,8 @@ TRIALS = 60
 FREEDOM = 30
 """Degrees of freedom of a design effect: halvings of one set leave it a quarter uncertain in simulations, 2 / .25^2."""
 
-InHalves = Callable[[Bool[np.ndarray, " n"]], Mapping[str, Float[np.ndarray, " n"]]]
-"""Values of every image when each half is its own gallery; NaN where an image has none."""
+InHalves = Callable[[Halved, Halved], Mapping[str, Float[np.ndarray, " n"]]]
+"""Values of every image when each half is its own gallery, from both sides' order; NaN where an image has none."""
 
 
 Kind = Literal["share", "positive", "close to 1", "difference", "difference of hits"]
@@ -39,17 +39,29 @@ images, gets one more win and one more loss (Bonett and Price, Psychological Met
 """
 
 
-def drawn(n: int, seed: int) -> np.ndarray:
-    """The images, at most `LARGEST`, among which design effects are measured."""
-    return np.sort(np.random.default_rng(seed).permutation(n)[:LARGEST])
+def sample_rows(n: int, seed: int) -> np.ndarray:
+    """The images, at most `MAX_SAMPLE`, among which design effects are measured."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[:MAX_SAMPLE])
 
 
-def design_effects(values: InHalves, n: int, *, seed: int = 0) -> dict[str, float]:
+def random_halves(n: int, trials: int, seed: int) -> Iterator[Bool[np.ndarray, " n"]]:
+    """Masks of `n // 2` of n images; they depend on the three numbers alone."""
+    rng = np.random.default_rng(seed)
+    for _ in range(trials):
+        half = np.zeros(n, dtype=bool)
+        half[rng.choice(n, n // 2, replace=False)] = True
+        yield half
+
+
+def design_effects(
+    pre: Ordered, post: Ordered, measures: Sequence[InHalves], *, seed: int = 0
+) -> dict[str, float]:
     """Variance of the mean over that of independent values, for each kind of value; 1 where nothing varies."""
     gaps: dict[str, list[float]] = {}
     spreads: dict[str, list[float]] = {}
-    for half in random_halves(n, TRIALS, seed):
-        for name, column in values(half).items():
+    for half in random_halves(len(pre.others), TRIALS if measures else 0, seed):
+        before, after = pre.inside(half), post.inside(half)
+        for name, column in (item for measure in measures for item in measure(before, after).items()):
             known = np.isfinite(column)
             sides = column[half & known], column[~half & known]
             if min(map(len, sides)) >= 2:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench.pictures import images_fingerprint
-from connector_bench.preservation import controls, geometry, half_galleries, influence, knn, retrieval
-from connector_bench.preservation.overlap_interval import overlap_scores
-from connector_bench.preservation.rank_geometry import K, rank_geometry
-from connector_bench.protocol import PreservationOptions
+from connector_bench.preservation import controls, geometry, influence, knn, retrieval
+from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
+from connector_bench.preservation.neighbours.search import neighbours
+from connector_bench.preservation.options import PreservationOptions
+from connector_bench.preservation.overlap import CommonNeighbours, chance_corrected
+from connector_bench.preservation.overlap_interval import Halvings, depth, scores_of_overlap
+from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.stats.intervals import bootstrap_mean
 
 HUBNESS_K = 10
 """Neighbours whose occurrences hubness counts."""
-RECALL_KS = (1, 5)
 
 CONTROLS = ("identity", "rotation", "random_linear", "shuffled", "untrained")
 IMAGE_GEOMETRY = {
@@ -46,14 +49,6 @@ RETRIEVAL = {
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Neighbours of every image on both sides, as deep as `half_galleries.depth` asks."""
-
-    pre: Int[np.ndarray, "n c"]
-    post: Int[np.ndarray, "n c"]
-
-
-@dataclass(frozen=True)
 class PreservationFigures:
     """Figures per image and, for the whole set, intervals and provenance."""
 
@@ -62,8 +57,8 @@ class PreservationFigures:
     warnings: tuple[str, ...] = field(default=())
     per_document: dict[int, dict[str, float]] = field(default_factory=dict)
     """Empty: every figure is an image's."""
-    lists: Lists | None = field(default=None, compare=False)
-    """Neighbours by row among the images; None where the protocol has none of its own."""
+    lists: tuple[Int[np.ndarray, "n c"], Int[np.ndarray, "n c"]] | None = field(default=None, compare=False)
+    """Neighbours before and after by row among the images; None where the protocol has none of its own."""
 
 
 def metric_names(options: PreservationOptions) -> dict[str, bool | None]:
@@ -100,19 +95,28 @@ def preservation_figures(
     if not ks:
         wanted = ", ".join(map(str, options.ks))
         raise ValueError(f"k = {wanted} needs at least {min(options.ks) + 2} different images, got {n}")
+    lists = None
     if options.protocol == "paper":
-        columns, scores, extra, lists = *_paper(pre, post, ks, options), None
+        columns, scores, extra = _paper(pre, post, ks, options)
     else:
-        widths = token_widths or (pre.shape[1], post.shape[1])
-        references = _controls(pre, post, widths, options.seed) | {"untrained": untrained}
-        lists = _lists(pre, post, ks, options)
-        columns, scores, extra = _ours(pre, post, lists, ks, options, references)
+        classes = None
         if labels is not None:
             try:
-                found, found_scores = _retrieval(pre, post, labels, columns, options)
-                columns, scores = columns | found, scores | found_scores
+                classes = retrieval.classes_of(labels)
             except ValueError as error:
                 warnings.append(f"no recall and map: {error}")
+        sides = both_sides(
+            pre,
+            post,
+            depth(max(ks), n),
+            distance=options.distance,
+            classes=classes,
+            seed=options.seed,
+        )
+        lists = sides[0].lists, sides[1].lists
+        widths = token_widths or (pre.shape[1], post.shape[1])
+        references = _controls(pre, post, widths, options.seed) | {"untrained": untrained}
+        columns, scores, extra = _ours(*sides, ks, options, classes, references)
     constant = {name: float(score["value"]) for name, score in scores.items() if name in SET_GEOMETRY}
     rows = {
         image: {"n_images": n}
@@ -131,8 +135,8 @@ def preservation_figures(
     }
     needed = {f"k = {k}": k + 2 for k in options.ks}
     if options.protocol != "paper":
-        needed |= {"cka": 4, "hubness": HUBNESS_K + 2, "trustworthiness and continuity": 2 * K + 1}
-        needed |= {f"recall at {k}": k + 2 for k in RECALL_KS if "map_pre" in columns}
+        needed |= {"cka": 4, "hubness": HUBNESS_K + 2, "trustworthiness and continuity": 2 * RANKED + 1}
+        needed |= {f"recall at {k}": k + 2 for k in retrieval.KS if "map_pre" in columns}
     if missing := [f"{name} (needs {least})" for name, least in needed.items() if n < least]:
         warnings.insert(0, f"{n} different images are too few for {', '.join(missing)}")
     return PreservationFigures(rows, summary, tuple(warnings), lists=lists)
@@ -148,42 +152,51 @@ def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: Preser
     return columns, {name: _mean(column, options) for name, column in columns.items()}, {}
 
 
-def _lists(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions) -> Lists:
-    columns = half_galleries.depth(max(ks), len(pre))
-    return Lists(*(knn.neighbours(side, columns, options.distance) for side in (pre, post)))
-
-
 def _ours(
-    pre: np.ndarray,
-    post: np.ndarray,
-    lists: Lists,
+    pre: Side,
+    post: Side,
     ks: Sequence[int],
     options: PreservationOptions,
+    classes: Int[np.ndarray, " n"] | None,
     references: dict[str, Sequence[np.ndarray]],
 ) -> Found:
-    columns, scores = _overlaps(lists, ks, options.seed)
-    for k, gaps in half_galleries.halving_gaps(lists.pre, lists.post, ks, seed=options.seed).items():
-        scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in gaps]
+    halvings = Halvings.of(pre.lists, ks, seed=options.seed)
+    common = CommonNeighbours.of(pre.lists, post.lists)
+    gaps = halvings.gaps(common)
+    columns, scores = _overlaps(common, ks, halvings.jackknife_correction(common, gaps))
+    for k, differences in zip(halvings.ks, gaps.T, strict=True):
+        scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in differences]
     for control, versions in references.items():
-        found, found_scores = _control(lists.pre, versions, ks, options)
+        found, found_scores = _control(pre.lists, versions, ks, halvings, options.distance)
         columns |= {f"{control}_{name}": column for name, column in found.items()}
         scores |= {f"{control}_{name}": score for name, score in found_scores.items()}
-    near, near_scores = rank_geometry(
-        pre, post, lists.pre, lists.post, distance=options.distance, seed=options.seed
-    )
+    in_halves: list[InHalves] = [geometry.rank_geometry_in_halves]
+    recalls = [k for k in retrieval.KS if k <= len(pre) - 2]
+    if classes is not None:
+        sampled = classes[sample_rows(len(pre), options.seed)]
+        in_halves.append(partial(retrieval.retrieval_in_halves, classes=sampled, ks=recalls))
+    effects = design_effects(pre.sample, post.sample, in_halves, seed=options.seed)
+    near, near_scores = geometry.rank_geometry(pre, post, effects)
     columns |= near
     scores |= {name: asdict(score) for name, score in near_scores.items()}
-    scores |= _set_geometry(pre, post, lists)
-    curve = knn.overlap_curve(lists.pre[:, : max(ks)], lists.post[:, : max(ks)]).mean(axis=0)
+    scores |= _set_geometry(pre, post)
+    if classes is not None:
+        retrieved = retrieval.class_retrieval(pre, post, classes, effects, ks=recalls)
+        columns |= retrieved.columns()
+        scores |= {name: asdict(score) for name, score in retrieved.scores.items()}
+        scores |= _overlap_recall(columns, options.seed)
+    curve = common.curve(max(ks)).mean(axis=0)
     return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
 
 
-def _overlaps(lists: Lists, ks: Sequence[int], seed: int) -> tuple[Columns, Scores]:
+def _overlaps(
+    common: CommonNeighbours, ks: Sequence[int], corrections: Mapping[int, float]
+) -> tuple[Columns, Scores]:
     columns: Columns = {}
     scores: Scores = {}
-    for k, score in overlap_scores(lists.pre, lists.post, ks, seed=seed).items():
-        overlap = knn.overlap(lists.pre, lists.post, k)
-        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(knn.adjusted(overlap, k, score.n))}
+    for k, score in scores_of_overlap(common, ks, corrections).items():
+        overlap = common.overlap(k)
+        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(chance_corrected(overlap, k, score.n))}
         scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
     return columns, scores
 
@@ -204,13 +217,16 @@ def _control(
     before: Int[np.ndarray, "n c"],
     versions: Sequence[np.ndarray],
     ks: Sequence[int],
-    options: PreservationOptions,
+    halvings: Halvings,
+    distance: str,
 ) -> tuple[Columns, Scores]:
     """Overlaps of one control, averaged over its versions (seeds); the interval spans those of all versions."""
     results = []
     for vectors in versions:
-        after = knn.neighbours(vectors, before.shape[1], options.distance)
-        results.append(_overlaps(Lists(before, after), ks, options.seed))
+        after = neighbours(vectors, before.shape[1], distance)
+        common = CommonNeighbours.of(before, after)
+        corrections = halvings.jackknife_correction(common, halvings.gaps(common))
+        results.append(_overlaps(common, ks, corrections))
     columns: Columns = {}
     scores: Scores = {}
     for name in results[0][0] if results else ():
@@ -224,48 +240,32 @@ def _control(
     return columns, scores
 
 
-def _set_geometry(pre: np.ndarray, post: np.ndarray, lists: Lists) -> Scores:
-    values = {"procrustes_paper": geometry.paper_procrustes_residual(pre, post)}
-    if len(pre) >= HUBNESS_K + 2:
-        values |= {
-            f"hubness_{name}": geometry.hubness(found[:, :HUBNESS_K])
-            for name, found in (("pre", lists.pre), ("post", lists.post))
-        }
-    scores: Scores = {name: {"value": value, "n": len(pre)} for name, value in values.items()}
-    before, after = (influence.spectral(side) for side in (pre, post))
+def _set_geometry(pre: Side, post: Side) -> Scores:
+    n, vectors = len(pre), (pre.vectors, post.vectors)
+    values = {"procrustes_paper": geometry.paper_procrustes_residual(*vectors)}
+    if n >= HUBNESS_K + 2:
+        values["hubness_pre"] = geometry.hubness(pre.lists[:, :HUBNESS_K])
+        values["hubness_post"] = geometry.hubness(post.lists[:, :HUBNESS_K])
+    scores: Scores = {name: {"value": value, "n": n} for name, value in values.items()}
+    before, after = (influence.spectral(side) for side in vectors)
     scores |= {f"{name}_pre": asdict(score) for name, score in before.items()}
     scores |= {f"{name}_post": asdict(score) for name, score in after.items()}
     if before and after:  # similarity to a side that does not vary has no meaning
-        scores["procrustes"] = asdict(influence.procrustes(pre, post))
-        cka = influence.debiased_cka(pre, post) if len(pre) >= 4 else None
+        scores["procrustes"] = asdict(influence.procrustes(*vectors))
+        cka = influence.debiased_cka(*vectors) if n >= 4 else None
         if cka is not None and np.isfinite(cka.value):
             scores["cka"] = asdict(cka)
     return scores
 
 
-def _retrieval(
-    pre: np.ndarray,
-    post: np.ndarray,
-    labels: Sequence[object],
-    columns: Columns,
-    options: PreservationOptions,
-) -> tuple[Columns, Scores]:
-    ks = [k for k in RECALL_KS if k <= len(pre) - 2]
-    classes = np.array(labels, dtype=object)
-    found = retrieval.retrieval(pre, post, classes, ks=ks, distance=options.distance, seed=options.seed)
-    sides = {"pre": found.pre, "post": found.post}
-    per_image = {
-        name.replace("recall_", f"recall_{side}_").replace("map", f"map_{side}"): values
-        for side, measures in sides.items()
-        for name, values in measures.items()
-    }
-    scores = {name: asdict(score) for name, score in found.scores.items()}
-    overlap = columns.get("knor_10")
-    if overlap is not None and "recall_5" in found.post and found.queries.sum() >= 3:
-        against = retrieval.overlap_recall(overlap, found.post["recall_5"], seed=options.seed)
-        if np.isfinite([against.value, against.low, against.high]).all():
-            scores["spearman_knor_10_recall_post_5"] = asdict(against)
-    return per_image, scores
+def _overlap_recall(columns: Columns, seed: int) -> Scores:
+    """Whether images whose neighbours change also lose their retrieval, where there are values of both."""
+    overlap, recall = columns.get("knor_10"), columns.get("recall_post_5")
+    if overlap is None or recall is None or np.isfinite(recall).sum() < 3:
+        return {}
+    against = retrieval.overlap_recall(overlap, recall, seed=seed)
+    finite = np.isfinite([against.value, against.low, against.high]).all()
+    return {"spearman_knor_10_recall_post_5": asdict(against)} if finite else {}
 
 
 def _mean(column: Float[np.ndarray, " n"], options: PreservationOptions) -> dict[str, Any]:

@@ -2,19 +2,32 @@
 and how.
 
 All measures take one vector per image, row i of both sides being the same image, and compute in float64.
-Measures that are means over images return one value per image, for `stats.bootstrap_mean`; the others return
+Measures that are means over images return one value per image, and get their intervals here; the others return
 a number whose interval comes from `influence`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float, Float64, Int
 from scipy import linalg, stats
 
-from connector_bench.preservation.ranking import ranks
-from connector_bench.preservation.search import neighbours
-from connector_bench.preservation.space import as_vectors
+from connector_bench.preservation.design_effect import Kind, mean_score
+from connector_bench.preservation.neighbours.ranking import Halved, ranks_of, read_rankings
+from connector_bench.preservation.neighbours.search import neighbours
+from connector_bench.preservation.neighbours.space import as_vectors
+from connector_bench.preservation.side import RANKED, Side
+from connector_bench.stats.intervals import Score
+
+RANK_GEOMETRY: dict[str, Kind] = {
+    "imbalance_pre_post": "positive",
+    "imbalance_post_pre": "positive",
+    "trustworthiness": "close to 1",
+    "continuity": "close to 1",
+}
+"""Means over ranks, and which interval each gets."""
 
 
 def trustworthiness(
@@ -23,7 +36,6 @@ def trustworthiness(
     k: int,
     *,
     distance: str = "l2",
-    post_neighbours: Int[np.ndarray, "n c"] | None = None,
 ) -> Float64[np.ndarray, " n"]:
     """Whether the neighbours after the connector were neighbours before: intruders count by how far away they
     come from.
@@ -31,7 +43,6 @@ def trustworthiness(
     `T_i = 1 - 2 / (k (2n - 3k - 1)) sum_{j in N_post(i, k)} max(0, r_pre(i, j) - k)`; the mean over images is
     Venna and Kaski's trustworthiness (ICANN 2001), as in `sklearn.manifold.trustworthiness`. The mean lies in
     0..1, higher is better, identity gives 1 and independent vectors about .5; a single image can lie below 0.
-    `post_neighbours` (c >= k columns of `neighbours(post, c)`) saves the search.
 
     Raises:
         ValueError: different numbers of images, `k` not in 1..(n-1)/2 (the normalisation's range), or vectors
@@ -40,9 +51,7 @@ def trustworthiness(
     n = _same_images(pre, post)
     if not 1 <= k <= (n - 1) / 2:
         raise ValueError(f"trustworthiness needs 1 <= k <= (n-1)/2, got k={k} with n={n}")
-    found = neighbours(post, k, distance) if post_neighbours is None else post_neighbours[:, :k]
-    intrusion = np.maximum(ranks(pre, found, distance) - k, 0).sum(axis=1)
-    return 1 - 2 * intrusion / (k * (2 * n - 3 * k - 1))
+    return _share_near(_ranks(pre, neighbours(post, k, distance), distance))
 
 
 def continuity(
@@ -51,22 +60,17 @@ def continuity(
     k: int,
     *,
     distance: str = "l2",
-    pre_neighbours: Int[np.ndarray, "n c"] | None = None,
 ) -> Float64[np.ndarray, " n"]:
     """Whether the neighbours before the connector stay near after it: `trustworthiness` with the sides
     exchanged.
 
     Source, range and errors as there.
     """
-    return trustworthiness(post, pre, k, distance=distance, post_neighbours=pre_neighbours)
+    return trustworthiness(post, pre, k, distance=distance)
 
 
 def information_imbalance(
-    a: Float[np.ndarray, "n d_a"],
-    b: Float[np.ndarray, "n d_b"],
-    *,
-    distance: str = "l2",
-    a_neighbours: Int[np.ndarray, "n c"] | None = None,
+    a: Float[np.ndarray, "n d_a"], b: Float[np.ndarray, "n d_b"], *, distance: str = "l2"
 ) -> Float64[np.ndarray, " n"]:
     """How little the distances in `a` say about those in `b`: `2/n x rank in b of a's nearest neighbour`, per
     image.
@@ -80,8 +84,40 @@ def information_imbalance(
         ValueError: different numbers of images or vectors that are not finite.
     """
     n = _same_images(a, b)
-    nearest = neighbours(a, 1, distance) if a_neighbours is None else a_neighbours[:, :1]
-    return 2 / n * ranks(b, nearest, distance)[:, 0]
+    return 2 / n * _ranks(b, neighbours(a, 1, distance), distance)[:, 0]
+
+
+def rank_geometry(
+    pre: Side, post: Side, effects: Mapping[str, float]
+) -> tuple[dict[str, Float64[np.ndarray, " n"]], dict[str, Score]]:
+    """Imbalance, and where 2 `RANKED` + 1 images allow them trustworthiness and continuity: values per image, and
+    means with intervals from design `effects` (see `rank_geometry_in_halves`)."""
+    n = len(pre)
+    columns = {
+        "imbalance_pre_post": 2 / n * post.ranks[:, 0],
+        "imbalance_post_pre": 2 / n * pre.ranks[:, 0],
+    }
+    if n > 2 * RANKED:
+        columns |= {"trustworthiness": _share_near(pre.ranks), "continuity": _share_near(post.ranks)}
+    scores = {
+        name: mean_score(column, effects.get(name), kind=RANK_GEOMETRY[name])
+        for name, column in columns.items()
+    }
+    return columns, scores
+
+
+def rank_geometry_in_halves(before: Halved, after: Halved) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Every image's values in its half, up to factors that are the same for all images; none for too few of them."""
+    if len(before.mine) // 2 <= 2 * RANKED:
+        return {}
+    pre_lists, post_lists = before.nearest(RANKED), after.nearest(RANKED)
+    pre_ranks, post_ranks = before.rank_of(post_lists), after.rank_of(pre_lists)
+    return {
+        "imbalance_pre_post": post_ranks[:, 0].astype(np.float64),
+        "imbalance_post_pre": pre_ranks[:, 0].astype(np.float64),
+        "trustworthiness": -np.maximum(pre_ranks - RANKED, 0).sum(axis=1).astype(np.float64),
+        "continuity": -np.maximum(post_ranks - RANKED, 0).sum(axis=1).astype(np.float64),
+    }
 
 
 def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> float:
@@ -147,56 +183,24 @@ def paper_procrustes_residual(
     return float(np.sqrt(max(0.0, (np.square(x).sum() + np.square(z).sum() - 2 * overlap) / n)))
 
 
-def spectrum(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> Float64[np.ndarray, " r"]:
-    """Singular values of the vectors, largest first, less their mean unless `centred` is False.
-
-    Raises:
-        ValueError: vectors that are not finite.
-    """
-    x = _float64(vectors)
-    return linalg.svdvals(compact(x - x.mean(axis=0) if centred else x))
-
-
-def effective_rank(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> float:
+def effective_rank(singular_values: Float64[np.ndarray, " r"]) -> float:
     """Effective rank of Roy and Vetterli (EUSIPCO 2007): `exp(-sum p log p)`, `p_i = s_i / sum s` of the
     singular values.
 
-    1 (one direction) to min(n - 1, d). Note the normalised singular values, not their squares. NaN where
-    nothing varies.
-
-    Raises:
-        ValueError: vectors that are not finite.
+    1 (one direction) to min(n - 1, d) of centred vectors. Note the normalised singular values, not their squares. NaN
+    where nothing varies.
     """
-    return rank_of(spectrum(vectors, centred=centred))
-
-
-def rank_of(singular_values: Float64[np.ndarray, " r"]) -> float:
-    """`effective_rank` of vectors with these singular values."""
     return float(np.exp(stats.entropy(singular_values))) if singular_values.any() else float("nan")
 
 
-def top1_energy(vectors: Float[np.ndarray, "n d"], *, centred: bool = True) -> float:
+def top1_energy(singular_values: Float64[np.ndarray, " r"]) -> float:
     """Share of the sum of squares along the first principal direction, `s_1^2 / sum s^2`: 1/min(n - 1, d) to
     1.
 
-    Near 1, one massive direction decides every L2 distance. `centred=False` counts the mean vector in. NaN
-    where nothing varies.
-
-    Raises:
-        ValueError: vectors that are not finite.
+    Near 1, one massive direction decides every L2 distance. NaN where nothing varies.
     """
-    return energy_of(spectrum(vectors, centred=centred))
-
-
-def energy_of(singular_values: Float64[np.ndarray, " r"]) -> float:
-    """`top1_energy` of vectors with these singular values."""
     energy = np.square(singular_values)
     return float(energy[0] / energy.sum()) if energy.any() else float("nan")
-
-
-def k_occurrence(found: Int[np.ndarray, "n k"]) -> Int[np.ndarray, " n"]:
-    """How often each image is among the k nearest neighbours of others; the mean is k."""
-    return np.bincount(found.ravel(), minlength=len(found))
 
 
 def hubness(found: Int[np.ndarray, "n k"]) -> float:
@@ -207,8 +211,17 @@ def hubness(found: Int[np.ndarray, "n k"]) -> float:
     It comes without an interval: it rests on few hubs, and 95 % intervals from half galleries and from the delete-one
     jackknife covered 70 to 90 % and 87 to 100 % of simulated sets.
     """
-    counts = k_occurrence(found)
+    counts = np.bincount(found.ravel(), minlength=len(found))
     return float(stats.skew(counts)) if np.ptp(counts) else 0.0
+
+
+def _share_near(ranks: Int[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
+    n, k = ranks.shape
+    return 1 - 2 * np.maximum(ranks - k, 0).sum(axis=1) / (k * (2 * n - 3 * k - 1))
+
+
+def _ranks(vectors: np.ndarray, partners: Int[np.ndarray, "n c"], distance: str) -> Int[np.ndarray, "n c"]:
+    return read_rankings(vectors, distance, ranks_of(partners))[0]
 
 
 def _hsic(x: Float64[np.ndarray, "n d_x"], y: Float64[np.ndarray, "n d_y"]) -> float:

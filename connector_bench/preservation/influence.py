@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64
 from scipy import linalg, stats
 
 from connector_bench.preservation import geometry
-from connector_bench.preservation.space import as_vectors
+from connector_bench.preservation.neighbours.space import as_vectors
 from connector_bench.stats.intervals import Score
 
 
@@ -80,8 +80,8 @@ def spectral(vectors: Float[np.ndarray, "n d"]) -> dict[str, Score]:
     rank = np.exp(entropy) * (energies - values) @ slope
     widest = float(min(len(x) - 1, x.shape[1]))
     return {
-        "erank": influence_interval(geometry.rank_of(singular), rank, least=1.0, most=widest),
-        "top1_energy": influence_interval(geometry.energy_of(singular), top1, least=0.0, most=1.0),
+        "erank": influence_interval(geometry.effective_rank(singular), rank, least=1.0, most=widest),
+        "top1_energy": influence_interval(geometry.top1_energy(singular), top1, least=0.0, most=1.0),
     }
 
 

@@ -14,20 +14,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
-from connector_bench.preservation import half_galleries
-from connector_bench.preservation.overlap import adjusted, chance, overlap, overlap_curve
-from connector_bench.preservation.overlap_interval import overlap_scores
+from connector_bench.preservation.neighbours.search import neighbours
+from connector_bench.preservation.neighbours.space import DISTANCES, Distance, as_vectors
+from connector_bench.preservation.overlap import chance, chance_corrected, overlap, overlap_curve
+from connector_bench.preservation.overlap_interval import depth, overlap_scores
 from connector_bench.preservation.retrieval import Retrieval, retrieval
-from connector_bench.preservation.search import neighbours
-from connector_bench.preservation.space import DISTANCES, Distance, as_vectors
 from connector_bench.stats.intervals import Score, bootstrap_mean
 
 __all__ = [
     "DISTANCES",
     "Distance",
-    "KnnPreservation",
-    "adjusted",
+    "PreservedNeighbours",
     "chance",
+    "chance_corrected",
     "knn_preservation",
     "neighbours",
     "overlap",
@@ -72,7 +71,7 @@ def paper_overlap(
 
 
 @dataclass(frozen=True)
-class KnnPreservation:
+class PreservedNeighbours:
     """k-NN preservation of one connector on one set of images."""
 
     n: int
@@ -98,7 +97,7 @@ def knn_preservation(
     clusters: Shaped[np.ndarray, " n"] | None = None,
     confidence: float = 0.95,
     device: str = "cpu",
-) -> KnnPreservation:
+) -> PreservedNeighbours:
     """Overlap of neighbours before and after a connector, for any two arrays of image vectors (mean-pooled
     tokens, say).
 
@@ -121,7 +120,7 @@ def knn_preservation(
     n = _images(pre, post)
     if not ks or not 1 <= min(ks) <= max(ks) < n:
         raise ValueError(f"every k must lie in 1..n-1, got ks={tuple(ks)} with n={n}")
-    columns = half_galleries.depth(max(ks), n)
+    columns = depth(max(ks), n)
     before, after = (neighbours(side, columns, distance, device=device) for side in (pre, post))
     overlaps = {k: overlap(before, after, k) for k in ks}
     if clusters is None:
@@ -134,7 +133,7 @@ def knn_preservation(
     found = None
     if labels is not None:
         found = retrieval(pre, post, labels, distance=distance, seed=seed, confidence=confidence)
-    return KnnPreservation(n, tuple(ks), distance, overlaps, scores, found)
+    return PreservedNeighbours(n, tuple(ks), distance, overlaps, scores, found)
 
 
 def _images(pre: np.ndarray, post: np.ndarray) -> int:

@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float, Float64, Int
+
+_ELEMENTS = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class CommonNeighbours:
+    """Two sides' neighbour lists, and at which place of the other side's list every neighbour stands."""
+
+    pre: Int[np.ndarray, "n c"]
+    post: Int[np.ndarray, "n c"]
+    in_post: Int[np.ndarray, "n c"]
+    """Place in the list after the connector of each neighbour before it; c where it is not there."""
+    in_pre: Int[np.ndarray, "n c"]
+    """The same with the sides exchanged."""
+
+    @classmethod
+    def of(cls, pre: Int[np.ndarray, "n c"], post: Int[np.ndarray, "n c"]) -> CommonNeighbours:
+        """Of lists of one shape.
+
+        Raises:
+            ValueError: arrays of different shapes, or a row that names a neighbour twice.
+        """
+        if pre.ndim != 2 or pre.shape != post.shape or not pre.size:
+            raise ValueError(f"neighbour lists must have one shape [n, k], got {pre.shape} and {post.shape}")
+        width = int(max(pre.max(), post.max())) + 1
+        pre, post = (side.astype(np.intp) for side in (pre, post))  # the type that indexing is fastest with
+        return cls(pre, post, _places(post, pre, width), _places(pre, post, width))
+
+    def overlap(self, k: int) -> Float64[np.ndarray, " n"]:
+        """Share of each image's first `k` neighbours that both lists hold."""
+        return np.count_nonzero(self.in_post[:, :k] < k, axis=1) / k
+
+    def curve(self, k: int) -> Float64[np.ndarray, "n k"]:
+        """`overlap` for 1 to `k` neighbours."""
+        places = self.in_post[:, :k]
+        row, column = np.nonzero(places < k)
+        met = np.maximum(column, places[row, column])
+        new = np.bincount(row * k + met, minlength=len(places) * k).reshape(-1, k)
+        return new.cumsum(axis=1) / np.arange(1, k + 1)
 
 
 def overlap(
@@ -16,10 +57,12 @@ def overlap(
     Raises:
         ValueError: arrays of different shapes, `k` outside 1..columns, or a row that names a neighbour twice.
     """
-    columns = _columns(pre_neighbours, post_neighbours)
-    if not 1 <= k <= columns:
-        raise ValueError(f"k must lie in 1..{columns}, the number of neighbours searched, got {k}")
-    return overlap_curve(pre_neighbours[:, :k], post_neighbours[:, :k])[:, -1]
+    common = CommonNeighbours.of(pre_neighbours, post_neighbours)
+    if not 1 <= k <= pre_neighbours.shape[1]:
+        raise ValueError(
+            f"k must lie in 1..{pre_neighbours.shape[1]}, the number of neighbours searched, got {k}"
+        )
+    return common.overlap(k)
 
 
 def overlap_curve(
@@ -30,17 +73,7 @@ def overlap_curve(
     Raises:
         ValueError: arrays of different shapes, or a row that names a neighbour twice.
     """
-    columns = _columns(pre_neighbours, post_neighbours)
-    n = len(pre_neighbours)
-    width = int(max(pre_neighbours.max(), post_neighbours.max())) + 1
-    row = np.arange(n)[:, None] * width
-    pre, post = (row + side for side in (pre_neighbours, post_neighbours))
-    if any((np.diff(np.sort(side, axis=1), axis=1) == 0).any() for side in (pre, post)):
-        raise ValueError("a row names the same neighbour twice")
-    _, at_pre, at_post = np.intersect1d(pre, post, assume_unique=True, return_indices=True)
-    met = np.maximum(at_pre % columns, at_post % columns)
-    new = np.bincount(at_pre // columns * columns + met, minlength=n * columns).reshape(n, columns)
-    return new.cumsum(axis=1) / np.arange(1, columns + 1)
+    return CommonNeighbours.of(pre_neighbours, post_neighbours).curve(pre_neighbours.shape[1])
 
 
 def chance(k: int, n: int) -> float:
@@ -54,15 +87,35 @@ def chance(k: int, n: int) -> float:
     return k / (n - 1)
 
 
-def adjusted(overlap: float | Float[np.ndarray, " n"], k: int, n: int) -> float | Float[np.ndarray, " n"]:
+def chance_corrected(
+    overlap: float | Float[np.ndarray, " n"], k: int, n: int
+) -> float | Float[np.ndarray, " n"]:
     """Overlap corrected for chance, `(R - c) / (1 - c)`: 0 at chance, 1 when all is kept. NaN at k = n - 1,
     where c = 1."""
     c = chance(k, n)
     return (overlap - c) / (1 - c) if c < 1 else overlap * np.nan
 
 
-def _columns(pre_neighbours: np.ndarray, post_neighbours: np.ndarray) -> int:
-    if pre_neighbours.ndim != 2 or pre_neighbours.shape != post_neighbours.shape or not pre_neighbours.size:
-        shapes = f"{pre_neighbours.shape} and {post_neighbours.shape}"
-        raise ValueError(f"neighbour lists must have one shape [n, k], got {shapes}")
-    return pre_neighbours.shape[1]
+def place_type(columns: int) -> np.dtype[np.signedinteger]:
+    """Narrow integers that hold every place in a list and `columns` itself: comparing them is what takes time."""
+    return np.dtype(np.int16 if columns < 2**15 else np.int32)
+
+
+def _places(
+    lists: Int[np.ndarray, "n c"], items: Int[np.ndarray, "n c"], width: int
+) -> Int[np.ndarray, "n c"]:
+    """Place of each item in its own row's list; c where it is not there. Items are numbers below `width`."""
+    n, columns = lists.shape
+    rows = min(n, max(1, _ELEMENTS // width))
+    places = np.full(rows * width, columns, dtype=place_type(columns))  # all numbers' places, for some rows
+    starts = np.arange(rows)[:, None] * width
+    found = np.empty((n, columns), dtype=places.dtype)
+    for first in range(0, n, rows):
+        block = slice(first, min(first + rows, n))
+        listed = starts[: block.stop - first] + lists[block]
+        places[listed] = np.arange(columns)
+        if (places[listed] != np.arange(columns)).any():
+            raise ValueError("a row names the same neighbour twice")
+        found[block] = places[starts[: block.stop - first] + items[block]]
+        places[listed] = columns
+    return found

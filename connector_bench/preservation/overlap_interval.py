@@ -2,21 +2,122 @@
 
 Resampling images as queries alone keeps the gallery fixed, and is too narrow as soon as k is a sizeable share of N:
 on independent sides with N = 1000 and k = 100 it covers chance in 65 % of simulations. The delete-one jackknife takes
-both roles into account and is up to four times too large a variance; `half_galleries` says by how much.
+both roles into account and is up to four times too large a variance, since it counts a part that depends on q images q
+times (Efron and Stein, Annals of Statistics 9 (1981) 586).
+
+Two disjoint halves of a sample are independent galleries, so half their squared difference is unbiased for the
+variance of a mean overlap over galleries of n / 2 images, whatever the shape of the statistic. A jackknife within the
+halves claims to estimate the same. The ratio of the two, over many random halvings, corrects that of the whole set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float64, Int
 from scipy import stats
 
-from connector_bench.preservation import half_galleries
-from connector_bench.preservation.delete_one import jackknife_variance
-from connector_bench.preservation.overlap import chance, overlap
+from connector_bench.preservation.design_effect import random_halves
+from connector_bench.preservation.neighbours.ranking import places_in_half
+from connector_bench.preservation.neighbours.search import threads
+from connector_bench.preservation.overlap import CommonNeighbours, chance, place_type
 from connector_bench.stats.intervals import Score, wilson
+
+MIN_HALVINGS, MAX_HALVINGS = 30, 100
+_ELEMENTS = 2**28
+_JACKKNIFED = 4
+_MIN_CORRECTION = 0.25
+
+
+def depth(k: int, n: int) -> int:
+    """Columns of neighbour lists that hold `k + 1` of any half of the gallery, at six standard deviations."""
+    wanted = k + 1
+    return min(n - 1, int(np.ceil((3 + np.sqrt(9 + 2 * wanted)) ** 2)))
+
+
+def number_of_halvings(n: int, columns: int) -> int:
+    """Random halvings whose differences are averaged: 100, fewer for very long lists."""
+    return int(np.clip(_ELEMENTS // (n * columns), MIN_HALVINGS, MAX_HALVINGS))
+
+
+@dataclass(frozen=True, eq=False)
+class Halvings:
+    """Random halves of the images, and how far into the lists before the connector each half's k nearest reach.
+
+    They depend on the number of images, the lists and the seed alone: the connector and its controls share them.
+    """
+
+    halves: Bool[np.ndarray, "t n"]
+    ks: tuple[int, ...]
+    """Those that a half can hold."""
+    reach: Int[np.ndarray, "t n ks"]
+    """Place of every image's k-th neighbour from its own half."""
+
+    @classmethod
+    def of(cls, pre_neighbours: Int[np.ndarray, "n c"], ks: Sequence[int], *, seed: int = 0) -> Halvings:
+        """Of lists with `depth(max(ks), n)` columns. Raises ValueError for fewer."""
+        n, columns = pre_neighbours.shape
+        held = tuple(k for k in ks if k + 1 < n // 2)
+        if held and columns < depth(max(held), n):
+            raise ValueError(
+                f"halves at k = {max(held)} need {depth(max(held), n)} neighbours of every image, got {columns}"
+            )
+        halves = np.stack(list(random_halves(n, number_of_halvings(n, columns), seed)))
+        reach = np.zeros((len(halves) if held else 0, n, len(held)), dtype=place_type(columns))
+        for trial, half in enumerate(halves[: len(reach)]):
+            places = places_in_half(half[pre_neighbours] == half[:, None], np.array(held))
+            reach[trial] = np.minimum(places, columns - 1)
+        return cls(halves, held, reach)
+
+    def gaps(self, common: CommonNeighbours) -> Float64[np.ndarray, "t ks"]:
+        """Mean overlap in one half less that in the other, each half its own gallery.
+
+        Gaps of two connectors on the same images belong together pair by pair: a quarter of the mean square of their
+        difference is the variance of the connectors' paired difference, the gallery's part in it included.
+        """
+        work = zip(self.halves, self.reach, strict=False)
+        with threads() as (pool, _):
+            return np.array(list(pool.map(lambda trial: self._gap(common, *trial), work)))
+
+    def _gap(
+        self, common: CommonNeighbours, half: Bool[np.ndarray, " n"], reach: Int[np.ndarray, "n ks"]
+    ) -> Float64[np.ndarray, " ks"]:
+        mine = half[common.post] == half[:, None]
+        places = np.arange(mine.shape[1], dtype=common.in_pre.dtype)
+        own_reach = places_in_half(mine, np.array(self.ks)).astype(places.dtype)
+        size = np.count_nonzero(half)
+        gaps = []
+        for last_pre, last_post in zip(reach.T, own_reach.T, strict=True):
+            end = int(last_post.max()) + 1
+            met = mine[:, :end] & (places[:end] <= last_post[:, None])
+            met &= common.in_pre[:, :end] <= last_pre[:, None]
+            first = np.count_nonzero(met & half[:, None])
+            gaps.append(first / size - (np.count_nonzero(met) - first) / (len(half) - size))
+        return np.array(gaps) / np.asarray(self.ks)
+
+    def jackknife_correction(
+        self, common: CommonNeighbours, gaps: Float64[np.ndarray, "t ks"]
+    ) -> dict[int, float]:
+        """True over jackknife variance of the mean overlap in half galleries, for every k that a half can hold.
+
+        At most 1, since the jackknife's expectation is never too small, and at least 1/4, its value where common
+        neighbours are rare coincidences: each depends on the query, on the neighbour, and as much again on the two
+        images that would make room for other coincidences.
+        """
+        if not self.ks:
+            return {}
+        columns = max(self.ks) + 1
+        claimed = []
+        for half in self.halves[:_JACKKNIFED]:
+            for members in (half, ~half):
+                lists = (_among(members, side, columns) for side in (common.pre, common.post))
+                alone = CommonNeighbours.of(*lists)
+                claimed.append([jackknife_variance(alone, k) for k in self.ks])
+        true, jackknife = np.square(gaps).mean(axis=0) / 2, np.mean(claimed, axis=0)
+        share = np.divide(true, jackknife, out=np.ones(len(self.ks)), where=jackknife > 0)
+        return dict(zip(self.ks, np.clip(share, _MIN_CORRECTION, 1).tolist(), strict=True))
 
 
 def overlap_scores(
@@ -27,27 +128,86 @@ def overlap_scores(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> dict[int, Score]:
+    """`scores_of_overlap` of lists with `depth(max(ks), n)` columns. Raises ValueError for fewer."""
+    common = CommonNeighbours.of(pre_neighbours, post_neighbours)
+    halvings = Halvings.of(common.pre, ks, seed=seed)
+    corrections = halvings.jackknife_correction(common, halvings.gaps(common))
+    return scores_of_overlap(common, ks, corrections, confidence=confidence)
+
+
+def scores_of_overlap(
+    common: CommonNeighbours,
+    ks: Sequence[int],
+    corrections: Mapping[int, float],
+    *,
+    confidence: float = 0.95,
+) -> dict[int, Score]:
     """Mean overlap for each k with an interval for its expectation over galleries of as many images.
 
-    Lists have `half_galleries.depth(max(ks), n)` columns. The interval is Wilson's, as for a share among as many
-    independent trials as would have this variance: it stays inside 0..1, and at 0 or 1 it is that of n trials.
+    `corrections` are those of the jackknife's variance, from `Halvings.jackknife_correction`.
+
+    The interval is Wilson's, as for a share among as many independent trials as would have this variance: it stays
+    inside 0..1, and at 0 or 1 it is that of n trials.
 
     Raises:
-        ValueError: fewer than `k + 1` columns.
+        ValueError: lists of fewer than `k + 1` columns.
     """
-    n = len(pre_neighbours)
-    shares = half_galleries.true_share(pre_neighbours, post_neighbours, ks, seed=seed)
-    freedom = half_galleries.halvings(*pre_neighbours.shape)
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, freedom))
+    n = len(common.pre)
+    quantile = float(stats.t.ppf(0.5 + confidence / 2, number_of_halvings(*common.pre.shape)))
     scores = {}
     for k in ks:
         if k == n - 1:
             scores[k] = Score(1.0, 1.0, 1.0, n, 1.0, "exact: all other images are neighbours")
             continue
-        value = float(overlap(pre_neighbours, post_neighbours, k).mean())
-        variance = jackknife_variance(pre_neighbours, post_neighbours, k) * shares.get(k, 1.0)
-        corrected = "corrected in half galleries" if k in shares else "too wide: no half holds k"
+        value = float(common.overlap(k).mean())
+        variance = jackknife_variance(common, k) * corrections.get(k, 1.0)
+        corrected = "corrected in half galleries" if k in corrections else "too wide: no half holds k"
         method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over images {corrected}"
         low, high = wilson(value, variance, n, quantile)
         scores[k] = Score(value, low, high, n, chance(k, n), method)
     return scores
+
+
+def overlap_without_each(common: CommonNeighbours, k: int) -> Float64[np.ndarray, " n"]:
+    """Mean overlap of the other `n - 1` images when image `j` is gone from queries and gallery, for every `j`.
+
+    Exact and with no further search: a list that loses one of its first `k` neighbours takes in its next one.
+
+    Raises:
+        ValueError: lists of fewer than `k + 1` columns.
+    """
+    n, columns = common.pre.shape
+    if columns < k + 1:
+        raise ValueError(
+            f"leaving images out at k = {k} needs {k + 1} neighbours of every image, got {columns}"
+        )
+    pre_kept, post_kept = common.in_post[:, :k] < k, common.in_pre[:, :k] < k
+    next_pre, next_post = common.in_post[:, k : k + 1], common.in_pre[:, k : k + 1]
+    gains_pre, gains_post = (next_pre < k).astype(int), (next_post < k).astype(int)
+    both_gain = gains_pre + gains_post + (next_pre == k)
+    change = np.bincount(
+        common.pre[:, :k].ravel(), np.where(pre_kept, both_gain - 1, gains_pre).ravel(), minlength=n
+    )
+    change += np.bincount(common.post[:, :k].ravel(), np.where(post_kept, 0, gains_post).ravel(), minlength=n)
+    own = pre_kept.sum(axis=1)
+    return (own.sum() - own + change) / (k * (n - 1))
+
+
+def jackknife_variance(common: CommonNeighbours, k: int) -> float:
+    """Delete-one jackknife estimate of the variance of the mean overlap; too large in expectation, never too small.
+
+    Raises ValueError as `overlap_without_each`.
+    """
+    without = overlap_without_each(common, k)
+    n = len(without)
+    return float((n - 1) / n * np.square(without - without.mean()).sum())
+
+
+def _among(members: Bool[np.ndarray, " n"], found: Int[np.ndarray, "n c"], k: int) -> Int[np.ndarray, "m k"]:
+    """The first `k` neighbours of each member among the members, by their place among them."""
+    own = found[members]
+    places = places_in_half(members[own], np.arange(1, k + 1))
+    padded = np.column_stack(
+        [own, np.flatnonzero(members)]
+    )  # itself stands for a neighbour that the list lacks
+    return (np.cumsum(members) - 1)[np.take_along_axis(padded, places, 1)]

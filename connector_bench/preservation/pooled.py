@@ -1,8 +1,9 @@
-"""`knn_preservation` over a stream of images: one vector an image and side, gathered and merged across processes."""
+"""`knn_preservation` over a stream of images: one vector per image and side, gathered and merged across processes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
-from connector_bench.preservation.gallery import draw
-from connector_bench.preservation.nearest import COLUMNS, Nearest
+from connector_bench.preservation.neighbour_lists import COLUMNS, NeighbourLists
+from connector_bench.preservation.options import PreservationOptions
 from connector_bench.processes import on_first_rank
-from connector_bench.protocol import PreservationOptions
 
 if TYPE_CHECKING:
     from connector_bench.types import TokenPair
@@ -104,8 +104,8 @@ class PooledPreservation:
         """Figures over the images of all ranks, the same on every rank; `labels` are those of this rank's images."""
 
         def combine(parts: list[PooledVectors]) -> PreservationFigures:
-            whole = merged(parts)
-            gallery = drawn(whole, self.options)
+            whole = merge(parts)
+            gallery = draw_gallery(whole, self.options)
             labelled = self.labelled or any(label is not None for label in gallery.labels)
             figures = preservation_figures(
                 gallery.images,
@@ -120,7 +120,7 @@ class PooledPreservation:
             if size is not None and len(gallery.images) < size:
                 few = f"a gallery of {size} was asked for, all {len(gallery.images)} images were taken"
                 figures = replace(figures, warnings=(few, *figures.warnings))
-            return self._left_behind(with_left_out(figures, whole.images), gallery.images)
+            return self._left_behind(note_left_out(figures, whole.images), gallery.images)
 
         return on_first_rank(combine, self._vectors(labels or {}))
 
@@ -130,9 +130,9 @@ class PooledPreservation:
         if self.folder is None or lists is None:
             return figures
         documents = tuple(self._documents[image][0] for image in images)
-        sides = (side[:, :COLUMNS] for side in (lists.pre, lists.post))
+        sides = (side[:, :COLUMNS] for side in lists)
         try:
-            Nearest(tuple(images), documents, *sides).save(self.folder)
+            NeighbourLists(tuple(images), documents, *sides).save(self.folder)
         except OSError as error:
             warning = f"neighbours could not be written to {self.folder}: {error}"
             return replace(figures, warnings=(*figures.warnings, warning))
@@ -160,7 +160,7 @@ class PooledPreservation:
         )
 
 
-def merged(parts: Sequence[PooledVectors]) -> PooledVectors:
+def merge(parts: Sequence[PooledVectors]) -> PooledVectors:
     """All ranks' vectors with every image once, sorted by image, so that no figure depends on who held what."""
     filled = [part for part in parts if part.images]
     if not filled:
@@ -177,15 +177,30 @@ def merged(parts: Sequence[PooledVectors]) -> PooledVectors:
     return together.take(first)
 
 
-def drawn(whole: PooledVectors, options: PreservationOptions) -> PooledVectors:
+def draw_gallery(whole: PooledVectors, options: PreservationOptions) -> PooledVectors:
     """The images of the gallery that the options ask for: all of them where there are fewer."""
     if options.gallery is None or len(set(whole.images)) < options.gallery:
         return whole
-    names = draw(whole.images, options.gallery, options.seed)
+    names = draw_names(whole.images, options.gallery, options.seed)
     return whole.take([row for row, name in enumerate(whole.images) if name in names])
 
 
-def with_left_out(figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:
+def draw_names(images: Iterable[str], size: int, seed: int = 0) -> set[str]:
+    """The `size` images whose SHA-256 of seed and name is smallest: a draw that depends on nothing but the images.
+
+    Neither their order nor the number of processes matters, and of two sets that share images, the same ones come
+    first.
+
+    Raises:
+        ValueError: fewer different images than `size`.
+    """
+    names = set(images)
+    if len(names) < size:
+        raise ValueError(f"a gallery of {size} needs as many different images, got {len(names)}")
+    return set(sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())[:size])
+
+
+def note_left_out(figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:
     """The figures of a gallery, and a note for each image of the set that was not drawn into it."""
     note = f"not drawn into the gallery of {len(figures.per_image)} images"
     notes = {image: {"left_out": note} for image in images if image not in figures.per_image}

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from scipy import special, stats
 
-from connector_bench.preservation.design_effect import Kind, design_effects, drawn, mean_score
-from connector_bench.preservation.halved import Halved, Ordered
-from connector_bench.preservation.ranking import full_ranking
-from connector_bench.preservation.search import neighbours
+from connector_bench.preservation.design_effect import Kind, design_effects, mean_score, sample_rows
+from connector_bench.preservation.neighbours.ranking import Halved, average_precision
+from connector_bench.preservation.side import Side, both_sides
 from connector_bench.stats.correlation import spearman
 from connector_bench.stats.intervals import Score
+
+KS = (1, 5)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Retrieval:
     """Images in the gallery."""
     queries: Bool[np.ndarray, " n"]
     """Images that were asked for: those with another of their class."""
-    distance: str
     pre: Mapping[str, Float64[np.ndarray, " n"]]
     """One value per image before the connector; NaN where the image is no query."""
     post: Mapping[str, Float64[np.ndarray, " n"]]
@@ -40,13 +41,20 @@ class Retrieval:
     """`recall_pre_<k>`, `recall_post_<k>`, `recall_diff_<k>`, `map_pre`, `map_post`, `map_diff`; diff is post
     - pre, paired."""
 
+    def columns(self) -> dict[str, Float64[np.ndarray, " n"]]:
+        """The values per image by the names that their means have in `scores`."""
+        sides = {"pre": self.pre, "post": self.post}
+        return {
+            metric_name(key, side): values for side, found in sides.items() for key, values in found.items()
+        }
+
 
 def retrieval(
     pre: Float[np.ndarray, "n d_pre"],
     post: Float[np.ndarray, "n d_post"],
     labels: Shaped[np.ndarray, " n"],
     *,
-    ks: Sequence[int] = (1, 5),
+    ks: Sequence[int] = KS,
     distance: str = "l2",
     seed: int = 0,
     confidence: float = 0.95,
@@ -58,38 +66,62 @@ def retrieval(
     table). Intervals are for galleries of as many other images of the same classes.
 
     Raises:
-        ValueError: labels or vectors of different counts, images without a label (`class_of`), a single class, fewer
-            than two queries, and what `neighbours` refuses.
+        ValueError: labels or vectors of different counts, what `classes_of` refuses, and what `neighbours` refuses.
     """
     labels = np.asarray(labels)
     if not len(pre) == len(post) == len(labels) or labels.ndim != 1:
         raise ValueError(
-            f"one label an image: got {len(pre)} pre, {len(post)} post, labels of shape {labels.shape}"
+            f"one label per image: got {len(pre)} pre, {len(post)} post, labels of shape {labels.shape}"
         )
-    classes = [class_of(label) for label in labels.tolist()]
-    if missing := classes.count(None):
-        raise ValueError(f"retrieval needs a label of every image, {missing} of {len(classes)} have none")
-    distinct, group, sizes = np.unique(np.array(classes), return_inverse=True, return_counts=True)
-    if len(distinct) == 1:
-        raise ValueError(f"retrieval needs 2 classes, all {len(classes)} images are of class {distinct[0]}")
-    relevant = sizes[group] - 1
+    classes = classes_of(labels.tolist())
+    sides = both_sides(pre, post, max(ks), distance=distance, classes=classes, seed=seed, device=device)
+    halves = partial(retrieval_in_halves, classes=classes[sample_rows(len(classes), seed)], ks=ks)
+    effects = design_effects(sides[0].sample, sides[1].sample, [halves], seed=seed)
+    return class_retrieval(*sides, classes, effects, ks=ks, confidence=confidence)
+
+
+def class_retrieval(
+    pre: Side,
+    post: Side,
+    classes: Int[np.ndarray, " n"],
+    effects: Mapping[str, float],
+    *,
+    ks: Sequence[int] = KS,
+    confidence: float = 0.95,
+) -> Retrieval:
+    """`retrieval` from sides that were searched with these classes; `effects` see `retrieval_in_halves`."""
+    relevant = np.bincount(classes)[classes] - 1
     queries = relevant > 0
-    if queries.sum() < 2:
-        raise ValueError(f"retrieval needs 2 images that share their class with another, got {queries.sum()}")
-    before, after = (_per_image(side, group, relevant, ks, distance, device) for side in (pre, post))
-    effects = _effects(pre, post, group, ks, distance, seed)
+    before, after = (_per_image(side, classes, queries, ks) for side in (pre, post))
     scores = {}
     for key in before:
-        floor = _chance(key, relevant[queries], len(labels))
+        floor = _chance(key, relevant[queries], len(classes))
         asked = {"pre": before[key][queries], "post": after[key][queries]}
-        names = {side: _name(key, side) for side in ("pre", "post", "diff")}
+        names = {side: metric_name(key, side) for side in ("pre", "post", "diff")}
         for side, values in asked.items():
             effect = effects.get(names[side])
             scores[names[side]] = mean_score(values, effect, chance=floor, confidence=confidence)
         difference, effect = asked["post"] - asked["pre"], effects.get(names["diff"])
         kind: Kind = "difference of hits" if key.startswith("recall") else "difference"
         scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, confidence=confidence)
-    return Retrieval(len(labels), queries, distance, before, after, scores)
+    return Retrieval(len(classes), queries, before, after, scores)
+
+
+def classes_of(labels: Sequence[object]) -> Int[np.ndarray, " n"]:
+    """Labels as the numbers of their classes.
+
+    Raises:
+        ValueError: images without a label (`class_of`), a single class, or fewer than two images that share theirs.
+    """
+    named = [class_of(label) for label in labels]
+    if missing := named.count(None):
+        raise ValueError(f"retrieval needs a label of every image, {missing} of {len(named)} have none")
+    distinct, classes, sizes = np.unique(np.array(named), return_inverse=True, return_counts=True)
+    if len(distinct) == 1:
+        raise ValueError(f"retrieval needs 2 classes, all {len(named)} images are of class {distinct[0]}")
+    if (sizes == 1).all():
+        raise ValueError("retrieval needs 2 images that share their class with another, got 0")
+    return classes
 
 
 def class_of(label: object) -> str | None:
@@ -115,78 +147,43 @@ def overlap_recall(
     """
     overlap, recall = np.asarray(overlap), np.asarray(recall)
     if overlap.shape != recall.shape:
-        raise ValueError(f"one value an image: got {overlap.shape} overlaps and {recall.shape} recalls")
+        raise ValueError(f"one value per image: got {overlap.shape} overlaps and {recall.shape} recalls")
     asked = ~np.isnan(recall)
     return spearman(overlap[asked], recall[asked], seed=seed, confidence=confidence)
 
 
-def average_precision(relevant: Bool[np.ndarray, "q r"]) -> Float64[np.ndarray, " q"]:
-    """Average precision of ranked lists, best first: mean over the relevant items of the precision at their
-    rank; 0..1.
-
-    NaN for a list without a relevant item.
-    """
-    precision = relevant.cumsum(axis=1) / np.arange(1, relevant.shape[1] + 1)
-    with np.errstate(invalid="ignore"):
-        return (precision * relevant).sum(axis=1) / relevant.sum(axis=1)
-
-
-def _per_image(
-    vectors: np.ndarray,
-    group: np.ndarray,
-    relevant: np.ndarray,
-    ks: Sequence[int],
-    distance: str,
-    device: str,
+def retrieval_in_halves(
+    before: Halved, after: Halved, *, classes: Int[np.ndarray, " n"], ks: Sequence[int] = KS
 ) -> dict[str, Float64[np.ndarray, " n"]]:
-    nearest = neighbours(vectors, max(ks), distance, device=device)
-    same = group[nearest] == group[:, None]
-    asked = relevant > 0
-    found = {f"recall_{k}": np.where(asked, same[:, :k].any(axis=1), np.nan) for k in ks}
-    ranked = full_ranking(vectors, distance)
-    found["map"] = np.concatenate(
-        [average_precision(group[order] == group[rows, None]) for rows, order in ranked]
-    )
-    return found
-
-
-def _effects(
-    pre: np.ndarray, post: np.ndarray, group: np.ndarray, ks: Sequence[int], distance: str, seed: int
-) -> dict[str, float]:
-    rows = drawn(len(group), seed)
-    if len(rows) // 2 <= 2 * max(ks):
+    """Recall and average precision of every image in its half, on both sides and their difference; NaN where the half
+    holds no other of its class, and none for too few images."""
+    if len(classes) // 2 <= 2 * max(ks):
         return {}
-    orders = [Ordered.of(side[rows], distance) for side in (pre, post)]
-
-    def in_halves(half: Bool[np.ndarray, " n"]) -> dict[str, Float64[np.ndarray, " n"]]:
-        before, after = (_in_halves(order.inside(half), group[rows], ks) for order in orders)
-        sides = {"pre": before, "post": after, "diff": {key: after[key] - before[key] for key in before}}
-        return {
-            _name(key, side): column for side, columns in sides.items() for key, column in columns.items()
-        }
-
-    return design_effects(in_halves, len(rows), seed=seed)
+    pre, post = (_in_halves(side, classes, ks) for side in (before, after))
+    sides = {"pre": pre, "post": post, "diff": {key: post[key] - pre[key] for key in pre}}
+    return {metric_name(key, side): values for side, found in sides.items() for key, values in found.items()}
 
 
-def _in_halves(side: Halved, group: np.ndarray, ks: Sequence[int]) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Recall and average precision of every image in its half; NaN where that holds no other of its class."""
-    same = side.mine & (group[side.whole.others] == group[:, None])
-    relevant = same.sum(axis=1)
-    row, place = np.nonzero(same)
-    rank = side.rank[row, place]
-    first = np.full(len(group), np.inf)
-    np.minimum.at(first, row, rank)
-    found = {f"recall_{k}": np.where(relevant > 0, (first <= k).astype(np.float64), np.nan) for k in ks}
-    hits = np.arange(len(row)) - np.repeat(np.cumsum(relevant) - relevant, relevant) + 1
-    with np.errstate(invalid="ignore"):
-        found["map"] = np.bincount(row, hits / rank, minlength=len(group)) / relevant
-    return found
-
-
-def _name(key: str, side: str) -> str:
+def metric_name(key: str, side: str) -> str:
     """`recall_5` on side `pre` is `recall_pre_5`, `map` is `map_pre`."""
     stem, *tail = key.split("_")
     return "_".join([stem, side, *tail])
+
+
+def _per_image(
+    side: Side, classes: np.ndarray, queries: np.ndarray, ks: Sequence[int]
+) -> dict[str, Float64[np.ndarray, " n"]]:
+    assert side.precision is not None
+    same = classes[side.lists[:, : max(ks)]] == classes[:, None]
+    found = {f"recall_{k}": np.where(queries, same[:, :k].any(axis=1), np.nan) for k in ks}
+    return found | {"map": side.precision}
+
+
+def _in_halves(side: Halved, classes: np.ndarray, ks: Sequence[int]) -> dict[str, Float64[np.ndarray, " n"]]:
+    same = side.mine & (classes[side.whole.others] == classes[:, None])
+    first = np.where(same.any(axis=1), side.rank[np.arange(len(same)), same.argmax(axis=1)], np.nan)
+    found = {f"recall_{k}": np.where(np.isnan(first), np.nan, first <= k) for k in ks}
+    return found | {"map": average_precision(same, side.rank)}
 
 
 def _chance(key: str, relevant: Int[np.ndarray, " q"], n: int) -> float:

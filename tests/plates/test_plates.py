@@ -13,7 +13,7 @@ from connector_bench.cli import app
 from connector_bench.entry import loaded_plugin
 from connector_bench.pictures import picture_hash
 from connector_bench.plates.source import galleries
-from connector_bench.preservation.nearest import FILE, Nearest
+from connector_bench.preservation.neighbour_lists import FILE, NeighbourLists
 from connector_bench.results.harness_files import UnusableResult
 from tests.harness import Outcome, run_here
 
@@ -96,7 +96,7 @@ def test_a_broken_file_is_named(rank2: Outcome, tmp_path: Path) -> None:
     result = plates(tmp_path / "copy", "-o", tmp_path)
     assert result.exit_code == 1
     assert f"{FILE} cannot be read" in " ".join(result.output.split())
-    Nearest(("a", "b"), (0, 1), np.array([[1], [2]]), np.array([[1], [0]])).save(path.parent)
+    NeighbourLists(("a", "b"), (0, 1), np.array([[1], [2]]), np.array([[1], [0]])).save(path.parent)
     assert "do not fit" in " ".join(plates(tmp_path / "copy", "-o", tmp_path).output.split())
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from connector_bench.preservation import design_effect, geometry, knn
-from connector_bench.preservation.halved import Halved, Ordered
-from connector_bench.preservation.rank_geometry import rank_geometry
-from connector_bench.preservation.ranking import ranks
-from connector_bench.preservation.retrieval import retrieval
+from connector_bench.preservation.neighbours.ranking import Halved, Ordered, ranks_of, read_rankings
+from connector_bench.preservation.retrieval import _in_halves, retrieval
+from connector_bench.preservation.side import both_sides
 from connector_bench.stats.intervals import Score
 
 SIMULATIONS = 200
@@ -42,20 +41,17 @@ def test_halves_equal_a_search_of_their_own(n: int) -> None:
         rows = np.flatnonzero(chosen)
         alone = knn.neighbours(pre[rows], 6)
         np.testing.assert_array_equal(nearest[rows], rows[alone])
-        np.testing.assert_array_equal(rank[rows], ranks(post[rows], alone))
+        np.testing.assert_array_equal(rank[rows], read_rankings(post[rows], "l2", ranks_of(alone))[0])
 
 
 def test_values_in_halves_are_those_of_the_measures() -> None:
     """Retrieval and geometry of a half on its own, to factors common to all images."""
-    from connector_bench.preservation import rank_geometry as measured
-    from connector_bench.preservation import retrieval as searched
-
     pre, post = sides(np.random.default_rng(0), 90)
     labels = np.random.default_rng(2).integers(0, 12, 90)
     half = np.random.default_rng(1).permutation(90) < 45
     before, after = halved(pre, half), halved(post, half)
-    found = measured._values(before, after)
-    asked = searched._in_halves(before, labels, (1, 5))
+    found = geometry.rank_geometry_in_halves(before, after)
+    asked = _in_halves(before, labels, (1, 5))
     for chosen in (half, ~half):
         alone = geometry.trustworthiness(pre[chosen], post[chosen], 10)
         np.testing.assert_allclose(1 + found["trustworthiness"][chosen] * 2 / (10 * (2 * 45 - 31)), alone)
@@ -68,9 +64,16 @@ def test_values_in_halves_are_those_of_the_measures() -> None:
             np.testing.assert_allclose(column[chosen], expected[key], err_msg=key)
 
 
+def rank_scores(pre: np.ndarray, post: np.ndarray, seed: int = 0) -> dict[str, Score]:
+    both = both_sides(pre, post, 10, seed=seed)
+    halves = [geometry.rank_geometry_in_halves]
+    effects = design_effect.design_effects(both[0].sample, both[1].sample, halves, seed=seed)
+    return geometry.rank_geometry(*both, effects)[1]
+
+
 def of_ranks(rng: np.random.Generator, seed: int) -> dict[str, Score]:
     pre, post = sides(rng, N)
-    return rank_geometry(pre, post, knn.neighbours(pre, 10), knn.neighbours(post, 10), seed=seed)[1]
+    return rank_scores(pre, post, seed)
 
 
 def of_retrieval(rng: np.random.Generator, seed: int) -> dict[str, Score]:
@@ -93,12 +96,11 @@ def test_intervals_cover_what_other_galleries_give(measure: Scores) -> None:
 
 
 def test_of_a_large_set_a_part_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(design_effect, "LARGEST", 200)
+    monkeypatch.setattr(design_effect, "MAX_SAMPLE", 200)
     pre, post = sides(np.random.default_rng(0), 500)
-    lists = [knn.neighbours(side, 10) for side in (pre, post)]
-    part = rank_geometry(pre, post, *lists)[1]
-    monkeypatch.setattr(design_effect, "LARGEST", 500)
-    whole = rank_geometry(pre, post, *lists)[1]
+    part = rank_scores(pre, post)
+    monkeypatch.setattr(design_effect, "MAX_SAMPLE", 500)
+    whole = rank_scores(pre, post)
     for name, score in whole.items():
         assert score.value == part[name].value
         assert part[name].high - part[name].low == pytest.approx(score.high - score.low, rel=0.35), name
@@ -106,9 +108,9 @@ def test_of_a_large_set_a_part_is_halved(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_too_few_images_to_halve_are_said_to_be() -> None:
     pre, post = sides(np.random.default_rng(0), 30)
-    scores = rank_geometry(pre, post, *(knn.neighbours(side, 10) for side in (pre, post)))[1]
+    scores = rank_scores(pre, post)
     assert all("gallery as fixed" in score.method for score in scores.values())
-    assert rank_geometry(pre, pre, *[knn.neighbours(pre, 10)] * 2)[1]["trustworthiness"].high == 1
+    assert rank_scores(pre, pre)["trustworthiness"].high == 1
 
 
 @pytest.mark.parametrize(("kind", "truth"), [("positive", 0.05), ("close to 1", 0.95)])

@@ -7,6 +7,7 @@ import pytest
 
 from connector_bench.preservation import geometry, influence
 from connector_bench.stats.intervals import Score
+from tests.oracles import effective_rank, top1_energy
 
 SIMULATIONS = 1500
 Sides = tuple[np.ndarray, np.ndarray]
@@ -25,11 +26,11 @@ FIGURES: dict[str, tuple[Callable[..., Score], Callable[..., float]]] = {
     "procrustes": (influence.procrustes, geometry.procrustes_similarity),
     "erank": (
         lambda _, post: influence.spectral(post)["erank"],
-        lambda _, post: geometry.effective_rank(post),
+        lambda _, post: effective_rank(post),
     ),
     "top1": (
         lambda _, post: influence.spectral(post)["top1_energy"],
-        lambda _, post: geometry.top1_energy(post),
+        lambda _, post: top1_energy(post),
     ),
 }
 
@@ -65,7 +66,7 @@ def test_sides_with_nothing_in_common_get_intervals_that_are_too_wide() -> None:
 def test_fewer_images_than_dimensions() -> None:
     pre, post = sides(np.random.default_rng(0), 40, d=100)
     found = influence.spectral(post)
-    assert found["erank"].value == pytest.approx(geometry.effective_rank(post))
+    assert found["erank"].value == pytest.approx(effective_rank(post))
     assert found["erank"].high <= 39
     assert influence.procrustes(pre, pre).low == pytest.approx(1)
     assert influence.debiased_cka(pre, pre).low == pytest.approx(1)

@@ -188,9 +188,9 @@ def test_overlap_refuses_what_it_cannot_compare() -> None:
 
 def test_chance_and_its_correction() -> None:
     assert knn.chance(100, 1131) == pytest.approx(0.0885, abs=1e-4)  # the paper's VizWiz at k = 100
-    assert knn.adjusted(knn.chance(7, 30), 7, 30) == 0
-    assert knn.adjusted(1.0, 7, 30) == 1
-    assert np.isnan(knn.adjusted(1.0, 29, 30))
+    assert knn.chance_corrected(knn.chance(7, 30), 7, 30) == 0
+    assert knn.chance_corrected(1.0, 7, 30) == 1
+    assert np.isnan(knn.chance_corrected(1.0, 29, 30))
     with pytest.raises(ValueError, match="k=30 with n=30"):
         knn.chance(30, 30)
 

@@ -5,9 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from connector_bench.preservation import half_galleries, knn
-from connector_bench.preservation.delete_one import overlap_without_each
-from connector_bench.preservation.overlap_interval import overlap_scores
+from connector_bench.preservation import knn, overlap_interval
+from connector_bench.preservation.overlap import CommonNeighbours
+from connector_bench.preservation.overlap_interval import (
+    Halvings,
+    depth,
+    overlap_scores,
+    overlap_without_each,
+)
 from connector_bench.stats.intervals import bootstrap_mean
 
 SIMULATIONS = 500
@@ -40,10 +45,10 @@ def searched(side: np.ndarray, columns: int) -> np.ndarray:
 def test_covers_the_expected_overlap_of_other_galleries(
     draw: Sides, chance: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(half_galleries, "FEWEST_HALVINGS", 30)
-    monkeypatch.setattr(half_galleries, "MOST_HALVINGS", 30)
+    monkeypatch.setattr(overlap_interval, "MIN_HALVINGS", 30)
+    monkeypatch.setattr(overlap_interval, "MAX_HALVINGS", 30)
     rng = np.random.default_rng(5)
-    columns = half_galleries.depth(max(KS), N)
+    columns = depth(max(KS), N)
     found = [
         overlap_scores(*(searched(side, columns) for side in draw(rng)), KS, seed=simulation)
         for simulation in range(SIMULATIONS)
@@ -72,10 +77,10 @@ def test_leaving_out_equals_searching_again_without_each_image(k: int) -> None:
         kept = np.arange(30) != left_out
         by_hand.append(knn.overlap(*(searched(side[kept], k) for side in (pre, post)), k).mean())
     lists = [searched(side, k + 1) for side in (pre, post)]
-    assert overlap_without_each(*lists, k) == pytest.approx(np.array(by_hand))
+    assert overlap_without_each(CommonNeighbours.of(*lists), k) == pytest.approx(np.array(by_hand))
 
 
-def test_the_gap_of_two_halves_equals_searching_each_half() -> None:
+def test_the_gap_of_two_halves_equals_searching_each_half(monkeypatch: pytest.MonkeyPatch) -> None:
     sides = related(np.random.default_rng(0), n=81)
     half = np.random.default_rng(1).permutation(81) < 40
     by_hand = [
@@ -83,16 +88,17 @@ def test_the_gap_of_two_halves_equals_searching_each_half() -> None:
         for k in (1, 4, 15)
     ]
     lists = [searched(side, 80) for side in sides]
-    gap = half_galleries.CommonNeighbours.of(*lists).gap(half, (1, 4, 15))
+    monkeypatch.setattr(overlap_interval, "random_halves", lambda *_: [half])
+    (gap,) = Halvings.of(lists[0], (1, 4, 15)).gaps(CommonNeighbours.of(*lists))
     assert gap == pytest.approx(np.array([first - second for first, second in by_hand]))
 
 
 @pytest.mark.parametrize(("k", "n"), [(1, 400), (100, 1000), (100, 10_000)])
 def test_half_of_the_listed_neighbours_are_enough(k: int, n: int) -> None:
-    columns = half_galleries.depth(k, n)
+    columns = depth(k, n)
     halved = np.random.default_rng(0).binomial(columns, 0.5, size=200_000)
     assert halved.min() >= k + 1
-    assert half_galleries.depth(k, 50) <= 49
+    assert depth(k, 50) <= 49
 
 
 def test_no_spread_is_no_proof() -> None:
@@ -123,6 +129,6 @@ def test_a_k_that_no_half_holds_is_said_to_be_uncorrected() -> None:
 def test_lists_that_are_too_short_are_refused() -> None:
     lists = searched(related(np.random.default_rng(0), n=30)[0], 5)
     with pytest.raises(ValueError, match="needs 6 neighbours of every image, got 5"):
-        overlap_without_each(lists, lists, 5)
+        overlap_without_each(CommonNeighbours.of(lists, lists), 5)
     with pytest.raises(ValueError, match="need 29 neighbours of every image, got 5"):
         overlap_scores(lists, lists, (3,))

@@ -6,10 +6,9 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
-from connector_bench.preservation.gallery import draw
-from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, merged
+from connector_bench.preservation.options import PreservationOptions, preservation_options
+from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, draw_names, merge
 from connector_bench.preservation.retrieval import class_of
-from connector_bench.protocol import PreservationOptions, preservation_options
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
 ONE_TOKEN = TokenLayout((Tile((1, 1), (1, 1)),), n_post=1)
@@ -50,7 +49,7 @@ def test_ranks_order_and_repeats_change_nothing() -> None:
     v = vectors()
     rows = list(np.random.default_rng(1).permutation(60))
     parts = [v.take(rows[:23]), v.take([]), v.take(rows[23:]), v.take(rows[:5])]
-    assert figures_of(merged(parts)) == figures_of(v)
+    assert figures_of(merge(parts)) == figures_of(v)
 
 
 def test_shuffled_pairs_are_at_chance() -> None:
@@ -117,7 +116,7 @@ def test_a_gallery_of_fixed_size_is_drawn_by_the_images_alone() -> None:
     v = vectors(90)
     options = PreservationOptions(ks=(1, 10), gallery=40)
     figures = streamed(v, options)
-    rows = [row for row, name in enumerate(v.images) if name in draw(v.images, 40)]
+    rows = [row for row, name in enumerate(v.images) if name in draw_names(v.images, 40)]
     alone = streamed(v.take(rows), PreservationOptions(ks=(1, 10)))
     shown = {name: row for name, row in figures.per_image.items() if "knor_10" in row}
     assert shown == alone.per_image
@@ -158,10 +157,10 @@ def test_whatever_else_is_a_class(label: object) -> None:
 
 def test_the_draw_knows_no_order_and_grows_with_its_size() -> None:
     names = [f"image{i}" for i in range(100)]
-    assert draw(names, 30) == draw(names[::-1], 30) < draw(names, 31)
-    assert draw(names, 30) != draw(names, 30, seed=1)
+    assert draw_names(names, 30) == draw_names(names[::-1], 30) < draw_names(names, 31)
+    assert draw_names(names, 30) != draw_names(names, 30, seed=1)
     with pytest.raises(ValueError, match="gallery of 101 needs as many different images, got 100"):
-        draw([*names, *names], 101)
+        draw_names([*names, *names], 101)
 
 
 def pair(pre: torch.Tensor, post: torch.Tensor) -> TokenPair:

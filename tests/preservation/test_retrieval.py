@@ -9,7 +9,8 @@ from sklearn.metrics import average_precision_score
 
 from connector_bench.preservation import controls
 from connector_bench.preservation.design_effect import mean_score
-from connector_bench.preservation.retrieval import average_precision, overlap_recall, retrieval
+from connector_bench.preservation.neighbours.ranking import average_precision
+from connector_bench.preservation.retrieval import overlap_recall, retrieval
 
 
 def classes(n: int, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

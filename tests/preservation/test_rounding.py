@@ -6,10 +6,9 @@ import faiss
 import numpy as np
 import pytest
 
-from connector_bench.preservation import coarse, search
-from connector_bench.preservation.coarse import half_distances
-from connector_bench.preservation.rounding import Lengths
-from connector_bench.preservation.space import Space
+from connector_bench.preservation.neighbours import coarse, search
+from connector_bench.preservation.neighbours.coarse import half_distances
+from connector_bench.preservation.neighbours.space import RoundingBounds, Space
 
 N = 160
 KINDS = ("gaussian", "decaying", "positive", "close", "one long", "constant")
@@ -33,7 +32,7 @@ def made(kind: str, d: int) -> np.ndarray:
 
 def errors_and_bounds(vectors: np.ndarray, distance: str, worst: bool) -> tuple[np.ndarray, np.ndarray]:
     space = Space.of(vectors, distance)
-    lengths, everything = Lengths.of(space), slice(0, N)
+    lengths, everything = RoundingBounds.of(space), slice(0, N)
     found = 2 * half_distances(space, lengths, everything, everything).astype(np.float64)
     a, b = (side.ravel() for side in np.indices((N, N)))
     true = space.distances(a, b).reshape(N, N)
@@ -91,10 +90,10 @@ def test_a_margin_too_small_is_made_good(monkeypatch: pytest.MonkeyPatch) -> Non
     vectors = np.random.default_rng(0).standard_normal((700, 8)).astype(np.float32)
     expected = search.neighbours(vectors, 30)
     searched = []
-    whole = search.search_whole_gallery
+    whole = search._search_whole_gallery
     monkeypatch.setattr(search, "_MARGIN", 0)
     monkeypatch.setattr(
-        search, "search_whole_gallery", lambda *args: searched.append(args[2]) or whole(*args)
+        search, "_search_whole_gallery", lambda *args: searched.append(args[2]) or whole(*args)
     )
     np.testing.assert_array_equal(search.neighbours(vectors, 30), expected)
     assert len(searched[0]) == 700

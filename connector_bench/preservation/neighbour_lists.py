@@ -16,7 +16,7 @@ COLUMNS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class NeighbourLists:
     """Neighbours by their row among the images, nearest first."""
 
     images: tuple[str, ...]
@@ -47,7 +47,7 @@ class Nearest:
         )
 
     @classmethod
-    def load(cls, folder: Path) -> Nearest:
+    def load(cls, folder: Path) -> NeighbourLists:
         """Read what `save` wrote. ValueError for a file that is not whole, or whose parts do not fit together."""
         path = folder / FILE
         try:

@@ -17,21 +17,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int, Int32
 
-from connector_bench.preservation.rounding import RUN, Lengths
-from connector_bench.preservation.space import Space
+from connector_bench.preservation.neighbours.space import RUN, RoundingBounds, Space
 
 _GPU_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Nearest:
+class Candidates:
     """Half squared distances to the nearest others found so far, and their indices, in the order of a heap."""
 
     half: Float32[np.ndarray, "n c"]
     index: Int32[np.ndarray, "n c"]
 
     @classmethod
-    def of_none(cls, n: int, count: int) -> Nearest:
+    def of_none(cls, n: int, count: int) -> Candidates:
         """`count` free places for each of `n` vectors."""
         return cls(np.full((n, count), np.inf, dtype=np.float32), np.zeros((n, count), dtype=np.int32))
 
@@ -47,23 +46,23 @@ class Nearest:
         self.index[rows] = index
 
 
-def on_cpu(space: Space, lengths: Lengths, count: int, threads: Executor, block: int) -> Nearest:
+def on_cpu(space: Space, bounds: RoundingBounds, count: int, threads: Executor, block: int) -> Candidates:
     """The `count` nearest others of every vector; `block` vectors meet `block` others at a time."""
-    nearest = Nearest.of_none(len(space.vectors), count)
+    found = Candidates.of_none(len(space.vectors), count)
     blocks = space.parts(block)
 
     def meet(pair: tuple[int, int]) -> None:
         a, b = (blocks[number] for number in pair)
-        half = half_distances(space, lengths, a, b)
+        half = half_distances(space, bounds, a, b)
         if a == b:
             np.fill_diagonal(half, np.inf)
         else:
-            nearest.offer(b, np.ascontiguousarray(half.T), a.start)
-        nearest.offer(a, half, b.start)
+            found.offer(b, np.ascontiguousarray(half.T), a.start)
+        found.offer(a, half, b.start)
 
     for pairs in _rounds(len(blocks)):
         deque(threads.map(meet, pairs), maxlen=0)
-    return nearest
+    return found
 
 
 def _rounds(players: int) -> Iterator[list[tuple[int, int]]]:
@@ -74,19 +73,19 @@ def _rounds(players: int) -> Iterator[list[tuple[int, int]]]:
 
 
 def half_distances(
-    space: Space, lengths: Lengths, rows: slice | Int[np.ndarray, " p"], columns: slice
+    space: Space, bounds: RoundingBounds, rows: slice | Int[np.ndarray, " p"], columns: slice
 ) -> Float32[np.ndarray, "p q"]:
     """Half squared distances in fp32, summed as the rounding bound assumes."""
     a, b = space.coarse(rows), space.coarse(columns)
     half = a[:, :RUN] @ b[:, :RUN].T
     for start in range(RUN, a.shape[1], RUN):
         half += a[:, start : start + RUN] @ b[:, start : start + RUN].T
-    np.subtract(lengths.half_square[columns], half, out=half)
-    half += lengths.half_square[rows, None]
+    np.subtract(bounds.half_square[columns], half, out=half)
+    half += bounds.half_square[rows, None]
     return half
 
 
-def on_torch(space: Space, lengths: Lengths, count: int, device: str) -> Nearest:
+def on_torch(space: Space, bounds: RoundingBounds, count: int, device: str) -> Candidates:
     """The same by torch, on any of its devices: gallery and queries are there as a whole.
 
     Raises:
@@ -98,10 +97,10 @@ def on_torch(space: Space, lengths: Lengths, count: int, device: str) -> Nearest
         raise ValueError(
             "neighbours need full fp32: call torch.set_float32_matmul_precision('highest') first"
         )
-    nearest = Nearest.of_none(len(space.vectors), count)
+    found = Candidates.of_none(len(space.vectors), count)
     parts = space.parts(_GPU_ROWS)
     gallery = [torch.from_numpy(space.coarse(part)).to(device) for part in parts]
-    halves = torch.from_numpy(lengths.half_square).to(device)
+    halves = torch.from_numpy(bounds.half_square).to(device)
     for rows, queries in zip(parts, gallery, strict=True):
         best = torch.full((len(queries), count), torch.inf, device=device)
         index = torch.zeros((len(queries), count), dtype=torch.int32, device=device)
@@ -114,5 +113,5 @@ def on_torch(space: Space, lengths: Lengths, count: int, device: str) -> Nearest
             number = torch.arange(part.start, part.stop, dtype=torch.int32, device=device)
             best, order = torch.cat([best, half], 1).topk(count, 1, largest=False)
             index = torch.cat([index, number.expand(len(queries), -1)], 1).gather(1, order)
-        nearest.half[rows], nearest.index[rows] = best.cpu().numpy(), index.cpu().numpy()
-    return nearest
+        found.half[rows], found.index[rows] = best.cpu().numpy(), index.cpu().numpy()
+    return found

@@ -1,0 +1,1 @@
+"""Which vectors are nearest to which: exact search, and rankings of all others."""

@@ -1,0 +1,71 @@
+"""One side of the connector, searched and ranked once: what overlap, geometry and retrieval read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from connector_bench.preservation.design_effect import sample_rows
+from connector_bench.preservation.neighbours.ranking import (
+    Ordered,
+    Reader,
+    average_precision,
+    ranks_of,
+    read_rankings,
+)
+from connector_bench.preservation.neighbours.search import neighbours
+
+RANKED = 10
+"""Neighbours on the other side whose ranks are found."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The images' vectors on one side, and what is near to what there."""
+
+    vectors: Float[np.ndarray, "n d"]
+    lists: Int[np.ndarray, "n c"]
+    """The nearest others of every image."""
+    ranks: Int[np.ndarray, "n r"]
+    """Rank on this side of the images that are nearest on the other one, at most `RANKED` of them."""
+    precision: Float64[np.ndarray, " n"] | None
+    """Average precision of every image's ranking of all others, by class; None without classes."""
+    sample: Ordered
+    """The ranking among the images by which design effects are measured."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+def both_sides(
+    pre: Float[np.ndarray, "n d_pre"],
+    post: Float[np.ndarray, "n d_post"],
+    columns: int,
+    *,
+    distance: str = "l2",
+    classes: Int[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> tuple[Side, Side]:
+    """Search both sides for lists of so many `columns`, then read each one's ranking once.
+
+    Raises:
+        ValueError: different numbers of images, and what `neighbours` refuses.
+    """
+    if len(pre) != len(post):
+        raise ValueError(f"both sides hold the same images, got {len(pre)} and {len(post)} vectors")
+    vectors = pre, post
+    lists = [neighbours(side, columns, distance, device=device) for side in vectors]
+    rows = sample_rows(len(pre), seed)
+
+    def one(own: int) -> Side:
+        readers: list[Reader] = [ranks_of(lists[1 - own][:, :RANKED])]
+        if classes is not None:
+            readers.append(lambda numbers, order: average_precision(classes[order] == classes[numbers, None]))
+        ranks, *precision = read_rankings(vectors[own], distance, *readers)
+        sample = Ordered.of(vectors[own][rows], distance)
+        return Side(vectors[own], lists[own], ranks, precision[0] if precision else None, sample)
+
+    return one(0), one(1)
