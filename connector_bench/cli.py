@@ -62,13 +62,19 @@ def new_task(
     train_split: Annotated[
         str, typer.Option(help="Split of the data set that patch_reconstruction's probes learn from.")
     ] = "train",
+    include_path: Annotated[
+        Path | None, typer.Option(help="Folder of the task's YAML, where it is not lmms-eval's own.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Write the file again where it is there.")
+    ] = False,
 ) -> None:
     """Write the lines of YAML that measure the connector on another task's images."""
     from connector_bench.new_task import write_task
 
     try:
-        path = write_task(task, folder, measure, train_split)
-    except (ValueError, OSError) as error:
+        path = write_task(task, folder, measure, train_split, include_path, replace)
+    except (ValueError, OSError, RuntimeError) as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from error
     typer.echo(

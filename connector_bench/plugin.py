@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial, wraps
+from functools import cache, cached_property, partial, wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 from lmms_eval.tasks import TaskManager
 from lmms_eval.utils import load_yaml_config
 from loguru import logger
+from tenacity import retry_if_not_exception_type
 
 from connector_bench.connectors.fresh import observe_loading
 from connector_bench.entry import give_wrappers_a_device_map
@@ -56,6 +57,8 @@ PICTURES = (
 """What a task's YAML says of its data set and pictures."""
 ROWS = ("doc_to_text", "doc_to_target", "lmms_eval_specific_kwargs", "model_specific_target_kwargs")
 """What makes its rows of the sample file, by which ours are joined to them."""
+
+MEMBERS_NAMED = 12
 
 _task_index: dict[str, dict[str, Any]] = {}
 _running: dict[str, ConnectorTask] = {}
@@ -96,16 +99,65 @@ def tasks_folder() -> Path:
     return Path(spec.origin).parent
 
 
-def borrowed(task: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Parts of another task's YAML; raises ValueError for a task that is not in the index."""
+def borrowed(task: str, keys: Sequence[str], users: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Parts of another task's YAML, which may itself say `images_of`; `users` are the tasks that led there.
+
+    Raises ValueError for a task that is not in the index, or that stands for several.
+    """
     entry = _task_index.get(task)
-    if entry is None or entry["yaml_path"] == -1:
-        close = difflib.get_close_matches(task, _task_index, n=3)
+    if entry is None:
+        close = ", ".join(difflib.get_close_matches(task, _task_index, n=3)) or "none"
+        raise ValueError(f"{IMAGES_OF}: there is no task {task}; close names: {close}")
+    if entry["type"] in ("group", "tag"):
+        members = [name for name in members_of(task) if name != task]
+        more = f" and {len(members) - MEMBERS_NAMED} more" if len(members) > MEMBERS_NAMED else ""
         raise ValueError(
-            f"{IMAGES_OF}: {task} is no task with a YAML file; close names: {', '.join(close) or 'none'}"
+            f"{IMAGES_OF}: {task} is a {entry['type']} of tasks; name one of them: "
+            f"{', '.join(members[:MEMBERS_NAMED])}{more}"
         )
+    if task in users:
+        raise ValueError(f"{IMAGES_OF}: {' -> '.join((*users, task))} leads back to itself")
     config = load_yaml_config(entry["yaml_path"], mode="full")
+    if IMAGES_OF in config:
+        config = borrowed(config[IMAGES_OF], keys, (*users, task)) | config
     return {key: config[key] for key in keys if key in config}
+
+
+def members_of(name: str) -> list[str]:
+    """The tasks that a group or a tag stands for, those of groups within it included; of a task its own name."""
+    entry = _task_index.get(name, {"type": "task"})
+    if entry["type"] not in ("group", "tag"):
+        return [name]
+    listed = entry["task"]
+    if listed == -1:
+        listed = load_yaml_config(entry["yaml_path"], mode="simple")["task"]
+    named = [one["task"] if isinstance(one, dict) else one for one in listed]
+    return list(dict.fromkeys(task for one in named if one != name for task in members_of(str(one))))
+
+
+def pictures_of(task: str, include_path: Path | None = None) -> dict[str, Any]:
+    """What a task's YAML says of its data set and pictures, for any task that `images_of` may name.
+
+    Raises ValueError where there is no such task, it stands for several, or has no pictures.
+    """
+    _indexed(include_path)
+    config = borrowed(task, PICTURES)
+    _require_pictures(task, config)
+    return config
+
+
+@cache
+def _indexed(include_path: Path | None) -> TaskManager:
+    register()
+    return TaskManager(verbosity="ERROR", include_path=None if include_path is None else str(include_path))
+
+
+def _require_pictures(task: str, config: dict[str, Any]) -> None:
+    if config.get("doc_to_visual") is None:
+        raise ValueError(
+            f"{IMAGES_OF}: {task} has no pictures: its YAML has no doc_to_visual; name a task that has, or give "
+            "doc_to_visual beside images_of"
+        )
 
 
 def documents_of(task: str, include_path: Path | None = None) -> Callable[[int], Document]:
@@ -113,8 +165,7 @@ def documents_of(task: str, include_path: Path | None = None) -> Callable[[int],
 
     Raises ValueError where there is no such task, or it is none of ours.
     """
-    register()
-    manager = TaskManager(verbosity="ERROR", include_path=None if include_path is None else str(include_path))
+    manager = _indexed(include_path)
     if task not in manager.task_index:
         raise ValueError(f"there is no task {task}; name its YAML's folder with --include-path")
     found = manager.load_task_or_group(task)[task]
@@ -133,6 +184,19 @@ class DataSet(ConfigurableMessagesTask):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__(config=config)
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None) -> None:
+        """As upstream, except that a wrong folder or YAML is named at once: trying again does not mend it."""
+        once = super().download.retry_with(retry=retry_if_not_exception_type(ValueError), reraise=True)
+        once(self, dataset_kwargs)
+
+    def test_docs(self) -> Any:
+        """The rows without their pictures, which only `pictures` decodes: a broken one must not end the run."""
+        return self.test_docs_no_media()
+
+    def validation_docs(self) -> Any:
+        """As `test_docs`."""
+        return self.validation_docs_no_media()
 
     def _prepare_metric_and_aggregation(self) -> None:
         self._metric_fn_list: dict[str, Any] = {}
@@ -172,7 +236,10 @@ class ConnectorTask(DataSet):
         config = {key: value for key, value in config.items() if key != "class"}
         if IMAGES_OF in config:
             rows = {"doc_to_text": "", "doc_to_target": ""}
-            config = rows | borrowed(config.pop(IMAGES_OF), (*PICTURES, *ROWS)) | config
+            task = config.pop(IMAGES_OF)
+            config = rows | borrowed(task, (*PICTURES, *ROWS), (config["task"],)) | config
+            _require_pictures(task, config)
+        config["num_fewshot"] = 0  # which tells lmms-eval to leave us out of --num_fewshot
         options = dict(config.pop(OPTIONS_KEY, {}))
         self.label: str | None = options.pop("label", None)
         self.leave_out: Callable[[Any], str | None] | None = options.pop("leave_out", None)
@@ -364,6 +431,7 @@ class ConnectorZoo(lmms):
         from accelerate import Accelerator
 
         from connector_bench import zoo
+        from connector_bench.zoo.registry import layout_doubt
 
         if unknown := set(unused) - {"device", "max_batch_size"}:
             raise ValueError(f"connector_zoo takes connector and seed, got {', '.join(sorted(unknown))}")
@@ -372,6 +440,8 @@ class ConnectorZoo(lmms):
         self.device = self.accelerator.device
         self.batch_size_per_gpu = int(batch_size)
         self._model = zoo.load(connector, seed=seed)
+        if self.rank == 0 and (doubt := layout_doubt(connector, self._model.layout)):
+            logger.warning(doubt)
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """A word for every question; only the first line is the question, the rest is a prompt for other models."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.tasks.functions import folder_of
+from connector_bench.tasks.folders import folder_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

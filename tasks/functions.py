@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import string
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from connector_bench.tasks.folders import folder_of
 
 from connector_bench.pictures import as_rgb, reads_column
 from connector_bench.plugin import KnnPreservation, PatchReconstruction
@@ -18,9 +18,6 @@ __all__ = [
     "PatchReconstruction",
     "answer_mask",
     "cub",
-    "image_folder",
-    "image_folder_test",
-    "image_folder_train",
     "picture",
     "pictures",
     "probe_scenes",
@@ -29,7 +26,6 @@ __all__ = [
     "vqa_accuracy",
 ]
 
-IMAGE_FOLDER = "CONNECTOR_BENCH_IMAGE_FOLDER"
 CUB_FOLDER = "CONNECTOR_BENCH_CUB_FOLDER"
 ARTICLES = {"a", "an", "the"}
 
@@ -55,38 +51,6 @@ def questions(index: Dataset) -> Dataset:
     return scenes.load_questions(index[0]["scenes"])
 
 
-def image_folder(index: Dataset | None) -> Dataset:
-    """All pictures of the folder that CONNECTOR_BENCH_IMAGE_FOLDER names; sub-folders are labels.
-
-    Raises ValueError where the variable is not set or leads to no folder.
-    """
-    from datasets import load_dataset
-
-    folder = folder_of(IMAGE_FOLDER, "a folder of pictures")
-    return load_dataset("imagefolder", data_dir=str(folder.resolve()), split="train", drop_labels=False)
-
-
-def image_folder_test(index: Dataset) -> Dataset:
-    """A fifth of the pictures of `image_folder`, by a hash of their files: equal files are on the same side."""
-    return _part_of_folder(index, test=True)
-
-
-def image_folder_train() -> Dataset:
-    """The other four fifths, for probes to learn from."""
-    return _part_of_folder(None, test=False)
-
-
-def _part_of_folder(index: Dataset | None, test: bool) -> Dataset:
-    import hashlib
-
-    from datasets import Image
-
-    rows = image_folder(index)
-    paths = (row["image"]["path"] for row in rows.cast_column("image", Image(decode=False)))
-    sides = [hashlib.sha256(Path(path).read_bytes()).digest()[0] % 5 == 0 for path in paths]
-    return rows.select([number for number, side in enumerate(sides) if side == test])
-
-
 def cub(index: Dataset) -> Dataset:
     """The 5,794 test pictures of CUB-200-2011, labelled with their species, from its official folder.
 
@@ -110,14 +74,6 @@ def cub(index: Dataset) -> Dataset:
     paths = [str(folder / "images" / path) for path in test["path"]]
     table = {"image": paths, "image_id": test["path"].tolist(), "label": test["label"].astype(str).tolist()}
     return datasets.Dataset.from_dict(table).cast_column("image", datasets.Image())
-
-
-def folder_of(variable: str, what: str) -> Path:
-    """The folder that an environment variable names. ValueError where it is not set or leads to none."""
-    folder = Path(os.environ.get(variable, ""))
-    if not os.environ.get(variable) or not folder.is_dir():
-        raise ValueError(f"set {variable} to {what}; it is {os.environ.get(variable)!r}")
-    return folder
 
 
 @reads_column("image")

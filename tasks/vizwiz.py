@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from connector_bench.tasks.functions import folder_of
+from connector_bench.tasks.folders import folder_of
 
 from connector_bench.pictures import reads_column
 
@@ -35,7 +35,7 @@ def grounded_questions(index: Dataset) -> Dataset:
         raise ValueError(
             f"{folder} is not the official folder of VizWiz-VQA-Grounding: it has no {listed.name}"
         )
-    entries = json.loads(listed.read_text(encoding="utf-8"))
+    entries = json.loads(listed.read_bytes())
     names = list(entries)
     masks = [folder / "binary_masks_png" / SPLIT / f"{Path(name).stem}.png" for name in names]
     if absent := [path for path in masks if not path.is_file()]:

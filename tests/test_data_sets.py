@@ -102,26 +102,75 @@ def test_the_papers_group_names_tasks_that_exist() -> None:
     assert all((TASKS / f"{task}.yaml").is_file() for task in group["task"])
 
 
+def new_task(*arguments: object) -> tuple[int, str]:
+    made = CliRunner().invoke(app, ["new-task", *map(str, arguments)])
+    return made.exit_code, made.output
+
+
 def test_new_task_is_taken_by_the_harness(tmp_path: Path) -> None:
-    made = CliRunner().invoke(app, ["new-task", "scenes_vqa", "--folder", str(tmp_path / "mine")])
-    assert made.exit_code == 0, made.output
-    again = CliRunner().invoke(app, ["new-task", "scenes_vqa", "--folder", str(tmp_path / "mine")])
-    assert again.exit_code == 1
-    arguments = (
-        "--include_path",
-        str(tmp_path / "mine"),
-        "--tasks",
-        "knn_preservation_scenes_vqa",
-        "--limit",
-        "60",
+    mine = tmp_path / "mine"
+    code, said = new_task("scenes_vqa", "--folder", mine)
+    assert code == 0, said
+    (mine / "knn_preservation_scenes_vqa.yaml").open("a").write("# changed by hand\n")
+    code, said = new_task("scenes_vqa", "--folder", mine)
+    assert code == 1
+    assert "is there already; --replace writes it again" in said
+    assert "by hand" in (mine / "knn_preservation_scenes_vqa.yaml").read_text()
+    assert new_task("scenes_vqa", "--folder", mine, "--replace")[0] == 0
+    assert "by hand" not in (mine / "knn_preservation_scenes_vqa.yaml").read_text()
+    (mine / "twice.yaml").write_text(
+        "task: twice\nclass: !function connector_bench.tasks.functions.KnnPreservation\n"
+        "images_of: knn_preservation_scenes_vqa\nnum_fewshot: 3\n"
     )
-    outcome = run_here(tmp_path / "out", *ZOO, *arguments)
-    assert outcome.figures("knn_preservation_scenes_vqa")["n_images"] == 15
+    tasks = ("knn_preservation_scenes_vqa", "twice")
+    arguments = ("--include_path", str(mine), "--tasks", ",".join((*tasks, "scenes_vqa")), "--limit", "60")
+    outcome = run_here(tmp_path / "out", *ZOO, *arguments, "--num_fewshot", "2")
+    for task in tasks:
+        assert outcome.figures(task)["n_images"] == 15, "examples of others are none of a picture's business"
+        assert outcome.content["n-shot"][task] == 0
+    assert "accuracy" in outcome.figures("scenes_vqa")
 
 
-def test_images_of_a_task_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    CliRunner().invoke(app, ["new-task", "scenes_vqq", "--folder", str(tmp_path / "mine")])
-    arguments = ("--include_path", str(tmp_path / "mine"), "--tasks", "knn_preservation_scenes_vqq")
-    run_here(tmp_path / "out", *ZOO, *arguments)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("scenes_vqq",), "there is no task scenes_vqq; close names: scenes_vqa"),
+        (("mmmu",), "mmmu is a group of tasks; name one of them: mmmu_val, mmmu_test"),
+        (("knn_preservation_paper",), "name one of them: knn_preservation_seedbench, "),
+        (("public_eval_gpt5_family",), "is a tag of tasks; name one of them: "),
+        (("hellaswag",), "has no pictures: its YAML has no doc_to_visual"),
+        (("seedbench",), "comes with connector-bench; run: lmms-eval --tasks knn_preservation_seedbench"),
+        (("scenes_vqa", "--measure", "knn"), "no measure 'knn'"),
+        (("scenes_vqa", "--measure", "patch_reconstruction"), "has no split 'train'"),
+        (
+            ("scenes_vqa", "--measure", "patch_reconstruction", "--train-split", "test"),
+            "is tested on its split",
+        ),
+        (("a b",), "is no task name"),
+    ],
+)
+def test_new_task_checks_what_it_is_given(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    code, said = new_task(*arguments, "--folder", tmp_path / "mine")
+    assert code == 1
+    assert message in said
+    assert not (tmp_path / "mine").exists()
+    (tmp_path / "file").write_text("in the way")
+    assert new_task("scenes_vqa", "--folder", tmp_path / "file")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("mmmu", "mmmu is a group of tasks; name one of them: mmmu_val, mmmu_test"),
+        ("mine", "mine -> mine leads back to itself"),
+    ],
+)
+def test_images_of_what_has_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], named: str, message: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        f"task: mine\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: {named}\n"
+    )
+    run_here(tmp_path / "out", *ZOO, "--include_path", str(tmp_path), "--tasks", "mine")
     captured = capfd.readouterr()
-    assert "close names: scenes_vqa" in captured.out + captured.err
+    assert message in captured.out + captured.err

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from connector_bench.results.harness_files import UnusableResult, result_files
+from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 
 
 def test_submissions_are_no_results(tmp_path: Path) -> None:
@@ -16,3 +16,15 @@ def test_submissions_are_no_results(tmp_path: Path) -> None:
     assert result_files([tmp_path]) == [result]
     with pytest.raises(UnusableResult, match="in this folder or below it"):
         result_files([submission.parent])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_files_that_an_editor_wrote_again_are_read(tmp_path: Path, encoding: str) -> None:
+    """Editors and shells of Windows put a byte-order mark before UTF-8, or write UTF-16."""
+    path = tmp_path / "20260101_000000_results.json"
+    path.write_text('{"config": {"model": "modèle"}, "results": {"a": {}}}', encoding=encoding)
+    rows = ['{"doc_id": 0, "target": "é"}', '{"doc_id": 1, "target": "b"}']
+    path.with_name("20260101_000000_samples_a.jsonl").write_text("\n".join(rows), encoding=encoding)
+    result = read_result(path)
+    assert result.model == "modèle"
+    assert [row["target"] for row in result.samples("a")] == ["é", "b"]

@@ -16,9 +16,13 @@ from connector_bench.association.types import (
     JoinedTable,
     Pair,
     Partial,
+    Skipped,
     Tested,
 )
 from connector_bench.headlines import HEADLINE_LOSSES
+
+REASONS_SHOWN = 3
+"""Of what has no figure, for each model."""
 
 
 def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
@@ -156,8 +160,26 @@ def _footnotes(analysis: Analysis, hidden: int) -> Iterator[Text]:
     for skipped in analysis.skipped:
         if skipped.refused:
             yield Text(f"refused: {skipped.what}: {skipped.why}", style="red")
-        else:
-            yield Text(f"no figure: {skipped.what}: {skipped.why}", style="yellow")
+    yield from _without_figure([skipped for skipped in analysis.skipped if not skipped.refused])
+
+
+def _without_figure(skipped: Sequence[Skipped]) -> Iterator[Text]:
+    """A line per model: each reason, with the first of what it concerns."""
+    by_model: dict[str, dict[str, list[str]]] = {}
+    for one in skipped:
+        model, _, what = one.what.partition(": ")
+        by_model.setdefault(model, {}).setdefault(one.why, []).append(what)
+    for model, reasons in by_model.items():
+        told = [f"{_first_of(what)}: {why}" for why, what in reasons.items()]
+        shown = told[:REASONS_SHOWN]
+        if len(told) > len(shown):
+            shown.append(f"{len(told) - len(shown)} more reasons, which --json keeps")
+        yield Text(f"no figure: {model}: {'; '.join(shown)}", style="yellow")
+
+
+def _first_of(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}"
 
 
 def _tested(found: Tested) -> Text:

@@ -38,29 +38,31 @@ def inspect_checkpoint(
     ] = None,
     output: Annotated[Path, typer.Option(help="Where the drawing goes.")] = Path("tokens.png"),
     device: Annotated[str, typer.Option(help="Device that the model runs on.")] = "cpu",
-    cells: Annotated[int, typer.Option(help="Patches to plant on each side of the connector.")] = 32,
+    cells: Annotated[int, typer.Option(min=1, help="Patches to plant on each side of the connector.")] = 32,
 ) -> None:
     """Show a checkpoint's connector, its shapes and its token map, and run the planted-patch check."""
     console = Console()
     try:
-        adapter = load(pretrained, device)
         picture = opened(image)
+        adapter = load(pretrained, device)
         pair = adapter.capture([picture])[0]
         console.print(connector_table(adapter, pair))
         console.print(layout_table(pair.layout, picture))
         results = planted(adapter, pair, cells)
-    except (UnsupportedModel, OSError) as error:
-        console.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
-    console.print(planted_table(results))
-    if image is not None:
-        from connector_bench.connectors.picture import draw_tokens
+        console.print(planted_table(results))
+        if image is not None:
+            from connector_bench.connectors.picture import draw_tokens
 
-        draw_tokens(picture, pair.layout).savefig(output, dpi=150)
-        console.print(f"Token grid drawn to {output}")
+            draw_tokens(picture, pair.layout).savefig(output, dpi=150)
+            console.print(f"Token grid drawn to {output}")
+    except (ValueError, OSError, RuntimeError) as error:
+        typer.secho(f"cannot inspect {pretrained}: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
     if any(result.share < PASSED for result in results):
-        console.print(
-            "[red]Planted patches were not found: do not trust maps or per-patch figures of this model.[/red]"
+        typer.secho(
+            "Planted patches were not found: do not trust maps or per-patch figures of this model.",
+            fg="red",
+            err=True,
         )
         raise typer.Exit(2)
 
@@ -70,26 +72,45 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
 
     Raises:
         UnsupportedModel: the checkpoint cannot be loaded or has no connector.
+        ValueError: torch has no such device.
+        OSError: there is no such checkpoint.
     """
     import transformers
+    from safetensors import SafetensorError
 
     from connector_bench.connectors.fresh import observe_loading
     from connector_bench.connectors.registry import adapter_for_model
     from connector_bench.connectors.unsupported import refuse
 
+    _require_device(device)
+    if Path(pretrained).is_absolute() and not Path(pretrained).is_dir():
+        raise FileNotFoundError("there is no such folder")
     config = transformers.AutoConfig.from_pretrained(pretrained)
     refuse(config)
     observe_loading()
     loader: Any = transformers.AutoModelForImageTextToText
     try:
         model = loader.from_pretrained(pretrained, dtype="auto").to(device).eval()
+    except SafetensorError as error:
+        raise UnsupportedModel(f"its weights cannot be read, the copy may be cut short: {error}") from error
     except (ValueError, KeyError) as error:
         kind = getattr(config, "model_type", "?")
+        reason = str(error).splitlines()[0]  # the others list every class of transformers
         raise UnsupportedModel(
-            f"A {kind} model is none that reads images and writes text: {error}"
+            f"A {kind} model is none that reads images and writes text: {reason}"
         ) from error
     processor = transformers.AutoProcessor.from_pretrained(pretrained)
     return adapter_for_model(model, processor, pretrained)
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device} cannot be used here: {reason}") from error
 
 
 def opened(path: Path | None) -> Image:

@@ -46,7 +46,10 @@ def parse(text: str) -> dict[str, Any]:
     """
     import yaml
 
-    declared = yaml.safe_load(text)
+    try:
+        declared = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{VARIABLE} is {text!r}, which is no YAML: {error}") from error
     if not isinstance(declared, Mapping):
         raise ValueError(
             f"{VARIABLE} is {text!r}; a mapping such as {{module: PATH, layout: grid}} is needed"

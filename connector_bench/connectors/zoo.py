@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ENCODER_GRID = (14, 14)
 D_PRE = 112
+LAYOUT_UNDECLARED = "layout undeclared: the connector's tokens are taken to have no place in the picture"
 
 
 def matches(model: Any) -> bool:
@@ -56,6 +57,7 @@ class ZooAdapter:
             dtype="float32",
             weights_sha256=digest.hexdigest(),
             resolution="224x224",
+            assumptions=() if self._model.layout.declared else (LAYOUT_UNDECLARED,),
         )
 
     def capture(self, images: Sequence[Image]) -> list[TokenPair]:

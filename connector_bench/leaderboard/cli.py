@@ -49,7 +49,9 @@ def build(board: Board = BOARD) -> None:
     from connector_bench.leaderboard import board as boards
 
     with _refusals():
+        _require_board(board)
         boards.build(board)
+    typer.echo(f"{board / 'LEADERBOARD.md'} generated again")
 
 
 @app.command()
@@ -58,6 +60,7 @@ def check(board: Board = BOARD) -> None:
     from connector_bench.leaderboard import board as boards
 
     with _refusals():
+        _require_board(board)
         stale = boards.stale_files(board)
     if stale:
         names = ", ".join(map(str, stale))
@@ -86,6 +89,9 @@ def diff(
     if (before is None) == (not results):
         raise typer.BadParameter("give lmms-eval results, or --before and a board, and not both")
     with _refusals():
+        for needed in (board, before):
+            if needed is not None:
+                _require_board(needed)
         new, _ = boards.table_with(
             board, boards.read_runs(results or [], name, board=board) if results else [], replace
         )
@@ -101,6 +107,7 @@ def verify(results: Results, board: Board = BOARD) -> None:
     from connector_bench.leaderboard.verify import verify as compare
 
     with _refusals():
+        _require_board(board)
         found = compare(stored_runs(board), boards.read_runs(results, board=board))
     for why in found.other_version:
         typer.echo(f"not compared: {why}")
@@ -116,6 +123,19 @@ def verify(results: Results, board: Board = BOARD) -> None:
             err=True,
         )
         raise typer.Exit(1)
+
+
+def _require_board(board: Path) -> None:
+    """Refuse a folder that is no board: its table would be written there, or found to be empty."""
+    from connector_bench.leaderboard.store import RESULTS
+    from connector_bench.results.harness_files import UnusableResult
+
+    if not (board / RESULTS).is_dir():
+        problem = "has no folder results/" if board.is_dir() else "is no folder"
+        raise UnusableResult(
+            f"{board}: is no leaderboard, it {problem}; name one with --board, or begin one with "
+            f"connector-bench leaderboard add RESULTS --board {board}"
+        )
 
 
 @contextmanager

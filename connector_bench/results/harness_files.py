@@ -103,8 +103,8 @@ class ResultFile:
         if not path.is_file():
             raise UnusableResult(f"{path}: no such file; run lmms-eval with --log_samples")
         try:
-            with jsonlines.open(path) as lines:
-                yield from lines.iter(type=dict)
+            with path.open(encoding=_encoding(path)) as file:
+                yield from jsonlines.Reader(file).iter(type=dict)
         except (jsonlines.InvalidLineError, OSError, UnicodeDecodeError) as error:
             raise UnusableResult(f"{path}: {error}") from error
 
@@ -176,9 +176,15 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
             yield key.strip(), value.strip()
 
 
+def _encoding(path: Path) -> str:
+    """UTF-8 unless the file begins with a byte-order mark, as editors and shells of Windows write it."""
+    with path.open("rb") as file:
+        return json.detect_encoding(file.read(4))
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with or without a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableResult(f"{path}: cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:

@@ -28,7 +28,8 @@ def train(
     """Train connectors and their decoders on the scenes; minutes each, on one core."""
     from dataclasses import replace
 
-    from connector_bench.zoo.registry import connector_names, find_factory
+    from connector_bench.zoo.model import build_parts
+    from connector_bench.zoo.registry import connector_names, layout_doubt
     from connector_bench.zoo.train import TrainingConfig
     from connector_bench.zoo.train import train as train_one
 
@@ -38,7 +39,9 @@ def train(
     config = TrainingConfig() if epochs is None else replace(TrainingConfig(), epochs=epochs)
     try:
         for name in names:
-            find_factory(name)
+            _, layout, _ = build_parts(name, 0)
+            if doubt := layout_doubt(name, layout):
+                typer.secho(doubt, fg="yellow", err=True)
         for seed in seeds or [0]:
             for name in names:
                 typer.echo(train_one(name, seed, config, out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,12 +20,21 @@ Post = Float[Tensor, "b m d_out"]
 class Layout:
     """Where the post tokens lie: ``grid`` is (rows, columns) in raster order, or None if they have no place.
 
-    ``norm`` names the submodule that normalises the connector's input, or None.
+    ``norm`` names the submodule that normalises the connector's input, or None. ``declared`` is False where the
+    connector says nothing of its layout, so that its tokens are taken to have no place. ValueError where the grid
+    has not as many cells as there are tokens.
     """
 
     tokens: int
     grid: tuple[int, int] | None
     norm: str | None = None
+    declared: bool = True
+
+    def __post_init__(self) -> None:
+        if self.grid is not None and math.prod(self.grid) != self.tokens:
+            raise ValueError(
+                f"a grid of {self.grid} has {math.prod(self.grid)} cells, not {self.tokens} tokens"
+            )
 
 
 FULL = Layout(GRID * GRID, (GRID, GRID))

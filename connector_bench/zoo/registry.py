@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -79,25 +82,40 @@ def find_factory(name: str) -> Factory:
 
 def _import_factory(path: str) -> Factory:
     module_name, _, attribute = path.partition(":")
+    _look_in_this_folder()
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"cannot import connector {path!r} (expected 'module:Class'): {error}") from error
+    except Exception as error:
+        raise ValueError(
+            f"cannot import connector {path!r} (expected 'module:Class'): {type(error).__name__}: {error}"
+        ) from error
     if not callable(factory):
         raise ValueError(f"connector {path!r} is a {type(factory).__name__}, expected an nn.Module class")
     return factory
+
+
+def _look_in_this_folder() -> None:
+    """Modules of the folder in which a command is typed can be imported, as with `python -m`."""
+    here = str(Path.cwd())
+    if not {here, ""} & set(sys.path):
+        sys.path.insert(0, here)
 
 
 def build_connector(name: str, d_in: int, d_out: int, seed: int) -> nn.Module:
     """A connector at the random start of ``seed``, in float32. The caller's random state is untouched.
 
     Raises:
-        ValueError: unknown name, or the factory gives no ``nn.Module``.
+        ValueError: unknown name, or the factory fails or gives no ``nn.Module``.
     """
     factory = find_factory(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = factory(d_in, d_out)
+        try:
+            module = factory(d_in, d_out)
+        except Exception as error:
+            raise ValueError(
+                f"connector {name!r} cannot be made from ({d_in}, {d_out}): {type(error).__name__}: {error}"
+            ) from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"connector {name!r} gave a {type(module).__name__}, expected an nn.Module")
     return module.float()
@@ -107,18 +125,43 @@ def layout_of(module: nn.Module, d_in: int, d_out: int) -> Layout:
     """A connector's declared layout, or one measured on a zero input, whose tokens have no known place.
 
     Raises:
-        ValueError: the output is not [B, m, d_out], or its tokens are not as many as declared.
+        ValueError: the module fails, its output is not [B, m, d_out], its attribute ``layout`` is no ``Layout``, or
+        its tokens are not as many as declared.
     """
-    with torch.inference_mode():
-        shape = tuple(module(torch.zeros(2, GRID * GRID, d_in)).shape)
+    try:
+        with torch.inference_mode():
+            shape = tuple(module(torch.zeros(2, GRID * GRID, d_in)).shape)
+    except Exception as error:
+        raise ValueError(
+            f"{type(module).__name__} fails on [2, {GRID * GRID}, {d_in}]: {type(error).__name__}: {error}"
+        ) from error
     if len(shape) != 3 or shape[0] != 2 or shape[2] != d_out:
         raise ValueError(
             f"{type(module).__name__} maps [2, {GRID * GRID}, {d_in}] to {list(shape)}, "
             f"expected [2, m, {d_out}]"
         )
     layout = getattr(module, "layout", None)
+    if layout is None:
+        return Layout(shape[1], None, declared=False)
     if not isinstance(layout, Layout):
-        return Layout(shape[1], None)
+        raise ValueError(
+            f"{type(module).__name__}.layout is {layout!r}; a Layout of connector_bench.zoo.connectors is needed, "
+            f"such as Layout(tokens={shape[1]}, grid=None)"
+        )
     if layout.tokens != shape[1]:
         raise ValueError(f"{type(module).__name__} declares {layout.tokens} tokens and gives {shape[1]}")
     return layout
+
+
+def layout_doubt(name: str, layout: Layout) -> str | None:
+    """A warning where a connector declares no layout though its tokens are as many as a grid would have, else None."""
+    rows = math.isqrt(layout.tokens)
+    if layout.declared or rows * rows != layout.tokens:
+        return None
+    grid = f"Layout(tokens={layout.tokens}, grid=({rows}, {rows}))"
+    return (
+        f"{name} declares no layout: its {layout.tokens} tokens are taken to have no place in the picture, so `lost` "
+        f"is larger than with probes that know the places. If they lie in {rows} rows of {rows}, give the class "
+        f"`layout = {grid}`, if they have no place `layout = Layout(tokens={layout.tokens}, grid=None)`, from "
+        "connector_bench.zoo.connectors"
+    )

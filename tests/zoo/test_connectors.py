@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from connector_bench.zoo.connectors import GRID, group_2x2
+from connector_bench.zoo.connectors import GRID, Layout, group_2x2
 from connector_bench.zoo.model import D_POST, D_PRE
 from connector_bench.zoo.registry import (
     CONNECTORS,
@@ -12,6 +12,7 @@ from connector_bench.zoo.registry import (
     canonical_name,
     connector_names,
     find_factory,
+    layout_doubt,
     layout_of,
 )
 
@@ -89,7 +90,8 @@ def test_own_connector_by_import_path(pre):
     module = build_connector(f"{__name__}:Halves", D_PRE, D_POST, seed=0)
     assert isinstance(module, Halves)
     layout = layout_of(module, D_PRE, D_POST)
-    assert (layout.tokens, layout.grid) == (98, None)
+    assert (layout.tokens, layout.grid, layout.declared) == (98, None, False)
+    assert layout_doubt("Halves", layout) is None
 
 
 @pytest.mark.parametrize(
@@ -127,3 +129,19 @@ def test_untrained_isometries_are_aliases():
     assert canonical_name("untrained_mlp") == "untrained_mlp"
     assert "untrained_rotation" not in connector_names()
     assert len(connector_names()) == 22
+
+
+@pytest.mark.parametrize("tokens", [16, 49, 196])
+def test_a_layout_that_is_not_declared_is_doubted_where_a_grid_could_be_meant(tokens):
+    doubt = layout_doubt("Mine", Layout(tokens, None, declared=False))
+    assert f"its {tokens} tokens are taken to have no place" in doubt
+    assert layout_doubt("Mine", Layout(tokens, None)) is None
+
+
+def test_wrong_layouts_are_refused():
+    with pytest.raises(ValueError, match=r"a grid of \(7, 7\) has 49 cells, not 196 tokens"):
+        Layout(196, (7, 7))
+    module = Halves(D_PRE, D_POST)
+    module.layout = (7, 14)
+    with pytest.raises(ValueError, match=r"Halves.layout is \(7, 14\); a Layout of .* is needed"):
+        layout_of(module, D_PRE, D_POST)
