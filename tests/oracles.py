@@ -7,7 +7,15 @@ from jaxtyping import Float
 from scipy import linalg
 
 from connector_bench.preservation import geometry
-from connector_bench.stats.intervals import paired_difference
+from connector_bench.stats.intervals import Score, bootstrap_mean, same_length
+
+
+def paired_difference(
+    a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], *, seed: int = 0, confidence: float = 0.95
+) -> Score:
+    """Mean of `a - b` over the same images, bootstrapped as pairs. ValueError as `bootstrap_mean`."""
+    first, second = same_length(a, b)
+    return bootstrap_mean(first - second, seed=seed, confidence=confidence, chance=0.0)
 
 
 def tie_groups(

@@ -6,15 +6,15 @@ from scipy import special
 from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
-from connector_bench.stats import correlation
 from connector_bench.stats.cluster_bootstrap import (
-    cluster_sums,
     p_value,
     partial_draws,
     rank_draws,
     score_of,
     sum_draws,
 )
+from connector_bench.stats.correlation import spearman
+from connector_bench.stats.intervals import cluster_sums
 
 SIMULATIONS = 500
 IMAGES, QUESTIONS = 70, 3
@@ -62,21 +62,24 @@ def test_sums_of_a_resample_are_those_of_the_written_out_one() -> None:
     assert sum_draws(sums, seed=7, resamples=4) == pytest.approx(expected)
 
 
-def test_the_values_do_not_depend_on_clusters_and_agree_with_the_plain_functions() -> None:
+def test_partial_correlations_agree_with_the_closed_form() -> None:
     rng = np.random.default_rng(2)
     loss, score = questions(rng, -0.4)
-    control = np.stack([loss + rng.normal(size=len(loss)), rng.normal(size=len(loss))], axis=1)
-    failed = score < 0
-    for function, arguments in (
-        (correlation.spearman, (loss, score)),
-        (correlation.partial_spearman, (loss, score, control)),
-        (correlation.auroc, (loss, failed)),
-    ):
-        clustered = function(*arguments, clusters=CLUSTERS)
-        plain = function(*arguments)
-        assert clustered.value == pytest.approx(plain.value, abs=1e-12)
-        assert clustered.n == IMAGES
-        assert clustered.high - clustered.low > 1.1 * (plain.high - plain.low), "clusters carry less"
+    control = loss + rng.normal(size=len(loss))
+    draws = draws_of(rng, loss, score, control)
+    pairs = ((loss, score), (loss, control), (score, control))
+    xy, xz, yz = (scipy_stats.spearmanr(*pair).statistic for pair in pairs)
+    closed = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
+    assert partial_draws(draws.correlations, 0, 1, [2])[0] == pytest.approx(closed, abs=1e-12)
+
+
+def test_clusters_carry_less_than_as_many_images() -> None:
+    rng = np.random.default_rng(2)
+    loss, score = questions(rng, -0.4)
+    clustered = score_of(draws_of(rng, loss, score).correlations[:, 0, 1], IMAGES, chance=0.0)
+    plain = spearman(loss, score)
+    assert clustered.value == pytest.approx(plain.value, abs=1e-12)
+    assert clustered.high - clustered.low > 1.1 * (plain.high - plain.low)
 
 
 @pytest.mark.parametrize("rho", [0.0, -0.4])
@@ -167,5 +170,3 @@ def test_what_has_no_value_says_so() -> None:
         rank_draws(np.ones((1, 3)), np.zeros((0, 3), bool), np.zeros(3))
     with pytest.raises(ValueError, match="got 1 others"):
         rank_draws(np.array([[1.0, np.nan]]), np.zeros((0, 2), bool), np.arange(2))
-    with pytest.raises((ValueError, TypeError)):
-        correlation.spearman(loss, score, clusters=CLUSTERS[:-1])

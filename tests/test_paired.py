@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from connector_bench.stats.intervals import paired_difference
 from connector_bench.stats.paired import (
     Sums,
     difference,
@@ -16,6 +15,7 @@ from connector_bench.stats.paired import (
     percentile_interval,
     resampled_figures,
 )
+from tests.oracles import paired_difference
 
 
 def mean_of(values: np.ndarray) -> Sums:

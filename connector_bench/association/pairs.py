@@ -13,11 +13,11 @@ from connector_bench.association.testing import interval, tested
 from connector_bench.association.types import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
 from connector_bench.stats.cluster_bootstrap import (
     RankDraws,
-    cluster_sums,
     partial_draws,
     rank_draws,
     sum_draws,
 )
+from connector_bench.stats.intervals import cluster_sums
 
 LEAST_IMAGES = 10
 """Fewer say nothing about an association."""

@@ -11,8 +11,8 @@ from scipy import stats
 
 from connector_bench.association.testing import interval, tested
 from connector_bench.association.types import BaselinePrediction, CalibrationBin, Prediction, Settings
-from connector_bench.stats.cluster_bootstrap import cluster_sums, sum_draws
-from connector_bench.stats.intervals import Score
+from connector_bench.stats.cluster_bootstrap import sum_draws
+from connector_bench.stats.intervals import Score, cluster_sums
 
 LEAST_OUTCOMES = 5
 """Images with a failure, and images with a success, below which an AUROC says nothing."""

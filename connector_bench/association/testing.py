@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import stats
 
 from connector_bench.association.types import Settings, Tested
 from connector_bench.stats.cluster_bootstrap import p_value, score_of
 from connector_bench.stats.intervals import Score
+from connector_bench.stats.paired import false_discovery_rate
 
 Value = TypeVar("Value")
 
@@ -43,7 +43,7 @@ def adjusted(value: Value) -> Value:
         return found
 
     _with_each_tested(value, note)
-    adjusted_of = {kind: iter(stats.false_discovery_control(p).tolist()) for kind, p in families.items()}
+    adjusted_of = {kind: iter(false_discovery_rate(p)) for kind, p in families.items()}
     return _with_each_tested(
         value,
         lambda kind, found: found if found.p is None else replace(found, q=next(adjusted_of[kind])),

@@ -8,7 +8,8 @@ train2017 contains most of the Karpathy test images, and only equal names can be
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal, get_args
 
 import numpy as np
@@ -57,6 +58,17 @@ def fold_of(image_id: str, validation: float) -> Fold:
         return "validation"
     place = (place - validation) / (1 - validation)
     return next(fold for fold in TRAINING_FOLDS if place < FRACTIONS[fold])
+
+
+def validation_share(image_ids: Collection[str], wanted: float) -> float:
+    """`wanted`, or the nearest share that puts at least one of these images in either fold.
+
+    Of a few images a hash may send none to the validation fold, or all. Fewer than two cannot fill both.
+    """
+    places = sorted(image_key(image_id, salt="fold") / 2.0**64 for image_id in image_ids)
+    if len(places) < 2:
+        return wanted
+    return min(max(wanted, math.nextafter(places[0], 1.0)), places[-1])
 
 
 class Ledger:

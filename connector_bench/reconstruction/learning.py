@@ -5,22 +5,30 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.processes import first_rank_takes_in_turn, on_first_rank, rank_and_size
 from connector_bench.reconstruction.config import ReconstructionConfig
-from connector_bench.reconstruction.folds import Ledger
+from connector_bench.reconstruction.folds import Ledger, validation_share
 from connector_bench.reconstruction.probes.control_probes import ControlProbes, ControlSample
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.reconstruction.store import RunStore, StateMismatch, write_atomically
+from connector_bench.reconstruction.store import (
+    REFUSED,
+    RunStore,
+    StateFolder,
+    StateMismatch,
+    refusal,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from connector_bench.types import TokenPair
 
-PROBES, CONTROLS, GATHERED, REFUSED = "probes", "controls", "gathered", "refused.json"
+PROBES, CONTROLS, GATHERED, REFUSED_IMAGES = "probes", "controls", "gathered", "refused.json"
 SHARE_OF_WRITING = 0.05
 """Time that may go into writing the training state, which is gigabytes for a large model."""
 QUICK = 1.0
@@ -68,13 +76,16 @@ class ResumableSample:
             tensors, meta = store.read(GATHERED)
             self.connector = ProbeSample.from_state(tensors, meta)
             self.controls = ControlSample.from_tensors(tensors, config)
+            self.controls.failed = meta["failed_controls"]
         else:
             self.connector, self.controls = ProbeSample(config), ControlSample(config)
 
-    def refuse_others(self, images: Collection[str]) -> None:
-        """StateMismatch where the state holds an image that is not among these."""
+    def begin(self, images: Collection[str], held_out: Collection[str]) -> None:
+        """Say which images will come, of all ranks. StateMismatch where the state holds one that is not among them."""
         if self.store is not None:
             self.store.refuse_other_images(self.connector.seen, images)
+        self.connector.held_out = Ledger.of(held_out)
+        self.connector.validation_share = validation_share(images, self.connector.config.validation)
 
     def __contains__(self, image_id: str) -> bool:
         return image_id in self.connector.seen
@@ -83,7 +94,7 @@ class ResumableSample:
         """Take one training image."""
         if not self.connector.update(image_id, pair):
             return
-        self.controls.update(image_id, pair)
+        self.controls.update(self.connector.fold_of(image_id), pair)
         self._unwritten += 1
         if self._unwritten >= self.every and time.monotonic() >= self._wait_until:
             self.flush()
@@ -93,7 +104,8 @@ class ResumableSample:
         if self._unwritten and self.store is not None:
             begun = time.monotonic()
             tensors, meta = self.connector.state()
-            self.store.write(GATHERED, tensors | self.controls.tensors(), meta)
+            meta["failed_controls"] = self.controls.failed
+            self.store.keep(GATHERED, tensors | self.controls.tensors(), meta)
             now = time.monotonic()
             taken = now - begun
             self._wait_until = now + taken / SHARE_OF_WRITING if taken > QUICK else now
@@ -107,7 +119,8 @@ class ResumableSample:
     def forget(self) -> None:
         """Remove the state from the disk: the fitted probes are there instead."""
         if self.store is not None:
-            self.store.remove(GATHERED)
+            with suppress(OSError):
+                self.store.remove(GATHERED)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"store": None}
@@ -138,6 +151,10 @@ class ProbeLearner:
         """Training documents whose picture could not be read."""
         self.refused: set[str] = set()
         """Training images that gave nothing to learn from."""
+        self.failure: str | None = None
+        """Why there is no ladder after `fit`; the tasks that wanted it have no figures, others have theirs."""
+        self.troubles: list[str] = []
+        """What the disk refused on this rank."""
         self._gathered: ResumableSample | None = None
 
     def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int = 0) -> None:
@@ -145,8 +162,8 @@ class ProbeLearner:
 
         `unreadable` counts the training documents whose picture could not be read.
 
-        StateMismatch where the folder holds the state of another run or of other images; ValueError where no
-        training image is left, or the probes to be reused were made with other options.
+        StateMismatch where the folder holds the state of another run or of other images; ValueError where the
+        probes to be reused were made with other options.
         """
         self.unreadable = unreadable
         if self.reuse is not None:
@@ -156,19 +173,21 @@ class ProbeLearner:
         allowed = set(images) - set(held_out)
         self.left_out = len(images) - len(allowed)
         if not allowed:
-            raise ValueError(
+            self.failure = (
                 f"no training image is left: there are {len(images)}, and {self.left_out} are test images too"
             )
-        store = None
-        if self.folder is not None:
+            return
+        store, trouble = None, None
+        self._kept = StateFolder.claimed(self.folder)
+        self.folder = folder = self._kept.path
+        if folder is not None:
             rank, size = rank_and_size()
-            folder = self.folder
-            store = RunStore(folder / f"training-{rank}of{size}", self.fingerprint)
+            store, trouble = RunStore.opened(folder / f"training-{rank}of{size}", self.fingerprint)
             self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None)
+        self.troubles += [text for text in (self._kept.trouble, trouble) if text]
         if self.ladder is None:
             self._gathered = ResumableSample(self.config, store, every=self.every)
-            self._gathered.refuse_others(allowed)
-            self._gathered.connector.held_out = Ledger.of(held_out)
+            self._gathered.begin(allowed, held_out)
 
     def _reused(self, folder: Path) -> ProbeLadder:
         ladder = ProbeLadder.load(folder)
@@ -198,16 +217,21 @@ class ProbeLearner:
         self._gathered.add(image, pair)
 
     def fit(self) -> None:
-        """Fit on what all ranks have gathered; every rank has the ladder afterwards.
-
-        ValueError where too few images came for a training and a validation fold.
-        """
-        if self._gathered is None:
+        """Fit on what all ranks have gathered; every rank has the ladder afterwards, or knows why there is none."""
+        gathered = self._gathered
+        if gathered is None:
             return
-        self._gathered.flush()
-        self.ladder = first_rank_takes_in_turn(self._gathered, self._fitted)
-        self._gathered.forget()
-        self._gathered = None
+        gathered.flush()
+        try:
+            self.ladder = first_rank_takes_in_turn(gathered, self._fitted)
+        except Exception as error:
+            self.failure = f"no probe could be fitted: {error}"
+            return
+        finally:
+            self._gathered = None
+            if gathered.store is not None and gathered.store.trouble is not None:
+                self.troubles.append(gathered.store.trouble)
+        gathered.forget()
 
     def _fitted(self, parts: Iterator[ResumableSample]) -> ProbeLadder:
         total = next(parts)
@@ -215,8 +239,14 @@ class ProbeLearner:
             total.absorb(part)
         ladder = ProbeLadder(total.connector.fit(), total.controls.fit(total.connector))
         if self.folder is not None:
-            ladder.save(self.folder / PROBES)
-            write_atomically(self.folder / PROBES / REFUSED, json.dumps(sorted(self.refused)).encode())
+            try:
+                ladder.save(self.folder / PROBES)
+                write_atomically(
+                    self.folder / PROBES / REFUSED_IMAGES, json.dumps(sorted(self.refused)).encode()
+                )
+            except REFUSED as error:
+                size = sum(tensor.nbytes for tensor in ladder.probes.weights().values())
+                self.troubles.append(f"{refusal(self.folder / PROBES, size, error)}; the probes are not kept")
         return ladder
 
 
@@ -225,7 +255,7 @@ def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:
     if not (folder / DESCRIPTION).is_file():
         return None
     ladder = ProbeLadder.load(folder)
-    refused = json.loads((folder / REFUSED).read_text()) if (folder / REFUSED).is_file() else []
+    refused = json.loads((folder / REFUSED_IMAGES).read_text()) if (folder / REFUSED_IMAGES).is_file() else []
     if ladder.probes.training_images.fingerprint() != Ledger.of(set(images) - set(refused)).fingerprint():
         raise StateMismatch(
             f"{folder} holds probes of {len(ladder.probes.training_images)} training images that are not the "

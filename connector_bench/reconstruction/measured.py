@@ -23,7 +23,7 @@ from connector_bench.reconstruction.figures import (
 from connector_bench.reconstruction.learning import ProbeLadder, ProbeLearner
 from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
-from connector_bench.reconstruction.store import RunStore
+from connector_bench.reconstruction.store import RunStore, StateFolder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 BOARD, MAPS = "board", "maps-"
 
 Figures = dict[str, float]
-Part = tuple[ScoreBoard, dict[str, dict[str, float]], dict[int, dict[str, float]]]
+Part = tuple[ScoreBoard, dict[str, Figures], dict[int, Figures], list[str]]
 
 
 class Scored:
@@ -89,8 +89,8 @@ class Scored:
         tensors, meta = pack(self._waiting)
         meta["rows"] = {one.image_id: self.rows[one.image_id] for one in self._waiting}
         meta["documents"] = {number: self.documents[number] for number in self._waiting_documents}
-        self.store.write(f"{MAPS}{len(self.board) - len(self._waiting):08d}", tensors, meta)
-        self.store.write(BOARD, *self.board.state())
+        self.store.keep(f"{MAPS}{len(self.board) - len(self._waiting):08d}", tensors, meta)
+        self.store.keep(BOARD, *self.board.state())
         self._waiting, self._waiting_documents = [], []
 
 
@@ -117,6 +117,7 @@ class MeasuredReconstruction:
         self._scored = Scored()
         self._documents: Mapping[str, Sequence[int]] = {}
         self._trained_on: set[str] = set()
+        self._troubles: list[str] = []
 
     @property
     def ladder(self) -> ProbeLadder:
@@ -128,21 +129,23 @@ class MeasuredReconstruction:
     def begin(self, documents: Mapping[str, Sequence[int]]) -> None:
         """Say what will come: the test images of all ranks, each with the documents that show it.
 
-        Images that the probes were trained on (reused probes may have been) are left out. ValueError where none
-        is left, StateMismatch where the folder holds the state of another run.
+        Images that the probes were trained on (reused probes may have been) are left out. StateMismatch where the
+        folder holds the state of another run.
         """
         self._documents = documents
+        if self.learner.ladder is None:
+            return
         trained = self.ladder.probes.training_images
         self._trained_on = {image for image in documents if image in trained}
-        if documents and len(self._trained_on) == len(documents):
-            raise ValueError(
-                f"no test image is left: the probes were trained on all {len(documents)} of them"
-            )
-        store = None
+        store, trouble = None, None
+        self._kept = StateFolder.claimed(self._folder)
+        self._folder = self._kept.path
         if self._folder is not None:
             rank, size = rank_and_size()
             name = f"scored-{self._shown}-{rank}of{size}"
-            store = RunStore(self._folder / name, self._fingerprint | {"documents": self._shown})
+            found = self._fingerprint | {"documents": self._shown}
+            store, trouble = RunStore.opened(self._folder / name, found)
+        self._troubles = [text for text in (self._kept.trouble, trouble) if text]
         self._scored = Scored(store, every=self._every)
         self._scored.refuse_others(documents)
 
@@ -157,7 +160,8 @@ class MeasuredReconstruction:
 
     def wants(self, image: str) -> bool:
         """Whether this image is still to be scored."""
-        return image not in self._scored and image not in self._trained_on
+        ready = self.learner.ladder is not None
+        return ready and image not in self._scored and image not in self._trained_on
 
     def update(self, image: str, pair: TokenPair) -> None:
         """Score one image, and lay the answer masks of its documents over its loss map."""
@@ -177,21 +181,36 @@ class MeasuredReconstruction:
         self._scored.add(scored, loss_map, image_row(scored, errors, pair.encoder_norm), figures, errors)
 
     def finish(self, labels: Mapping[str, str] | None = None) -> ReconstructionFigures:
-        """Figures over the images of all ranks, the same on every rank; labels are not used."""
-        self._scored.flush()
-        part = (self._scored.board, self._scored.rows, self._scored.documents)
+        """Figures over the images of all ranks, the same on every rank; labels are not used.
+
+        Where there is none, the summary's `error` says why.
+        """
+        scored = self._scored
+        scored.flush()
+        troubles = [*self.learner.troubles, *self._troubles]
+        if scored.store is not None and scored.store.trouble is not None:
+            troubles.append(scored.store.trouble)
+        part = (scored.board, scored.rows, scored.documents, troubles)
         return on_first_rank(self._combined, part)
+
+    def _without_figures(self, why: str) -> ReconstructionFigures:
+        return ReconstructionFigures({}, {}, {"error": why}, (f"no figures: {why}",))
 
     def _combined(self, parts: Sequence[Part]) -> ReconstructionFigures:
         board = ScoreBoard()
         rows: dict[str, dict[str, float]] = {}
         documents: dict[int, dict[str, float]] = {}
-        for own_board, own_rows, own_documents in parts:
+        troubles: list[str] = []
+        if self.learner.ladder is None:
+            return self._without_figures(self.learner.failure or "there are no probes")
+        for own_board, own_rows, own_documents, own_troubles in parts:
             board.absorb(own_board)
             rows |= own_rows
             documents |= own_documents
+            troubles += own_troubles
         if not rows:
-            raise ValueError("no picture could be read, so nothing was scored")
+            trained = f"no test image is left: the probes were trained on all {len(self._documents)} of them"
+            return self._without_figures(trained if self._trained_on else "no picture could be read")
         for row in rows.values():
             row["n_images"] = len(rows)
         image_of = {number: image for image, numbers in self._documents.items() for number in numbers}
@@ -218,20 +237,21 @@ class MeasuredReconstruction:
         }
         lost = "paper_mse" if self._paper else "lost"
         losses = {image: row[lost] for image, row in rows.items() if lost in row}
-        warnings = (*self._warnings(board), *self._left_to_look_at(losses))
+        troubles = list(dict.fromkeys(troubles)) or self._left_to_look_at(losses)
+        warnings = (*self._warnings(board), *troubles)
         return ReconstructionFigures(rows, documents, summary, warnings)
 
-    def _left_to_look_at(self, losses: Mapping[str, float]) -> tuple[str, ...]:
+    def _left_to_look_at(self, losses: Mapping[str, float]) -> list[str]:
         """Write pictures and masks of some images; figures are not lost where the disk is full."""
         if self._folder is None:
-            return ()
+            return []
         try:
             folders = [path.name for path in sorted(self._folder.glob(f"scored-{self._shown}-*"))]
             selection = Selection(folders, select(losses, self._documents))
             write_selection(self._folder, selection, self._picture_of, self._mask_of)
         except OSError as error:
-            return (f"pictures could not be written to {self._folder}: {error}",)
-        return ()
+            return [f"pictures could not be written to {self._folder}: {error}"]
+        return []
 
     def _warnings(self, board: ScoreBoard) -> tuple[str, ...]:
         found = []
@@ -241,6 +261,9 @@ class MeasuredReconstruction:
             found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")
         if self.learner.left_out:
             found.append(f"{self.learner.left_out} training images left out: they are test images too")
+        if failed := self.ladder.controls.failed:
+            reasons = "; ".join(f"{name} ({why})" for name, why in sorted(failed.items()))
+            found.append(f"{len(failed)} controls left out: {reasons}")
         if board.unfitted_patches:
             found.append(
                 f"{board.unfitted_patches} patches lie in cells that no training image had; they got the mean"

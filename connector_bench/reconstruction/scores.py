@@ -260,9 +260,9 @@ class ScoreBoard:
         }
 
     def _columns(self) -> dict[str, list[float]]:
-        """Per-image sums by name, images in the order of their hashes: intervals do not depend on arrival."""
+        """Sums that all images have, in the order of the images' hashes: intervals do not depend on arrival."""
         rows = [self._sums[image_id] for image_id in sorted(self._sums, key=image_key)]
-        return {name: [row[name] for row in rows] for name in rows[0]}
+        return {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
 
     def _median_r2(self, name: str) -> Score:
         """Median over dimensions of R2, with a Poisson bootstrap over images kept as running sums."""

@@ -1,7 +1,8 @@
 """Resumable state on disk: shards that appear whole or not at all, under a fingerprint of their run.
 
 A run that is killed, by `kill -9` too, leaves complete shards and at most one temporary file, which the
-next run removes. JSON and safetensors only.
+next run removes. State is a convenience: what the disk refuses is said once and costs no figure. JSON and
+safetensors only.
 """
 
 from __future__ import annotations
@@ -9,18 +10,27 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
+import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from connector_bench.processes import on_first_rank
 from connector_bench.reconstruction.folds import Ledger
 
-FINGERPRINT = "fingerprint.json"
+FINGERPRINT, LOCK = "fingerprint.json", ".lock"
+REFUSED = (OSError, SafetensorError)
+"""What a full, vanished or read-only disk raises."""
+FORGOTTEN = 24 * 3600.0
+"""Seconds after which a temporary file of another machine is taken for one of a dead process."""
 _TEMPORARY = ".writing-"
 
 
@@ -40,11 +50,84 @@ def write_atomically(path: Path, content: bytes) -> None:
 @contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
     """A temporary path whose file, once written and on the disk, takes the place of `path`."""
-    temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(8)}-{path.name}")
-    yield temporary
-    _flush(temporary)
-    temporary.replace(path)
+    owner = f"{os.getpid()}@{socket.gethostname()}"
+    temporary = path.with_name(f"{_TEMPORARY}{owner}-{secrets.token_hex(8)}-{path.name}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
     _flush(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that dead processes have left here and below; those of living ones stay."""
+    for path in folder.rglob(f"{_TEMPORARY}*"):
+        number, _, rest = path.name.removeprefix(_TEMPORARY).partition("@")
+        if number.isdigit() and not rest.startswith(f"{socket.gethostname()}-"):
+            dead = time.time() - path.stat().st_mtime > FORGOTTEN
+        else:
+            dead = not (number.isdigit() and _is_alive(int(number)))
+        if dead:
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def refusal(path: Path, size: int, error: Exception) -> str:
+    """What a user is told of something that could not be written."""
+    return f"{path} could not be written ({size / 2**20:,.1f} MB wanted): {error}"
+
+
+@dataclass(frozen=True)
+class StateFolder:
+    """Where a run keeps its state and artefacts, for itself alone while it lives."""
+
+    path: Path | None
+    """None where nothing is to be kept."""
+    trouble: str | None = None
+    """Why nothing is kept although a folder was named."""
+    lock: FileLock | None = None
+    """Held by rank 0."""
+
+    @classmethod
+    def claimed(cls, path: Path | None) -> StateFolder:
+        """Lock a folder for this run, on all ranks together, and clear it of what dead processes left half written.
+
+        Where another run has it, or it cannot be written, the run goes on without.
+        """
+        if path is None:
+            return cls(None)
+        found: list[FileLock] = []
+
+        def claim(_: object) -> str | None:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(path / LOCK, is_singleton=True)
+                lock.acquire(timeout=0)
+                remove_leftovers(path)
+            except Timeout:
+                return (
+                    f"{path} is in use by another run: this one keeps no state and leaves no pictures there"
+                )
+            except (OSError, NotImplementedError) as error:
+                return f"{path} cannot be written, so this run keeps no state and leaves no pictures: {error}"
+            found.append(lock)
+            return None
+
+        trouble = on_first_rank(claim, None)
+        return cls(None, trouble) if trouble else cls(path, None, found[0] if found else None)
 
 
 def _flush(path: Path) -> None:
@@ -74,9 +157,10 @@ class RunStore:
         fields that differ.
         """
         self.folder = folder
+        self.trouble: str | None = None
+        """What the disk refused; nothing more is kept from then on."""
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f"{_TEMPORARY}*"):
-            leftover.unlink()
+        remove_leftovers(folder)
         wanted = json.loads(json.dumps(dict(fingerprint), sort_keys=True))
         path = folder / FINGERPRINT
         if path.exists():
@@ -93,6 +177,24 @@ class RunStore:
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         with _appearing(self._path(name)) as temporary:
             save_file(stored, temporary, metadata={"json": json.dumps(meta, sort_keys=True)})
+
+    def keep(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+        """As `write`, but a refusal of the disk is noted in `trouble`, and ends the keeping of state."""
+        if self.trouble is not None:
+            return
+        try:
+            self.write(name, tensors, meta)
+        except REFUSED as error:
+            size = sum(tensor.nbytes for tensor in tensors.values())
+            self.trouble = f"{refusal(self._path(name), size, error)}; the run goes on, and cannot be resumed"
+
+    @classmethod
+    def opened(cls, folder: Path, fingerprint: Mapping[str, Any]) -> tuple[RunStore | None, str | None]:
+        """The store, or None and what the disk refused. StateMismatch as the constructor."""
+        try:
+            return cls(folder, fingerprint), None
+        except REFUSED as error:
+            return None, f"{refusal(folder, 0, error)}; the run goes on, and cannot be resumed"
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """One shard's tensors and values; KeyError where there is none."""

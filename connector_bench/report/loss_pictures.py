@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from connector_bench.reconstruction.artefacts import SELECTION, Artefacts, Mask
-from connector_bench.reconstruction.overlays import render
+from connector_bench.report.overlays import render
 from connector_bench.report.picture_gallery import LEAST, MOST, SPREAD
 from connector_bench.report.pictures import Picture, Question
 from connector_bench.report.questions import INSIDE

@@ -50,11 +50,11 @@ def rank_draws(
     if not np.isfinite(columns).all():
         raise ValueError(f"ranks need finite values, got {np.count_nonzero(~np.isfinite(columns))} others")
     ids, group = np.unique(clusters, return_inverse=True)
-    ladders = [_Ladder.of(column) for column in columns]
+    columns_sorted = [_SortedColumn.of(column) for column in columns]
     correlations, areas = [], []
     for counts in _with_the_sample(len(ids), seed, resamples, len(columns) * columns.shape[1]):
         copies = counts[:, group]
-        ranks = np.stack([ladder.ranks(copies) for ladder in ladders], axis=1)
+        ranks = np.stack([column.ranks(copies) for column in columns_sorted], axis=1)
         correlations.append(_correlations(ranks, copies))
         areas.append(_areas(ranks, copies, outcomes))
     return RankDraws(np.concatenate(correlations), np.concatenate(areas), len(ids))
@@ -70,16 +70,6 @@ def sum_draws(
     """
     batches = _with_the_sample(len(sums), seed, resamples, len(sums))
     return np.concatenate([counts @ sums for counts in batches])
-
-
-def cluster_sums(
-    values: Float64[np.ndarray, "n k"], clusters: Shaped[np.ndarray, " n"]
-) -> Float64[np.ndarray, "clusters k"]:
-    """Totals of each cluster, clusters in the order of their sorted ids."""
-    ids, group = np.unique(clusters, return_inverse=True)
-    totals = np.zeros((len(ids), values.shape[1]))
-    np.add.at(totals, group, values)
-    return totals
 
 
 def partial_draws(
@@ -139,7 +129,7 @@ def p_value(draws: Float64[np.ndarray, " draws"], clusters: int, *, null: float)
 
 
 @dataclass(frozen=True)
-class _Ladder:
+class _SortedColumn:
     """The order of one column's values: what its ranks need besides the number of copies."""
 
     order: Int[np.ndarray, " n"]
@@ -149,7 +139,7 @@ class _Ladder:
     """Which distinct value each entry has."""
 
     @classmethod
-    def of(cls, values: Float64[np.ndarray, " n"]) -> _Ladder:
+    def of(cls, values: Float64[np.ndarray, " n"]) -> _SortedColumn:
         _, starts, step = np.unique(values, return_index=True, return_inverse=True)
         order = np.argsort(step, kind="stable")
         starts = np.searchsorted(step[order], np.arange(len(starts)))

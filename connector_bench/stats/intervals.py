@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float64, Shaped
 from scipy import special, stats
 
 RESAMPLES = 2000
@@ -74,29 +74,15 @@ def bootstrap_mean(
     array = _finite(values, "values")
     if clusters is None:
         return bootstrap((array,), np.mean, seed=seed, confidence=confidence, chance=chance)
-    sums, sizes = _cluster_sums(array, clusters)
+    ids = np.asarray(clusters)
+    if ids.shape != array.shape:
+        raise ValueError(f"{len(array)} values but clusters of shape {ids.shape}")
+    sums, sizes = np.ascontiguousarray(cluster_sums(np.stack([array, np.ones_like(array)], axis=1), ids).T)
 
     def ratio(sums: np.ndarray, sizes: np.ndarray, axis: int = -1) -> Any:
         return sums.sum(axis=axis) / sizes.sum(axis=axis)
 
     return bootstrap((sums, sizes), ratio, seed=seed, confidence=confidence, chance=chance, unit="clusters")
-
-
-def paired_difference(
-    a: Float[np.ndarray, " n"],
-    b: Float[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> Score:
-    """Mean of `a - b` over the same images, bootstrapped as pairs: positive means `a` is larger. Chance is 0.
-
-    Raises:
-        ValueError: as `bootstrap_mean`, or `a` and `b` of different lengths.
-    """
-    first, second = same_length(a, b)
-    return bootstrap_mean(first - second, clusters=clusters, seed=seed, confidence=confidence, chance=0.0)
 
 
 def wilson(value: float, variance: float, n: int, quantile: float) -> tuple[float, float]:
@@ -121,11 +107,10 @@ def bootstrap(
     confidence: float,
     chance: float | None,
     unit: str = "images",
-    paired: bool = True,
 ) -> Score:
     """Percentile bootstrap (scipy) of a vectorised statistic; NaN ends if a resample has no value.
 
-    Arrays are resampled together (`paired`) or each on its own. The percentiles are expanded to the width
+    Arrays of the same length are resampled together. The percentiles are expanded to the width
     that a t interval has (Hesterberg, The American Statistician 69 (2015) 371): plain ones are too narrow for
     few images.
     """
@@ -136,7 +121,7 @@ def bootstrap(
     result = stats.bootstrap(
         data,
         statistic,
-        paired=paired,
+        paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
         batch=max(1, _BATCH_VALUES // n),
@@ -148,7 +133,7 @@ def bootstrap(
     method = f"{100 * confidence:g} % percentile bootstrap over {unit}"
     value = float(statistic(*data, axis=-1))
     # equal values differ in the last digit between sums of different orders: the interval holds its value
-    return Score(value, min(low, value), max(high, value), least if paired else n, chance, method)
+    return Score(value, min(low, value), max(high, value), least, chance, method)
 
 
 def percentile_tail(n: int, confidence: float) -> float:
@@ -156,12 +141,14 @@ def percentile_tail(n: int, confidence: float) -> float:
     return float(special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - confidence) / 2)))
 
 
-def _cluster_sums(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    ids = np.asarray(clusters)
-    if ids.shape != values.shape:
-        raise ValueError(f"{len(values)} values but clusters of shape {ids.shape}")
-    _, group = np.unique(ids, return_inverse=True)
-    return np.bincount(group, weights=values), np.bincount(group).astype(np.float64)
+def cluster_sums(
+    values: Float64[np.ndarray, "n k"], clusters: Shaped[np.ndarray, " n"]
+) -> Float64[np.ndarray, "clusters k"]:
+    """Totals of each cluster, clusters in the order of their sorted ids."""
+    ids, group = np.unique(clusters, return_inverse=True)
+    totals = np.zeros((len(ids), values.shape[1]))
+    np.add.at(totals, group, values)
+    return totals
 
 
 def same_length(x: np.ndarray, y: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:

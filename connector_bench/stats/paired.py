@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-RESAMPLES = 2000
+from connector_bench.stats.intervals import RESAMPLES, percentile_tail
+
 EXCHANGES = 9999
 CONFIDENCE = 0.95
 ROUNDING = 1e-6
@@ -109,7 +110,7 @@ def resampled_figures(figures: Sequence[Sums], *, seed: int = 0) -> Float[np.nda
 
 def percentile_interval(resampled: Float[np.ndarray, " resamples"], n: int) -> tuple[float, float]:
     """Percentiles of a bootstrap over `n` clusters, expanded to a t interval's width (Hesterberg 2015)."""
-    tail = float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, n - 1)))
+    tail = percentile_tail(n, CONFIDENCE)
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -12,8 +12,9 @@ What is fitted on shuffled pairs is asked about true ones: it must do no better 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
-from connector_bench.reconstruction.folds import fold_of
+from connector_bench.reconstruction.folds import Fold
 from connector_bench.reconstruction.probes.attention_fit import pooled_rows
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
@@ -65,6 +66,15 @@ def control_metrics(config: ReconstructionConfig) -> tuple[str, ...]:
     )
 
 
+@contextmanager
+def _noting(control: str, failed: dict[str, str]) -> Iterator[None]:
+    """A control that cannot be made is left out with its reason: it is there to check the figures, not to cost them."""
+    try:
+        yield
+    except Exception as error:
+        failed.setdefault(control, f"{type(error).__name__}: {error}")
+
+
 class ControlSample:
     """What the controls are fitted from besides the connector's own sample."""
 
@@ -72,14 +82,17 @@ class ControlSample:
         self.config = config
         self._patches: dict[str, MomentsStream] = {}
         self._untrained: list[LinearSample] = []
+        self.failed: dict[str, str] = {}
+        """Controls that could not be made, and why; the others and the connector's own figures stay."""
 
-    def update(self, image_id: str, pair: TokenPair) -> None:
+    def update(self, fold: Fold, pair: TokenPair) -> None:
         """Take one training image."""
-        part = part_of(fold_of(image_id, self.config.validation))
+        part = part_of(fold)
         pre = target_of(pair, self.config).detach().cpu()
         self._stream(part, pre.shape[1]).add(pre, pre[:, :0])
         for seed, post in enumerate(pair.untrained[: self.config.untrained_seeds]):
-            self._sample(seed).add(part, pre, post.detach().cpu(), pair.layout)
+            with _noting(f"untrained.{seed}", self.failed):
+                self._sample(seed).add(part, pre, post.detach().cpu(), pair.layout)
 
     def _stream(self, part: str, width: int) -> MomentsStream:
         if part not in self._patches:
@@ -94,6 +107,7 @@ class ControlSample:
 
     def absorb(self, other: ControlSample) -> None:
         """Add another process's state."""
+        self.failed = other.failed | self.failed
         for part, stream in other._patches.items():
             moments = stream.value()
             self._stream(part, len(moments.mean_x)).absorb(moments)
@@ -130,20 +144,29 @@ class ControlSample:
         networks: dict[str, MLPProbe] = {}
         closed: dict[str, float] = {}
         patches = connector.sampled_patches()
+        failed = dict(self.failed)
         for control in linear_controls(len(training.mean_x), self.config):
-            ridge = choose(
-                mapped(training, control.matrix), mapped(validation, control.matrix), self.config.penalties
-            )
-            probes[control.name] = LinearProbe({ONE: ridge.affine})
-            closed[control.name] = best_linear_r2(covariance, control.matrix)
-            if control.name in TRAINED and self.config.protocol != "paper":
-                seen, held_out = (Rows((rows.double() @ control.matrix).float(), rows) for rows in patches)
-                networks[f"{control.name}.1x1"] = fit_rows(seen, held_out, self.config).mlp
+            with _noting(control.name, failed):
+                ridge = choose(
+                    mapped(training, control.matrix),
+                    mapped(validation, control.matrix),
+                    self.config.penalties,
+                )
+                probes[control.name] = LinearProbe({ONE: ridge.affine})
+                closed[control.name] = best_linear_r2(covariance, control.matrix)
+                if control.name in TRAINED and self.config.protocol != "paper":
+                    seen, held_out = (
+                        Rows((rows.double() @ control.matrix).float(), rows) for rows in patches
+                    )
+                    networks[f"{control.name}.1x1"] = fit_rows(seen, held_out, self.config).mlp
         for seed, sample in enumerate(self._untrained):
-            probes[f"untrained.{seed}"] = sample.fit()
-        shuffled, trained = _fit_shuffled(connector, self.config)
-        probes["shuffled"] = shuffled
-        return ControlProbes(self.config, training.mean_x, probes, networks | trained, closed)
+            if f"untrained.{seed}" not in failed:
+                with _noting(f"untrained.{seed}", failed):
+                    probes[f"untrained.{seed}"] = sample.fit()
+        with _noting("shuffled", failed):
+            probes["shuffled"], trained = _fit_shuffled(connector, self.config)
+            networks |= trained
+        return ControlProbes(self.config, training.mean_x, probes, networks, closed, failed)
 
 
 def _fit_shuffled(
@@ -152,6 +175,8 @@ def _fit_shuffled(
     """Each token against the patches of the next one in the sample, whose order is that of hashes."""
     if connector.attention is not None and not connector.cells:
         parts = (connector.attention.training.images(), connector.attention.validation.images())
+        if len(parts[0]) < 2:
+            raise ValueError("of one training image nothing can be shuffled")
         rows = [_rolled(pooled_rows(images)) for images in parts if images]
         moments = [part.moments(config) for part in rows]
         held_out = moments[1] if len(moments) > 1 else Moments.zeros(*moments[0].xy.shape)
@@ -185,6 +210,8 @@ class ControlProbes:
     """By control and shape of cell, such as `shuffled.2x2`."""
     closed_form: dict[str, float]
     """Best linear R2 by the training patches' covariance, for the controls that are linear maps."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Controls that could not be fitted, and why."""
 
     @torch.no_grad()
     def squared_errors(self, pair: TokenPair) -> dict[str, float]:
@@ -196,6 +223,8 @@ class ControlProbes:
             errors[name] = float((truth - predicted).square().sum())
 
         for control in linear_controls(len(self.mean), self.config):
+            if control.name not in self.linear:
+                continue
             through = replace(pair, post=truth @ control.matrix, layout=one_to_one(pair.layout))
             note(f"{control.name}_r2_ridge", self.linear[control.name].maps[ONE](through.post))
             if f"{control.name}.1x1" in self.networks:
@@ -208,10 +237,11 @@ class ControlProbes:
             if probe is not None:
                 name = f"untrained_r2_{_kind(probe)}.{seed}"
                 note(name, probe.predict(post, pair.layout, self.mean))
-        shuffled = self.linear["shuffled"]
-        note(f"shuffled_r2_{_kind(shuffled)}", shuffled.predict(pair.post, pair.layout, self.mean))
-        if POOLED not in shuffled.maps:
-            note("shuffled_r2_mlp", self._shuffled_mlp(pair))
+        if "shuffled" in self.linear:
+            shuffled = self.linear["shuffled"]
+            note(f"shuffled_r2_{_kind(shuffled)}", shuffled.predict(pair.post, pair.layout, self.mean))
+            if POOLED not in shuffled.maps:
+                note("shuffled_r2_mlp", self._shuffled_mlp(pair))
         return errors
 
     def _shuffled_mlp(self, pair: TokenPair) -> Tensor:
@@ -235,6 +265,7 @@ class ControlProbes:
             "linear": list(self.linear),
             "networks": {name: asdict(network.shape) for name, network in self.networks.items()},
             "closed_form": self.closed_form,
+            "failed": self.failed,
         }
         return tensors, meta
 
@@ -251,7 +282,7 @@ class ControlProbes:
             networks[name] = network.eval()
         linear = {name: LinearProbe.from_tensors(f"linear.{name}", tensors) for name in meta["linear"]}
         config = ReconstructionConfig.from_json(meta["config"])
-        return cls(config, tensors["mean"], linear, networks, dict(meta["closed_form"]))
+        return cls(config, tensors["mean"], linear, networks, dict(meta["closed_form"]), dict(meta["failed"]))
 
 
 def _kind(probe: LinearProbe) -> str:

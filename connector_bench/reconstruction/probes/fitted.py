@@ -163,12 +163,13 @@ class FittedProbes:
     def save(self, folder: Path) -> None:
         """Write weights and description; each file appears whole or not at all, the description last."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = save(self._weights())
+        weights = save(self.weights())
         described = {**self.description(), "weights_sha256": hashlib.sha256(weights).hexdigest()}
         write_atomically(folder / WEIGHTS, weights)
         write_atomically(folder / DESCRIPTION, json.dumps(described, indent=1, sort_keys=True).encode())
 
-    def _weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
+        """All that was fitted, and the hashes of the training images."""
         weights = {
             "statistics.mean": self.statistics.mean,
             "statistics.scatter": self.statistics.scatter,

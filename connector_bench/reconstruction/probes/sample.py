@@ -48,6 +48,8 @@ class ProbeSample:
         self.config = config
         self.held_out = held_out if held_out is not None else Ledger()
         self.seen = Ledger()
+        self.validation_share = config.validation
+        """Share of the training images that validate; see `folds.validation_share` for few images."""
         self.validation_images = 0
         self._target: TargetStatistics | None = None
         self._cells: dict[CellShape, CellSample] = {}
@@ -66,7 +68,7 @@ class ProbeSample:
             return False
         pre, post = target_of(pair, self.config).detach().cpu(), pair.post.detach().cpu()
         self._check(image_id, pre, post, pair)
-        fold = fold_of(image_id, self.config.validation)
+        fold = self.fold_of(image_id)
         self._gather(image_id, pair, pre, post, fold)
         self.seen.add(image_id)
         if fold == "validation":
@@ -75,6 +77,10 @@ class ProbeSample:
             target = TargetStatistics.of(pre)
             self._target = target if self._target is None else self._target + target
         return True
+
+    def fold_of(self, image_id: str) -> Fold:
+        """The fold of a training image."""
+        return fold_of(image_id, self.validation_share)
 
     def _check(self, image_id: str, pre: Tensor, post: Tensor, pair: TokenPair) -> None:
         wanted = (pair.layout.n_pre, pair.layout.n_post)
@@ -113,7 +119,7 @@ class ProbeSample:
 
     def absorb(self, other: ProbeSample) -> None:
         """Add another process's state; ValueError where options differ or an image was seen by both."""
-        if other.config != self.config:
+        if (other.config, other.validation_share) != (self.config, self.validation_share):
             raise ValueError("states of different options do not add up")
         self.seen = self.seen + other.seen
         if other._widths is None:
@@ -148,6 +154,7 @@ class ProbeSample:
             "widths": self._widths,
             "placed": self._placed,
             "validation_images": self.validation_images,
+            "validation_share": self.validation_share,
             "target_patches": 0 if self._target is None else self._target.n,
             "cells": [[*shape, sample.d_in, sample.d_out] for shape, sample in self._cells.items()],
             "attention": self._attention is not None,
@@ -164,6 +171,7 @@ class ProbeSample:
         self.seen.refuse_overlap(self.held_out, "test")
         self._widths = tuple(meta["widths"]) if meta["widths"] is not None else None
         self._placed, self.validation_images = meta["placed"], meta["validation_images"]
+        self.validation_share = meta["validation_share"]
         if meta["target_patches"]:
             mean, scatter = tensors["target.mean"], tensors["target.scatter"]
             self._target = TargetStatistics(meta["target_patches"], mean, scatter)
@@ -209,9 +217,8 @@ class ProbeSample:
         training = len(self.seen) - self.validation_images
         if self._target is None or not self.validation_images:
             raise ValueError(
-                f"{training} training and {self.validation_images} validation images: both are needed. "
-                f"Folds go by a hash of the image's name; give at least "
-                f"{math.ceil(5 / self.config.validation)} images"
+                f"{training} training and {self.validation_images} validation images: both are needed, and "
+                "at least two images that are no test images"
             )
         fitted = {
             shape: fit_cells(shape, sample, self._target, self.config)

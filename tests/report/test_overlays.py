@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from connector_bench.reconstruction.lossmaps import LossMap
-from connector_bench.reconstruction.overlays import _layers, render
+from connector_bench.report.overlays import _layers, render
 from connector_bench.types import Tile, TokenLayout
 
 WHOLE = TokenLayout((Tile((6, 8), (6, 8)),), 48)

@@ -1,0 +1,223 @@
+"""What a fault costs: few pictures, a control that cannot be made, a disk that refuses, another run in the folder."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from connector_bench.reconstruction.figures import ReconstructionFigures
+from connector_bench.reconstruction.folds import fold_of, validation_share
+from connector_bench.reconstruction.learning import ProbeLearner
+from connector_bench.reconstruction.measured import MeasuredReconstruction
+from connector_bench.reconstruction.store import LOCK, RunStore, remove_leftovers
+from connector_bench.types import TokenPair
+from tests.harness import run_here
+
+from .planted import images, small_config
+from .small_task import write_small_task
+
+RUN = {"model": "identity"}
+
+
+def narrow(pair: TokenPair) -> TokenPair:
+    return replace(pair, post=pair.pre[:, :8], untrained=(pair.pre[:, 8:], pair.pre[:, 4:12]))
+
+
+def measured(
+    training: int,
+    test: int,
+    folder: Path | None = None,
+    connector: Callable[[TokenPair], TokenPair] = narrow,
+    before_scoring: Callable[[], None] = lambda: None,
+) -> ReconstructionFigures:
+    learner = ProbeLearner(small_config(), folder=folder, fingerprint=RUN, every=8)
+    measure = MeasuredReconstruction(
+        learner,
+        picture_of=lambda _: Image.new("RGB", (8, 8)),
+        folder=folder,
+        fingerprint=RUN,
+        every=4,
+    )
+    learning, tested = dict(images(training)), dict(images(test, start=10_000))
+    learner.begin(learning, tested)
+    for name, pair in learning.items():
+        if learner.wants(name):
+            learner.learn(name, connector(pair))
+    learner.fit()
+    before_scoring()
+    measure.begin({name: [number] for number, name in enumerate(tested)})
+    for name, pair in tested.items():
+        if measure.wants(name):
+            measure.update(name, connector(pair))
+    return measure.finish()
+
+
+def values(figures: ReconstructionFigures) -> dict[str, float]:
+    return {name: score["value"] for name, score in figures.summary["scores"].items()}
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, float]:
+    figures = measured(20, 6)
+    assert not figures.warnings
+    return values(figures)
+
+
+@pytest.mark.parametrize("training", [2, 3])
+@pytest.mark.parametrize("test", [1, 2])
+def test_two_training_pictures_and_one_test_picture_give_figures(training: int, test: int) -> None:
+    figures = measured(training, test)
+    assert {"r2_ridge", "r2_mlp", "lost", "nmse", "cosine", "identity_r2_ridge"} <= values(figures).keys()
+    assert all("lost" in row for row in figures.per_image.values())
+    assert (figures.summary["scores"]["lost"]["low"] is None) == (test == 1)
+
+
+@pytest.mark.parametrize("training", [0, 1])
+def test_fewer_are_one_sentence(training: int) -> None:
+    figures = measured(training, 3)
+    assert not figures.per_image
+    (warning,) = figures.warnings
+    assert "no training image is left" in warning or "1 training and 0 validation images" in warning
+    assert figures.summary["error"] in warning
+
+
+def test_folds_are_those_of_the_hash_unless_one_would_be_empty() -> None:
+    names = [f"image-{number}" for number in range(60)]
+    assert validation_share(names, 0.1) == 0.1
+    for count in range(2, 12):
+        for share in (1e-9, 0.1, 1 - 1e-9):
+            few = validation_share(names[:count], share)
+            folds = [fold_of(name, few) for name in names[:count]]
+            assert 1 <= folds.count("validation") <= count - 1
+
+
+def test_a_control_that_cannot_be_made_costs_the_others_nothing(expected: dict[str, float]) -> None:
+    def overflowing(pair: TokenPair) -> TokenPair:
+        pair = narrow(pair)
+        return replace(pair, untrained=(pair.untrained[0], pair.untrained[1] * torch.inf))
+
+    figures = measured(20, 6, connector=overflowing)
+    (warning,) = figures.warnings
+    assert warning.startswith("1 controls left out: untrained.1 (ValueError: tokens hold NaN or infinity")
+    found = values(figures)
+    changed = {name for name in expected if found[name] != expected[name]}
+    assert changed == {"untrained_r2_ridge"}, "the mean over the initialisations that are left"
+
+
+def test_without_untrained_copies_the_rest_is_the_same(expected: dict[str, float]) -> None:
+    figures = measured(20, 6, connector=lambda pair: replace(narrow(pair), untrained=()))
+    assert not figures.warnings
+    assert values(figures) == {name: v for name, v in expected.items() if "untrained" not in name}
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def told_once(figures: ReconstructionFigures, expected: dict[str, float], *words: str) -> None:
+    (warning,) = figures.warnings
+    assert all(word in warning for word in words), warning
+    assert values(figures) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [0, 20_000])
+def test_a_full_disk_costs_state_and_no_figure(tmp_path: Path, expected: dict[str, float], size: int) -> None:
+    with files_of_at_most(size):
+        figures = measured(20, 6, tmp_path / "run")
+    assert values(figures) == pytest.approx(expected, abs=1e-9)
+    assert figures.warnings
+    assert all(str(tmp_path / "run") in warning for warning in figures.warnings)
+    assert not list(tmp_path.rglob(".writing-*"))
+    assert values(measured(20, 6, tmp_path / "run")) == pytest.approx(expected, abs=1e-9), (
+        "and the folder can be used again"
+    )
+
+
+def test_a_folder_that_goes_away_costs_state_and_no_figure(
+    tmp_path: Path, expected: dict[str, float]
+) -> None:
+    figures = measured(20, 6, tmp_path / "run", before_scoring=lambda: shutil.rmtree(tmp_path / "run"))
+    assert values(figures) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_folder_that_cannot_be_made_costs_state_and_no_figure(
+    tmp_path: Path, expected: dict[str, float]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    told_once(measured(20, 6, tmp_path / "file" / "run"), expected, "cannot be written", "keeps no state")
+
+
+def test_a_second_run_in_the_folder_measures_without_state(
+    tmp_path: Path, expected: dict[str, float]
+) -> None:
+    code = (
+        f"import filelock, sys; lock = filelock.FileLock({str(tmp_path / LOCK)!r}); lock.acquire(); "
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        told_once(measured(20, 6, tmp_path), expected, str(tmp_path), "in use by another run")
+        other.communicate("")
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert values(measured(20, 6, tmp_path)) == pytest.approx(expected, abs=1e-9)
+    assert (tmp_path / "selection.json").exists()
+
+
+def test_temporary_files_of_the_living_stay_and_those_of_the_dead_go(tmp_path: Path) -> None:
+    host = os.uname().nodename
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    )
+    names = {
+        f".writing-{os.getppid()}@{host}-aa-living": True,
+        f".writing-{int(gone.stdout)}@{host}-aa-dead": False,
+        ".writing-deadbeef-old": False,
+        ".writing-1@elsewhere-aa-fresh": True,
+        ".writing-1@elsewhere-aa-forgotten": False,
+    }
+    below = tmp_path / "pictures"
+    below.mkdir()
+    for name in names:
+        (below / name).touch()
+    long_ago = time.time() - 2 * 24 * 3600
+    os.utime(below / ".writing-1@elsewhere-aa-forgotten", (long_ago, long_ago))
+    remove_leftovers(tmp_path)
+    assert {name: (below / name).exists() for name in names} == names
+
+
+def test_after_a_refusal_nothing_more_is_kept(tmp_path: Path) -> None:
+    store = RunStore(tmp_path, RUN)
+    with files_of_at_most(100):
+        store.keep("state", {"x": torch.zeros(2**18)}, {})
+    assert store.trouble is not None
+    assert f"{tmp_path / 'state'}.safetensors could not be written (1.0 MB wanted)" in store.trouble
+    store.keep("other", {}, {})
+    assert not list(store.names())
+
+
+@pytest.mark.parametrize("connector", ["mlp", "resampler"])
+def test_the_smallest_limits_give_what_can_be_given(tmp_path: Path, connector: str) -> None:
+    small = write_small_task(tmp_path / "tasks", images=2)
+    arguments = ("--model", "connector_zoo", "--model_args", f"connector={connector}", *small, "--limit", "3")
+    outcome = run_here(tmp_path / "out", *arguments)
+    assert "error" not in outcome.record("small")
+    assert outcome.record("small")["train_images"] == 2
+    assert {"lost", "r2_best", "n_images"} <= outcome.figures("small").keys()
