@@ -7,7 +7,7 @@ metric is an entry here and its formula in its measure. In names `{k}` stands fo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
@@ -286,7 +286,12 @@ def meanings(measure: Measure, *families: Family) -> Iterator[tuple[str, str]]:
     )
 
 
-def named(names: Sequence[str]) -> Iterator[Metric]:
+def of_owner(names: Iterable[str], owner: Owner) -> set[str]:
+    """Those of the names whose figure is an image's, a question's or the set's."""
+    return {entry.name for entry in named(names) if entry.of == owner}
+
+
+def named(names: Iterable[str]) -> Iterator[Metric]:
     """The entries of those names that are in the catalogue, in their order."""
     return (found for name in names if (found := metric(name)) is not None)
 

@@ -27,14 +27,13 @@ from tenacity import retry_if_not_exception_type
 
 from connector_bench.connectors.fresh import observe_loading
 from connector_bench.entry import give_wrappers_a_device_map
+from connector_bench.metrics import of_owner
 from connector_bench.pictures import reads_column, reason
-from connector_bench.preservation.figures import SET_GEOMETRY
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.processes import error_text, gather_all, rank_and_size
 from connector_bench.reconstruction.config import task_options
-from connector_bench.reconstruction.figures import MASK_METRICS
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
 from connector_bench.run.documents import Document, PictureRows, known_label
 from connector_bench.run.measurement import Failed, Measure, TaskFigures
@@ -336,7 +335,7 @@ class KnnPreservation(ConnectorTask):
         return preservation_metrics(self.options)
 
     def of_the_set(self) -> set[str]:  # noqa: D102
-        return {*SET_GEOMETRY, "n_images"}
+        return of_owner(self.metrics(), "set")
 
 
 class PatchReconstruction(ConnectorTask):
@@ -374,7 +373,7 @@ class PatchReconstruction(ConnectorTask):
         return reconstruction_metrics(self.options.config)
 
     def of_the_set(self) -> set[str]:  # noqa: D102
-        return set(self.metrics()) - set(MASK_METRICS)
+        return set(self.metrics()) - of_owner(self.metrics(), "question")
 
 
 def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from connector_bench import metrics
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import controls, geometry, influence, knn, retrieval
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
@@ -22,30 +23,6 @@ from connector_bench.stats.intervals import bootstrap_mean
 
 HUBNESS_K = 10
 """Neighbours whose occurrences hubness counts."""
-
-CONTROLS = ("identity", "rotation", "random_linear", "shuffled", "untrained")
-IMAGE_GEOMETRY = {
-    "trustworthiness": True,
-    "continuity": True,
-    "imbalance_pre_post": False,
-    "imbalance_post_pre": False,
-}
-SET_GEOMETRY = {
-    "cka": True,
-    "procrustes": True,
-    "procrustes_paper": None,
-    "erank_pre": None,
-    "erank_post": None,
-    "top1_energy_pre": None,
-    "top1_energy_post": None,
-    "hubness_pre": None,
-    "hubness_post": None,
-}
-RETRIEVAL = {
-    f"{name}_{side}{k}": True
-    for name, k in (("recall", "_1"), ("recall", "_5"), ("map", ""))
-    for side in ("pre", "post")
-}
 
 
 @dataclass(frozen=True)
@@ -63,11 +40,7 @@ class PreservationFigures:
 
 def metric_names(options: PreservationOptions) -> dict[str, bool | None]:
     """Every metric these options can give, and whether higher is better (None: neither)."""
-    if options.protocol == "paper":
-        return {f"paper_knor_{k}": True for k in options.ks} | {"n_images": None}
-    overlaps = {f"{name}_{k}": True for name in ("knor", "knor_adj") for k in options.ks}
-    references = {f"{control}_{name}": None for control in CONTROLS for name in overlaps}
-    return overlaps | IMAGE_GEOMETRY | SET_GEOMETRY | RETRIEVAL | references | {"n_images": None}
+    return metrics.reported("knn_preservation", ks=options.ks, published=options.protocol == "paper")
 
 
 def preservation_figures(
@@ -117,7 +90,8 @@ def preservation_figures(
         widths = token_widths or (pre.shape[1], post.shape[1])
         references = _controls(pre, post, widths, options.seed) | {"untrained": untrained}
         columns, scores, extra = _ours(*sides, ks, options, classes, references)
-    constant = {name: float(score["value"]) for name, score in scores.items() if name in SET_GEOMETRY}
+    of_the_set = metrics.of_owner(scores, "set") & set(metric_names(options))
+    constant = {name: float(scores[name]["value"]) for name in scores if name in of_the_set}
     rows = {
         image: {"n_images": n}
         | {name: float(column[row]) for name, column in columns.items() if np.isfinite(column[row])}

@@ -10,23 +10,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from connector_bench import metrics
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.lossmaps import LossMap, inside_outside, mask_areas
-from connector_bench.reconstruction.probes.control_probes import ControlProbes, control_metrics
+from connector_bench.reconstruction.probes.control_probes import ControlProbes
 from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard, summary_json
 from connector_bench.stats.intervals import Score, bootstrap_mean
-
-MASK_METRICS: dict[str, bool | None] = {
-    "loss_inside": False,
-    "loss_outside": False,
-    "cosine_inside": True,
-    "cosine_outside": True,
-    "norm_inside": None,
-    "norm_outside": None,
-    "mask_area": None,
-}
-"""Every figure, and whether higher is better."""
 
 
 def mask_figures(loss_map: LossMap, mask: Bool[np.ndarray, "rows columns"]) -> dict[str, float]:
@@ -44,7 +34,6 @@ def mask_figures(loss_map: LossMap, mask: Bool[np.ndarray, "rows columns"]) -> d
     return figures
 
 
-PAPER_METRICS: dict[str, bool | None] = {"paper_mse": False, "paper_r2": True}
 TRAINED = ("attention", "mlp")
 """The paper's probe: a transformer where tokens have no place, an MLP where they have."""
 
@@ -72,19 +61,6 @@ def paper_scores(board: ScoreBoard) -> dict[str, dict[str, Any]]:
     return dict(summary_json(chosen))
 
 
-IMAGE_METRICS: dict[str, bool | None] = {
-    "r2_ridge": True,
-    "r2_pooled": True,
-    "r2_mlp": True,
-    "r2_attention": True,
-    "r2_best": True,
-    "lost": False,
-    "nonlinear": None,
-    "nmse": False,
-    "cosine": True,
-}
-
-
 @dataclass(frozen=True)
 class ReconstructionFigures:
     """Figures per image and per document with a mask and, for the whole set, intervals and provenance."""
@@ -97,9 +73,9 @@ class ReconstructionFigures:
 
 def metric_names(config: ReconstructionConfig) -> dict[str, bool | None]:
     """Every metric these options can give, and whether higher is better (None: neither)."""
-    if config.protocol == "paper":
-        return PAPER_METRICS | {"n_images": None}
-    return IMAGE_METRICS | MASK_METRICS | dict.fromkeys(control_metrics(config)) | {"n_images": None}
+    return metrics.reported(
+        "patch_reconstruction", rank=config.control_rank, published=config.protocol == "paper"
+    )
 
 
 def image_row(
@@ -151,7 +127,8 @@ def _mask_scores(
 ) -> dict[str, Score]:
     """Means over the documents that have the figure."""
     scores = {}
-    for name in MASK_METRICS:
+    names = {name for row in documents.values() for name in row}
+    for name in sorted(metrics.of_owner(names, "question")):
         having = sorted(number for number, row in documents.items() if name in row)
         clusters = np.array([image_of[number] for number in having])
         if len(set(clusters)) >= 2:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from connector_bench.metrics import of_owner
 from connector_bench.reconstruction.artefacts import Artefacts
-from connector_bench.reconstruction.figures import IMAGE_METRICS
 from connector_bench.reconstruction.learning import ProbeLadder
 from tests.harness import Outcome, run_command, run_here
 
@@ -61,7 +61,7 @@ def test_without_places_the_attention_probe_stands_in_for_the_mlp(resampler: Out
 
 def test_the_harness_shows_what_the_record_says(mlp: Outcome) -> None:
     figures, scores = mlp.figures("small"), mlp.record("small")["scores"]
-    for name in IMAGE_METRICS.keys() & figures.keys():
+    for name in of_owner(figures, "image"):
         assert figures[name] == pytest.approx(scores[name]["value"])
         assert scores[name]["low"] <= scores[name]["value"] <= scores[name]["high"]
     assert figures["loss_inside"] == pytest.approx(scores["loss_inside"]["value"])

@@ -55,17 +55,6 @@ def linear_controls(width: int, config: ReconstructionConfig) -> tuple[LinearCon
     return identity(width), rotation(width, config.seed), projection(width, rank, config.seed)
 
 
-def control_metrics(config: ReconstructionConfig) -> tuple[str, ...]:
-    """Names of all figures that controls can have."""
-    ridge = ("identity", "rotation", f"rank{config.control_rank}", "untrained", "shuffled")
-    pooled = ("untrained", "shuffled")
-    return (
-        *(f"{name}_r2_ridge" for name in ridge),
-        *(f"{name}_r2_pooled" for name in pooled),
-        *(f"{name}_r2_mlp" for name in TRAINED),
-    )
-
-
 @contextmanager
 def _noting(control: str, failed: dict[str, str]) -> Iterator[None]:
     """A control that cannot be made is left out with its reason: it is there to check the figures, not to cost them."""
