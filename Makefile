@@ -8,13 +8,20 @@ STAMP := $(VENV)/.installed
 BASE ?= main
 REPORT ?= build/leaderboard-diff.md
 
-.PHONY: demo test lint bench leaderboard verify clean
+# The lowest versions that setup.cfg allows, and what is run on them as well as on the newest.
+OLDEST := .venv-oldest
+BOTH_ENDS := tests/connectors tests/test_entry.py tests/test_api.py tests/test_command_line.py
+
+.PHONY: demo test test-oldest lint bench leaderboard verify clean
 
 demo: $(STAMP)
 	$(BIN)/connector-bench demo
 
 test: $(STAMP) lint
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-oldest: $(OLDEST)/.installed
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(BOTH_ENDS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -38,5 +45,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
 	touch $@
 
+$(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -c constraints-oldest.txt -e '.[test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist demo_output *.egg-info
+	rm -rf $(VENV) $(OLDEST) build dist demo_output *.egg-info

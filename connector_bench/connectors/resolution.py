@@ -18,7 +18,8 @@ def resolution_of(image_processor: Any, options: Mapping[str, Any]) -> str | Non
     """
 
     def setting(name: str) -> Any:
-        return options[name] if options.get(name) is not None else getattr(image_processor, name, None)
+        said = options[name] if options.get(name) is not None else getattr(image_processor, name, None)
+        return None if callable(said) else said  # some processors have a method `split_image`
 
     size = setting("size")
     if setting("do_center_crop") and setting("crop_size"):
@@ -34,7 +35,7 @@ def resolution_of(image_processor: Any, options: Mapping[str, Any]) -> str | Non
     if shortest and longest and hasattr(image_processor, "temporal_patch_size"):
         return f"{shortest} to {longest} pixels"  # Qwen's processors keep areas under the names of edges
     edges = {"shortest edge": shortest, "longest edge": longest}
-    said = ", ".join(f"{name} {pixels}" for name, pixels in edges.items() if pixels)
-    if said:
-        return f"{said}{tiles}"
+    in_words = ", ".join(f"{name} {pixels}" for name, pixels in edges.items() if pixels)
+    if in_words:
+        return f"{in_words}{tiles}"
     return f"{tile}x{tile}{tiles}" if isinstance(tile, int) else None

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from itertools import islice
 from typing import Any
+
+from packaging.version import Version
 
 from connector_bench.connectors.boxes import grid_boxes, side, within
 from connector_bench.connectors.family import Batch, PictureSize, Placement
 from connector_bench.connectors.layouts import cells_by_tile
 from connector_bench.types import WHOLE_PICTURE, Box, Grid
+
+TRANSFORMERS = Version(version("transformers"))
 
 
 def cropped_grid(batch: Batch, index: int) -> Grid:
@@ -69,12 +74,16 @@ def _llama4(batch: Batch, size: PictureSize, index: int) -> list[Box]:
 
 
 def place_lfm2(batch: Batch) -> list[Placement]:
-    """One call of the connector for each tile; tiles row by row, then a thumbnail of its own size."""
+    """One call of the connector for each tile; tiles row by row, then a thumbnail of its own size.
+
+    Before transformers 5 the image processor calls its rows columns.
+    """
     shapes = zip(batch.pre_shapes, batch.post_shapes, strict=True)
     grids = iter([((pre[1], pre[2]), (post[1], post[2])) for pre, post in shapes])
     thumbnail = bool(batch.option("use_thumbnail", True))
     pictures = []
-    for rows, columns in zip(batch.inputs["image_rows"], batch.inputs["image_cols"], strict=True):
+    names = ("image_rows", "image_cols") if Version("5.0") <= TRANSFORMERS else ("image_cols", "image_rows")
+    for rows, columns in zip(*(batch.inputs[name] for name in names), strict=True):
         boxes = grid_boxes((int(rows), int(columns)))
         boxes = [*boxes, WHOLE_PICTURE] if len(boxes) > 1 and thumbnail else boxes
         pictures.append((boxes, list(islice(grids, len(boxes)))))

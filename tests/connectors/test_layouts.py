@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from transformers.models.llava_next.modeling_llava_next import unpad_image
-from transformers.vision_utils import get_vision_window_index
 
 from connector_bench.connectors import layouts
 from connector_bench.connectors.anyres import unpadded
@@ -23,11 +24,28 @@ def test_blocks_need_whole_blocks() -> None:
         layouts.blocks((3, 4), 2)
 
 
+def window_index(grid: tuple[int, int], merge: int, side: int, patch: int) -> torch.Tensor:
+    """transformers' order of merged cells by window; a method of the tower in older versions."""
+    sizes = torch.tensor([[1, *grid]])
+    try:
+        from transformers.vision_utils import get_vision_window_index
+    except ImportError:
+        from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+            Qwen2_5_VisionTransformerPretrainedModel as Tower,
+        )
+
+        tower = SimpleNamespace(
+            window_size=side, spatial_merge_size=merge, patch_size=patch, spatial_merge_unit=merge**2
+        )
+        return Tower.get_window_index(tower, sizes)[0]
+    return get_vision_window_index(sizes, merge, side, patch)[0]
+
+
 @pytest.mark.parametrize("grid", [(8, 8), (6, 10), (4, 18), (14, 2)])
 @pytest.mark.parametrize("window", [2, 3, 4])
 def test_windows_are_those_of_transformers(grid: tuple[int, int], window: int) -> None:
     merge, patch = 2, 14
-    index, _ = get_vision_window_index(torch.tensor([[1, *grid]]), merge, window * merge * patch, patch)
+    index = window_index(grid, merge, window * merge * patch, patch)
     cells = layouts.merged(grid, merge)
     assert layouts.windows(cells, window).tolist() == torch.argsort(index).tolist()
 

@@ -25,9 +25,10 @@ def _qwen_parts(patch: int) -> tuple[Any, dict[str, int], Any]:
     names |= {"vision_start_token": "vision_start", "vision_end_token": "vision_end"}
     tok = tokenizer(kind="Qwen2", **{role: f"<|{name}|>" for role, name in names.items()})
     ids = {f"{role}_id": token_id(tok, f"<|{name}|>") for role, name in names.items()}
-    images = hf.Qwen2VLImageProcessor(
-        size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}, patch_size=patch, merge_size=2
-    )
+    least, most = 56 * 56, 112 * 112
+    size = {"size": {"shortest_edge": least, "longest_edge": most}}
+    older = {"min_pixels": least, "max_pixels": most}
+    images = hf.Qwen2VLImageProcessor(**(size if MAJOR >= 5 else older), patch_size=patch, merge_size=2)
     return tok, ids, images
 
 

@@ -1,13 +1,12 @@
 """LFM2-VL: SigLIP2 in native resolution; the connector, pixel shuffle inside, is called once a tile."""
 
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 from packaging.version import Version
 
 from connector_bench.connectors.family import Family
-from connector_bench.connectors.tilings import place_lfm2
+from connector_bench.connectors.tilings import TRANSFORMERS, place_lfm2
 
 
 def has_norm(config: Any) -> bool:
@@ -15,7 +14,7 @@ def has_norm(config: Any) -> bool:
     return bool(getattr(config, "projector_use_layernorm", True))
 
 
-MIXES_TILES = Version(version("transformers")) < Version("5.2")
+MIXES_TILES = Version("5.2") > TRANSFORMERS
 """Whether the image processor of this transformers swaps tiles between the pictures of a batch."""
 
 PLAIN = Family(
