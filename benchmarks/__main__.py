@@ -1,6 +1,6 @@
 """All benchmarks, each in a process of its own, and one table of what the issues ask for.
 
-python -m benchmarks [--quick] [knn capture reconstruction]
+python -m benchmarks [--quick] [knn statistics capture reconstruction]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.findings import Finding, found_by, machine, table
 
-NAMES = ("knn", "capture", "reconstruction")
+NAMES = ("knn", "statistics", "capture", "reconstruction")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy import linalg
+from scipy import linalg, spatial
 
 from connector_bench.preservation import geometry
 from connector_bench.stats.intervals import Score, bootstrap_mean, same_length
@@ -61,3 +61,10 @@ def top1_energy(vectors: Float[np.ndarray, "n d"]) -> float:
 def _spectrum(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " r"]:
     points = vectors.astype(np.float64)
     return linalg.svdvals(points - points.mean(axis=0))
+
+
+def procrustes_similarity(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> float:
+    """From scipy's disparity, the narrower side padded with zeros."""
+    wide = max(pre.shape[1], post.shape[1])
+    padded = [np.pad(side.astype(float), ((0, 0), (0, wide - side.shape[1]))) for side in (pre, post)]
+    return float(np.sqrt(1 - spatial.procrustes(*padded)[2]))

@@ -66,6 +66,7 @@ def test_all_benchmarks_run_together_and_end_in_one_table() -> None:
     assert ran.returncode == 0, ran.stderr
     for line in (
         "k-NN: time over one faiss call",
+        "k-NN: all after the search over the search",
         "capture, tiny llava",
         "held-out R2",
         "on disk for each image",

@@ -42,7 +42,8 @@ def trustworthiness(
 
     `T_i = 1 - 2 / (k (2n - 3k - 1)) sum_{j in N_post(i, k)} max(0, r_pre(i, j) - k)`; the mean over images is
     Venna and Kaski's trustworthiness (ICANN 2001), as in `sklearn.manifold.trustworthiness`. The mean lies in
-    0..1, higher is better, identity gives 1 and independent vectors about .5; a single image can lie below 0.
+    0..1, higher is better, identity gives 1 and independent vectors about .5; a single image can lie below 0. With the
+    sides exchanged it is continuity: whether the neighbours before the connector stay near after it.
 
     Raises:
         ValueError: different numbers of images, `k` not in 1..(n-1)/2 (the normalisation's range), or vectors
@@ -52,21 +53,6 @@ def trustworthiness(
     if not 1 <= k <= (n - 1) / 2:
         raise ValueError(f"trustworthiness needs 1 <= k <= (n-1)/2, got k={k} with n={n}")
     return _share_near(_ranks(pre, neighbours(post, k, distance), distance))
-
-
-def continuity(
-    pre: Float[np.ndarray, "n d_pre"],
-    post: Float[np.ndarray, "n d_post"],
-    k: int,
-    *,
-    distance: str = "l2",
-) -> Float64[np.ndarray, " n"]:
-    """Whether the neighbours before the connector stay near after it: `trustworthiness` with the sides
-    exchanged.
-
-    Source, range and errors as there.
-    """
-    return trustworthiness(post, pre, k, distance=distance)
 
 
 def information_imbalance(
@@ -139,25 +125,6 @@ def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d
         return float("nan")
     own = _hsic(x, x), _hsic(y, y)
     return float(_hsic(x, y) / np.sqrt(own[0] * own[1])) if min(own) > 0 else float("nan")
-
-
-def procrustes_similarity(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> float:
-    """How well a rotation and a scaling bring one side onto the other: nuclear norm of `X' Y`, both centred
-    and of unit Frobenius norm, the narrower one padded with zeros.
-
-    `scipy.spatial.procrustes` reports the disparity `1 - similarity^2` (Schoenemann and Carroll,
-    Psychometrika 35 (1970) 245). 0..1, 1 for a rotation, scaling or shift; independent vectors come well
-    above 0 where n is not far larger than d, so read it beside a shuffled control. NaN where one side does
-    not vary.
-
-    Raises:
-        ValueError: different numbers of images or vectors that are not finite.
-    """
-    _same_images(pre, post)
-    x, y = _unit(pre), _unit(post)
-    if not (x.any() and y.any()):
-        return float("nan")
-    return float(min(1.0, linalg.svdvals(compact(x).T @ compact(y)).sum()))
 
 
 def paper_procrustes_residual(

@@ -49,17 +49,24 @@ def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d
 
 
 def procrustes(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> Score:
-    """`geometry.procrustes_similarity`, its influences along the polar factor of the nuclear norm.
+    """How well a rotation and a scaling bring one side onto the other: nuclear norm of `X' Y`, both centred
+    and of unit Frobenius norm, the narrower one padded with zeros.
 
-    Too wide for sides that have little in common.
+    `scipy.spatial.procrustes` reports the disparity `1 - similarity^2` (Schoenemann and Carroll,
+    Psychometrika 35 (1970) 245). 0..1, 1 for a rotation, scaling or shift; independent vectors come well
+    above 0 where n is not far larger than d, so read it beside a shuffled control.
+
+    Influences run along the polar factor of the nuclear norm: too wide for sides that have little in common. Both
+    sides have to vary.
     """
     x, y = _centred(pre), _centred(post)
     left, values, right = linalg.svd(x.T @ y / len(x), full_matrices=False)
     aligned = np.einsum("ij,ij->i", x @ left, y @ right.T) - values.sum()
     sizes = np.square(x).sum(axis=1), np.square(y).sum(axis=1)
     relative = sizes[0] / sizes[0].mean() + sizes[1] / sizes[1].mean() - 2
-    influences = (aligned - values.sum() / 2 * relative) / np.sqrt(sizes[0].mean() * sizes[1].mean())
-    return influence_interval(geometry.procrustes_similarity(pre, post), influences, least=0.0, most=1.0)
+    scale = np.sqrt(sizes[0].mean() * sizes[1].mean())
+    influences = (aligned - values.sum() / 2 * relative) / scale
+    return influence_interval(min(1.0, float(values.sum() / scale)), influences, least=0.0, most=1.0)
 
 
 def spectral(vectors: Float[np.ndarray, "n d"]) -> dict[str, Score]:

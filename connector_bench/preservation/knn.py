@@ -15,22 +15,20 @@ import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
 from connector_bench.preservation.neighbours.search import neighbours
-from connector_bench.preservation.neighbours.space import DISTANCES, Distance, as_vectors
-from connector_bench.preservation.overlap import chance, chance_corrected, overlap, overlap_curve
+from connector_bench.preservation.neighbours.space import DISTANCES, as_vectors
+from connector_bench.preservation.overlap import chance, chance_corrected, overlap
 from connector_bench.preservation.overlap_interval import depth, overlap_scores
 from connector_bench.preservation.retrieval import Retrieval, retrieval
 from connector_bench.stats.intervals import Score, bootstrap_mean
 
 __all__ = [
     "DISTANCES",
-    "Distance",
     "PreservedNeighbours",
     "chance",
     "chance_corrected",
     "knn_preservation",
     "neighbours",
     "overlap",
-    "overlap_curve",
     "paper_overlap",
 ]
 

@@ -65,17 +65,6 @@ def overlap(
     return common.overlap(k)
 
 
-def overlap_curve(
-    pre_neighbours: Int[np.ndarray, "n c"], post_neighbours: Int[np.ndarray, "n c"]
-) -> Float64[np.ndarray, "n c"]:
-    """`overlap` for every k at once: column `k - 1` is the overlap of the first k neighbours.
-
-    Raises:
-        ValueError: arrays of different shapes, or a row that names a neighbour twice.
-    """
-    return CommonNeighbours.of(pre_neighbours, post_neighbours).curve(pre_neighbours.shape[1])
-
-
 def chance(k: int, n: int) -> float:
     """Expected overlap of neighbours drawn at random: `k / (n - 1)`.
 

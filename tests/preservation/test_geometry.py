@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import linalg, spatial
+from scipy import linalg
 from scipy import stats as scipy_stats
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness as sklearn_trustworthiness
 
-from connector_bench.preservation import controls, geometry, knn
+from connector_bench.preservation import controls, geometry, influence, knn
+from connector_bench.preservation.figures import preservation_figures
 from connector_bench.preservation.neighbours.ranking import ranks_of, read_rankings
-from tests.oracles import effective_rank, top1_energy
+from connector_bench.preservation.options import PreservationOptions
+from tests.oracles import effective_rank, procrustes_similarity, top1_energy
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=15, deadline=None)
@@ -63,7 +65,7 @@ def test_trustworthiness_and_continuity_agree_with_scikit_learn(k: int) -> None:
         for a, b in ((pre, post), (post, pre))
     ]
     assert geometry.trustworthiness(pre, post, k).mean() == pytest.approx(theirs[0], abs=1e-12)
-    assert geometry.continuity(pre, post, k).mean() == pytest.approx(theirs[1], abs=1e-12)
+    assert geometry.trustworthiness(post, pre, k).mean() == pytest.approx(theirs[1], abs=1e-12)
 
 
 def test_information_imbalance_is_the_scaled_mean_rank() -> None:
@@ -129,10 +131,8 @@ def test_debiased_cka_of_independent_sides_is_zero_on_average() -> None:
 @pytest.mark.parametrize(("n", "d_pre", "d_post"), [(60, 5, 9), (60, 9, 5), (12, 30, 20)])
 def test_procrustes_agrees_with_scipy(n: int, d_pre: int, d_post: int) -> None:
     pre, post = pair(n, d_pre, d_post)
-    wide = max(d_pre, d_post)
-    padded = [np.pad(side.astype(float), ((0, 0), (0, wide - side.shape[1]))) for side in (pre, post)]
-    disparity = spatial.procrustes(*padded)[2]
-    assert 1 - geometry.procrustes_similarity(pre, post) ** 2 == pytest.approx(disparity, abs=1e-10)
+    expected = procrustes_similarity(pre, post)
+    assert influence.procrustes(pre, post).value == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize(("n", "d_pre", "d_post"), [(60, 5, 9), (60, 9, 5), (30, 20, 50)])
@@ -150,10 +150,10 @@ def test_limits() -> None:
     pre, _ = pair(80, 6, 4)
     for post in (controls.identity(pre), controls.rotation(pre)):
         np.testing.assert_array_equal(geometry.trustworthiness(pre, post, 5), 1)
-        np.testing.assert_array_equal(geometry.continuity(pre, post, 5), 1)
+        np.testing.assert_array_equal(geometry.trustworthiness(post, pre, 5), 1)
         np.testing.assert_allclose(geometry.information_imbalance(pre, post), 2 / 80)
         assert geometry.debiased_cka(pre, post) == pytest.approx(1, abs=1e-6)
-        assert geometry.procrustes_similarity(pre, post) == pytest.approx(1, abs=1e-6)
+        assert influence.procrustes(pre, post).value == pytest.approx(1, abs=1e-6)
         assert geometry.paper_procrustes_residual(pre, post) == pytest.approx(0, abs=1e-5)
 
 
@@ -163,7 +163,7 @@ def test_shuffled_pairs_lose_everything() -> None:
     assert geometry.trustworthiness(pre, post, 5).mean() == pytest.approx(0.5, abs=0.03)
     assert geometry.information_imbalance(pre, post).mean() == pytest.approx(1, abs=0.08)
     assert abs(geometry.debiased_cka(pre, post)) < 0.05
-    assert geometry.procrustes_similarity(pre, post) < 0.2
+    assert influence.procrustes(pre, post).value < 0.2
 
 
 @quick
@@ -171,7 +171,7 @@ def test_shuffled_pairs_lose_everything() -> None:
 def test_rotating_scaling_and_shifting_one_side_changes_nothing(seed: int) -> None:
     pre, post = pair(40, 5, 7, seed)
     moved = controls.rotation(post, seed=seed) * np.float32(3) + np.float32(1)
-    for measure in (geometry.debiased_cka, geometry.procrustes_similarity):
+    for measure in (geometry.debiased_cka, lambda *sides: influence.procrustes(*sides).value):
         assert measure(pre, moved) == pytest.approx(measure(pre, post), abs=1e-5)
         assert measure(post, pre) == pytest.approx(measure(pre, post), abs=1e-9)
     assert effective_rank(moved) == pytest.approx(effective_rank(post), rel=1e-5)
@@ -210,7 +210,11 @@ def test_sides_that_do_not_vary_have_no_geometry() -> None:
     pre, _ = pair(20, 5, 3)
     still = np.full((20, 3), 0.1, np.float32)
     assert np.isnan(geometry.debiased_cka(pre, still))
-    assert np.isnan(geometry.procrustes_similarity(still, pre))
+    names = [f"{i:064x}" for i in range(20)]
+    for sides in ((pre, still), (still, pre)):
+        scores = preservation_figures(names, *sides, PreservationOptions(ks=(1,))).summary["scores"]
+        assert isinstance(scores, dict)
+        assert not {"cka", "procrustes"} & scores.keys()
 
 
 def test_hubs() -> None:

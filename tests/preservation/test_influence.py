@@ -7,7 +7,7 @@ import pytest
 
 from connector_bench.preservation import geometry, influence
 from connector_bench.stats.intervals import Score
-from tests.oracles import effective_rank, top1_energy
+from tests.oracles import effective_rank, procrustes_similarity, top1_energy
 
 SIMULATIONS = 1500
 Sides = tuple[np.ndarray, np.ndarray]
@@ -23,7 +23,7 @@ def sides(rng: np.random.Generator, n: int, noise: float = 1.0, d: int = 6) -> S
 
 FIGURES: dict[str, tuple[Callable[..., Score], Callable[..., float]]] = {
     "cka": (influence.debiased_cka, geometry.debiased_cka),
-    "procrustes": (influence.procrustes, geometry.procrustes_similarity),
+    "procrustes": (influence.procrustes, procrustes_similarity),
     "erank": (
         lambda _, post: influence.spectral(post)["erank"],
         lambda _, post: effective_rank(post),

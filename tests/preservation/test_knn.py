@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from connector_bench.preservation import controls, knn
+from connector_bench.preservation.overlap import CommonNeighbours
 
 DEVICES = ["cpu", "torch-cpu"]
 seeds = st.integers(0, 2**32 - 1)
@@ -173,7 +174,9 @@ def test_overlap_is_the_share_of_common_members(seed: int, k: int) -> None:
     pre, post = (np.stack([rng.choice(50, 30, replace=False) for _ in range(12)]) for _ in range(2))
     expected = [len(set(a[:k]) & set(b[:k])) / k for a, b in zip(pre.tolist(), post.tolist(), strict=True)]
     np.testing.assert_allclose(knn.overlap(pre, post, k), expected, rtol=0, atol=1e-15)
-    np.testing.assert_array_equal(knn.overlap_curve(pre, post)[:, k - 1], knn.overlap(pre, post, k))
+    np.testing.assert_array_equal(
+        CommonNeighbours.of(pre, post).curve(30)[:, k - 1], knn.overlap(pre, post, k)
+    )
 
 
 def test_overlap_refuses_what_it_cannot_compare() -> None:

@@ -15,13 +15,11 @@ whose dimensions are all equal can exceed it, which the search notices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
-Distance = Literal["l2", "cosine", "l2_standardized"]
-DISTANCES: tuple[str, ...] = get_args(Distance)
+DISTANCES = ("l2", "cosine", "l2_standardized")
 """What `neighbours` measures; each is one fixed choice for queries and gallery alike."""
 
 ULP = 2.0**-24
