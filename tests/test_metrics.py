@@ -10,7 +10,7 @@ from connector_bench import metrics
 from connector_bench.glossary import FAMILIES, glossary
 from connector_bench.leaderboard.store import stored_runs
 from connector_bench.preservation.figures import metric_names as preservation_names
-from connector_bench.protocol import PreservationOptions
+from connector_bench.preservation.options import PreservationOptions
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.figures import metric_names as reconstruction_names
 

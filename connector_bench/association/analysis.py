@@ -19,8 +19,8 @@ from connector_bench.association.sides import (
 )
 from connector_bench.association.testing import adjusted
 from connector_bench.association.types import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
-from connector_bench.results.data_sets import configured_data_set
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
+from connector_bench.results.tasks import ModelRuns, TaskRun, models_of
 
 PACKAGES = ("connector-bench", "numpy", "scipy", "pycocoevalcap")
 
@@ -36,12 +36,22 @@ def analyze(results: Sequence[Path], settings: Settings | None = None, *, images
         UnusableResult: a file or folder that is not one of these, or figures across connectors that rest on other
             pictures.
     """
+    boards = [path for path in results if is_board(path)]
+    others = [path for path in results if path not in boards]
+    return analyze_runs(read_results(others) if others else [], boards, settings, images=images)
+
+
+def analyze_runs(
+    runs: Sequence[ResultFile],
+    boards: Sequence[Path] = (),
+    settings: Settings | None = None,
+    *,
+    images: bool = True,
+) -> Analysis:
+    """`analyze` of runs that are read already, as `read_results` named and ordered them."""
     from tqdm import tqdm
 
     settings = settings or Settings()
-    boards = [path for path in results if is_board(path)]
-    others = [path for path in results if path not in boards]
-    runs = read_results(others) if others else []
     tables, skipped = joined_tables(runs) if images else ((), ())
     pairs: list[Pair] = []
     grounded: list[Grounded] = []
@@ -69,44 +79,39 @@ def joined_tables(runs: Sequence[ResultFile]) -> tuple[tuple[JoinedTable, ...], 
     """
     tables: list[JoinedTable] = []
     skipped: list[Skipped] = []
-    by_model: dict[str, list[ResultFile]] = {}
-    for run in sorted(runs, key=lambda run: run.date):
-        by_model.setdefault(run.model, []).append(run)
-    for model, theirs in by_model.items():
-        latest = {task: run for run in theirs for task in run.records}
-        for task, run in latest.items():
+    for model in models_of(runs).values():
+        for task in (task for task in model.latest.values() if task.record):
             try:
-                connector = connector_side(run, task)
+                connector = connector_side(task)
             except UnusableResult as error:
-                skipped.append(Skipped(f"{model}: {task}", str(error)))
+                skipped.append(Skipped(f"{model.model}: {task.name}", str(error)))
                 continue
-            for outcome in _tables_of(connector, theirs):
+            for outcome in _tables_of(connector, model):
                 (tables if isinstance(outcome, JoinedTable) else skipped).append(outcome)  # type: ignore[arg-type]
     return tuple(tables), tuple(skipped)
 
 
-def _tables_of(connector: ConnectorSide, runs: Sequence[ResultFile]) -> Iterator[JoinedTable | Skipped]:
-    where = f"{connector.run.model}: {connector.task}"
+def _tables_of(connector: ConnectorSide, model: ModelRuns) -> Iterator[JoinedTable | Skipped]:
+    where = f"{model.model}: {connector.of.name}"
     if own := join_retrieval(connector):
         yield own
+    own_run = {name: TaskRun(connector.of.file, name) for name in connector.of.file.tasks}
     partners = {
-        task: run
-        for run in (*(run for run in runs if run is not connector.run), connector.run)
-        for task in run.tasks
-        if task in (run.content.get("configs") or {}) and task not in run.records
-        if configured_data_set(run.content["configs"][task]) == connector.data_set
+        name: task
+        for name, task in {**model.latest, **own_run}.items()
+        if task.config and not task.record and task.data_set == connector.of.data_set
     }
     if not partners:
-        yield Skipped(where, f"no other task of this model read its data set ({connector.data_set})")
-    for task, run in partners.items():
+        yield Skipped(where, f"no other task of this model read its data set ({connector.of.data_set})")
+    for name, task in partners.items():
         try:
-            scored = scored_side(run, task)
+            scored = scored_side(task)
             yield from _without_scores(scored)
             yield join(connector, scored)
         except JoinRefused as error:
-            yield Skipped(f"{where} beside {task}", str(error), refused=True)
+            yield Skipped(f"{where} beside {name}", str(error), refused=True)
         except UnusableResult as error:
-            yield Skipped(f"{where} beside {task}", str(error))
+            yield Skipped(f"{where} beside {name}", str(error))
 
 
 def _without_scores(scored: ScoredSide) -> Iterator[Skipped]:
@@ -116,4 +121,4 @@ def _without_scores(scored: ScoredSide) -> Iterator[Skipped]:
         if metric not in scored.scores.values:
             metrics.setdefault(note, []).append(metric)
     for note, names in metrics.items():
-        yield Skipped(f"{scored.run.model}: {', '.join(names)} of {scored.task}", note)
+        yield Skipped(f"{scored.of.model}: {', '.join(names)} of {scored.of.name}", note)

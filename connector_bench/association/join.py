@@ -43,7 +43,7 @@ def join(connector: ConnectorSide, scored: ScoredSide) -> JoinedTable:
     values, notes = scored.scores.values, scored.scores.notes
     return JoinedTable(
         **_connector_columns(connector, partner),
-        score_task=scored.task,
+        score_task=scored.of.name,
         identity=match.identity,
         scores={
             metric: np.array([held.get(doc_id, np.nan) for doc_id in partner])
@@ -64,7 +64,7 @@ def join_retrieval(connector: ConnectorSide) -> JoinedTable | None:
         return None
     return JoinedTable(
         **_connector_columns(connector, dict(zip(rows, rows, strict=True))),
-        score_task=connector.task,
+        score_task=connector.of.name,
         identity="one answer holds both",
         scores=scores,
         higher_is_better=dict.fromkeys(scores, True),
@@ -75,8 +75,8 @@ def _connector_columns(connector: ConnectorSide, partner: Mapping[int, int]) -> 
     """What a table takes from the connector task, for the documents on the left of `partner`."""
     figures = [connector.figures[doc_id] for doc_id in partner.values()]
     return {
-        "model": connector.run.model,
-        "connector_task": connector.task,
+        "model": connector.of.model,
+        "connector_task": connector.of.name,
         "documents": tuple(partner),
         "images": tuple(connector.image_of[doc_id] for doc_id in partner.values()),
         "losses": _columns([losses(row) for row in figures]),
@@ -90,10 +90,12 @@ def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:
 
 
 def _require_one_connector(connector: ConnectorSide, scored: ScoredSide) -> None:
-    if None not in (scored.weights, connector.weights) and scored.weights != connector.weights:
+    if None not in (scored.of.file.weights, connector.of.file.weights) and (
+        scored.of.file.weights != connector.of.file.weights
+    ):
         raise JoinRefused(
             f"{_name(connector)} and {_name(scored)} ran on different connector weights: "
-            f"{str(connector.weights)[:12]} and {str(scored.weights)[:12]}"
+            f"{str(connector.of.file.weights)[:12]} and {str(scored.of.file.weights)[:12]}"
         )
 
 
@@ -109,12 +111,12 @@ def _match(connector: ConnectorSide, scored: ScoredSide) -> _Match:
 
 def _by_key(connector: ConnectorSide, scored: ScoredSide) -> _Match | None:
     """A match by a column that holds the connector task's targets; None where no column holds any of them."""
-    of_target = {document.target: doc_id for doc_id, document in connector.documents.items()}
-    if len(of_target) < len(connector.documents):
+    of_target = {document.target_text: doc_id for doc_id, document in connector.of.documents.items()}
+    if len(of_target) < len(connector.of.documents):
         return None
-    columns = dict.fromkeys(key for document in scored.documents.values() for key in document.keys)
-    for column in columns:
-        given = {doc_id: document.keys.get(column) for doc_id, document in scored.documents.items()}
+    keys = scored.keys()
+    for column in dict.fromkeys(key for held in keys.values() for key in held):
+        given = {doc_id: held.get(column) for doc_id, held in keys.items()}
         values = set(given.values())
         if not values & set(of_target):
             continue
@@ -131,19 +133,21 @@ def _by_key(connector: ConnectorSide, scored: ScoredSide) -> _Match | None:
                     f"which is the {column} of no document of {_name(scored)}; the data sets differ"
                 )
         partner = {doc_id: of_target[str(value)] for doc_id, value in given.items()}
-        return _Match(partner, f"{column} of {scored.task} equals target of {connector.task}")
+        return _Match(partner, f"{column} of {scored.of.name} equals target of {connector.of.name}")
     return None
 
 
 def _by_document(connector: ConnectorSide, scored: ScoredSide) -> _Match:
-    ours, theirs = connector.documents, scored.documents
+    ours, theirs = connector.of.documents, scored.of.documents
     if lonely := sorted(set(ours) ^ set(theirs)):
         holder, other = (connector, scored) if lonely[0] in ours else (scored, connector)
         raise JoinRefused(
             f"{_name(connector)} holds {len(ours)} documents and {_name(scored)} {len(theirs)}; the first without a "
             f"partner is document {lonely[0]} of {_name(holder)}, which {_name(other)} lacks"
         )
-    targets = {doc_id: (ours[doc_id].target, document.target) for doc_id, document in theirs.items()}
+    targets = {
+        doc_id: (ours[doc_id].target_text, document.target_text) for doc_id, document in theirs.items()
+    }
     questions = {doc_id: (ours[doc_id].input, document.input) for doc_id, document in theirs.items()}
     checks: dict[str, tuple[Mapping[int, tuple[str, str]], Callable[[str, str], bool]]] = {}
     if any(target for target, _ in targets.values()):
@@ -165,7 +169,7 @@ def _by_document(connector: ConnectorSide, scored: ScoredSide) -> _Match:
 def _identity(connector: ConnectorSide, scored: ScoredSide, telling: list[str]) -> str:
     if telling:
         return " and ".join(["document number", *telling])
-    if connector.run.path != scored.run.path or connector.data_set != scored.data_set:
+    if connector.of.file.path != scored.of.file.path or connector.of.data_set != scored.of.data_set:
         raise JoinRefused(
             f"all documents of {_name(scored)} have the same target and input, so nothing shows that "
             f"{_name(connector)} numbers them alike; run both tasks in one run"
@@ -174,6 +178,6 @@ def _identity(connector: ConnectorSide, scored: ScoredSide, telling: list[str]) 
 
 
 def _name(side: ConnectorSide | ScoredSide) -> str:
-    limit = side.run.content["config"].get("limit")
+    limit = side.of.file.content["config"].get("limit")
     cut = "" if limit in (None, -1) else f", with --limit {limit}"
-    return f"{side.task} ({side.run.path.name}{cut})"
+    return f"{side.of.name} ({side.of.file.path.name}{cut})"

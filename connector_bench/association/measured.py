@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from connector_bench.leaderboard.schema import Run
 from connector_bench.leaderboard.store import is_the_same_run, name_on_board, stored_runs
 from connector_bench.results.data_sets import data_sets_of
 from connector_bench.results.harness_files import ResultFile
+from connector_bench.results.tasks import TaskRun
 
 Group = Literal["trained", "isometry", "untrained"]
 
@@ -58,7 +58,7 @@ def measured(runs: Sequence[ResultFile], boards: Sequence[Path] = ()) -> tuple[M
     weights: dict[str, dict[str, None]] = {}
     for part in found:
         weights.setdefault(part.model, {}).update({part.weights: None} if part.weights else {})
-    models: dict[tuple[str, str | None], dict[str, _Part]] = {}
+    models: dict[tuple[str, str | None], dict[str, _TaskOfARun]] = {}
     for part in found:
         (only, *others) = weights[part.model] or [None]
         models.setdefault((part.model, part.weights if others else only), {})[part.task] = part
@@ -69,7 +69,7 @@ def measured(runs: Sequence[ResultFile], boards: Sequence[Path] = ()) -> tuple[M
 
 
 @dataclass(frozen=True)
-class _Part:
+class _TaskOfARun:
     """One task of one run."""
 
     model: str
@@ -80,7 +80,7 @@ class _Part:
     figures: MeasuredTask
 
 
-def _of_board(run: Run) -> Iterator[_Part]:
+def _of_board(run: Run) -> Iterator[_TaskOfARun]:
     connector = run.connector
     family, weights = (connector.family, connector.weights_sha256) if connector else ("", None)
     for task, result in run.tasks.items():
@@ -91,22 +91,24 @@ def _of_board(run: Run) -> Iterator[_Part]:
             shared.protocol is not None,
             {metric: figure.value for metric, figure in result.figures.items()},
         )
-        yield _Part(run.model, family, weights, run.provenance.date, task, figures)
+        yield _TaskOfARun(run.model, family, weights, run.provenance.date, task, figures)
 
 
-def _of_file(run: ResultFile, stored: Sequence[Run]) -> Iterator[_Part]:
+def _of_file(run: ResultFile, stored: Sequence[Run]) -> Iterator[_TaskOfARun]:
     """The tasks of a file that no run on a board has, under the name that the board has for their model."""
     same = [one for one in stored if is_the_same_run(one, run)]
     held = {task for one in same for task in one.tasks}
     model = same[-1].model if same else name_on_board(run, stored)
     family = next((r.get("connector", {}).get("family", "") for r in run.records.values()), "")
-    for task in run.tasks:
-        usable = task in (run.content.get("configs") or {}) and "error" not in run.records.get(task, {})
-        if usable and task not in held:
-            yield _Part(model, family, run.weights, run.date, task, _from_result(run, task))
+    for task in (TaskRun(run, name) for name in run.tasks if name not in held):
+        if task.config and task.error is None:
+            record = task.record
+            documents = _documents(task.n, record.get("images_sha256"))
+            figures = MeasuredTask(task.data_sets, documents, bool(record), task.figures)
+            yield _TaskOfARun(model, family, run.weights, run.date, task.name, figures)
 
 
-def _model(name: str, parts: Mapping[str, _Part]) -> Measured:
+def _model(name: str, parts: Mapping[str, _TaskOfARun]) -> Measured:
     family = next((part.family for part in reversed(list(parts.values())) if part.family), "")
     return Measured(name, *_connector(name, family), {task: part.figures for task, part in parts.items()})
 
@@ -115,23 +117,6 @@ def is_board(path: Path) -> bool:
     """Whether a folder is a leaderboard: its runs are JSON files of their own below `results/`."""
     runs = (path / "results").glob("*.json")
     return any(not run.name.endswith("_results.json") for run in runs)
-
-
-def _from_result(run: ResultFile, task: str) -> MeasuredTask:
-    record = run.records.get(task, {})
-    samples = (run.content.get("n-samples") or {}).get(task, {})
-    figures: dict[str, float] = {}
-    for key, value in run.content["results"][task].items():
-        metric, _, kind = key.partition(",")
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if kind and "_stderr" not in metric and number and math.isfinite(value):
-            figures.setdefault(metric, float(value))
-    return MeasuredTask(
-        data_sets_of(task, run.content["configs"][task]),
-        _documents(record.get("n_images") or samples.get("effective"), record.get("images_sha256")),
-        task in run.records,
-        figures,
-    )
 
 
 def _documents(n: int | None, images_sha256: str | None) -> str:

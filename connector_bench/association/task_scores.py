@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connector_bench.association.captions import caption_scores, is_caption_metric
-from connector_bench.results.harness_files import ResultFile
+from connector_bench.results.tasks import TaskRun
 
 INNER = ("score", "accuracy", "acc", "correct", "overall")
 """Where a metric's entry is an object with its details: the fields that hold the document's own score."""
@@ -24,13 +24,19 @@ class TaskScores:
     """By metric: why it has no value a document, or how its values were made."""
 
 
-def read_scores(run: ResultFile, task: str, rows: Mapping[int, Mapping[str, Any]]) -> TaskScores:
-    """Numbers as they stand, the score inside an object, CIDEr of each caption; other metrics get a note."""
-    better = (run.content.get("higher_is_better") or {}).get(task) or {}
+def read_scores(task: TaskRun) -> TaskScores:
+    """Numbers as they stand, the score inside an object, CIDEr of each caption; other metrics get a note.
+
+    Raises UnusableResult as `TaskRun.documents`.
+    """
     values: dict[str, dict[int, float]] = {}
     notes: dict[str, str] = {}
-    for metric in metrics(run, task):
-        entries = {doc_id: row[metric] for doc_id, row in rows.items() if row.get(metric) is not None}
+    for metric in task.metric_columns:
+        entries = {
+            doc_id: row.columns[metric]
+            for doc_id, row in task.documents.items()
+            if row.columns.get(metric) is not None
+        }
         numbers = {doc_id: _number(entry, metric) for doc_id, entry in entries.items()}
         found = {doc_id: number for doc_id, number in numbers.items() if number is not None}
         if not found and is_caption_metric(metric, entries.values()):
@@ -39,17 +45,8 @@ def read_scores(run: ResultFile, task: str, rows: Mapping[int, Mapping[str, Any]
             values[metric] = found
         elif entries:
             notes[metric] = "the samples hold no number a document, only what the task's aggregation needs"
+    better = task.higher_is_better
     return TaskScores(values, {metric: better.get(metric) is not False for metric in values}, notes)
-
-
-def metrics(run: ResultFile, task: str) -> list[str]:
-    """Names of the metrics that the run's result file has for a task, in its order.
-
-    For what a task only passes through, such as an id, lmms-eval writes an empty list.
-    """
-    held = run.content["results"][task]
-    keys = (key.partition(",") for key, value in held.items() if not isinstance(value, list))
-    return list(dict.fromkeys(metric for metric, _, kind in keys if kind and "_stderr" not in metric))
 
 
 def _number(entry: Any, metric: str) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from connector_bench.comparison.documents import Measured
+    from connector_bench.comparison.documents import ComparisonSide
 
 
 def compare_command(
@@ -37,7 +37,7 @@ def compare_command(
     ),
 ) -> None:
     """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
-    from connector_bench.comparison.documents import measured, named_apart
+    from connector_bench.comparison.documents import named_apart, side_of
     from connector_bench.results.harness_files import UnusableResult
 
     labels = _labels(label or [])
@@ -45,7 +45,7 @@ def compare_command(
     if len(paths) < 2:
         raise typer.BadParameter("name at least two runs")
     try:
-        sides = named_apart([measured(path) for path in paths], labels)
+        sides = named_apart([side_of(path) for path in paths], labels)
         output.mkdir(parents=True, exist_ok=True)
         if len(sides) == 2 and steps is None:
             text = _two(sides[0], sides[1], task or [], output)
@@ -65,7 +65,7 @@ def _labels(given: Sequence[str]) -> dict[Path, str]:
     return {Path(run): name for name, _, run in pairs}
 
 
-def _two(first: Measured, second: Measured, tasks: Sequence[str], output: Path) -> str:
+def _two(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str], output: Path) -> str:
     from connector_bench.comparison.compare import compare
     from connector_bench.comparison.plots import plot_differences
     from connector_bench.comparison.words import comparison_markdown
@@ -79,7 +79,7 @@ def _two(first: Measured, second: Measured, tasks: Sequence[str], output: Path) 
     return text
 
 
-def _many(sides: Sequence[Measured], steps: str | None, tasks: Sequence[str], output: Path) -> str:
+def _many(sides: Sequence[ComparisonSide], steps: str | None, tasks: Sequence[str], output: Path) -> str:
     from connector_bench.comparison.curve_words import curves_markdown
     from connector_bench.comparison.plots import plot_curves
     from connector_bench.comparison.steps import curves, steps_of

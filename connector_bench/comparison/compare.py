@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from connector_bench.comparison.documents import Measured, conditions_apart, require_same_documents
+from connector_bench.comparison.documents import ComparisonSide, conditions_apart, require_same_documents
 from connector_bench.comparison.metrics import PairedMetric, paired_metrics
 from connector_bench.leaderboard.columns import label_of
 from connector_bench.results.harness_files import UnusableResult
@@ -60,7 +60,7 @@ class Comparison:
     """Tasks that were measured in two ways, as sentences that name both."""
 
 
-def compare(first: Measured, second: Measured, tasks: Sequence[str] = ()) -> Comparison:
+def compare(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str] = ()) -> Comparison:
     """Every metric of the named tasks, or of all tasks that both have, on the same documents.
 
     A task that was measured in two ways is left out with its reason. Raises UnusableResult where a task is missing,
@@ -95,15 +95,15 @@ def compare(first: Measured, second: Measured, tasks: Sequence[str] = ()) -> Com
     )
 
 
-def shared_tasks(sides: Sequence[Measured], tasks: Sequence[str]) -> list[str]:
+def shared_tasks(sides: Sequence[ComparisonSide], tasks: Sequence[str]) -> list[str]:
     """The named tasks, or all that every side has. Raises UnusableResult where a side lacks one, or none is left."""
     for side in sides:
-        if missing := [task for task in tasks if task not in side.runs]:
-            raise UnusableResult(f"{side.path}: has no {', '.join(missing)}; it has {', '.join(side.runs)}")
-    shared = list(tasks) or [task for task in sides[0].runs if all(task in side.runs for side in sides)]
+        if missing := [task for task in tasks if task not in side.tasks]:
+            raise UnusableResult(f"{side.path}: has no {', '.join(missing)}; it has {', '.join(side.tasks)}")
+    shared = list(tasks) or [task for task in sides[0].tasks if all(task in side.tasks for side in sides)]
     if not shared:
         raise UnusableResult(
-            "no task was run on all sides: " + "; ".join(f"{s.path} has {', '.join(s.runs)}" for s in sides)
+            "no task was run on all sides: " + "; ".join(f"{s.path} has {', '.join(s.tasks)}" for s in sides)
         )
     return shared
 

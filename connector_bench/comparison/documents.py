@@ -6,23 +6,26 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from connector_bench.results.conditions import conditions_of, differing
-from connector_bench.results.harness_files import ResultFile, UnusableResult, called_apart, read_results
+from connector_bench.results.harness_files import UnusableResult, called_apart, read_results
 from connector_bench.results.names import told_apart
+from connector_bench.results.tasks import SampleRow, TaskRun, models_of
 
 
 @dataclass(frozen=True)
-class Document:
-    """One row of a sample file."""
+class ComparedRow:
+    """One document of one side."""
 
     target: str
     prompt: str
     image: str
     """Hash of its picture where the task is ours; else what the row says of its image; else the document itself."""
     figures: Mapping[str, float]
+    """By column of the sample file."""
 
 
 @dataclass(frozen=True)
@@ -30,45 +33,76 @@ class Documents:
     """All documents of one task in one run, by their number."""
 
     model: str
-    where: Path
-    rows: Mapping[str, Document]
-    figures: Mapping[str, float]
-    """The run's own figures, over all documents."""
-    higher_is_better: Mapping[str, bool | None]
-    intervals: Mapping[str, tuple[float, float]]
-    """By metric: the interval that the run recorded."""
-    halvings: Mapping[str, Sequence[float]]
-    """By metric: differences between disjoint halves of the images, where the run recorded them."""
-    ours: bool
+    of: TaskRun
+    rows: Mapping[int, ComparedRow]
     conditions: Mapping[str, object]
     """How a task of ours was measured."""
 
+    @property
+    def where(self) -> Path:
+        """The result file."""
+        return self.of.file.path
+
+    @property
+    def ours(self) -> bool:
+        """Whether the task measures a connector."""
+        return bool(self.of.record)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The run's own figures, over all documents."""
+        return self.of.figures
+
+    @cached_property
+    def columns(self) -> Mapping[str, str]:
+        """By metric: the column of the sample file that it was made of."""
+        return {metric.name: metric.column for metric in self.of.metrics}
+
+    def higher_is_better(self, metric: str) -> bool | None:
+        """Which way a metric points, as lmms-eval says."""
+        return self.of.higher_is_better.get(self.columns[metric])
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        """The interval that the run recorded."""
+        score = self._score(metric)
+        low, high = score.get("low"), score.get("high")
+        return None if low is None or high is None else (float(low), float(high))
+
+    def halvings(self, metric: str) -> Sequence[float]:
+        """Differences between disjoint halves of the images, where the run recorded them."""
+        found: Sequence[float] = self._score(metric).get("halving_gaps") or ()
+        return found
+
+    def _score(self, metric: str) -> Mapping[str, Any]:
+        score = (self.of.record.get("scores") or {}).get(metric)
+        return score if isinstance(score, Mapping) else {}
+
 
 @dataclass(frozen=True)
-class Measured:
-    """One side of a comparison: a model, and the latest run of each of its tasks."""
+class ComparisonSide:
+    """A model, and the latest run of each of its tasks."""
 
     model: str
     path: Path
-    runs: Mapping[str, ResultFile]
+    tasks: Mapping[str, TaskRun]
 
     def documents(self, task: str) -> Documents:
         """A task's documents. Raises UnusableResult where the run kept no samples or they are broken."""
-        return _documents(self.runs[task], self.model, task)
+        return _documents(self.tasks[task], self.model)
 
 
-def measured(path: Path) -> Measured:
+def side_of(path: Path) -> ComparisonSide:
     """What a folder or a result file holds. Raises UnusableResult where that is more than one model, or nothing."""
-    files = read_results([path])
-    models = sorted({file.model for file in files})
+    models = models_of(read_results([path]))
     if len(models) > 1:
         raise UnusableResult(
-            f"{path}: holds {len(models)} models ({', '.join(models)}); name one's folder or file"
+            f"{path}: holds {len(models)} models ({', '.join(sorted(models))}); name one's folder or file"
         )
-    return Measured(models[0], path, {task: file for file in files for task in file.tasks})
+    (model,) = models.values()
+    return ComparisonSide(model.model, path, model.latest)
 
 
-def named_apart(sides: Sequence[Measured], labels: Mapping[Path, str]) -> list[Measured]:
+def named_apart(sides: Sequence[ComparisonSide], labels: Mapping[Path, str]) -> list[ComparisonSide]:
     """The sides under names of their own: their label, else their checkpoint, with the run's folder where two share it.
 
     Raises ValueError for a label of a run that is no side.
@@ -77,7 +111,7 @@ def named_apart(sides: Sequence[Measured], labels: Mapping[Path, str]) -> list[M
         raise ValueError(
             f"--label names {strange[0]}, which is not among the runs: {', '.join(str(s.path) for s in sides)}"
         )
-    files = called_apart([next(iter(side.runs.values())) for side in sides])
+    files = called_apart([next(iter(side.tasks.values())).file for side in sides])
     names = [labels.get(side.path) or file.model for side, file in zip(sides, files, strict=True)]
     folders = told_apart({str(side.path.absolute()) for side in sides})
     return [
@@ -121,65 +155,23 @@ def conditions_apart(first: Documents, second: Documents, task: str) -> str | No
     return f"{task}: {first.where} and {second.where} are not comparable ({sides})" if sides else None
 
 
-def _documents(file: ResultFile, model: str, task: str) -> Documents:
-    record = file.records.get(task, {})
-    if isinstance(record, Mapping) and "error" in record:
-        raise UnusableResult(f"{file.path}: {task} failed: {record['error']}")
-    rows = {}
-    for row in file.samples(task):
-        rows[str(row.get("doc_id"))] = _document(row, ours=bool(record))
-    if not rows:
-        raise UnusableResult(f"{file.samples_path(task)}: no documents")
-    scores = {m: s for m, s in (record.get("scores") or {}).items() if isinstance(s, Mapping)}
-    return Documents(
-        model=model,
-        where=file.path,
-        rows=rows,
-        figures=_figures(file.content["results"].get(task)),
-        higher_is_better=(file.content.get("higher_is_better") or {}).get(task) or {},
-        intervals={
-            metric: (float(score["low"]), float(score["high"]))
-            for metric, score in scores.items()
-            if score.get("low") is not None and score.get("high") is not None
-        },
-        halvings={m: score["halving_gaps"] for m, score in scores.items() if score.get("halving_gaps")},
-        ours=bool(record),
-        conditions=conditions_of(file, task),
-    )
+def _documents(task: TaskRun, model: str) -> Documents:
+    if task.error is not None:
+        raise UnusableResult(f"{task.file.path}: {task.name} failed: {task.error}")
+    answers = task.answers if task.record else {}
+    rows = {number: _compared(row, answers.get(number, {})) for number, row in task.documents.items()}
+    return Documents(model, task, rows, conditions_of(task))
 
 
-def _document(row: Mapping[str, Any], ours: bool) -> Document:
-    given: dict[str, Any] = dict(row)
-    if ours:
-        try:
-            given = json.loads(row.get("filtered_resps", "{}")) | given
-        except (TypeError, ValueError, RecursionError):
-            given = dict(row)
-    image = given.get("image") if ours else None
-    return Document(
-        target=json.dumps(row.get("target"), default=str),
-        prompt=str(row.get("input")),
-        image=str(image or given.get("image_id") or f"document {row.get('doc_id')}"),
+def _compared(row: SampleRow, answer: Mapping[str, Any]) -> ComparedRow:
+    given = {**answer, **row.columns}
+    return ComparedRow(
+        target=json.dumps(row.target, default=str),
+        prompt=row.input,
+        image=str(answer.get("image") or given.get("image_id") or f"document {row.doc_id}"),
         figures={
             name: float(value)
             for name, value in given.items()
-            if name != "doc_id"
-            and isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and math.isfinite(value)
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         },
     )
-
-
-def _figures(results: object) -> dict[str, float]:
-    if not isinstance(results, Mapping):
-        return {}
-    return {
-        key.removesuffix(",none"): float(value)
-        for key, value in results.items()
-        if key.endswith(",none")
-        and "_stderr" not in key
-        and isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    }

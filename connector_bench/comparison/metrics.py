@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connector_bench.comparison.documents import Document, Documents
+from connector_bench.comparison.documents import ComparedRow, Documents
 from connector_bench.metrics import Metric
 from connector_bench.metrics import metric as metric_of
 from connector_bench.stats.paired import ROUNDING, Sums
@@ -56,7 +56,7 @@ def _told_already(entry: Metric | None) -> bool:
 
 def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | None:
     entry = metric_of(metric) if first.ours else None
-    parts = (metric,) if entry is None or entry.sums is None else entry.sums
+    parts = (first.columns[metric],) if entry is None or entry.sums is None else entry.sums
     shared = [
         number
         for number, row in first.rows.items()
@@ -74,7 +74,7 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
     values = [np.array([_value(row, parts) for row in rows]) for rows in (one, other)]
     if first.ours and all(np.ptp(side) == 0 for side in values):
         return None
-    gaps = tuple(np.asarray(side.halvings.get(metric, ())) for side in (first, second))
+    gaps = tuple(np.asarray(side.halvings(metric)) for side in (first, second))
     paired = len(gaps[0]) > 0 and len(gaps[0]) == len(gaps[1])
     return PairedMetric(
         metric=metric,
@@ -84,20 +84,20 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         images=len(sums[0].numerator),
         higher=int((values[1] - values[0] > ROUNDING).sum()),
         lower=int((values[0] - values[1] > ROUNDING).sum()),
-        higher_is_better=first.higher_is_better.get(metric),
+        higher_is_better=first.higher_is_better(metric),
         gallery_held_fixed=entry is not None and not paired and entry.neighbours,
         halvings=(gaps[0], gaps[1]) if paired else None,
     )
 
 
-def _value(row: Document, parts: tuple[str, ...]) -> float:
+def _value(row: ComparedRow, parts: tuple[str, ...]) -> float:
     if len(parts) == 1:
         return row.figures[parts[0]]
     numerator, denominator = (row.figures[part] for part in parts)
     return numerator / denominator if denominator else math.nan
 
 
-def _by_image(rows: list[Document], parts: tuple[str, ...]) -> Sums:
+def _by_image(rows: list[ComparedRow], parts: tuple[str, ...]) -> Sums:
     images, place = np.unique([row.image for row in rows], return_inverse=True)
     top = np.bincount(place, [row.figures[parts[0]] for row in rows], minlength=len(images))
     below = [1.0 if len(parts) == 1 else row.figures[parts[1]] for row in rows]

@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from connector_bench.comparison.compare import LEVEL, paired, shared_tasks
-from connector_bench.comparison.documents import Documents, Measured, conditions_apart, require_same_documents
+from connector_bench.comparison.documents import (
+    ComparisonSide,
+    Documents,
+    conditions_apart,
+    require_same_documents,
+)
 from connector_bench.comparison.metrics import PairedMetric, paired_metrics
 from connector_bench.leaderboard.columns import label_of
 from connector_bench.results.harness_files import UnusableResult
@@ -57,7 +62,7 @@ class Curve:
     points: tuple[Point, ...]
 
 
-def steps_of(sides: Sequence[Measured], given: str | None = None) -> list[float]:
+def steps_of(sides: Sequence[ComparisonSide], given: str | None = None) -> list[float]:
     """The step of each checkpoint: as given (`100,200,400`), else the last number in its name, else 1, 2, 3 ...
 
     Raises ValueError where the given steps are not as many numbers as there are checkpoints, or do not rise.
@@ -77,7 +82,7 @@ def steps_of(sides: Sequence[Measured], given: str | None = None) -> list[float]
     return [float(place) for place in range(1, len(sides) + 1)]
 
 
-def curves(sides: Sequence[Measured], steps: Sequence[float], tasks: Sequence[str] = ()) -> list[Curve]:
+def curves(sides: Sequence[ComparisonSide], steps: Sequence[float], tasks: Sequence[str] = ()) -> list[Curve]:
     """Every metric that all checkpoints have. Raises UnusableResult as `compare`."""
     found: list[Curve] = []
     for task in shared_tasks(sides, tasks):
@@ -116,7 +121,7 @@ def _points(
     differences = [None, *(paired(pair) for pair in pairs)]
     points = []
     for step, side, sums, change in zip(steps, documents, figures, differences, strict=True):
-        low, high = side.intervals.get(pairs[0].metric) or percentile_interval(
+        low, high = side.interval(pairs[0].metric) or percentile_interval(
             resampled_figures([sums])[0], len(sums.numerator)
         )
         points.append(Point(step, side.model, sums.value, low, high, change, None))

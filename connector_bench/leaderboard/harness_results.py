@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from connector_bench.leaderboard.schema import (
     Comparable,
     Connector,
     Figure,
-    Measure,
     ProbeBudget,
     Provenance,
     Run,
@@ -27,9 +26,9 @@ from connector_bench.results.harness_files import ResultFile, UnusableResult, re
 from connector_bench.results.names import folder_id, without_folders
 from connector_bench.results.recorded_command import command_line, model_arguments
 from connector_bench.results.scrub import cleaned, secrets_below
+from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-MEASURES: tuple[Measure, ...] = ("knn_preservation", "patch_reconstruction")
 NEIGHBOURHOOD = re.compile(r"knor(?:_adj)?_(\d+)$")
 FEWSHOT = ("num_fewshot", "repeats", "generation_kwargs", "dataset_name", "test_split")
 """Settings of a task that is not ours under which its figures are comparable."""
@@ -77,7 +76,9 @@ def _require_whole(file: ResultFile) -> None:
 def _run(file: ResultFile, name: str | None, pictures: bool) -> Run:
     records = file.records
     connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
-    tasks = {task: result for task in file.tasks if (result := _task(file, task, pictures)) is not None}
+    tasks = {
+        task: result for task in file.tasks if (result := _task(TaskRun(file, task), pictures)) is not None
+    }
     if not tasks:
         raise UnusableResult(f"{file.path}: no task in it has a figure")
     model = name or file.model
@@ -114,27 +115,32 @@ def _connector(given: Mapping[str, Any]) -> Connector:
     return Connector(**{**known, "model": without_folders(str(known["model"]))})
 
 
-def _task(file: ResultFile, task: str, pictures: bool) -> TaskResult | None:
-    content, record = file.content, file.records.get(task, {})
-    better = (content.get("higher_is_better") or {}).get(task) or {}
-    figures = {
-        metric: _figure(metric, value, stderr, record.get("scores", {}).get(metric) or {}, better.get(metric))
-        for metric, value, stderr in _metrics(content["results"][task], strict=bool(record))
-    }
+def _task(task: TaskRun, pictures: bool) -> TaskResult | None:
+    record, better = task.record, task.higher_is_better
+    figures = {}
+    for metric in task.metrics:
+        if math.isfinite(metric.value):
+            score = record.get("scores", {}).get(metric.name) or {}
+            stderr = _number(metric.stderr)
+            figures[metric.name] = _figure(
+                metric.name, metric.value, stderr, score, better.get(metric.column)
+            )
+        elif record:
+            raise ValueError(f"{metric.name} is {metric.value}")
     if not figures:
         return None
     _require_agreement(figures, record.get("scores", {}))
-    measure = _measure(task, record)
-    comparable = _comparable(file, task, record)
-    values = per_image_values(file, task, measure, comparable.n) if measure else {}
+    measure = task.measure
+    comparable = _comparable(task)
+    values = per_image_values(task, measure, comparable.n) if measure else {}
     return TaskResult(
         measure=measure,
         comparable=comparable,
         figures=figures,
         per_image={column: tuple(numbers) for column, numbers in values.items()},  # type: ignore[misc]
         halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
-        probe=_probe(record) if measure == "patch_reconstruction" else None,
-        loss_maps=loss_maps(file, task, pictures),
+        probe=_probe(record) if measure == RECONSTRUCTION else None,
+        loss_maps=loss_maps(task.file, task.name, pictures),
     )
 
 
@@ -147,27 +153,19 @@ def _require_agreement(figures: Mapping[str, Figure], scores: Mapping[str, Any])
             )
 
 
-def _measure(task: str, record: Mapping[str, Any]) -> Measure | None:
-    if not record:
-        return None
-    named = record.get("measure") or task
-    return next((measure for measure in MEASURES if str(named).startswith(measure)), None)
-
-
-def _comparable(file: ResultFile, task: str, record: Mapping[str, Any]) -> Comparable:
-    content = file.content
-    samples = (content.get("n-samples") or {}).get(task) or {}
-    version = (content.get("versions") or {}).get(task)
-    config = (content.get("configs") or {}).get(task) or {}
+def _comparable(task: TaskRun) -> Comparable:
+    record, config = task.record, task.config
     options = record.get("options") or {key: config[key] for key in FEWSHOT if config.get(key) is not None}
+    if task.n is None:
+        raise ValueError(f"{task.name} does not say how many documents it has")
     return Comparable(
-        n=record.get("n_images") or samples["effective"],
+        n=task.n,
         images_sha256=record.get("images_sha256"),
         train_sha256=record.get("train_sha256"),
-        documents_sha256=None if record else documents_sha256(file, task),
+        documents_sha256=None if record else documents_sha256(task),
         protocol=record.get("protocol"),
         options={name: value for name, value in cleaned(options).items() if value is not None},
-        version=None if version is None else str(version),
+        version=task.version,
     )
 
 
@@ -213,19 +211,3 @@ def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return _short(float(value))
-
-
-def _metrics(results: Mapping[str, Any], strict: bool) -> Iterator[tuple[str, float, float | None]]:
-    """Metric, value and standard error; lmms-eval writes `metric,filter` and the string N/A for a missing error.
-
-    A value that is not finite is left empty, or, where `strict`, raises ValueError.
-    """
-    for key, value in results.items():
-        metric, _, kind = key.partition(",")
-        if not kind or "_stderr" in metric or isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if math.isfinite(value):
-            name = metric if kind == "none" else f"{metric} ({kind})"
-            yield name, float(value), _number(results.get(f"{metric}_stderr,{kind}"))
-        elif strict:
-            raise ValueError(f"{metric} is {value}")

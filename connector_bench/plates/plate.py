@@ -13,14 +13,14 @@ from connector_bench.results.harness_files import as_file_name
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from connector_bench.plates.source import Documents, Gallery
+    from connector_bench.plates.source import Documents, NeighbourGallery
 
 LONGEST_SIDE = 336
 """Pixels; larger pictures are reduced before they are drawn."""
 
 
 def draw_plate(
-    folder: Path, gallery: Gallery, rows: Sequence[int], columns: int, documents: Documents
+    folder: Path, gallery: NeighbourGallery, rows: Sequence[int], columns: int, documents: Documents
 ) -> Path:
     """Draw `<model>-<task>.png` in a folder, which is made. Raises what `Gallery.picture` raises, ValueError where
     the run kept fewer neighbours, OSError."""
@@ -38,7 +38,7 @@ def draw_plate(
 
     captions = {row: _caption(nearest.documents[row], documents) for row in _shown(gallery, rows, columns)}
     folder.mkdir(parents=True, exist_ok=True)
-    options = gallery.file.records[gallery.task].get("options", {})
+    options = gallery.of.record.get("options", {})
     return neighbour_plate(
         folder / f"{as_file_name(gallery.model)}-{as_file_name(gallery.task)}.png",
         picture,
@@ -51,7 +51,7 @@ def draw_plate(
     )
 
 
-def _shown(gallery: Gallery, rows: Sequence[int], columns: int) -> set[int]:
+def _shown(gallery: NeighbourGallery, rows: Sequence[int], columns: int) -> set[int]:
     sides = (gallery.nearest.pre, gallery.nearest.post)
     return {*rows} | {int(row) for query in rows for side in sides for row in side[query, :columns]}
 

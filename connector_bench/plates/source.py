@@ -13,7 +13,8 @@ import numpy as np
 from connector_bench.pictures import picture_hash
 from connector_bench.plates.drawing import worst
 from connector_bench.preservation.neighbour_lists import FILE, NeighbourLists
-from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
+from connector_bench.results.harness_files import UnusableResult, read_results
+from connector_bench.results.tasks import TaskRun
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,21 +26,25 @@ Documents = Callable[[int], "Document"]
 
 
 @dataclass(frozen=True)
-class Gallery:
+class NeighbourGallery:
     """One model on the images of one task."""
 
-    file: ResultFile
-    task: str
+    of: TaskRun
 
     @property
     def model(self) -> str:
         """The model's name."""
-        return self.file.model
+        return self.of.model
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.of.name
 
     @cached_property
     def nearest(self) -> NeighbourLists:
         """Neighbours of every image. Raises UnusableResult for a broken file."""
-        folder = self.file.left_behind(self.task)
+        folder = self.of.file.left_behind(self.task)
         assert folder is not None
         try:
             return NeighbourLists.load(folder)
@@ -77,19 +82,21 @@ class Gallery:
         return picture
 
 
-def galleries(paths: Sequence[Path], model: str | None = None, task: str | None = None) -> list[Gallery]:
+def galleries(
+    paths: Sequence[Path], model: str | None = None, task: str | None = None
+) -> list[NeighbourGallery]:
     """Every model and task below these paths that has left neighbours; of several runs the latest.
 
     Raises:
         UnusableResult: files that are no result files, or none that has left neighbours of what was asked for.
     """
     files = read_results(paths)
-    found: dict[tuple[str, str], Gallery] = {}
+    found: dict[tuple[str, str], NeighbourGallery] = {}
     for file in files:
         for name in file.records:
             folder = file.left_behind(name)
             if folder is not None and (folder / FILE).is_file():
-                found[file.model, name] = Gallery(file, name)
+                found[file.model, name] = NeighbourGallery(TaskRun(file, name))
     chosen = {
         key: gallery for key, gallery in found.items() if model in (None, key[0]) and task in (None, key[1])
     }

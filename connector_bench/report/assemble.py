@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from connector_bench.association.analysis import analyze
+from connector_bench.association.analysis import analyze_runs
 from connector_bench.report.association import association_section
 from connector_bench.report.association_findings import association_findings, association_key
 from connector_bench.report.blocks import Finding, KeyFigure, Section
@@ -18,9 +18,9 @@ from connector_bench.report.preservation_findings import preservation_findings, 
 from connector_bench.report.provenance import limit_argument, provenance_section
 from connector_bench.report.reconstruction import reconstruction_section
 from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
-from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, ModelResults, TaskResult
 from connector_bench.report.tasks import task_key, tasks_section
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, ModelRuns, TaskRun
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class _Part:
     sections: Sequence[Section]
 
 
-def assemble(results: ModelResults) -> Report:
+def assemble(results: ModelRuns) -> Report:
     """What the page says of one model's results, whichever tasks were run.
 
     Raises UnusableResult naming file and task where a record or a sample file does not hold what it should.
@@ -90,7 +90,7 @@ def assemble(results: ModelResults) -> Report:
     )
 
 
-def _measures(results: ModelResults) -> Iterator[_Part]:
+def _measures(results: ModelRuns) -> Iterator[_Part]:
     for measure, (key, findings, section) in MEASURES.items():
         alike = results.of(measure)
         for task in alike:
@@ -99,19 +99,19 @@ def _measures(results: ModelResults) -> Iterator[_Part]:
                 yield _Part(key(task), findings(task, suffix), [section(task, suffix)])
 
 
-def _tasks(results: ModelResults) -> _Part:
+def _tasks(results: ModelRuns) -> _Part:
     ordinary = results.of(None)
     return _Part([figure for task in ordinary for figure in task_key(task)], [], [tasks_section(ordinary)])
 
 
-def _association(results: ModelResults) -> _Part:
-    analysis = analyze([file.path for file in results.files])
+def _association(results: ModelRuns) -> _Part:
+    analysis = analyze_runs(results.files)
     sections = [association_section(analysis), images_section(results, analysis)]
     return _Part(association_key(analysis), association_findings(analysis), sections)
 
 
 @contextmanager
-def _named(task: TaskResult) -> Iterator[None]:
+def _named(task: TaskRun) -> Iterator[None]:
     try:
         yield
     except UnusableResult:
@@ -120,7 +120,7 @@ def _named(task: TaskResult) -> Iterator[None]:
         raise UnusableResult(f"{task.file.path}: {task.name}: {type(error).__name__}: {error}") from error
 
 
-def _limits(results: ModelResults) -> str:
+def _limits(results: ModelRuns) -> str:
     said = []
     if results.of(PRESERVATION):
         said.append(
@@ -136,7 +136,7 @@ def _limits(results: ModelResults) -> str:
     return " ".join(said)
 
 
-def _subtitle(results: ModelResults) -> str:
+def _subtitle(results: ModelRuns) -> str:
     connector = results.connector
     if connector is None:
         return "No task of connector_bench ran, so the connector was not measured."
@@ -145,7 +145,7 @@ def _subtitle(results: ModelResults) -> str:
     )
 
 
-def _warnings(results: ModelResults) -> list[Finding]:
+def _warnings(results: ModelRuns) -> list[Finding]:
     found = [Finding(f"{task} failed", why, "warning") for task, why in results.failed.items()]
     for file in results.files:
         if limit := limit_argument(file):

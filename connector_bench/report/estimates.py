@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from connector_bench.stats.intervals import Score
 
 NO_INTERVAL = "no interval"
 NARROW = "\u202f"
 """A narrow space at which no line breaks."""
-
-
-def scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
-    """The record's scores that have a value; a missing end is NaN, a missing chance None."""
-    found = {}
-    for name, given in record.get("scores", {}).items():
-        if given.get("value") is not None:
-            low, high = (math.nan if given.get(end) is None else float(given[end]) for end in ("low", "high"))
-            method = str(given.get("method") or NO_INTERVAL)
-            found[name] = Score(
-                float(given["value"]), low, high, int(given["n"]), given.get("chance"), method
-            )
-    return found
 
 
 def has_interval(score: Score) -> bool:

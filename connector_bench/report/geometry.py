@@ -7,7 +7,7 @@ from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Table, sco
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
 from connector_bench.report.preservation_charts import BeforeAfter
-from connector_bench.report.source import TaskResult
+from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
 RETRIEVAL = {"R@1": "recall_{}_1", "R@5": "recall_{}_5", "mAP": "map_{}"}
@@ -15,7 +15,7 @@ SIDES = {"pre": "before", "post": "after", "diff": "after − before, paired"}
 OVERLAP_RECALL = "spearman_knor_10_recall_post_5"
 
 
-def retrieval_blocks(task: TaskResult) -> list[Block]:
+def retrieval_blocks(task: TaskRun) -> list[Block]:
     """Recall and precision before and after; nothing for images without labels."""
     names = [name for name, pattern in RETRIEVAL.items() if pattern.format("post") in task.scores]
     if not names:
@@ -41,7 +41,7 @@ def retrieval_blocks(task: TaskResult) -> list[Block]:
     return [chart, _retrieval_table(task, names)]
 
 
-def _retrieval_table(task: TaskResult, names: list[str]) -> Table:
+def _retrieval_table(task: TaskRun, names: list[str]) -> Table:
     named = [
         (f"{name} {label}", RETRIEVAL[name].format(side)) for name in names for side, label in SIDES.items()
     ]
@@ -51,7 +51,7 @@ def _retrieval_table(task: TaskResult, names: list[str]) -> Table:
     )
 
 
-def geometry_table(task: TaskResult) -> list[Block]:
+def geometry_table(task: TaskRun) -> list[Block]:
     """The measures that the record holds, and how to read each; nothing where it holds none."""
     rows = tuple(
         (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
@@ -67,6 +67,6 @@ def geometry_table(task: TaskResult) -> list[Block]:
     )
 
 
-def _table(task: TaskResult, name: str, title: str, shows: str, scores: list[tuple[str, Score]]) -> Table:
+def _table(task: TaskRun, name: str, title: str, shows: str, scores: list[tuple[str, Score]]) -> Table:
     rows = tuple((Cell(label), *score_cells(score)) for label, score in scores)
     return Table(f"{task.anchor}-{name}", title, shows, ("what", *SCORE_COLUMNS), rows)

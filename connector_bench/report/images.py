@@ -9,12 +9,12 @@ from connector_bench.report.blocks import Block, Prose, Section
 from connector_bench.report.picture_gallery import chosen, gallery, image_figures, loss_of
 from connector_bench.report.pictures import Picture, Question
 from connector_bench.report.questions import questions_by_image
-from connector_bench.report.source import RECONSTRUCTION, ModelResults
+from connector_bench.results.tasks import RECONSTRUCTION, ModelRuns
 
 Why = dict[str, tuple[str, ...]]
 
 
-def images_section(results: ModelResults, analysis: Analysis) -> Section:
+def images_section(results: ModelRuns, analysis: Analysis) -> Section:
     """A gallery of the most and the least lossy images and of some between; says what is missing."""
     figures = image_figures(results)
     questions = _questions(results, analysis)
@@ -37,7 +37,7 @@ def images_section(results: ModelResults, analysis: Analysis) -> Section:
 
 
 def _pictured(
-    results: ModelResults, questions: Mapping[str, Sequence[Question]]
+    results: ModelRuns, questions: Mapping[str, Sequence[Question]]
 ) -> tuple[Why, dict[str, Picture], list[str]]:
     """The images that runs of `patch_reconstruction` chose, their pictures, and what is missing."""
     tasks = results.of(RECONSTRUCTION)
@@ -64,7 +64,7 @@ def _pictured(
     return why, pictures, missing
 
 
-def _questions(results: ModelResults, analysis: Analysis) -> dict[str, list[Question]]:
+def _questions(results: ModelRuns, analysis: Analysis) -> dict[str, list[Question]]:
     """Every question of the joined tasks by the hash of its image; each task is asked once."""
     found: dict[str, list[Question]] = {}
     for task in results.of(None):

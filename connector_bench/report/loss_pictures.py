@@ -15,8 +15,8 @@ from connector_bench.report.overlays import render
 from connector_bench.report.picture_gallery import LEAST, MOST, SPREAD
 from connector_bench.report.pictures import Picture, Question
 from connector_bench.report.questions import INSIDE
-from connector_bench.report.source import TaskResult
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.results.tasks import TaskRun
 
 REASONS = {"most lossy": MOST, "least lossy": LEAST, "spread": SPREAD}
 WEBP = {"format": "webp", "pil_kwargs": {"quality": 82, "method": 4}}
@@ -24,7 +24,7 @@ BRIGHTEST = 0.995
 """Quantile of all patches' losses at which the colours end: one patch must not darken all the others."""
 
 
-def artefacts_of(task: TaskResult) -> Artefacts | None:
+def artefacts_of(task: TaskRun) -> Artefacts | None:
     """What the run left beside its result file, or beside the folder of the model; None where there is nothing.
 
     Raises UnusableResult for a selection that cannot be read.
@@ -41,13 +41,13 @@ def _read(folder: Path) -> Artefacts:
 
 
 def loss_pictures(
-    task: TaskResult, artefacts: Artefacts, questions: Mapping[str, Sequence[Question]]
+    task: TaskRun, artefacts: Artefacts, questions: Mapping[str, Sequence[Question]]
 ) -> dict[str, Picture]:
     """Of every selected image: itself and its loss map, answers outlined under their question's number.
 
     Raises UnusableResult for pictures, masks or maps that cannot be read.
     """
-    inside = {row["doc_id"]: row.get("loss_inside") for row in task.documents or ()}
+    inside = {number: row.get("loss_inside") for number, row in task.kept_answers.items()}
     try:
         maps = artefacts.maps_of_selection()
         losses = [one.loss.numpy() for one in maps.values()]

@@ -11,7 +11,7 @@ import numpy as np
 from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.pictures import Card, Gallery, Measure, Picture, Question
 from connector_bench.report.questions import OF_THE_ANSWER
-from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, ModelResults
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, ModelRuns
 
 EACH = 12
 """Images of each reason, where the run itself chose none."""
@@ -20,12 +20,12 @@ QUESTIONS = 6
 MOST, LEAST, SPREAD = "most lossy", "least lossy", "evenly spread"
 
 
-def image_figures(results: ModelResults) -> dict[str, dict[str, float]]:
+def image_figures(results: ModelRuns) -> dict[str, dict[str, float]]:
     """Figures of every image by its hash, of all connector tasks together."""
     found: dict[str, dict[str, float]] = {}
     for measure in (PRESERVATION, RECONSTRUCTION):
         for task in results.of(measure):
-            for row in task.documents or ():
+            for row in task.kept_answers.values():
                 if "image" in row and "same_image_as" not in row:
                     found.setdefault(str(row["image"]), {}).update(_numbers(row))
     return found

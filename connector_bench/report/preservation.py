@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from connector_bench.metrics import CONTROLS
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
@@ -13,7 +14,7 @@ from connector_bench.report.estimates import percent
 from connector_bench.report.geometry import geometry_table, retrieval_blocks
 from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
 from connector_bench.report.preservation_charts import KCurve, Spread
-from connector_bench.report.source import TaskResult
+from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
 POOLING = {"mean": "the mean of its tokens", "none": "all its tokens in a row"}
@@ -21,7 +22,7 @@ FINEST = 20
 """Bins of a histogram at most."""
 
 
-def preservation_section(task: TaskResult, suffix: str = "") -> Section:
+def preservation_section(task: TaskRun, suffix: str = "") -> Section:
     """Charts and tables of one task, those that its record and its documents allow."""
     blocks: list[Block] = [Prose(_method(task))]
     if kept := overlaps(task.scores):
@@ -37,7 +38,7 @@ def preservation_section(task: TaskResult, suffix: str = "") -> Section:
     return Section(task.anchor, f"Neighbours{suffix}", f"Neighbours kept: {task.name}", tuple(blocks))
 
 
-def _method(task: TaskResult) -> str:
+def _method(task: TaskRun) -> str:
     options = task.record.get("options", {})
     pooling = POOLING.get(options.get("pooling"), "pooled")
     tap = ", behind the connector's leading norm" if options.get("tap") == "pre_normed" else ""
@@ -50,7 +51,7 @@ def _method(task: TaskResult) -> str:
     )
 
 
-def _k_curve(task: TaskResult, kept: dict[int, Score]) -> Chart:
+def _k_curve(task: TaskRun, kept: dict[int, Score]) -> Chart:
     controls = {control.key: overlaps(task.scores, f"{control.key}_knor_") for control in CONTROLS}
     curve = KCurve(tuple(task.record.get("curve", ())), kept, controls, task.record["n_images"])
     first = kept[min(kept)]
@@ -69,7 +70,7 @@ def _k_curve(task: TaskResult, kept: dict[int, Score]) -> Chart:
     )
 
 
-def _paper_table(task: TaskResult, paper: Mapping[int, Score]) -> Table:
+def _paper_table(task: TaskRun, paper: Mapping[int, Score]) -> Table:
     return Table(
         name=f"{task.anchor}-paper",
         title="Overlap by the published procedure",
@@ -79,10 +80,10 @@ def _paper_table(task: TaskResult, paper: Mapping[int, Score]) -> Table:
     )
 
 
-def _spread(task: TaskResult, kept: Mapping[int, Score]) -> Block:
+def _spread(task: TaskRun, kept: Mapping[int, Score]) -> Block:
     k = headline_k(kept)
-    values, untrained = (task.column(f"{control}knor_{k}") for control in ("", "untrained_"))
-    if task.documents is None or not len(values):
+    values, untrained = (_column(task, f"{control}knor_{k}") for control in ("", "untrained_"))
+    if not len(values):
         text = f"How overlap is spread over images: {task.name} has no sample file. Run lmms-eval with --log_samples."
         return Prose(text, "missing")
     spread = Spread(values, untrained if len(untrained) else None, f"neighbours kept of {k}", min(k, FINEST))
@@ -99,3 +100,9 @@ def _spread(task: TaskResult, kept: Mapping[int, Score]) -> Block:
         draw=spread.draw,
         inches=(WIDE, 3.2),
     )
+
+
+def _column(task: TaskRun, figure: str) -> Float[np.ndarray, " n"]:
+    """One figure of every document that has it; empty without documents."""
+    values = (row.get(figure) for row in task.kept_answers.values())
+    return np.array([value for value in values if isinstance(value, int | float)], dtype=np.float64)

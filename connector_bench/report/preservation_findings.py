@@ -16,14 +16,14 @@ from connector_bench.report.estimates import (
     percent_interval,
 )
 from connector_bench.report.overlap_table import headline_k, overlaps
-from connector_bench.report.source import TaskResult
+from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
 ROUNDING = 5e-4
 """Equal distances that fall differently in the last digit move a neighbour here and there."""
 
 
-def preservation_key(task: TaskResult) -> list[KeyFigure]:
+def preservation_key(task: TaskRun) -> list[KeyFigure]:
     """The overlap, with chance and the untrained control beside it; nothing where it was not measured."""
     kept = overlaps(task.scores)
     if not kept:
@@ -41,7 +41,7 @@ def preservation_key(task: TaskResult) -> list[KeyFigure]:
     ]
 
 
-def preservation_findings(task: TaskResult, suffix: str = "") -> list[Finding]:
+def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     """Overlap beside chance and controls, and whether the controls came out as they must."""
     scores = task.scores
     kept = overlaps(scores)

@@ -7,10 +7,10 @@ from typing import Any
 
 from connector_bench._version import __version__
 from connector_bench.report.blocks import Block, Facts, Prose, Section
-from connector_bench.report.source import ModelResults, TaskResult
 from connector_bench.results.harness_files import ResultFile
 from connector_bench.results.recorded_command import command_line
 from connector_bench.results.scrub import cleaned
+from connector_bench.results.tasks import ModelRuns, TaskRun
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 OF_THE_DATA = (
@@ -24,7 +24,7 @@ OF_THE_DATA = (
 )
 
 
-def provenance_section(results: ModelResults) -> Section:
+def provenance_section(results: ModelRuns) -> Section:
     """Connector, runs and data of everything on the page."""
     blocks: list[Block] = []
     if results.connector is not None:
@@ -39,7 +39,7 @@ def provenance_section(results: ModelResults) -> Section:
     return Section("section-provenance", "Provenance", "Provenance", tuple(blocks))
 
 
-def _connector(results: ModelResults) -> Iterator[tuple[str, str]]:
+def _connector(results: ModelRuns) -> Iterator[tuple[str, str]]:
     connector = results.connector or {}
     yield "model", results.model
     for key in ("family", "connector", "modules", "parameters", "dtype", "weights_sha256", "assumptions"):
@@ -47,7 +47,7 @@ def _connector(results: ModelResults) -> Iterator[tuple[str, str]]:
             yield key, _plain(connector[key])
 
 
-def _run(file: ResultFile, results: ModelResults) -> Iterator[tuple[str, str]]:
+def _run(file: ResultFile, results: ModelRuns) -> Iterator[tuple[str, str]]:
     content, config = file.content, file.content["config"]
     tasks = [task.name for task in results.tasks if task.file.path == file.path]
     yield "command", command_line(config, tasks) + limit_argument(file)
@@ -73,17 +73,16 @@ def limit_argument(file: ResultFile) -> str:
     return "" if limit in (None, -1) else f" --limit {limit:g}"
 
 
-def _data(task: TaskResult) -> Iterator[tuple[str, str]]:
+def _data(task: TaskRun) -> Iterator[tuple[str, str]]:
     for key in OF_THE_DATA:
         if task.record.get(key) not in (None, [], ()):
             yield key, _plain(cleaned(task.record[key]))
-    versions = task.file.content.get("versions") or {}
-    yield "task version", str(versions.get(task.name, "–"))
-    if task_hash := (task.file.content.get("task_hashes") or {}).get(task.name):
-        yield "lmms-eval's hash of the samples", task_hash
+    yield "task version", task.version or "–"
+    if task.samples_hash:
+        yield "lmms-eval's hash of the samples", task.samples_hash
 
 
-def _unreadable(task: TaskResult) -> list[Block]:
+def _unreadable(task: TaskRun) -> list[Block]:
     lost = task.record.get("unreadable") or {}
     if not lost:
         return []

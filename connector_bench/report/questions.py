@@ -14,7 +14,7 @@ from connector_bench.association.grounded import MEASURES
 from connector_bench.association.types import JoinedTable
 from connector_bench.report.estimates import number
 from connector_bench.report.pictures import Outcome, Question
-from connector_bench.report.source import TaskResult
+from connector_bench.results.tasks import TaskRun
 
 LONGEST = 400
 """Characters of a question or an answer that are shown."""
@@ -24,10 +24,10 @@ INSIDE, OUTSIDE = "loss inside the answer's region", "outside"
 OF_THE_ANSWER = dict(zip(MEASURES["mse"], (INSIDE, OUTSIDE), strict=True))
 
 
-def questions_by_image(table: JoinedTable, task: TaskResult) -> dict[str, list[Question]]:
+def questions_by_image(table: JoinedTable, task: TaskRun) -> dict[str, list[Question]]:
     """The questions of a scored task under the hash of their image, in the task's order."""
-    documents = {row["doc_id"]: row for row in task.documents or ()}
-    endings = _shared_lines([str(row.get("input", "")) for row in documents.values()])
+    documents = task.documents if task.has_samples else {}
+    endings = _shared_lines([row.input for row in documents.values()])
     metric = next(iter(table.scores))
     scores = table.scores[metric]
     graded = bool(np.nanmax(scores, initial=0.0) > 1)
@@ -40,9 +40,9 @@ def questions_by_image(table: JoinedTable, task: TaskResult) -> dict[str, list[Q
         outcome = _outcome(score, graded)
         question = Question(
             doc_id=doc_id,
-            text=_short(_without_last_lines(str(document.get("input", "")), endings)),
-            expected=_short(_plain(document.get("target"))),
-            answer=_short(_plain(document.get("filtered_resps"))),
+            text=_short(_without_last_lines(document.input, endings)),
+            expected=_short(_plain(document.target)),
+            answer=_short(_plain(document.response)),
             outcome=outcome,
             score="" if outcome in PLAIN else f"{metric} {number(score)}",
             figures=_regions(table, row),

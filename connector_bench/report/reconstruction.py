@@ -10,7 +10,7 @@ from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Sec
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import covers_chance, interval, number
 from connector_bench.report.reconstruction_charts import LOWEST_R2, Ladder, Learning, Series
-from connector_bench.report.source import TaskResult
+from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
 PROBES = ("pooled", "ridge", "mlp", "attention")
@@ -29,7 +29,7 @@ def ladder(scores: Mapping[str, Score]) -> dict[str, dict[str, Score]]:
     return found
 
 
-def reconstruction_section(task: TaskResult, suffix: str = "") -> Section:
+def reconstruction_section(task: TaskRun, suffix: str = "") -> Section:
     """Charts and tables of one task, those that its record allows."""
     blocks: list[Block] = [Prose(_method(task))]
     rungs = ladder(task.scores)
@@ -40,7 +40,7 @@ def reconstruction_section(task: TaskResult, suffix: str = "") -> Section:
     return Section(task.anchor, f"Patches{suffix}", f"Patches rebuilt: {task.name}", tuple(blocks))
 
 
-def _method(task: TaskResult) -> str:
+def _method(task: TaskRun) -> str:
     trained = task.record.get("train_images")
     images = f"{trained:,} other images" if isinstance(trained, int) else "other images"
     return (
@@ -56,7 +56,7 @@ def _label(key: str) -> tuple[str, str]:
     return ("this connector", "model") if found is None else (found.label, found.kind)
 
 
-def _ladder_chart(task: TaskResult, rungs: Mapping[str, Mapping[str, Score]]) -> Chart:
+def _ladder_chart(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Chart:
     probes = [probe for probe in PROBES if any(probe in found for found in rungs.values())]
     drawn = Ladder(probes, [Series(*_label(control), found) for control, found in rungs.items()])
     own = rungs.get("", {})
@@ -79,7 +79,7 @@ def _ladder_chart(task: TaskResult, rungs: Mapping[str, Mapping[str, Score]]) ->
     )
 
 
-def _ladder_table(task: TaskResult, rungs: Mapping[str, Mapping[str, Score]]) -> Table:
+def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Table:
     probes = [probe for probe in PROBES if any(probe in found for found in rungs.values())]
     rows = [
         (Cell(_label(control)[0]), *(_rung(found.get(probe)) for probe in probes))
@@ -115,7 +115,7 @@ def _rung(score: Score | None) -> Cell:
     return Cell(interval(score), score.value, "at chance" if covers_chance(score) else "")
 
 
-def _learning(task: TaskResult) -> list[Block]:
+def _learning(task: TaskRun) -> list[Block]:
     curve = task.record.get("learning_curve")
     if not curve:
         return []
@@ -143,7 +143,7 @@ def _learning(task: TaskResult) -> list[Block]:
     return [chart, Prose(helps, "warning")] if task.record.get("more_data_helps") else [chart]
 
 
-def more_data(task: TaskResult) -> str:
+def more_data(task: TaskRun) -> str:
     """What the learning curve says of the training images: enough, or not."""
     helps = task.record.get("more_data_helps")
     if helps is None:
@@ -156,7 +156,7 @@ def more_data(task: TaskResult) -> str:
     return "More data does not help: from half to all of the training images the best probe gained next to nothing."
 
 
-def _figures_table(task: TaskResult) -> list[Block]:
+def _figures_table(task: TaskRun) -> list[Block]:
     rows = tuple(
         (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
         for name, meaning in meanings("patch_reconstruction", "probe", "error", "answer")

@@ -16,14 +16,14 @@ from connector_bench.report.estimates import (
     percent_interval,
 )
 from connector_bench.report.reconstruction import PROBES, ladder, more_data
-from connector_bench.report.source import TaskResult
+from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
 EXACT, TRAINED = 0.999, 0.98
 """What a probe in closed form and one trained by steps must reach where nothing is lost."""
 
 
-def reconstruction_key(task: TaskResult) -> list[KeyFigure]:
+def reconstruction_key(task: TaskRun) -> list[KeyFigure]:
     """What is lost; nothing where it was not measured."""
     lost = task.scores.get("lost")
     if lost is None:
@@ -32,7 +32,7 @@ def reconstruction_key(task: TaskResult) -> list[KeyFigure]:
     return [KeyFigure("Patch variance lost to every probe", percent(lost.value), tuple(beside))]
 
 
-def reconstruction_findings(task: TaskResult, suffix: str = "") -> list[Finding]:
+def reconstruction_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     """What is lost to every probe, beside the controls, and whether more data would change it."""
     scores = task.scores
     if "lost" not in scores or "r2_best" not in scores:
@@ -57,7 +57,7 @@ def reconstruction_findings(task: TaskResult, suffix: str = "") -> list[Finding]
     return findings
 
 
-def _best(task: TaskResult) -> str:
+def _best(task: TaskRun) -> str:
     return str(task.record.get("best_probe") or "ridge")
 
 

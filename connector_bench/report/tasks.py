@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from connector_bench.report.blocks import Cell, KeyFigure, Prose, Section, Table
 from connector_bench.report.estimates import NO_INTERVAL, number
-from connector_bench.report.source import TaskResult
+from connector_bench.results.tasks import TaskMetric, TaskRun
 
 NORMAL_95 = 1.959964
+DIRECTIONS: dict[bool | None, str] = {True: "higher", False: "lower"}
 
 
-def tasks_section(tasks: Sequence[TaskResult]) -> Section:
+def tasks_section(tasks: Sequence[TaskRun]) -> Section:
     """One row a metric, with the interval that lmms-eval's standard error gives."""
     rows = [
         (
             Cell(task.name),
-            Cell(metric),
-            Cell(number(value), value),
-            _ends(value, stderr),
-            Cell(_direction(task, metric)),
+            Cell(metric.name),
+            Cell(number(metric.value), metric.value),
+            _ends(metric),
+            Cell(DIRECTIONS.get(task.higher_is_better.get(metric.column), "–")),
             _documents(task),
         )
         for task in tasks
-        for metric, value, stderr in metrics_of(task)
+        for metric in task.metrics
     ]
     if not rows:
         said = (
@@ -42,47 +43,26 @@ def tasks_section(tasks: Sequence[TaskResult]) -> Section:
     return Section("section-tasks", "Tasks", "Task performance", (table,))
 
 
-def metrics_of(task: TaskResult) -> Iterator[tuple[str, float, float | None]]:
-    """Metric, value and standard error of every number that lmms-eval aggregated."""
-    for key, value in task.metrics.items():
-        metric, _, filtered = key.partition(",")
-        if (
-            not filtered
-            or "_stderr" in metric
-            or isinstance(value, bool)
-            or not isinstance(value, int | float)
-        ):
-            continue
-        stderr = task.metrics.get(f"{metric}_stderr,{filtered}")
-        name = metric if filtered == "none" else f"{metric} ({filtered})"
-        yield name, float(value), float(stderr) if isinstance(stderr, int | float) else None
-
-
-def _ends(value: float, stderr: float | None) -> Cell:
-    if stderr is None or not math.isfinite(stderr):
+def _ends(metric: TaskMetric) -> Cell:
+    if metric.stderr is None or not math.isfinite(metric.stderr):
         return Cell(NO_INTERVAL)
-    half = NORMAL_95 * stderr
-    return Cell(f"{number(value - half)} to {number(value + half)}", 2 * half)
+    half = NORMAL_95 * metric.stderr
+    return Cell(f"{number(metric.value - half)} to {number(metric.value + half)}", 2 * half)
 
 
-def _direction(task: TaskResult, metric: str) -> str:
-    better = (task.file.content.get("higher_is_better") or {}).get(task.name, {})
-    return {True: "higher", False: "lower"}.get(better.get(metric.split(" (")[0]), "–")
+def _documents(task: TaskRun) -> Cell:
+    return Cell("–" if task.effective is None else f"{task.effective:,}", task.effective)
 
 
-def _documents(task: TaskResult) -> Cell:
-    count = ((task.file.content.get("n-samples") or {}).get(task.name) or {}).get("effective")
-    return Cell("–" if count is None else f"{count:,}", count)
-
-
-def task_key(task: TaskResult) -> list[KeyFigure]:
+def task_key(task: TaskRun) -> list[KeyFigure]:
     """The task's first metric, or CIDEr where it is a captioning task; nothing where it has no number."""
-    metrics = sorted(metrics_of(task), key=lambda found: "CIDEr" not in found[0])
+    metrics = sorted(task.metrics, key=lambda metric: "CIDEr" not in metric.name)
     if not metrics:
         return []
-    metric, value, stderr = metrics[0]
+    metric = metrics[0]
+    ends = _ends(metric).text
     beside = (
-        f"95 % interval {_ends(value, stderr).text}" if stderr is not None else NO_INTERVAL,
+        f"95 % interval {ends}" if metric.stderr is not None else NO_INTERVAL,
         f"N = {_documents(task).text} documents",
     )
-    return [KeyFigure(f"{task.name} {metric}", number(value), beside)]
+    return [KeyFigure(f"{task.name} {metric.name}", number(metric.value), beside)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connector_bench.results.harness_files import ResultFile
 from connector_bench.results.scrub import cleaned
+from connector_bench.results.tasks import TaskRun
 
 UNRECORDED: tuple[object, ...] = (None, {})
 HOW_FAST = ("device", "chunk_rows")
@@ -20,13 +20,13 @@ def kind_of_probes(names: Collection[str]) -> str:
     return f"probes {' and '.join(kinds)}" if kinds else "no trained probes"
 
 
-def conditions_of(file: ResultFile, task: str) -> dict[str, object]:
+def conditions_of(task: TaskRun) -> dict[str, object]:
     """How a task of ours was measured, by condition; empty for any other task.
 
     Layout and kind of probe count for patch reconstruction, where they say which patches a token answers for.
     """
-    record = file.records.get(task)
-    if record is None:
+    record = task.record
+    if not record:
         return {}
     options = cleaned(record.get("options") or {})
     found: dict[str, object] = {

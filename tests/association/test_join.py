@@ -9,14 +9,14 @@ import pytest
 
 from connector_bench.association.analysis import joined_tables
 from connector_bench.association.types import JoinedTable, Skipped
-from connector_bench.results.harness_files import read_result, result_files
+from connector_bench.results.harness_files import read_results
 from tests.association.written import connector_row, scenes, scored_row, write_run
 
 IMAGES, QUESTIONS = 12, 3
 
 
 def tables_of(folder: Path) -> tuple[tuple[JoinedTable, ...], tuple[Skipped, ...]]:
-    return joined_tables([read_result(path) for path in result_files([folder])])
+    return joined_tables(read_results([folder]))
 
 
 def refusal(folder: Path) -> str:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.comparison.compare import FIXED_GALLERY, Comparison, compare
-from connector_bench.comparison.documents import measured
+from connector_bench.comparison.documents import side_of
 from connector_bench.comparison.words import comparison_markdown
 from connector_bench.results.harness_files import UnusableResult
 from tests.comparison.harness_output import ordinary_task, our_task, write_output
@@ -28,7 +28,7 @@ def outcomes(share: float, n: int = 400, seed: int = 0) -> np.ndarray:
 
 def two(tmp_path: Path, first: Any, second: Any, **more: Any) -> Comparison:
     sides = [
-        measured(write_output(tmp_path / name, tasks, model=f"org/{name}", **more))
+        side_of(write_output(tmp_path / name, tasks, model=f"org/{name}", **more))
         for name, tasks in (("a", first), ("b", second))
     ]
     return compare(*sides)
@@ -97,7 +97,7 @@ def test_the_share_lost_is_a_ratio_of_sums(tmp_path: Path) -> None:
         write_output(tmp_path / str(i), side, figures=own, records={"r": RECORD})
         for i, (side, own) in enumerate(zip(sides, figures, strict=True))
     ]
-    (item,) = compare(*map(measured, folders)).differences
+    (item,) = compare(*map(side_of, folders)).differences
     assert item.metric == "lost"
     assert item.difference.value == pytest.approx(figures[1]["r"]["lost"] - figures[0]["r"]["lost"])
 
@@ -109,7 +109,7 @@ def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Pat
         write_output(tmp_path / f"plain{i}", {"k": rows}, records={"k": RECORD})
         for i, rows in enumerate(sides)
     ]
-    (item,) = compare(*map(measured, plain)).differences
+    (item,) = compare(*map(side_of, plain)).differences
     assert item.difference.interval_method.endswith(FIXED_GALLERY)
     halved = [
         write_output(
@@ -119,14 +119,14 @@ def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Pat
         )
         for i, rows in enumerate(sides)
     ]
-    (item,) = compare(*map(measured, halved)).differences
+    (item,) = compare(*map(side_of, halved)).differences
     assert "40 halvings" in item.difference.interval_method
 
 
 def test_what_is_no_mean_over_documents_is_left_out(tmp_path: Path) -> None:
     rows = ordinary_task(outcomes(0.5))
     figures = {"t": {"accuracy": float(np.mean([row["accuracy"] for row in rows])), "cider": 81.0}}
-    sides = [measured(write_output(tmp_path / name, {"t": rows}, figures=figures)) for name in ("a", "b")]
+    sides = [side_of(write_output(tmp_path / name, {"t": rows}, figures=figures)) for name in ("a", "b")]
     comparison = compare(*sides)
     assert comparison.identical == ("t: accuracy",)
     assert not comparison.differences
@@ -190,12 +190,12 @@ def test_what_was_measured_in_two_ways_is_not_compared(
         write_output(tmp_path / name, given.pop("tasks"), **given)
         for name, given in (("a", reconstructed(rng, "mlp", [])), ("b", reconstructed(rng, *other)))
     )
-    comparison = compare(measured(one), measured(two))
+    comparison = compare(side_of(one), side_of(two))
     assert [item.task for item in comparison.differences] == ["vqa"], "the other task is compared"
     said = comparison_markdown(comparison)
     assert "Not compared: patch_reconstruction" in said
     with pytest.raises(UnusableResult, match=named):
-        compare(measured(one), measured(two), ["patch_reconstruction"])
+        compare(side_of(one), side_of(two), ["patch_reconstruction"])
 
 
 def test_other_prompts_around_the_same_questions_are_said(tmp_path: Path) -> None:
@@ -212,11 +212,11 @@ def test_refusals_name_what_is_there(tmp_path: Path) -> None:
     a = write_output(tmp_path / "a", {"t": rows})
     b = write_output(tmp_path / "b", {"other": rows}, model="org/other")
     with pytest.raises(UnusableResult, match="no task was run on all sides"):
-        compare(measured(a), measured(b))
+        compare(side_of(a), side_of(b))
     with pytest.raises(UnusableResult, match="has no nothing; it has t"):
-        compare(measured(a), measured(b), ["nothing"])
+        compare(side_of(a), side_of(b), ["nothing"])
     with pytest.raises(UnusableResult, match="holds 2 models"):
-        measured(tmp_path)
+        side_of(tmp_path)
 
 
 def test_the_command_leaves_text_numbers_and_plots(tmp_path: Path) -> None:

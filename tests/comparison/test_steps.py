@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.comparison.documents import measured
+from connector_bench.comparison.documents import side_of
 from connector_bench.comparison.steps import curves, steps_of
 from tests.comparison.harness_output import ordinary_task, write_output
 
@@ -33,7 +33,7 @@ def checkpoints(tmp_path: Path) -> list[Path]:
 
 
 def test_a_curve_has_the_figures_and_paired_differences_to_the_first(checkpoints: list[Path]) -> None:
-    sides = [measured(path) for path in checkpoints]
+    sides = [side_of(path) for path in checkpoints]
     (curve,) = curves(sides, steps_of(sides))
     assert [point.step for point in curve.points] == [100, 200, 400]
     for point, share in zip(curve.points, SHARES, strict=True):
@@ -50,7 +50,7 @@ def test_a_curve_has_the_figures_and_paired_differences_to_the_first(checkpoints
 
 
 def test_steps_come_from_the_option_the_names_or_the_order(checkpoints: list[Path], tmp_path: Path) -> None:
-    sides = [measured(path) for path in checkpoints]
+    sides = [side_of(path) for path in checkpoints]
     assert steps_of(sides, "1,5,25") == [1, 5, 25]
     assert steps_of(sides) == [100, 200, 400]
     assert steps_of(list(reversed(sides))) == [1, 2, 3]

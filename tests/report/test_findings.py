@@ -8,13 +8,14 @@ import pytest
 from connector_bench.report.blocks import Finding
 from connector_bench.report.preservation_findings import preservation_findings
 from connector_bench.report.reconstruction_findings import reconstruction_findings
-from connector_bench.report.source import RECONSTRUCTION, TaskResult, read_model
+from connector_bench.report.source import read_model
+from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
 from tests.report.written import record, score, write_result
 
 CHANCE = 10 / 499
 
 
-def task_with(tmp_path: Path, scores: dict[str, Any], **more: Any) -> TaskResult:
+def task_with(tmp_path: Path, scores: dict[str, Any], **more: Any) -> TaskRun:
     write_result(tmp_path, {"the_task": record(scores, **more)})
     (task,) = read_model([tmp_path]).tasks
     return task

@@ -11,13 +11,14 @@ from connector_bench.association.types import JoinedTable
 from connector_bench.report.picture_gallery import EACH, QUESTIONS, chosen, gallery
 from connector_bench.report.pictures import Question
 from connector_bench.report.questions import questions_by_image
-from connector_bench.report.source import TaskResult, read_model
+from connector_bench.report.source import read_model
+from connector_bench.results.tasks import TaskRun
 from tests.report.written import write_result
 
 PROMPT = "\nAnswer in one word.\nBe brief."
 
 
-def task_with(folder: Path, rows: list[dict[str, Any]]) -> TaskResult:
+def task_with(folder: Path, rows: list[dict[str, Any]]) -> TaskRun:
     path = write_result(folder, {}, {"vqa": {"accuracy,none": 0.5}})
     samples = path.with_name(path.name.replace("_results.json", "_samples_vqa.jsonl"))
     samples.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from connector_bench.report.source import PRESERVATION, RECONSTRUCTION, read_model
+from connector_bench.report.source import read_model
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION
 from tests.report.written import CONNECTOR, record, score, write_result
 
 

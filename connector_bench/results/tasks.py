@@ -1,0 +1,319 @@
+"""One task of one run, and the latest run of every task of a model: what all commands read of lmms-eval's files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from connector_bench.results.data_sets import configured_data_set, data_sets_of
+from connector_bench.results.harness_files import ResultFile, UnusableResult, as_file_name
+from connector_bench.stats.intervals import Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PRESERVATION: Literal["knn_preservation"] = "knn_preservation"
+RECONSTRUCTION: Literal["patch_reconstruction"] = "patch_reconstruction"
+MEASURES = (PRESERVATION, RECONSTRUCTION)
+
+HARNESS_COLUMNS = frozenset(
+    ("doc_id", "target", "input", "filtered_resps", "resps", "token_counts", "doc_hash", "input_media")
+)
+"""What lmms-eval writes into every sample row; further columns are metrics or come from the task."""
+OUTCOMES = frozenset(("image", "unreadable", "left_out"))
+"""One of them is in every answer of a task of ours."""
+
+
+@dataclass(frozen=True)
+class TaskMetric:
+    """One number that lmms-eval aggregated over a task's documents."""
+
+    name: str
+    """`accuracy`, or `accuracy (strict-match)` where a filter other than `none` made it."""
+    column: str
+    """What sample rows and `higher_is_better` call it, whichever filter made it."""
+    value: float
+    """May be infinite or NaN."""
+    stderr: float | None
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One document as `--log_samples` kept it."""
+
+    doc_id: int
+    target: Any
+    input: str
+    response: Any
+    """What the model answered, filtered."""
+    columns: Mapping[str, Any]
+    """The document's metrics, and what the task passes through, such as `image_id`."""
+
+    @property
+    def target_text(self) -> str:
+        """The target as text, empty where there is none."""
+        return "" if self.target is None else str(self.target)
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """One task of one run."""
+
+    file: ResultFile
+    name: str
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.file.model
+
+    @cached_property
+    def record(self) -> Mapping[str, Any]:
+        """What connector_bench recorded; empty for a task that is not ours."""
+        return self.file.records.get(self.name, {})
+
+    @property
+    def error(self) -> str | None:
+        """Why a task of ours gave no figures; None where it gave some."""
+        return str(self.record["error"]) if "error" in self.record else None
+
+    @property
+    def measure(self) -> Literal["knn_preservation", "patch_reconstruction"] | None:
+        """Which of our measures this is; None for a task that is not ours."""
+        if not self.record:
+            return None
+        named = str(self.record.get("measure") or self.name)
+        return next((measure for measure in MEASURES if named.startswith(measure)), PRESERVATION)
+
+    @property
+    def anchor(self) -> str:
+        """The name as it may stand in an address or a file name; tasks of different names differ in it."""
+        return as_file_name(self.name)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The task's configuration; empty for a group of tasks."""
+        return self._of("configs") or {}
+
+    @property
+    def data_set(self) -> str:
+        """Which data was read, as the run was configured."""
+        return configured_data_set(self.config)
+
+    @property
+    def data_sets(self) -> frozenset[str]:
+        """All names of the data that was read."""
+        return data_sets_of(self.name, self.config)
+
+    @property
+    def effective(self) -> int | None:
+        """How many documents were asked about."""
+        return (self._of("n-samples") or {}).get("effective")
+
+    @property
+    def n(self) -> int | None:
+        """How many images a task of ours measured, or documents any other asked about."""
+        return self.record.get("n_images") or self.effective
+
+    @property
+    def version(self) -> str | None:
+        """lmms-eval's version of the task."""
+        found = self._of("versions")
+        return None if found is None else str(found)
+
+    @property
+    def samples_hash(self) -> str | None:
+        """lmms-eval's hash of the documents."""
+        return self._of("task_hashes")
+
+    @property
+    def higher_is_better(self) -> Mapping[str, bool | None]:
+        """By column of a metric."""
+        return self._of("higher_is_better") or {}
+
+    @cached_property
+    def scores(self) -> Mapping[str, Score]:
+        """Our record's scores that have a value; a missing end is NaN, a missing chance None."""
+        found = {}
+        for name, given in self.record.get("scores", {}).items():
+            if given.get("value") is not None:
+                low, high = (
+                    math.nan if given.get(end) is None else float(given[end]) for end in ("low", "high")
+                )
+                method = str(given.get("method") or "no interval")
+                found[name] = Score(
+                    float(given["value"]), low, high, int(given["n"]), given.get("chance"), method
+                )
+        return found
+
+    @cached_property
+    def metrics(self) -> tuple[TaskMetric, ...]:
+        """Every number that lmms-eval aggregated, in its order."""
+        results = self.file.content["results"].get(self.name) or {}
+        return tuple(
+            TaskMetric(
+                column if made_by == "none" else f"{column} ({made_by})",
+                column,
+                value,
+                _number(results.get(f"{column}_stderr,{made_by}")),
+            )
+            for column, made_by, given in self._aggregated()
+            if (value := _number(given)) is not None
+        )
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Every finite number that lmms-eval aggregated, by its name."""
+        return {metric.name: metric.value for metric in self.metrics if math.isfinite(metric.value)}
+
+    @property
+    def metric_columns(self) -> list[str]:
+        """Columns of the sample rows that are metrics; for what a task only passes through lmms-eval writes a list."""
+        found = (column for column, _, value in self._aggregated() if not isinstance(value, list))
+        return list(dict.fromkeys(found))
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether the run kept its documents."""
+        return self.file.samples_path(self.name).is_file()
+
+    @cached_property
+    def documents(self) -> Mapping[int, SampleRow]:
+        """The documents by number. Raises UnusableResult where there are none, or one stands there twice."""
+        path = self.file.samples_path(self.name)
+        rows: dict[int, SampleRow] = {}
+        for row in self.file.samples(self.name):
+            doc_id = row.get("doc_id")
+            if not isinstance(doc_id, int):
+                raise UnusableResult(f"{path}: a document without a doc_id: {row!r:.80}")
+            if doc_id in rows:
+                raise UnusableResult(
+                    f"{path}: document {doc_id} stands there twice; "
+                    "a task with several filters writes no sign of which row is which"
+                )
+            columns = {name: value for name, value in row.items() if name not in HARNESS_COLUMNS}
+            rows[doc_id] = SampleRow(
+                doc_id, row.get("target"), str(row.get("input", "")), row.get("filtered_resps"), columns
+            )
+        if not rows:
+            raise UnusableResult(f"{path}: holds no documents")
+        return dict(sorted(rows.items()))
+
+    @cached_property
+    def answers(self) -> Mapping[int, Mapping[str, Any]]:
+        """What a task of ours answered by document: its image and figures, or why it has none.
+
+        Raises UnusableResult as `documents`, and for an answer that is no such thing.
+        """
+        return {number: self._answer(row) for number, row in self.documents.items()}
+
+    @property
+    def kept_answers(self) -> Mapping[int, Mapping[str, Any]]:
+        """As `answers`; empty where the run kept none."""
+        return self.answers if self.has_samples else {}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a document: number, target, input, response, then columns and, of a task of ours, its figures."""
+        import pandas as pd
+
+        answers = self.answers if self.record else {}
+        return pd.DataFrame(
+            {"doc_id": number, "target": row.target, "input": row.input, "response": row.response}
+            | {**row.columns, **answers.get(number, {})}
+            for number, row in self.documents.items()
+        )
+
+    def _of(self, part: str) -> Any:
+        return (self.file.content.get(part) or {}).get(self.name)
+
+    def _aggregated(self) -> Iterator[tuple[str, str, Any]]:
+        """Metric, filter and value; lmms-eval writes `metric,filter`, and standard errors between them."""
+        for key, value in (self.file.content["results"].get(self.name) or {}).items():
+            column, _, made_by = key.partition(",")
+            if made_by and "_stderr" not in column:
+                yield column, made_by, value
+
+    def _answer(self, row: SampleRow) -> dict[str, Any]:
+        where = f"{self.file.samples_path(self.name)}: document {row.doc_id}"
+        try:
+            answer = json.loads(row.response)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UnusableResult(f"{where} has no answer of a connector task: {error!r}") from error
+        if not isinstance(answer, dict) or not OUTCOMES & set(answer):
+            raise UnusableResult(f"{where} answers {answer!r:.80}, expected its image's figures")
+        return answer
+
+
+@dataclass(frozen=True)
+class ModelRuns:
+    """All runs of one model, oldest first."""
+
+    model: str
+    runs: tuple[ResultFile, ...]
+
+    @cached_property
+    def latest(self) -> Mapping[str, TaskRun]:
+        """The latest run of every task, in the order in which they ran."""
+        found: dict[str, TaskRun] = {}
+        for run in self.runs:
+            for name in run.tasks:
+                found.pop(name, None)
+                found[name] = TaskRun(run, name)
+        return found
+
+    @property
+    def tasks(self) -> tuple[TaskRun, ...]:
+        """The latest run of every task that did not fail."""
+        return tuple(task for task in self.latest.values() if task.error is None)
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Tasks of ours whose latest run gave no figures, and why."""
+        return {name: task.error for name, task in self.latest.items() if task.error is not None}
+
+    def of(self, measure: str | None) -> tuple[TaskRun, ...]:
+        """The tasks of one measure, or the ordinary ones."""
+        return tuple(task for task in self.tasks if task.measure == measure)
+
+    @property
+    def connector(self) -> Mapping[str, Any] | None:
+        """What the latest record says of the connector; None where no task of ours ran."""
+        return next((t.record["connector"] for t in reversed(self.tasks) if "connector" in t.record), None)
+
+    @property
+    def files(self) -> tuple[ResultFile, ...]:
+        """The result files that tasks are taken from, in order."""
+        return tuple({task.file.path: task.file for task in self.tasks}.values())
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row a figure of the latest runs: model, task, metric, value, stderr, date."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "model": self.model,
+                "task": task.name,
+                "metric": metric.name,
+                "value": metric.value,
+                "stderr": metric.stderr,
+                "date": task.file.date,
+            }
+            for task in self.tasks
+            for metric in task.metrics
+        )
+
+
+def models_of(runs: Iterable[ResultFile]) -> dict[str, ModelRuns]:
+    """The runs of every model, as `read_results` named and ordered them."""
+    found: dict[str, list[ResultFile]] = {}
+    for run in runs:
+        found.setdefault(run.model, []).append(run)
+    return {model: ModelRuns(model, tuple(theirs)) for model, theirs in found.items()}
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
