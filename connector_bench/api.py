@@ -13,8 +13,9 @@ from connector_bench.pictures import PictureFacts, as_rgb, picture_facts, reason
 from connector_bench.preservation.figures import PreservationFigures
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation
+from connector_bench.preservation.retrieval import class_of
 from connector_bench.run.answers import left_out_line, picture_figures, run_summary
-from connector_bench.run.documents import known_label, most_common
+from connector_bench.run.documents import most_common
 from connector_bench.run.passing import Passed
 from connector_bench.run.running import UNTRAINED_SEEDS
 
@@ -70,7 +71,7 @@ def measure(
         raise ValueError(
             f"0 of {len(names)} pictures could be measured: {most_common(list(without.values()))}"
         )
-    known = {name: known_label(label) for name, label in zip(names, labels or (), strict=False) if name}
+    known = {name: class_of(label) for name, label in zip(names, labels or (), strict=False) if name}
     figures = measured.finish({name: label for name, label in known.items() if label is not None})
     rows = {
         image: {**picture_figures(given.facts[image].entropy, passed[image]), **row}

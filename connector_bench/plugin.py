@@ -32,10 +32,11 @@ from connector_bench.pictures import reads_column, reason
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
+from connector_bench.preservation.retrieval import class_of
 from connector_bench.processes import error_text, gather_all, rank_and_size
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
-from connector_bench.run.documents import Document, PictureRows, known_label
+from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import Failed, Measure, TaskFigures
 from connector_bench.run.running import Run, environment, measure_tasks, output_folder, reconstruction_of
 
@@ -310,7 +311,7 @@ class ConnectorTask(DataSet):
     def document(self, doc_id: int, split: str) -> Document:
         """Where the measurement finds this document's picture."""
         row = self.dataset_no_image[split][doc_id]
-        label = None if self.label is None else known_label(row.get(self.label))
+        label = None if self.label is None else class_of(row.get(self.label))
         return self.pictures(split).document(self.config.task, doc_id, label, self._left_out(row))
 
     def _left_out(self, row: dict[str, Any]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from connector_bench.leaderboard.schema import (
     Run,
     TaskResult,
 )
+from connector_bench.metrics import metric as metric_of
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_result
 from connector_bench.results.names import folder_id, without_folders
 from connector_bench.results.recorded_command import command_line, model_arguments
@@ -29,7 +29,6 @@ from connector_bench.results.scrub import cleaned, secrets_below
 from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-NEIGHBOURHOOD = re.compile(r"knor(?:_adj)?_(\d+)$")
 FEWSHOT = ("num_fewshot", "repeats", "generation_kwargs", "dataset_name", "test_split")
 """Settings of a task that is not ours under which its figures are comparable."""
 
@@ -189,7 +188,7 @@ def _figure(
     if (low is None or high is None) and stderr is not None:
         half = float(stats.norm.ppf(0.975)) * stderr
         low, high, method = _number(value - half), _number(value + half), NORMAL
-    k = NEIGHBOURHOOD.search(metric)
+    entry = metric_of(metric)
     return Figure(
         value=_short(value),
         low=low,
@@ -197,7 +196,7 @@ def _figure(
         method=None if low is None or high is None else method,
         stderr=None if stderr is None else _short(stderr),
         n=score.get("n"),
-        k=int(k[1]) if k else None,
+        k=None if entry is None else entry.k,
         chance=_number(score.get("chance")),
         higher_is_better=better,
     )

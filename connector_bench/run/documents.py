@@ -117,14 +117,6 @@ def as_pictures(visuals: Any) -> list[Image]:
     return pictures
 
 
-NO_LABEL = (None, -1)
-
-
-def known_label(value: object) -> str | None:
-    """A document's class; None for what data sets write where there is none: None, NaN or -1."""
-    return None if value in NO_LABEL or value != value else str(value)
-
-
 @dataclass
 class LocalImages:
     """What this rank's documents show."""
