@@ -26,8 +26,8 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmarks.findings import Finding, machine, now, table
-from connector_bench.capture import stream
 from connector_bench.connectors import adapter_for_model
+from connector_bench.connectors.capture import stream
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.modules import find
 from connector_bench.connectors.transformers_adapter import get_image_features

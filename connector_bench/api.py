@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from connector_bench import capture
-from connector_bench.connectors import adapter_for_model
+from connector_bench.connectors import adapter_for_model, capture
 from connector_bench.pictures import PictureFacts, as_rgb, picture_facts, reason
 from connector_bench.preservation.figures import PreservationFigures
 from connector_bench.preservation.options import PreservationOptions

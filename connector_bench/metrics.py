@@ -268,6 +268,14 @@ def control(key: str) -> Control | None:
     return None
 
 
+def label_of(name: str) -> str:
+    """What a reader is shown for a metric."""
+    entry = metric(name)
+    if entry is None:
+        return name
+    return entry.label if entry.control is None else f"{entry.control.key.replace('_', ' ')}: {entry.label}"
+
+
 def corrected(name: str) -> str | None:
     """The name of the same figure with chance taken off, None where there is none."""
     entry = metric(name)

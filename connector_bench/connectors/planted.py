@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from connector_bench.capture import stream
 from connector_bench.connectors.base import ConnectorAdapter
+from connector_bench.connectors.capture import stream
 from connector_bench.types import Box, Grid, Tile, TokenLayout, TokenPair
 
 if TYPE_CHECKING:

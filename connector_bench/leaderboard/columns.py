@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from connector_bench.headlines import HEADLINES, RANKED
 from connector_bench.leaderboard.schema import Comparable, Figure, Measure, TaskResult
 from connector_bench.leaderboard.table import Column, Topic
+from connector_bench.metrics import label_of
 from connector_bench.metrics import metric as metric_of
 from connector_bench.results.conditions import differing
 
@@ -32,14 +33,6 @@ def is_count(name: str) -> bool:
     """Whether our tasks report it beside figures as a number of things; those stand in `Comparable`."""
     entry = metric_of(name)
     return entry is not None and entry.family == "count"
-
-
-def label_of(name: str) -> str:
-    """What a reader is shown for a metric."""
-    entry = metric_of(name)
-    if entry is None:
-        return name
-    return entry.label if entry.control is None else f"{entry.control.key.replace('_', ' ')}: {entry.label}"
 
 
 def control_of(name: str) -> str | None:

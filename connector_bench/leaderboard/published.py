@@ -8,8 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from connector_bench.leaderboard.columns import label_of
 from connector_bench.leaderboard.table import Published, PublishedFigure
+from connector_bench.metrics import label_of
 from connector_bench.metrics import metric as metric_of
 
 OUR_TASK = {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from connector_bench import capture
+from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import reason
 from connector_bench.processes import error_text, gather_all, on_every_rank, rank_and_size

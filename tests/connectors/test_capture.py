@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from connector_bench.capture import stream
 from connector_bench.connectors import UnsupportedModel, adapter_for_model
+from connector_bench.connectors.capture import stream
 from connector_bench.connectors.coloured import coloured_picture
 from tests.tiny_vlms import HARNESS
 
