@@ -5,7 +5,12 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from connector_bench.preservation import figures as figures_module
+from connector_bench.preservation import geometry, knn
+from connector_bench.preservation import side as side_module
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
+from connector_bench.preservation.neighbours.ranking import read_rankings
+from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions, preservation_options
 from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, draw_names, merge
 from connector_bench.preservation.retrieval import class_of
@@ -86,6 +91,31 @@ def test_every_figure_is_a_declared_metric() -> None:
     figures = preservation_figures(v.images, v.pre, v.post, options, labels, [v.post[::-1]])
     row = figures.per_image["image000"]
     assert set(row) == set(metric_names(PreservationOptions(ks=(1, 10))))
+
+
+def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With labels and controls: two sides, four controls and two untrained copies, no vectors twice."""
+    searched: list[np.ndarray] = []
+    ranked: list[np.ndarray] = []
+
+    def search(vectors: np.ndarray, *arguments: object, **options: object) -> np.ndarray:
+        searched.append(vectors)
+        return neighbours(vectors, *arguments, **options)
+
+    def rank(vectors: np.ndarray, *arguments: object) -> tuple[np.ndarray, ...]:
+        ranked.append(vectors)
+        return read_rankings(vectors, *arguments)
+
+    for room in (side_module, figures_module, geometry, knn):
+        monkeypatch.setattr(room, "neighbours", search)
+    for room in (side_module, geometry):
+        monkeypatch.setattr(room, "read_rankings", rank)
+    v = vectors(60)
+    preservation_figures(
+        v.images, v.pre, v.post, PreservationOptions(ks=(1, 10)), ["a", "b"] * 30, [v.post[::-1], v.post * 2]
+    )
+    assert len(searched) == 8
+    assert [len(vectors) for vectors in ranked] == [60, 60]
 
 
 def test_protocol_paper_counts_the_image_itself() -> None:
