@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from connector_bench.leaderboard.schema import Run
+from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.leaderboard.store import is_the_same_run, name_on_board, stored_runs
 from connector_bench.results.data_sets import data_sets_of
 from connector_bench.results.harness_files import ResultFile
@@ -80,7 +80,7 @@ class _TaskOfARun:
     figures: MeasuredTask
 
 
-def _of_board(run: Run) -> Iterator[_TaskOfARun]:
+def _of_board(run: StoredRun) -> Iterator[_TaskOfARun]:
     connector = run.connector
     family, weights = (connector.family, connector.weights_sha256) if connector else ("", None)
     for task, result in run.tasks.items():
@@ -94,7 +94,7 @@ def _of_board(run: Run) -> Iterator[_TaskOfARun]:
         yield _TaskOfARun(run.model, family, weights, run.provenance.date, task, figures)
 
 
-def _of_file(run: ResultFile, stored: Sequence[Run]) -> Iterator[_TaskOfARun]:
+def _of_file(run: ResultFile, stored: Sequence[StoredRun]) -> Iterator[_TaskOfARun]:
     """The tasks of a file that no run on a board has, under the name that the board has for their model."""
     same = [one for one in stored if is_the_same_run(one, run)]
     held = {task for one in same for task in one.tasks}
