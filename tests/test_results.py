@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from connector_bench.results.harness_files import UnusableResult, read_results
-from connector_bench.results.tasks import ModelRuns, TaskRun, models_of
+from connector_bench.results.models import ModelRuns, models_of
+from connector_bench.results.tasks import TaskRun
 from tests.association.written import connector_row, scored_row, write_run
 
 PACKAGE = Path(__file__).parent.parent / "connector_bench"

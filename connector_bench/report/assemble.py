@@ -20,7 +20,8 @@ from connector_bench.report.reconstruction import reconstruction_section
 from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
 from connector_bench.report.tasks import task_key, tasks_section
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, ModelRuns, TaskRun
+from connector_bench.results.models import ModelRuns
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, TaskRun
 
 
 @dataclass(frozen=True)

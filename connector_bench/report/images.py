@@ -9,7 +9,8 @@ from connector_bench.report.blocks import Block, Prose, Section
 from connector_bench.report.picture_gallery import chosen, gallery, image_figures, loss_of
 from connector_bench.report.pictures import AskedQuestion, Picture
 from connector_bench.report.questions import questions_by_image
-from connector_bench.results.tasks import RECONSTRUCTION, ModelRuns
+from connector_bench.results.models import ModelRuns
+from connector_bench.results.tasks import RECONSTRUCTION
 
 Why = dict[str, tuple[str, ...]]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.pictures import AskedQuestion, Gallery, Picture, PictureCard, SortKey
 from connector_bench.report.questions import OF_THE_ANSWER
-from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, ModelRuns
+from connector_bench.results.models import ModelRuns
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, numbers
 
 EACH = 12
 """Images of each reason, where the run itself chose none."""
@@ -27,7 +27,7 @@ def image_figures(results: ModelRuns) -> dict[str, dict[str, float]]:
         for task in results.of(measure):
             for row in task.kept_answers.values():
                 if "image" in row and "same_image_as" not in row:
-                    found.setdefault(str(row["image"]), {}).update(_numbers(row))
+                    found.setdefault(str(row["image"]), {}).update(numbers(row))
     return found
 
 
@@ -115,11 +115,3 @@ def _card_figures(row: Mapping[str, float], questions: Sequence[AskedQuestion]) 
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in row.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }
