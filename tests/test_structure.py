@@ -91,6 +91,17 @@ def test_a_comparison_needs_files_alone() -> None:
         assert not top(imports_of(path)) & {HARNESS, "torch", "transformers", "datasets"}, path
 
 
+def test_no_class_of_the_readers_of_results_has_a_second_one_of_its_name() -> None:
+    rooms = {"results", "association", "comparison", "leaderboard", "report", "plates"}
+    homes: dict[str, list[Path]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(path.relative_to(PACKAGE))
+    twice = {name: found for name, found in homes.items() if len(found) > 1}
+    assert not {name: found for name, found in twice.items() if rooms & {path.parts[0] for path in found}}
+
+
 def test_setup_cfg_lists_every_package() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")

@@ -20,7 +20,8 @@ from connector_bench.association.sides import (
 from connector_bench.association.testing import adjusted
 from connector_bench.association.types import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
-from connector_bench.results.tasks import ModelRuns, TaskRun, models_of
+from connector_bench.results.models import ModelRuns, models_of
+from connector_bench.results.tasks import TaskRun
 
 PACKAGES = ("connector-bench", "numpy", "scipy", "pycocoevalcap")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from connector_bench.leaderboard.schema import Run
+from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.leaderboard.store import is_the_same_run, name_on_board, stored_runs
 from connector_bench.results.data_sets import data_sets_of
 from connector_bench.results.harness_files import ResultFile
@@ -23,8 +23,13 @@ UNTRAINED = "untrained_"
 
 @dataclass(frozen=True)
 class MeasuredTask:
-    """One task's figures over its whole data set."""
+    """One task's figures over its whole data set, in one run of one model."""
 
+    model: str
+    family: str
+    weights: str | None
+    date: str
+    task: str
     data_sets: frozenset[str]
     """All names of the data; tasks that share one read the same."""
     documents: str
@@ -58,7 +63,7 @@ def measured(runs: Sequence[ResultFile], boards: Sequence[Path] = ()) -> tuple[M
     weights: dict[str, dict[str, None]] = {}
     for part in found:
         weights.setdefault(part.model, {}).update({part.weights: None} if part.weights else {})
-    models: dict[tuple[str, str | None], dict[str, _TaskOfARun]] = {}
+    models: dict[tuple[str, str | None], dict[str, MeasuredTask]] = {}
     for part in found:
         (only, *others) = weights[part.model] or [None]
         models.setdefault((part.model, part.weights if others else only), {})[part.task] = part
@@ -68,33 +73,20 @@ def measured(runs: Sequence[ResultFile], boards: Sequence[Path] = ()) -> tuple[M
     )
 
 
-@dataclass(frozen=True)
-class _TaskOfARun:
-    """One task of one run."""
-
-    model: str
-    family: str
-    weights: str | None
-    date: str
-    task: str
-    figures: MeasuredTask
-
-
-def _of_board(run: Run) -> Iterator[_TaskOfARun]:
+def _of_board(run: StoredRun) -> Iterator[MeasuredTask]:
     connector = run.connector
     family, weights = (connector.family, connector.weights_sha256) if connector else ("", None)
     for task, result in run.tasks.items():
         shared = result.comparable
-        figures = MeasuredTask(
-            data_sets_of(task),
-            _documents(shared.n, shared.images_sha256),
-            shared.protocol is not None,
-            {metric: figure.value for metric, figure in result.figures.items()},
+        yield MeasuredTask(
+            *(run.model, family, weights, run.provenance.date, task, data_sets_of(task)),
+            documents=_documents(shared.n, shared.images_sha256),
+            measures_connector=shared.protocol is not None,
+            figures={metric: figure.value for metric, figure in result.figures.items()},
         )
-        yield _TaskOfARun(run.model, family, weights, run.provenance.date, task, figures)
 
 
-def _of_file(run: ResultFile, stored: Sequence[Run]) -> Iterator[_TaskOfARun]:
+def _of_file(run: ResultFile, stored: Sequence[StoredRun]) -> Iterator[MeasuredTask]:
     """The tasks of a file that no run on a board has, under the name that the board has for their model."""
     same = [one for one in stored if is_the_same_run(one, run)]
     held = {task for one in same for task in one.tasks}
@@ -102,15 +94,17 @@ def _of_file(run: ResultFile, stored: Sequence[Run]) -> Iterator[_TaskOfARun]:
     family = next((r.get("connector", {}).get("family", "") for r in run.records.values()), "")
     for task in (TaskRun(run, name) for name in run.tasks if name not in held):
         if task.config and task.error is None:
-            record = task.record
-            documents = _documents(task.n, record.get("images_sha256"))
-            figures = MeasuredTask(task.data_sets, documents, bool(record), task.figures)
-            yield _TaskOfARun(model, family, run.weights, run.date, task.name, figures)
+            yield MeasuredTask(
+                *(model, family, run.weights, run.date, task.name, task.data_sets),
+                documents=_documents(task.n, task.record.get("images_sha256")),
+                measures_connector=bool(task.record),
+                figures=task.figures,
+            )
 
 
-def _model(name: str, parts: Mapping[str, _TaskOfARun]) -> Measured:
+def _model(name: str, parts: Mapping[str, MeasuredTask]) -> Measured:
     family = next((part.family for part in reversed(list(parts.values())) if part.family), "")
-    return Measured(name, *_connector(name, family), {task: part.figures for task, part in parts.items()})
+    return Measured(name, *_connector(name, family), parts)
 
 
 def is_board(path: Path) -> bool:

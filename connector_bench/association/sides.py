@@ -9,7 +9,7 @@ from typing import Any
 from connector_bench.association.figures import of_a_question
 from connector_bench.association.task_scores import TaskScores, read_scores
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.results.tasks import TaskRun
+from connector_bench.results.tasks import TaskRun, numbers
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,4 @@ def scored_side(task: TaskRun) -> ScoredSide:
 
 
 def _numbers(answer: Mapping[str, Any], *, question: bool) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in answer.items()
-        if of_a_question(name) == question and isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    return {name: value for name, value in numbers(answer).items() if of_a_question(name) == question}

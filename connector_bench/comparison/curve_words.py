@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from connector_bench.comparison.steps import Curve, Point
+from connector_bench.comparison.steps import Curve, StepPoint
 from connector_bench.comparison.words import signed
 from connector_bench.leaderboard.text import ARROWS, in_markdown, number
 
@@ -56,6 +56,6 @@ def _table(curves: Sequence[Curve]) -> str:
     return pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True)
 
 
-def _cell(point: Point) -> str:
+def _cell(point: StepPoint) -> str:
     star = " *" if point.differs else ""
     return f"{number(point.value)} [{number(point.low)}, {number(point.high)}]{star}"

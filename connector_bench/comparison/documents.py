@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,8 +11,9 @@ from typing import Any
 
 from connector_bench.results.conditions import conditions_of, differing
 from connector_bench.results.harness_files import UnusableResult, called_apart, read_results
+from connector_bench.results.models import models_of
 from connector_bench.results.names import told_apart
-from connector_bench.results.tasks import SampleRow, TaskRun, models_of
+from connector_bench.results.tasks import SampleRow, TaskRun, numbers
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,5 @@ def _compared(row: SampleRow, answer: Mapping[str, Any]) -> ComparedRow:
         target=json.dumps(row.target, default=str),
         prompt=row.input,
         image=str(answer.get("image") or given.get("image_id") or f"document {row.doc_id}"),
-        figures={
-            name: float(value)
-            for name, value in given.items()
-            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        },
+        figures=numbers(given),
     )

@@ -27,7 +27,7 @@ from connector_bench.stats.paired import (
 
 
 @dataclass(frozen=True)
-class Point:
+class StepPoint:
     """One metric at one checkpoint."""
 
     step: float
@@ -59,7 +59,7 @@ class Curve:
     metric: str
     label: str
     higher_is_better: bool | None
-    points: tuple[Point, ...]
+    points: tuple[StepPoint, ...]
 
 
 def steps_of(sides: Sequence[ComparisonSide], given: str | None = None) -> list[float]:
@@ -116,7 +116,7 @@ def _task_curves(task: str, documents: Sequence[Documents], steps: Sequence[floa
 
 def _points(
     pairs: Sequence[PairedMetric], documents: Sequence[Documents], steps: Sequence[float]
-) -> tuple[Point, ...]:
+) -> tuple[StepPoint, ...]:
     figures = [pairs[0].first, *(pair.second for pair in pairs)]
     differences = [None, *(paired(pair) for pair in pairs)]
     points = []
@@ -124,7 +124,7 @@ def _points(
         low, high = side.interval(pairs[0].metric) or percentile_interval(
             resampled_figures([sums])[0], len(sums.numerator)
         )
-        points.append(Point(step, side.model, sums.value, low, high, change, None))
+        points.append(StepPoint(step, side.model, sums.value, low, high, change, None))
     return tuple(points)
 
 

@@ -13,7 +13,7 @@ from connector_bench.leaderboard.harness_results import run_of
 from connector_bench.leaderboard.loss_maps import PICTURES
 from connector_bench.leaderboard.loss_maps import pictures as loss_pictures
 from connector_bench.leaderboard.merge import merge
-from connector_bench.leaderboard.schema import Run
+from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.leaderboard.store import name_on_board, run_path, run_text, stored_runs
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.writing import finish_interrupted, replace_together
@@ -25,13 +25,13 @@ LARGEST_RUN = 2**20
 
 def read_runs(
     results: Sequence[Path], name: str | None = None, pictures: bool = False, board: Path | None = None
-) -> list[Run]:
+) -> list[StoredRun]:
     """Runs of all result files in folders and files, oldest first, under `name` or the names they have on a board.
 
     Raises UnusableResult as soon as one cannot be taken.
     """
     stored = [] if board is None else stored_runs(board)
-    found: dict[Path, tuple[Path, Run]] = {}
+    found: dict[Path, tuple[Path, StoredRun]] = {}
     for file in read_results(results):
         path, run = file.path, run_of(file, name, pictures)
         if name is None:
@@ -50,7 +50,7 @@ def read_runs(
     return [run for _, run in found.values()]
 
 
-def _named(run: Run, model: str) -> Run:
+def _named(run: StoredRun, model: str) -> StoredRun:
     connector = run.connector and run.connector.model_copy(update={"model": model})
     return run.model_copy(update={"model": model, "connector": connector})
 
@@ -60,7 +60,7 @@ def read_pictures(results: Sequence[Path]) -> dict[str, bytes]:
     return {name: content for file in read_results(results) for name, content in loss_pictures(file).items()}
 
 
-def table_with(board: Path, runs: Sequence[Run], replace: bool = False) -> tuple[Table, list[str]]:
+def table_with(board: Path, runs: Sequence[StoredRun], replace: bool = False) -> tuple[Table, list[str]]:
     """The board's table once these runs are in it, and the files that they push out.
 
     With `replace`, results that the board holds of the same models make way, whatever they were measured on. Raises
@@ -83,7 +83,7 @@ def table_with(board: Path, runs: Sequence[Run], replace: bool = False) -> tuple
 
 
 def add(
-    board: Path, runs: Sequence[Run], replace: bool = False, pictures: Mapping[str, bytes] | None = None
+    board: Path, runs: Sequence[StoredRun], replace: bool = False, pictures: Mapping[str, bytes] | None = None
 ) -> Table:
     """Take runs in and generate everything again: all files change, or none does.
 

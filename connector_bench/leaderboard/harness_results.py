@@ -18,7 +18,7 @@ from connector_bench.leaderboard.schema import (
     Figure,
     ProbeBudget,
     Provenance,
-    Run,
+    StoredRun,
     TaskResult,
 )
 from connector_bench.metrics import metric as metric_of
@@ -36,12 +36,12 @@ DIGITS = 6
 NORMAL = "95 % normal interval from lmms-eval's standard error"
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> StoredRun:
     """One result file of lmms-eval by itself. Raises UnusableResult as `run_of`."""
     return run_of(read_result(path))
 
 
-def run_of(file: ResultFile, name: str | None = None, pictures: bool = False) -> Run:
+def run_of(file: ResultFile, name: str | None = None, pictures: bool = False) -> StoredRun:
     """What a board keeps of a result file, filed under `name` or under its own; `pictures` names its loss maps' ones.
 
     Raises UnusableResult for anything that is not a complete one, and where something secret would be kept.
@@ -58,7 +58,7 @@ def run_of(file: ResultFile, name: str | None = None, pictures: bool = False) ->
         raise UnusableResult(
             f"{path}: {where} looks like {kind}; take it out of the result file, or use --name"
         )
-    return Run.model_validate_json(run.model_dump_json(exclude_none=True))
+    return StoredRun.model_validate_json(run.model_dump_json(exclude_none=True))
 
 
 def _require_whole(file: ResultFile) -> None:
@@ -72,7 +72,7 @@ def _require_whole(file: ResultFile) -> None:
         )
 
 
-def _run(file: ResultFile, name: str | None, pictures: bool) -> Run:
+def _run(file: ResultFile, name: str | None, pictures: bool) -> StoredRun:
     records = file.records
     connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
     tasks = {
@@ -81,7 +81,7 @@ def _run(file: ResultFile, name: str | None, pictures: bool) -> Run:
     if not tasks:
         raise UnusableResult(f"{file.path}: no task in it has a figure")
     model = name or file.model
-    return Run(
+    return StoredRun(
         model=model,
         checkpoint=None if name else folder_id(file.checkpoint),
         provenance=_provenance(file.content, next(iter(records.values()), {}), list(tasks)),

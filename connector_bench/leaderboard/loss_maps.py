@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from connector_bench.leaderboard.schema import LossMap
+from connector_bench.leaderboard.schema import StoredLossMap
 from connector_bench.results.harness_files import ResultFile, UnusableResult
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PICTURES = "pictures"
 LONGEST_SIDE = 224
 
 
-def loss_maps(file: ResultFile, task: str, pictures: bool) -> tuple[LossMap, ...]:
+def loss_maps(file: ResultFile, task: str, pictures: bool) -> tuple[StoredLossMap, ...]:
     """Maps of one picture for each reason, none where the run left none. Raises UnusableResult for a broken folder."""
     artefacts = _artefacts(file, task)
     if artefacts is None:
@@ -87,9 +87,9 @@ def _shown(artefacts: Artefacts) -> Iterator[Selected]:
         yield from [one for one in artefacts.selection if one.why == why][:1]
 
 
-def _map(image: str, why: str, recorded: RecordedMap, pictures: bool) -> LossMap:
+def _map(image: str, why: str, recorded: RecordedMap, pictures: bool) -> StoredLossMap:
     values = raster(recorded)
-    return LossMap(
+    return StoredLossMap(
         image=image,
         why=why,
         rows=values.shape[0],

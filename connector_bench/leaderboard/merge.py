@@ -11,7 +11,7 @@ from connector_bench.leaderboard.columns import columns_of, same_conditions
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.ranking import Candidate, ranks
 from connector_bench.leaderboard.references import control_rows, kind_of
-from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, Run, TaskResult
+from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, StoredRun, TaskResult
 from connector_bench.leaderboard.seeds import groups_of
 from connector_bench.leaderboard.table import Column, Key, Rank, Row, Table
 from connector_bench.results.conditions import kind_of_probes
@@ -30,7 +30,7 @@ class _Filed:
     provenance: dict[str, Provenance] = field(default_factory=dict)
 
 
-def merge(runs: Sequence[Run]) -> Table:
+def merge(runs: Sequence[StoredRun]) -> Table:
     """One table of all runs; of a model and a task the latest run counts.
 
     Raises UnusableResult, naming both sides, for results of one task on other images, another N, other options or
@@ -108,7 +108,7 @@ def _sorted(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def _take(filed: _Filed, run: Run) -> None:
+def _take(filed: _Filed, run: StoredRun) -> None:
     if run.checkpoint is not None:
         if filed.checkpoint not in (None, run.checkpoint):
             raise UnusableResult(
@@ -124,14 +124,14 @@ def _take(filed: _Filed, run: Run) -> None:
     filed.provenance |= dict.fromkeys(run.tasks, run.provenance)
 
 
-def _named(run: Run) -> str:
+def _named(run: StoredRun) -> str:
     return f"{run.model} of {run.provenance.date or 'no date'}"
 
 
 OTHER_NAME = "give the new run another name (--name), or let it take the old one's place (--replace)"
 
 
-def _same_connector(run: Run, connector: Connector, known: Connector | None) -> Connector:
+def _same_connector(run: StoredRun, connector: Connector, known: Connector | None) -> Connector:
     if known is None or connector == known:
         return connector
     hashes = connector.weights_sha256, known.weights_sha256
@@ -154,7 +154,7 @@ def _said(value: object) -> str:
     return ("; ".join(value) or "none") if isinstance(value, tuple) else str(value)
 
 
-def _require_same_probes(run: Run, task: str, new: TaskResult, old: TaskResult | None) -> None:
+def _require_same_probes(run: StoredRun, task: str, new: TaskResult, old: TaskResult | None) -> None:
     if old is None or new.probe is None or old.probe is None:
         return
     kinds = [kind_of_probes(result.probe.probes) for result in (new, old) if result.probe]
@@ -164,7 +164,7 @@ def _require_same_probes(run: Run, task: str, new: TaskResult, old: TaskResult |
         )
 
 
-def _same_revision(run: Run, known: tuple[str, str] | None) -> tuple[str, str] | None:
+def _same_revision(run: StoredRun, known: tuple[str, str] | None) -> tuple[str, str] | None:
     revision = run.provenance.revision
     if revision is None:
         return known

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from connector_bench.leaderboard.schema import Comparable, LossMap, ProbeBudget, Provenance
+from connector_bench.leaderboard.schema import Comparable, ProbeBudget, Provenance, StoredLossMap
 from connector_bench.leaderboard.table import Rank, Row
 
 Json = dict[str, Any]
@@ -100,7 +100,7 @@ def _probes(budget: ProbeBudget) -> list[Fact]:
     ]
 
 
-def _loss_map(task: str, loss_map: LossMap, board: Path) -> Json:
+def _loss_map(task: str, loss_map: StoredLossMap, board: Path) -> Json:
     return {
         "task": unmasked(task),
         "why": unmasked(loss_map.why),

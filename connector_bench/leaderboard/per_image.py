@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.results.tasks import TaskRun
+from connector_bench.results.tasks import TaskRun, numbers
 
 PAIRED = {"knn_preservation": ("knor_10",), "patch_reconstruction": ("sse", "sst")}
 """The columns of a measure's sample file that its rank column is made of."""
@@ -30,14 +30,14 @@ def per_image_values(task: TaskRun, measure: str, n: int) -> dict[str, list[floa
         return {}
     names = PAIRED[measure]
     images = {
-        str(answer["image"]): answer
+        str(answer["image"]): found
         for answer in task.answers.values()
-        if "image" in answer and all(_is_number(answer.get(name)) for name in names)
+        if "image" in answer and (found := numbers(answer)).keys() >= set(names)
     }
     if not images:
         return {}
     _require_same_images(task, images)
-    values = {name: [float(images[image][name]) for image in sorted(images)] for name in names}
+    values = {name: [images[image][name] for image in sorted(images)] for name in names}
     _require_the_figure(task, values)
     return values
 
@@ -53,10 +53,6 @@ def documents_sha256(task: TaskRun) -> str | None:
 
 def _sha256(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require_same_images(task: TaskRun, images: Mapping[str, Any]) -> None:

@@ -88,7 +88,7 @@ class ProbeBudget(_Frozen):
     """By probe: its parameters, patches seen, and what else the run recorded of it."""
 
 
-class LossMap(_Frozen):
+class StoredLossMap(_Frozen):
     """Where one picture's patches were lost: the best probe's normalised error, row by row."""
 
     image: Sha256
@@ -102,7 +102,7 @@ class LossMap(_Frozen):
     """Path below the board, where the submitter chose to publish the picture."""
 
     @model_validator(mode="after")
-    def _complete(self) -> LossMap:
+    def _complete(self) -> StoredLossMap:
         if len(self.values) != self.rows * self.columns:
             raise ValueError(f"a map of {self.rows} x {self.columns} cells has {len(self.values)} values")
         return self
@@ -120,7 +120,7 @@ class TaskResult(_Frozen):
     halvings: Numbers = ()
     """`knor_10` in one half of the images less that in the other, for halvings that are the same in all runs."""
     probe: ProbeBudget | None = None
-    loss_maps: tuple[LossMap, ...] = ()
+    loss_maps: tuple[StoredLossMap, ...] = ()
 
     @model_validator(mode="after")
     def _one_number_an_image(self) -> TaskResult:
@@ -167,7 +167,7 @@ class Provenance(_Frozen):
     seeds: dict[Name, int | None] = Field(default_factory=dict)
 
 
-class Run(_Frozen):
+class StoredRun(_Frozen):
     """One run of lmms-eval on one model."""
 
     schema_version: Literal[2] = SCHEMA_VERSION

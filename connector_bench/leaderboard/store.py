@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from connector_bench.leaderboard.schema import SCHEMA_VERSION, Run
+from connector_bench.leaderboard.schema import SCHEMA_VERSION, StoredRun
 from connector_bench.results.harness_files import ResultFile, UnusableResult
 from connector_bench.results.names import folder_id, tails
 
 RESULTS = "results"
 
 
-def run_path(board: Path, run: Run) -> Path:
+def run_path(board: Path, run: StoredRun) -> Path:
     """Where a run is kept; nothing of a model's name can lead out of the folder, and no two runs share a file.
 
     Adding the same run again gives the same path: model, date and tasks are what tells runs apart.
@@ -33,7 +33,7 @@ def run_path(board: Path, run: Run) -> Path:
     )
 
 
-def run_text(run: Run) -> str:
+def run_text(run: StoredRun) -> str:
     """A run as its committed file holds it: one figure a line, so that a change to it can be read."""
     return _laid_out(run.model_dump(mode="json", exclude_none=True)) + "\n"
 
@@ -47,13 +47,13 @@ def _laid_out(value: Any, indent: str = "") -> str:
     return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
 
 
-def stored_runs(board: Path) -> list[Run]:
+def stored_runs(board: Path) -> list[StoredRun]:
     """All committed runs, oldest first. Raises UnusableResult naming a file that does not hold to the schema."""
     runs = [_read(path) for path in sorted((board / RESULTS).glob("*.json"))]
     return sorted(runs, key=lambda run: run.provenance.date)
 
 
-def name_on_board(file: ResultFile, stored: Sequence[Run]) -> str:
+def name_on_board(file: ResultFile, stored: Sequence[StoredRun]) -> str:
     """The name that a file's checkpoint has on a board, else the shortest that no other checkpoint has there.
 
     Local folders are told apart by their whole path, or by their connector's weights where an older run recorded none.
@@ -68,7 +68,7 @@ def name_on_board(file: ResultFile, stored: Sequence[Run]) -> str:
     return next((name for name in (file.model, *longer) if name not in taken), f"{shorter[0]} ({mine})")
 
 
-def is_the_same_run(run: Run, file: ResultFile) -> bool:
+def is_the_same_run(run: StoredRun, file: ResultFile) -> bool:
     """Whether a stored run was made of this file, under whatever name."""
     return (
         run.provenance.date == file.date
@@ -77,11 +77,11 @@ def is_the_same_run(run: Run, file: ResultFile) -> bool:
     )
 
 
-def _weights(run: Run) -> str | None:
+def _weights(run: StoredRun) -> str | None:
     return run.connector.weights_sha256 if run.connector else None
 
 
-def _read(path: Path) -> Run:
+def _read(path: Path) -> StoredRun:
     try:
         content = json.loads(path.read_bytes())
         version = content["schema_version"]
@@ -90,7 +90,7 @@ def _read(path: Path) -> Run:
                 f"{path}: schema version {version}, this connector-bench reads {SCHEMA_VERSION}; add the run again "
                 "from lmms-eval's result file, or use the connector-bench that wrote it"
             )
-        return Run.model_validate(content)
+        return StoredRun.model_validate(content)
     except UnusableResult:
         raise
     except (ValueError, LookupError, TypeError, RecursionError, OSError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from connector_bench.leaderboard.columns import same_conditions
-from connector_bench.leaderboard.schema import Comparable, Figure, Run, TaskResult
+from connector_bench.leaderboard.schema import Comparable, Figure, StoredRun, TaskResult
 from connector_bench.results.harness_files import UnusableResult
 
 ROUNDING = 5e-4
@@ -30,7 +30,7 @@ class Verification:
     """Tasks of which the board has no result."""
 
 
-def verify(committed: Sequence[Run], fresh: Sequence[Run]) -> Verification:
+def verify(committed: Sequence[StoredRun], fresh: Sequence[StoredRun]) -> Verification:
     """Compare every task of every fresh run with the latest committed one of that model.
 
     A figure moved when its new value lies outside the committed interval or, without one, differs by more than
@@ -62,7 +62,7 @@ def verify(committed: Sequence[Run], fresh: Sequence[Run]) -> Verification:
     return Verification(agreed, tuple(moved), tuple(other_version), tuple(not_committed))
 
 
-def _results(run: Run) -> Iterator[tuple[tuple[str, str], TaskResult]]:
+def _results(run: StoredRun) -> Iterator[tuple[tuple[str, str], TaskResult]]:
     return (((run.model, task), result) for task, result in run.tasks.items())
 
 

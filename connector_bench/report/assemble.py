@@ -12,7 +12,7 @@ from connector_bench.report.association_findings import association_findings, as
 from connector_bench.report.blocks import Finding, KeyFigure, Section
 from connector_bench.report.chart import Chart
 from connector_bench.report.images import images_section
-from connector_bench.report.pictures import Card, Gallery
+from connector_bench.report.pictures import Gallery, PictureCard
 from connector_bench.report.preservation import preservation_section
 from connector_bench.report.preservation_findings import preservation_findings, preservation_key
 from connector_bench.report.provenance import limit_argument, provenance_section
@@ -20,7 +20,8 @@ from connector_bench.report.reconstruction import reconstruction_section
 from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
 from connector_bench.report.tasks import task_key, tasks_section
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, ModelRuns, TaskRun
+from connector_bench.results.models import ModelRuns
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, TaskRun
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Report:
         )
 
     @property
-    def cards(self) -> tuple[Card, ...]:
+    def cards(self) -> tuple[PictureCard, ...]:
         """All pictures with their questions."""
         galleries = (
             block for section in self.sections for block in section.blocks if isinstance(block, Gallery)
@@ -63,7 +64,7 @@ UNMEASURED = {
 
 
 @dataclass(frozen=True)
-class _Part:
+class _ReportPart:
     key: Sequence[KeyFigure]
     findings: Sequence[Finding]
     sections: Sequence[Section]
@@ -75,11 +76,13 @@ def assemble(results: ModelRuns) -> Report:
     Raises UnusableResult naming file and task where a record or a sample file does not hold what it should.
     """
     parts = [
-        _Part([], _warnings(results), []),
+        _ReportPart([], _warnings(results), []),
         *_measures(results),
         _tasks(results),
         _association(results),
-        _Part([], [Finding("What this does not show", _limits(results))], [provenance_section(results)]),
+        _ReportPart(
+            [], [Finding("What this does not show", _limits(results))], [provenance_section(results)]
+        ),
     ]
     return Report(
         title=results.model,
@@ -90,24 +93,26 @@ def assemble(results: ModelRuns) -> Report:
     )
 
 
-def _measures(results: ModelRuns) -> Iterator[_Part]:
+def _measures(results: ModelRuns) -> Iterator[_ReportPart]:
     for measure, (key, findings, section) in MEASURES.items():
         alike = results.of(measure)
         for task in alike:
             suffix = f" ({task.name})" if len(alike) > 1 else ""
             with _named(task):
-                yield _Part(key(task), findings(task, suffix), [section(task, suffix)])
+                yield _ReportPart(key(task), findings(task, suffix), [section(task, suffix)])
 
 
-def _tasks(results: ModelRuns) -> _Part:
+def _tasks(results: ModelRuns) -> _ReportPart:
     ordinary = results.of(None)
-    return _Part([figure for task in ordinary for figure in task_key(task)], [], [tasks_section(ordinary)])
+    return _ReportPart(
+        [figure for task in ordinary for figure in task_key(task)], [], [tasks_section(ordinary)]
+    )
 
 
-def _association(results: ModelRuns) -> _Part:
+def _association(results: ModelRuns) -> _ReportPart:
     analysis = analyze_runs(results.files)
     sections = [association_section(analysis), images_section(results, analysis)]
-    return _Part(association_key(analysis), association_findings(analysis), sections)
+    return _ReportPart(association_key(analysis), association_findings(analysis), sections)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from connector_bench.association.types import Analysis, CalibrationBin, Grounded, JoinedTable, Pair
-from connector_bench.report.association_charts import Calibration, Forest, Row, Scatter
+from connector_bench.report.association_charts import Calibration, Forest, ForestRow, Scatter
 from connector_bench.report.association_table import ADJUSTMENT, pairs_table
 from connector_bench.report.association_words import (
     anchor,
@@ -76,9 +76,9 @@ def _of_tables(table: JoinedTable, analysis: Analysis) -> list[Block]:
 
 
 def _correlations(name: str, title: str, pairs: Sequence[Pair]) -> Chart:
-    rows = [Row(pair.loss, "rank correlation", pair.spearman) for pair in pairs]
+    rows = [ForestRow(pair.loss, "rank correlation", pair.spearman) for pair in pairs]
     rows += [
-        Row(pair.loss, "with other properties held fixed", pair.partial.correlation)
+        ForestRow(pair.loss, "with other properties held fixed", pair.partial.correlation)
         for pair in pairs
         if pair.partial is not None
     ]
@@ -101,9 +101,9 @@ def _predictions(name: str, title: str, pairs: Sequence[Pair]) -> list[Block]:
     if main is None or main.prediction is None:
         return []
     found = main.prediction
-    rows = [Row(pair.loss, "loss", prediction.auroc) for pair, prediction in having]
+    rows = [ForestRow(pair.loss, "loss", prediction.auroc) for pair, prediction in having]
     rows += [
-        Row(f"{one.name}, {'larger' if one.larger_fails else 'smaller'} fails", "baseline", one.auroc)
+        ForestRow(f"{one.name}, {'larger' if one.larger_fails else 'smaller'} fails", "baseline", one.auroc)
         for one in found.baselines
     ]
     said = "; ".join(f"{row.label} {interval(row.tested.score)}{verdict(row.tested)}" for row in rows)
@@ -170,10 +170,10 @@ def _inside_outside(name: str, title: str, grounded: Sequence[Grounded]) -> list
         return []
     rows = []
     for one in grounded:
-        rows += [Row(one.measure, "inside", one.inside), Row(one.measure, "outside", one.outside)]
+        rows += [ForestRow(one.measure, "inside", one.inside), ForestRow(one.measure, "outside", one.outside)]
         partial = f"{one.measure}, partial"
         rows += [
-            Row(partial, side, found.correlation)
+            ForestRow(partial, side, found.correlation)
             for side, found in (("inside", one.inside_partial), ("outside", one.outside_partial))
             if found is not None
         ]

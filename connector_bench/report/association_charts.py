@@ -20,7 +20,7 @@ POINTS_AT_MOST = 4000
 
 
 @dataclass(frozen=True)
-class Row:
+class ForestRow:
     """One figure of a forest chart; a group has its own marker and colour."""
 
     label: str
@@ -32,7 +32,7 @@ class Row:
 class Forest:
     """Figures with intervals, one a row: filled where significant, hollow and pale where not."""
 
-    rows: Sequence[Row]
+    rows: Sequence[ForestRow]
     without: float
     """The value without any association, drawn as a line."""
     line: str

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from connector_bench.association.types import Pair, Tested
-from connector_bench.report.blocks import Cell, Table
+from connector_bench.report.blocks import ReportTable, TableCell
 from connector_bench.report.estimates import interval, number
 
 ADJUSTMENT = "p adjusted for the number of figures of its kind (Benjamini and Hochberg)"
@@ -17,9 +17,9 @@ PAIR_COLUMNS = (
 )
 
 
-def pairs_table(name: str, title: str, pairs: Sequence[Pair]) -> Table:
+def pairs_table(name: str, title: str, pairs: Sequence[Pair]) -> ReportTable:
     """One row a pair, in the analysis's order."""
-    return Table(
+    return ReportTable(
         name=f"{name}-pairs",
         title=f"{title}: every pair",
         shows=(
@@ -32,26 +32,26 @@ def pairs_table(name: str, title: str, pairs: Sequence[Pair]) -> Table:
     )
 
 
-def _pair_cells(pair: Pair) -> tuple[Cell, ...]:
+def _pair_cells(pair: Pair) -> tuple[TableCell, ...]:
     partial = pair.partial.correlation if pair.partial is not None else None
     quartiles = pair.quartiles
     outer = (quartiles.lowest, quartiles.highest) if quartiles is not None else (None, None)
     return (
-        Cell(pair.loss),
-        Cell(pair.score),
+        TableCell(pair.loss),
+        TableCell(pair.score),
         *_tested(pair.spearman),
         *_tested(partial),
-        *(Cell("–") if one is None else Cell(number(one.value), one.value) for one in outer),
+        *(TableCell("–") if one is None else TableCell(number(one.value), one.value) for one in outer),
         _tested(quartiles.difference if quartiles is not None else None)[0],
         _tested(pair.prediction.auroc if pair.prediction is not None else None)[0],
-        Cell(f"{pair.documents:,}", pair.documents),
+        TableCell(f"{pair.documents:,}", pair.documents),
     )
 
 
-def _tested(tested: Tested | None) -> tuple[Cell, Cell]:
+def _tested(tested: Tested | None) -> tuple[TableCell, TableCell]:
     if tested is None or not math.isfinite(tested.score.value):
-        return Cell("–"), Cell("–")
+        return TableCell("–"), TableCell("–")
     q = tested.q
     shown = "–" if q is None else "< 0.001" if q < 0.001 else number(q)
     mark = "" if tested.significant else "not significant"
-    return Cell(interval(tested.score), tested.score.value, mark), Cell(shown, q)
+    return TableCell(interval(tested.score), tested.score.value, mark), TableCell(shown, q)

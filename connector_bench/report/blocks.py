@@ -35,7 +35,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One table cell; `sort` is what it is sorted by where that is not its text."""
 
     text: str
@@ -50,7 +50,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Rows under named columns; the first column names the row."""
 
     kind: ClassVar[str] = "table"
@@ -58,12 +58,12 @@ class Table:
     title: str
     shows: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     folded: bool = False
     """Shown when asked for: many rows, of which charts show what matters."""
 
 
-Block = Prose | Chart | Table | Facts | Gallery
+Block = Prose | Chart | ReportTable | Facts | Gallery
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def control_findings(about: str, right: Sequence[str], wrong: Sequence[str]) -> 
 SCORE_COLUMNS = ("value", "95 % interval", "chance", "N")
 
 
-def score_cells(score: Score, digits: int = 3) -> tuple[Cell, ...]:
+def score_cells(score: Score, digits: int = 3) -> tuple[TableCell, ...]:
     """The cells under `SCORE_COLUMNS`; a figure that chance would give as well is marked."""
     mark = "not distinguishable from chance" if covers_chance(score) else ""
     ends = (
@@ -117,8 +117,8 @@ def score_cells(score: Score, digits: int = 3) -> tuple[Cell, ...]:
     )
     width = score.high - score.low if has_interval(score) else None
     return (
-        Cell(number(score.value, digits), score.value, mark),
-        Cell(ends, width),
-        Cell(number(score.chance, digits), score.chance),
-        Cell(f"{score.n:,}", score.n),
+        TableCell(number(score.value, digits), score.value, mark),
+        TableCell(ends, width),
+        TableCell(number(score.chance, digits), score.chance),
+        TableCell(f"{score.n:,}", score.n),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connector_bench.metrics import meanings
-from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Table, score_cells
+from connector_bench.report.blocks import SCORE_COLUMNS, Block, ReportTable, TableCell, score_cells
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
 from connector_bench.report.preservation_charts import BeforeAfter
@@ -41,7 +41,7 @@ def retrieval_blocks(task: TaskRun) -> list[Block]:
     return [chart, _retrieval_table(task, names)]
 
 
-def _retrieval_table(task: TaskRun, names: list[str]) -> Table:
+def _retrieval_table(task: TaskRun, names: list[str]) -> ReportTable:
     named = [
         (f"{name} {label}", RETRIEVAL[name].format(side)) for name in names for side, label in SIDES.items()
     ]
@@ -54,19 +54,19 @@ def _retrieval_table(task: TaskRun, names: list[str]) -> Table:
 def geometry_table(task: TaskRun) -> list[Block]:
     """The measures that the record holds, and how to read each; nothing where it holds none."""
     rows = tuple(
-        (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
+        (TableCell(name), *score_cells(task.scores[name]), TableCell(meaning))
         for name, meaning in meanings("knn_preservation", "ranks", "geometry")
         if name in task.scores
     )
     columns = ("measure", *SCORE_COLUMNS, "how to read it")
     shows = "A figure of the whole set has no interval."
     return (
-        [Table(f"{task.anchor}-geometry", "Geometry of the image vectors", shows, columns, rows)]
+        [ReportTable(f"{task.anchor}-geometry", "Geometry of the image vectors", shows, columns, rows)]
         if rows
         else []
     )
 
 
-def _table(task: TaskRun, name: str, title: str, shows: str, scores: list[tuple[str, Score]]) -> Table:
-    rows = tuple((Cell(label), *score_cells(score)) for label, score in scores)
-    return Table(f"{task.anchor}-{name}", title, shows, ("what", *SCORE_COLUMNS), rows)
+def _table(task: TaskRun, name: str, title: str, shows: str, scores: list[tuple[str, Score]]) -> ReportTable:
+    rows = tuple((TableCell(label), *score_cells(score)) for label, score in scores)
+    return ReportTable(f"{task.anchor}-{name}", title, shows, ("what", *SCORE_COLUMNS), rows)

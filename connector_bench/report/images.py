@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from connector_bench.association.types import Analysis
 from connector_bench.report.blocks import Block, Prose, Section
 from connector_bench.report.picture_gallery import chosen, gallery, image_figures, loss_of
-from connector_bench.report.pictures import Picture, Question
+from connector_bench.report.pictures import AskedQuestion, Picture
 from connector_bench.report.questions import questions_by_image
-from connector_bench.results.tasks import RECONSTRUCTION, ModelRuns
+from connector_bench.results.models import ModelRuns
+from connector_bench.results.tasks import RECONSTRUCTION
 
 Why = dict[str, tuple[str, ...]]
 
@@ -37,7 +38,7 @@ def images_section(results: ModelRuns, analysis: Analysis) -> Section:
 
 
 def _pictured(
-    results: ModelRuns, questions: Mapping[str, Sequence[Question]]
+    results: ModelRuns, questions: Mapping[str, Sequence[AskedQuestion]]
 ) -> tuple[Why, dict[str, Picture], list[str]]:
     """The images that runs of `patch_reconstruction` chose, their pictures, and what is missing."""
     tasks = results.of(RECONSTRUCTION)
@@ -64,9 +65,9 @@ def _pictured(
     return why, pictures, missing
 
 
-def _questions(results: ModelRuns, analysis: Analysis) -> dict[str, list[Question]]:
+def _questions(results: ModelRuns, analysis: Analysis) -> dict[str, list[AskedQuestion]]:
     """Every question of the joined tasks by the hash of its image; each task is asked once."""
-    found: dict[str, list[Question]] = {}
+    found: dict[str, list[AskedQuestion]] = {}
     for task in results.of(None):
         tables = [table for table in analysis.tables if table.score_task == task.name]
         if not tables:

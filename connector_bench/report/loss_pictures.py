@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from connector_bench.reconstruction.artefacts import SELECTION, Artefacts, Mask
 from connector_bench.report.overlays import render
 from connector_bench.report.picture_gallery import LEAST, MOST, SPREAD
-from connector_bench.report.pictures import Picture, Question
+from connector_bench.report.pictures import AskedQuestion, Picture
 from connector_bench.report.questions import INSIDE
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.tasks import TaskRun
@@ -41,7 +41,7 @@ def _read(folder: Path) -> Artefacts:
 
 
 def loss_pictures(
-    task: TaskRun, artefacts: Artefacts, questions: Mapping[str, Sequence[Question]]
+    task: TaskRun, artefacts: Artefacts, questions: Mapping[str, Sequence[AskedQuestion]]
 ) -> dict[str, Picture]:
     """Of every selected image: itself and its loss map, answers outlined under their question's number.
 
@@ -64,7 +64,7 @@ def loss_pictures(
 
 
 def _masks(
-    artefacts: Artefacts, questions: Sequence[Question], inside: Mapping[int, float | None]
+    artefacts: Artefacts, questions: Sequence[AskedQuestion], inside: Mapping[int, float | None]
 ) -> dict[str, Mask]:
     """Masks by question. Tasks may number documents differently: a mask is that of the question with its loss."""
     masks = {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from connector_bench.metrics import CONTROLS
-from connector_bench.report.blocks import Cell, Table
+from connector_bench.report.blocks import ReportTable, TableCell
 from connector_bench.report.estimates import covers_chance, interval, number
 from connector_bench.stats.intervals import Score
 
@@ -31,15 +31,19 @@ def headline_k(kept: Mapping[int, object]) -> int:
     return 10 if 10 in kept else max(kept)
 
 
-def overlap_table(name: str, scores: Mapping[str, Score]) -> Table:
+def overlap_table(name: str, scores: Mapping[str, Score]) -> ReportTable:
     """Overlap of connector and controls at every measured k, with intervals; chance in a row of its own."""
     kept = overlaps(scores)
     series = {"this connector": kept, "this connector, chance taken off": overlaps(scores, ADJUSTED)}
     series |= {c.label: overlaps(scores, f"{c.key}_knor_") for c in CONTROLS}
-    rows = [(Cell(label), *(_cell(found.get(k)) for k in kept)) for label, found in series.items() if found]
-    rows.append((Cell("chance"), *(Cell(number(score.chance), score.chance) for score in kept.values())))
+    rows = [
+        (TableCell(label), *(_cell(found.get(k)) for k in kept)) for label, found in series.items() if found
+    ]
+    rows.append(
+        (TableCell("chance"), *(TableCell(number(score.chance), score.chance) for score in kept.values()))
+    )
     first = next(iter(kept.values()))
-    return Table(
+    return ReportTable(
         name=name,
         title="Overlap and its controls",
         shows=(
@@ -51,7 +55,7 @@ def overlap_table(name: str, scores: Mapping[str, Score]) -> Table:
     )
 
 
-def _cell(score: Score | None) -> Cell:
+def _cell(score: Score | None) -> TableCell:
     if score is None:
-        return Cell("–")
-    return Cell(interval(score), score.value, "at chance" if covers_chance(score) else "")
+        return TableCell("–")
+    return TableCell(interval(score), score.value, "at chance" if covers_chance(score) else "")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from connector_bench.report.overlap_table import headline_k, overlaps
-from connector_bench.report.pictures import Card, Gallery, Measure, Picture, Question
+from connector_bench.report.pictures import AskedQuestion, Gallery, Picture, PictureCard, SortKey
 from connector_bench.report.questions import OF_THE_ANSWER
-from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, ModelRuns
+from connector_bench.results.models import ModelRuns
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, numbers
 
 EACH = 12
 """Images of each reason, where the run itself chose none."""
@@ -27,7 +27,7 @@ def image_figures(results: ModelRuns) -> dict[str, dict[str, float]]:
         for task in results.of(measure):
             for row in task.kept_answers.values():
                 if "image" in row and "same_image_as" not in row:
-                    found.setdefault(str(row["image"]), {}).update(_numbers(row))
+                    found.setdefault(str(row["image"]), {}).update(numbers(row))
     return found
 
 
@@ -64,13 +64,13 @@ def overlap_of(row: Mapping[str, float]) -> float | None:
 def gallery(
     why: Mapping[str, tuple[str, ...]],
     figures: Mapping[str, Mapping[str, float]],
-    questions: Mapping[str, Sequence[Question]],
+    questions: Mapping[str, Sequence[AskedQuestion]],
     pictures: Mapping[str, Picture],
     shows: str,
 ) -> Gallery:
     """Cards of the chosen images in their order."""
     cards = [
-        Card(
+        PictureCard(
             image=image,
             groups=groups,
             figures=_card_figures(figures.get(image, {}), questions.get(image, ())),
@@ -85,16 +85,16 @@ def gallery(
 
 
 MEASURES = (
-    Measure("loss", "lost", "lost"),
-    Measure("overlap", "neighbours kept", "overlap", lossy_is_low=True),
-    Measure("inside", "loss inside answers", "inside"),
-    Measure("outside", "loss outside answers", "outside"),
-    Measure("ratio", "inside / outside", "inside / outside"),
-    Measure("right", "share of right answers", "right", lossy_is_low=True),
+    SortKey("loss", "lost", "lost"),
+    SortKey("overlap", "neighbours kept", "overlap", lossy_is_low=True),
+    SortKey("inside", "loss inside answers", "inside"),
+    SortKey("outside", "loss outside answers", "outside"),
+    SortKey("ratio", "inside / outside", "inside / outside"),
+    SortKey("right", "share of right answers", "right", lossy_is_low=True),
 )
 
 
-def _card_figures(row: Mapping[str, float], questions: Sequence[Question]) -> dict[str, float]:
+def _card_figures(row: Mapping[str, float], questions: Sequence[AskedQuestion]) -> dict[str, float]:
     inside, outside = (
         _mean([asked.figures[name] for asked in questions if name in asked.figures])
         for name in OF_THE_ANSWER.values()
@@ -115,11 +115,3 @@ def _card_figures(row: Mapping[str, float], questions: Sequence[Question]) -> di
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in row.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }

@@ -11,7 +11,7 @@ Outcome = Literal["right", "wrong", "partly right", "graded", "not scored"]
 
 
 @dataclass(frozen=True)
-class Question:
+class AskedQuestion:
     """One question about a picture, with the model's answer and how the task's own metric scored it."""
 
     doc_id: int
@@ -36,7 +36,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Card:
+class PictureCard:
     """One picture of a gallery."""
 
     image: str
@@ -45,7 +45,7 @@ class Card:
     """Why it is shown, such as `most lossy`."""
     figures: Mapping[str, float]
     """By the keys of the gallery's `measures`; what is not known is absent."""
-    questions: tuple[Question, ...] = ()
+    questions: tuple[AskedQuestion, ...] = ()
     more_questions: int = 0
     """Questions about it that are not shown."""
     picture: Picture | None = None
@@ -63,7 +63,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Measure:
+class SortKey:
     """A figure of every picture that a gallery can be sorted by."""
 
     key: str
@@ -86,9 +86,9 @@ class Gallery:
     kind: ClassVar[str] = "gallery"
     name: str
     shows: str
-    measures: tuple[Measure, ...]
+    measures: tuple[SortKey, ...]
     """The first is the one that the cards are in order of."""
-    cards: tuple[Card, ...]
+    cards: tuple[PictureCard, ...]
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -8,12 +8,20 @@ import numpy as np
 from jaxtyping import Float
 
 from connector_bench.metrics import CONTROLS
-from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
+from connector_bench.report.blocks import (
+    SCORE_COLUMNS,
+    Block,
+    Prose,
+    ReportTable,
+    Section,
+    TableCell,
+    score_cells,
+)
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
 from connector_bench.report.geometry import geometry_table, retrieval_blocks
 from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
-from connector_bench.report.preservation_charts import KCurve, Spread
+from connector_bench.report.preservation_charts import KCurve, SpreadChart
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -70,13 +78,13 @@ def _k_curve(task: TaskRun, kept: dict[int, Score]) -> Chart:
     )
 
 
-def _paper_table(task: TaskRun, paper: Mapping[int, Score]) -> Table:
-    return Table(
+def _paper_table(task: TaskRun, paper: Mapping[int, Score]) -> ReportTable:
+    return ReportTable(
         name=f"{task.anchor}-paper",
         title="Overlap by the published procedure",
         shows="The image itself counts as its own neighbour here, as in the paper's code, which raises the figure.",
         columns=("k", *SCORE_COLUMNS),
-        rows=tuple((Cell(str(k), k), *score_cells(score)) for k, score in paper.items()),
+        rows=tuple((TableCell(str(k), k), *score_cells(score)) for k, score in paper.items()),
     )
 
 
@@ -86,7 +94,9 @@ def _spread(task: TaskRun, kept: Mapping[int, Score]) -> Block:
     if not len(values):
         text = f"How overlap is spread over images: {task.name} has no sample file. Run lmms-eval with --log_samples."
         return Prose(text, "missing")
-    spread = Spread(values, untrained if len(untrained) else None, f"neighbours kept of {k}", min(k, FINEST))
+    spread = SpreadChart(
+        values, untrained if len(untrained) else None, f"neighbours kept of {k}", min(k, FINEST)
+    )
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     said = (
         f"median {percent(middle)}, middle half {percent(low)} to {percent(high)}; "

@@ -51,7 +51,7 @@ class KCurve:
 
 
 @dataclass(frozen=True)
-class Spread:
+class SpreadChart:
     """How one figure is spread over the images, beside the same figure of the untrained control."""
 
     values: Float[np.ndarray, " n"]

@@ -8,9 +8,10 @@ from typing import Any
 from connector_bench._version import __version__
 from connector_bench.report.blocks import Block, Facts, Prose, Section
 from connector_bench.results.harness_files import ResultFile
+from connector_bench.results.models import ModelRuns
 from connector_bench.results.recorded_command import command_line
 from connector_bench.results.scrub import cleaned
-from connector_bench.results.tasks import ModelRuns, TaskRun
+from connector_bench.results.tasks import TaskRun
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 OF_THE_DATA = (

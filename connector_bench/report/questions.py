@@ -13,7 +13,7 @@ import numpy as np
 from connector_bench.association.grounded import MEASURES
 from connector_bench.association.types import JoinedTable
 from connector_bench.report.estimates import number
-from connector_bench.report.pictures import Outcome, Question
+from connector_bench.report.pictures import AskedQuestion, Outcome
 from connector_bench.results.tasks import TaskRun
 
 LONGEST = 400
@@ -24,21 +24,21 @@ INSIDE, OUTSIDE = "loss inside the answer's region", "outside"
 OF_THE_ANSWER = dict(zip(MEASURES["mse"], (INSIDE, OUTSIDE), strict=True))
 
 
-def questions_by_image(table: JoinedTable, task: TaskRun) -> dict[str, list[Question]]:
+def questions_by_image(table: JoinedTable, task: TaskRun) -> dict[str, list[AskedQuestion]]:
     """The questions of a scored task under the hash of their image, in the task's order."""
     documents = task.documents if task.has_samples else {}
     endings = _shared_lines([row.input for row in documents.values()])
     metric = next(iter(table.scores))
     scores = table.scores[metric]
     graded = bool(np.nanmax(scores, initial=0.0) > 1)
-    found: dict[str, list[Question]] = {}
+    found: dict[str, list[AskedQuestion]] = {}
     for row, (doc_id, image) in enumerate(zip(table.documents, table.images, strict=True)):
         document = documents.get(doc_id)
         if document is None:
             continue
         score = float(scores[row])
         outcome = _outcome(score, graded)
-        question = Question(
+        question = AskedQuestion(
             doc_id=doc_id,
             text=_short(_without_last_lines(document.input, endings)),
             expected=_short(_plain(document.target)),

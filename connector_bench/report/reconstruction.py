@@ -6,10 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connector_bench.metrics import control, meanings, named
-from connector_bench.report.blocks import SCORE_COLUMNS, Block, Cell, Prose, Section, Table, score_cells
+from connector_bench.report.blocks import (
+    SCORE_COLUMNS,
+    Block,
+    Prose,
+    ReportTable,
+    Section,
+    TableCell,
+    score_cells,
+)
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import covers_chance, interval, number
-from connector_bench.report.reconstruction_charts import LOWEST_R2, Ladder, Learning, Series
+from connector_bench.report.reconstruction_charts import LOWEST_R2, LadderChart, Learning, Series
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -58,7 +66,7 @@ def _label(key: str) -> tuple[str, str]:
 
 def _ladder_chart(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Chart:
     probes = [probe for probe in PROBES if any(probe in found for found in rungs.values())]
-    drawn = Ladder(probes, [Series(*_label(control), found) for control, found in rungs.items()])
+    drawn = LadderChart(probes, [Series(*_label(control), found) for control, found in rungs.items()])
     own = rungs.get("", {})
     first = next(iter(next(iter(rungs.values())).values()))
     cut = (
@@ -79,15 +87,15 @@ def _ladder_chart(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Ch
     )
 
 
-def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Table:
+def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> ReportTable:
     probes = [probe for probe in PROBES if any(probe in found for found in rungs.values())]
     rows = [
-        (Cell(_label(control)[0]), *(_rung(found.get(probe)) for probe in probes))
+        (TableCell(_label(control)[0]), *(_rung(found.get(probe)) for probe in probes))
         for control, found in rungs.items()
     ]
     closed: Mapping[str, float] = (task.record.get("controls") or {}).get("closed_form_r2") or {}
     rows += [
-        (Cell(f"{_label(control)[0]}, best linear R² in closed form"), *_closed_form(r2, probes))
+        (TableCell(f"{_label(control)[0]}, best linear R² in closed form"), *_closed_form(r2, probes))
         for control, r2 in closed.items()
         if control in rungs and r2 < 1
     ]
@@ -95,8 +103,10 @@ def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Ta
     for key, label in SIZES.items():
         sizes = [details.get(probe, {}).get(key) for probe in probes]
         if any(size is not None for size in sizes):
-            rows.append((Cell(label), *(Cell("–" if size is None else f"{size:,}", size) for size in sizes)))
-    return Table(
+            rows.append(
+                (TableCell(label), *(TableCell("–" if size is None else f"{size:,}", size) for size in sizes))
+            )
+    return ReportTable(
         name=f"{task.anchor}-ladder-table",
         title="R² of every probe",
         shows="Value [95 % interval]. The same ladder, budget and seeds for every model.",
@@ -105,14 +115,14 @@ def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Ta
     )
 
 
-def _closed_form(r2: float, probes: Sequence[str]) -> Iterator[Cell]:
-    return (Cell(number(r2), r2) if probe == "ridge" else Cell("–") for probe in probes)
+def _closed_form(r2: float, probes: Sequence[str]) -> Iterator[TableCell]:
+    return (TableCell(number(r2), r2) if probe == "ridge" else TableCell("–") for probe in probes)
 
 
-def _rung(score: Score | None) -> Cell:
+def _rung(score: Score | None) -> TableCell:
     if score is None:
-        return Cell("–")
-    return Cell(interval(score), score.value, "at chance" if covers_chance(score) else "")
+        return TableCell("–")
+    return TableCell(interval(score), score.value, "at chance" if covers_chance(score) else "")
 
 
 def _learning(task: TaskRun) -> list[Block]:
@@ -158,7 +168,7 @@ def more_data(task: TaskRun) -> str:
 
 def _figures_table(task: TaskRun) -> list[Block]:
     rows = tuple(
-        (Cell(name), *score_cells(task.scores[name]), Cell(meaning))
+        (TableCell(name), *score_cells(task.scores[name]), TableCell(meaning))
         for name, meaning in meanings("patch_reconstruction", "probe", "error", "answer")
         if name in task.scores and name.removeprefix("r2_") not in PROBES
     )
@@ -166,4 +176,4 @@ def _figures_table(task: TaskRun) -> list[Block]:
     title = "Figures of the best probe"
     best = task.record.get("best_probe")
     shows = f"Best on the validation images, chosen before any test image was seen: {best}." if best else ""
-    return [Table(f"{task.anchor}-figures", title, shows, columns, rows)] if rows else []
+    return [ReportTable(f"{task.anchor}-figures", title, shows, columns, rows)] if rows else []

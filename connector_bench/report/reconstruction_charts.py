@@ -28,7 +28,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Ladder:
+class LadderChart:
     """R2 of every probe, from the simplest on top, for the connector and its controls."""
 
     probes: Sequence[str]

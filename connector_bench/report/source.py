@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from connector_bench.results.harness_files import UnusableResult, read_results
-from connector_bench.results.tasks import ModelRuns, TaskRun, models_of
+from connector_bench.results.models import ModelRuns, models_of
+from connector_bench.results.tasks import TaskRun
 
 
 def read_model(paths: Sequence[Path], model: str | None = None) -> ModelRuns:

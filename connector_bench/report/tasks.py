@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from connector_bench.report.blocks import Cell, KeyFigure, Prose, Section, Table
+from connector_bench.report.blocks import KeyFigure, Prose, ReportTable, Section, TableCell
 from connector_bench.report.estimates import NO_INTERVAL, number
 from connector_bench.results.tasks import TaskMetric, TaskRun
 
@@ -17,11 +17,11 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
     """One row a metric, with the interval that lmms-eval's standard error gives."""
     rows = [
         (
-            Cell(task.name),
-            Cell(metric.name),
-            Cell(number(metric.value), metric.value),
+            TableCell(task.name),
+            TableCell(metric.name),
+            TableCell(number(metric.value), metric.value),
             _ends(metric),
-            Cell(DIRECTIONS.get(task.higher_is_better.get(metric.column), "–")),
+            TableCell(DIRECTIONS.get(task.higher_is_better.get(metric.column), "–")),
             _documents(task),
         )
         for task in tasks
@@ -33,7 +33,7 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
             "captioning task in the same --tasks list."
         )
         return Section("section-tasks", "Tasks", "Task performance", (Prose(said, "missing"),))
-    table = Table(
+    table = ReportTable(
         name="section-task-scores",
         title="Figures of lmms-eval",
         shows="Value ± 1.96 standard errors over documents; no interval where lmms-eval gives no standard error.",
@@ -43,15 +43,15 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
     return Section("section-tasks", "Tasks", "Task performance", (table,))
 
 
-def _ends(metric: TaskMetric) -> Cell:
+def _ends(metric: TaskMetric) -> TableCell:
     if metric.stderr is None or not math.isfinite(metric.stderr):
-        return Cell(NO_INTERVAL)
+        return TableCell(NO_INTERVAL)
     half = NORMAL_95 * metric.stderr
-    return Cell(f"{number(metric.value - half)} to {number(metric.value + half)}", 2 * half)
+    return TableCell(f"{number(metric.value - half)} to {number(metric.value + half)}", 2 * half)
 
 
-def _documents(task: TaskRun) -> Cell:
-    return Cell("–" if task.effective is None else f"{task.effective:,}", task.effective)
+def _documents(task: TaskRun) -> TableCell:
+    return TableCell("–" if task.effective is None else f"{task.effective:,}", task.effective)
 
 
 def task_key(task: TaskRun) -> list[KeyFigure]:

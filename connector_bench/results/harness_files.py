@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector_bench.results.names import folder_id, told_apart, without_folders
+from connector_bench.results.recorded_command import argument_pairs
 
 RESULT_FILES = "*_results.json"
 SUBMISSIONS = "submissions"
@@ -162,18 +163,10 @@ def as_file_name(name: str) -> str:
 
 def _checkpoint_of(config: Mapping[str, Any]) -> str:
     """A run's checkpoint, else lmms-eval's name of the model."""
-    model, model_args = str(config.get("model")), config.get("model_args") or ""
-    given = model_args if isinstance(model_args, Mapping) else dict(_pairs(str(model_args)))
+    model, given = str(config.get("model")), dict(argument_pairs(config.get("model_args")))
     if model == "connector_zoo":
         return f"connector_zoo/{given.get('connector', 'mlp')}-seed{given.get('seed', 0)}"
     return str(given.get("pretrained") or given.get("model") or given.get("model_version") or model)
-
-
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for part in text.split(","):
-        key, separator, value = part.partition("=")
-        if separator:
-            yield key.strip(), value.strip()
 
 
 def _encoding(path: Path) -> str:

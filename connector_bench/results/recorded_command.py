@@ -69,7 +69,7 @@ class ModelArguments:
 
 def model_arguments(given: object) -> ModelArguments:
     """From the `model_args` of a result file, a text or a mapping."""
-    pairs = list(given.items()) if isinstance(given, Mapping) else list(_pairs(str(given or "")))
+    pairs = list(argument_pairs(given))
     shown = {}
     for key, value in pairs:
         text = without_folders(str(value)) if key in CHECKPOINT else str(value)
@@ -78,8 +78,12 @@ def model_arguments(given: object) -> ModelArguments:
     return ModelArguments(shown, len(pairs) - len(shown))
 
 
-def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    for part in filter(None, (part.strip() for part in text.split(","))):
+def argument_pairs(given: object) -> Iterator[tuple[str, Any]]:
+    """Names and values of `--model_args` or `--gen_kwargs`, given as a text or as a mapping."""
+    if isinstance(given, Mapping):
+        yield from given.items()
+        return
+    for part in filter(None, (part.strip() for part in str(given or "").split(","))):
         key, _, value = part.partition("=")
         yield key.strip(), value.strip()
 
@@ -112,10 +116,8 @@ def _is_harmless(text: str) -> bool:
 
 
 def _generation(given: object) -> str:
-    pairs = given.items() if isinstance(given, Mapping) else _pairs(str(given or ""))
-    return ",".join(
-        f"{key}={value}" for key, value in pairs if key in GENERATION_ARGUMENTS and _is_harmless(str(value))
-    )
+    known = ((key, value) for key, value in argument_pairs(given) if key in GENERATION_ARGUMENTS)
+    return ",".join(f"{key}={value}" for key, value in known if _is_harmless(str(value)))
 
 
 def _seeds(config: Mapping[str, Any]) -> list[str]:

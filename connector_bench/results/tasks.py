@@ -1,10 +1,10 @@
-"""One task of one run, and the latest run of every task of a model: what all commands read of lmms-eval's files."""
+"""One task of one run as lmms-eval's files have it: record, metrics, documents, answers."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -248,71 +248,10 @@ class TaskRun:
         return answer
 
 
-@dataclass(frozen=True)
-class ModelRuns:
-    """All runs of one model, oldest first."""
-
-    model: str
-    runs: tuple[ResultFile, ...]
-
-    @cached_property
-    def latest(self) -> Mapping[str, TaskRun]:
-        """The latest run of every task, in the order in which they ran."""
-        found: dict[str, TaskRun] = {}
-        for run in self.runs:
-            for name in run.tasks:
-                found.pop(name, None)
-                found[name] = TaskRun(run, name)
-        return found
-
-    @property
-    def tasks(self) -> tuple[TaskRun, ...]:
-        """The latest run of every task that did not fail."""
-        return tuple(task for task in self.latest.values() if task.error is None)
-
-    @property
-    def failed(self) -> Mapping[str, str]:
-        """Tasks of ours whose latest run gave no figures, and why."""
-        return {name: task.error for name, task in self.latest.items() if task.error is not None}
-
-    def of(self, measure: str | None) -> tuple[TaskRun, ...]:
-        """The tasks of one measure, or the ordinary ones."""
-        return tuple(task for task in self.tasks if task.measure == measure)
-
-    @property
-    def connector(self) -> Mapping[str, Any] | None:
-        """What the latest record says of the connector; None where no task of ours ran."""
-        return next((t.record["connector"] for t in reversed(self.tasks) if "connector" in t.record), None)
-
-    @property
-    def files(self) -> tuple[ResultFile, ...]:
-        """The result files that tasks are taken from, in order."""
-        return tuple({task.file.path: task.file for task in self.tasks}.values())
-
-    def to_pandas(self) -> pd.DataFrame:
-        """A row a figure of the latest runs: model, task, metric, value, stderr, date."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            {
-                "model": self.model,
-                "task": task.name,
-                "metric": metric.name,
-                "value": metric.value,
-                "stderr": metric.stderr,
-                "date": task.file.date,
-            }
-            for task in self.tasks
-            for metric in task.metrics
-        )
-
-
-def models_of(runs: Iterable[ResultFile]) -> dict[str, ModelRuns]:
-    """The runs of every model, as `read_results` named and ordered them."""
-    found: dict[str, list[ResultFile]] = {}
-    for run in runs:
-        found.setdefault(run.model, []).append(run)
-    return {model: ModelRuns(model, tuple(theirs)) for model, theirs in found.items()}
+def numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    """What is a finite number in a row or an answer."""
+    found = ((name, _number(value)) for name, value in row.items())
+    return {name: value for name, value in found if value is not None and math.isfinite(value)}
 
 
 def _number(value: object) -> float | None:

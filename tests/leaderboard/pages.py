@@ -8,7 +8,7 @@ from typing import Any
 
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.page import page
-from connector_bench.leaderboard.schema import Figure, LossMap, ProbeBudget, Run, TaskResult
+from connector_bench.leaderboard.schema import Figure, ProbeBudget, StoredLossMap, StoredRun, TaskResult
 from connector_bench.leaderboard.table import Table
 from tests.browser import Browser, Opened
 from tests.leaderboard.runs import a_connector, a_run, answers, preservation, reconstruction, sha
@@ -16,7 +16,7 @@ from tests.leaderboard.runs import a_connector, a_run, answers, preservation, re
 Open = Callable[..., Opened]
 
 
-def a_model(name: str, kept: float, accuracy: float | None = None, **connector: object) -> Run:
+def a_model(name: str, kept: float, accuracy: float | None = None, **connector: object) -> StoredRun:
     tasks = {"knn_preservation": preservation(kept), "patch_reconstruction": rebuilt(1 - kept)}
     if accuracy is not None:
         tasks["vqa"] = answers(accuracy)
@@ -31,7 +31,9 @@ def rebuilt(lost: float) -> TaskResult:
         "r2_best": Figure(value=1 - lost, low=0.9 - lost, high=1.1 - lost, higher_is_better=True),
         "untrained_r2_best": Figure(value=0.25),
     }
-    loss_map = LossMap(image=sha("x"), why="most lossy", rows=2, columns=3, values=(0, 0.2, 0.4, 0.6, 0.8, 1))
+    loss_map = StoredLossMap(
+        image=sha("x"), why="most lossy", rows=2, columns=3, values=(0, 0.2, 0.4, 0.6, 0.8, 1)
+    )
     budget = ProbeBudget(train_images=500, best_probe="mlp", more_data_helps=True)
     return result.model_copy(
         update={"figures": result.figures | more, "loss_maps": (loss_map,), "probe": budget}
@@ -53,7 +55,7 @@ def written(folder: Path, table: Table) -> Path:
     return path
 
 
-def board(folder: Path, runs: Sequence[Run] = RUNS) -> Path:
+def board(folder: Path, runs: Sequence[StoredRun] = RUNS) -> Path:
     return written(folder, merge(runs))
 
 

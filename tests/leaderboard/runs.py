@@ -5,7 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Provenance, Run, TaskResult
+from connector_bench.leaderboard.schema import (
+    Comparable,
+    Connector,
+    Figure,
+    Provenance,
+    StoredRun,
+    TaskResult,
+)
 
 
 def sha(text: str) -> str:
@@ -76,9 +83,9 @@ def a_run(
     revision: str | None = None,
     dtype: str = "float32",
     **tasks: TaskResult,
-) -> Run:
+) -> StoredRun:
     ours = any(result.measure for result in tasks.values())
-    return Run(
+    return StoredRun(
         model=model,
         provenance=provenance(date, revision=revision),
         connector=a_connector(model, weights, dtype=dtype) if ours else None,

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from connector_bench.leaderboard.merge import merge
-from connector_bench.leaderboard.schema import ProbeBudget, Run
+from connector_bench.leaderboard.schema import ProbeBudget, StoredRun
 from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.runs import a_connector, a_run, answers, preservation, reconstruction
 
 KEPT, ACCURACY = ("knn_preservation", "knor_adj_10"), ("scenes_vqa", "accuracy")
 
 
-def kept(value: float, model: str = "m", **more: Any) -> Run:
+def kept(value: float, model: str = "m", **more: Any) -> StoredRun:
     about_run = {key: more.pop(key) for key in ("date", "weights", "revision", "dtype") if key in more}
     return a_run(model, knn_preservation=preservation(value, **{"distance": "l2", **more}), **about_run)
 
@@ -78,7 +78,7 @@ def test_a_changed_model_under_one_name_is_refused(change: dict[str, Any]) -> No
     assert next(iter(change)) in str(refusal.value)
 
 
-def reconstructed(date: str, probe: str, **connector: Any) -> Run:
+def reconstructed(date: str, probe: str, **connector: Any) -> StoredRun:
     result = reconstruction([0.5, 0.4], [1.0, 1.0]).model_copy(
         update={"probe": ProbeBudget(probes={"mean": {}, probe: {}})}
     )

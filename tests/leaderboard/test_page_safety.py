@@ -13,7 +13,7 @@ import pytest
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.page import ASSETS, LIBRARIES, _inline, page
 from connector_bench.leaderboard.page_detail import PICTURE_BYTES, unmasked
-from connector_bench.leaderboard.schema import LossMap
+from connector_bench.leaderboard.schema import StoredLossMap
 from tests.browser import Browser
 from tests.leaderboard.pages import RUNS, a_model, board, models, written
 from tests.leaderboard.runs import answers, sha
@@ -106,7 +106,7 @@ def test_a_small_picture_is_inlined_and_a_large_one_left_out(tmp_path: Path) -> 
     for name, size in (("small", 9), ("large", PICTURE_BYTES + 1)):
         (tmp_path / f"pictures/{sha(name)}.webp").write_bytes(b"p" * size)
     maps = [
-        LossMap(
+        StoredLossMap(
             image=sha(name), why=name, rows=1, columns=1, values=(0.5,), picture=f"pictures/{sha(name)}.webp"
         )
         for name in ("small", "large", "absent")

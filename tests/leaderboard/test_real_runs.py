@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from connector_bench.cli import app
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
-from connector_bench.leaderboard.schema import Run
+from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.conftest import ANSWERED, FAMILIES, MEASURED, PICTURES
 
@@ -25,7 +25,7 @@ def add(board: Path, *folders: Path) -> str:
     return result.output
 
 
-def run_of(real_runs: dict[str, Path], name: str) -> Run:
+def run_of(real_runs: dict[str, Path], name: str) -> StoredRun:
     for path in sorted(real_runs[name].rglob("*_results.json")):
         run = read_run(path)
         if MEASURED in run.tasks:

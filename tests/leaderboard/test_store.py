@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector_bench.leaderboard.schema import Numbers, Run, TaskResult
+from connector_bench.leaderboard.schema import Numbers, StoredRun, TaskResult
 from connector_bench.leaderboard.store import run_path, run_text, stored_runs
 from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.runs import a_run, preservation
 
 
-def file_run(board: Path, text: str, run: Run) -> None:
+def file_run(board: Path, text: str, run: StoredRun) -> None:
     path = run_path(board, run)
     path.parent.mkdir(parents=True)
     path.write_text(text)

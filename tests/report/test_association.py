@@ -12,7 +12,7 @@ from connector_bench.association import types as association
 from connector_bench.report.association import association_section
 from connector_bench.report.association_findings import association_findings, association_key
 from connector_bench.report.association_words import headline
-from connector_bench.report.blocks import Prose, Table
+from connector_bench.report.blocks import Prose, ReportTable
 from connector_bench.report.chart import Chart
 from connector_bench.report.theme import LIGHT
 from connector_bench.stats.intervals import Score
@@ -151,7 +151,7 @@ def test_every_pair_has_a_row_and_every_chart_can_be_drawn() -> None:
         "outside",
     ]
     assert all(chart.svg(LIGHT).startswith(b"<?xml") for chart in charts)
-    (table,) = [block for block in blocks if isinstance(block, Table)]
+    (table,) = [block for block in blocks if isinstance(block, ReportTable)]
     assert [(row[0].text, row[1].text) for row in table.rows] == [(one.loss, one.score) for one in pairs]
     assert all(len(row) == len(table.columns) for row in table.rows)
     texts = [block.text for block in blocks if isinstance(block, Prose)]

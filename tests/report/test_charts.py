@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from connector_bench.association import types as association
-from connector_bench.report.association_charts import Forest, Row
+from connector_bench.report.association_charts import Forest, ForestRow
 from connector_bench.report.chart import PNG_DOTS_PER_INCH, WIDE, Chart
-from connector_bench.report.preservation_charts import KCurve, Spread
-from connector_bench.report.reconstruction_charts import Ladder, Learning, Series
+from connector_bench.report.preservation_charts import KCurve, SpreadChart
+from connector_bench.report.reconstruction_charts import LadderChart, Learning, Series
 from connector_bench.report.theme import DARK, LIGHT
 from connector_bench.stats.intervals import Score
 
@@ -52,7 +52,7 @@ def test_a_png_is_large_enough_for_print() -> None:
 
 
 def test_names_are_text_and_no_formula_or_markup() -> None:
-    row = Row("$\\frac{1}{0}$ <script>", "a group", association.Tested(scored(0.1), 0.5, 0.5))
+    row = ForestRow("$\\frac{1}{0}$ <script>", "a group", association.Tested(scored(0.1), 0.5, 0.5))
     forest = Forest([row], 0.0, "none", "$x_")
     chart = Chart("forest", "", "", "", forest.draw)
     assert b"<script" not in chart.svg(LIGHT)
@@ -80,8 +80,8 @@ def test_bars_end_where_the_interval_ends() -> None:
 
 def test_figures_without_significance_are_hollow() -> None:
     rows = [
-        Row("a", "g", association.Tested(scored(0.1), 0.001, 0.01)),
-        Row("b", "g", association.Tested(scored(0.1), 0.5, 0.5)),
+        ForestRow("a", "g", association.Tested(scored(0.1), 0.001, 0.01)),
+        ForestRow("b", "g", association.Tested(scored(0.1), 0.5, 0.5)),
     ]
     figure = Figure()
     Forest(rows, 0.0, "none", "x").draw(figure, LIGHT)
@@ -92,15 +92,15 @@ def test_figures_without_significance_are_hollow() -> None:
 def test_every_image_falls_into_the_bin_of_its_share() -> None:
     values = np.repeat(np.arange(11) / 10, np.arange(1, 12))
     figure = Figure()
-    Spread(values, None, "share", 10).draw(figure, LIGHT)
+    SpreadChart(values, None, "share", 10).draw(figure, LIGHT)
     heights = [patch.get_height() for patch in figure.axes[0].patches]
     assert heights == list(range(1, 12))
 
 
 def test_a_value_far_below_the_ladder_is_left_of_the_axis_and_said_to_be() -> None:
-    ladder = Ladder(["ridge"], [Series("connector", "model", {"ridge": scored(0.5)})])
+    ladder = LadderChart(["ridge"], [Series("connector", "model", {"ridge": scored(0.5)})])
     assert not ladder.cut
-    low = Ladder(["ridge"], [*ladder.series, Series("shuffled", "oracle", {"ridge": scored(-4.0)})])
+    low = LadderChart(["ridge"], [*ladder.series, Series("shuffled", "oracle", {"ridge": scored(-4.0)})])
     assert low.cut
     figure = Figure()
     low.draw(figure, LIGHT)

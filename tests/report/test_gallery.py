@@ -9,7 +9,7 @@ import pytest
 
 from connector_bench.association.types import JoinedTable
 from connector_bench.report.picture_gallery import EACH, QUESTIONS, chosen, gallery
-from connector_bench.report.pictures import Question
+from connector_bench.report.pictures import AskedQuestion
 from connector_bench.report.questions import questions_by_image
 from connector_bench.report.source import read_model
 from connector_bench.results.tasks import TaskRun
@@ -136,9 +136,9 @@ def test_without_k_10_the_largest_k_counts() -> None:
     ]
 
 
-def question(outcome: str, inside: float | None = None) -> Question:
+def question(outcome: str, inside: float | None = None) -> AskedQuestion:
     figures = {} if inside is None else {"loss inside the answer's region": inside, "outside": 0.5}
-    return Question(0, "what?", "this", "that", outcome, figures=figures)  # type: ignore[arg-type]
+    return AskedQuestion(0, "what?", "this", "that", outcome, figures=figures)  # type: ignore[arg-type]
 
 
 def test_a_card_sums_up_its_questions() -> None:
