@@ -1,177 +1,36 @@
-"""The one module that imports lmms_eval: task index, request type, task classes and the zoo's model.
-
-lmms-eval has an entry point for models and none for tasks, so `register` wraps `TaskManager.initialize_tasks` to
-index our folder as well, and adds the request type `measure_connector` to the base class of all models. For tasks
-that are not ours neither changes anything.
-"""
+"""Our task classes: a data set's pictures, and what is measured on them in place of text."""
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property, partial, wraps
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from lmms_eval.api.instance import Instance
-from lmms_eval.api.model import lmms
 from lmms_eval.api.registry import get_aggregation
 from lmms_eval.api.task import ConfigurableMessagesTask
-from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
-from lmms_eval.tasks import TaskManager
-from lmms_eval.utils import load_yaml_config
-from loguru import logger
 from tenacity import retry_if_not_exception_type
 
-from connector_bench.connectors.fresh import observe_loading
-from connector_bench.entry import give_wrappers_a_device_map
 from connector_bench.metrics import of_owner
 from connector_bench.pictures import reads_column, reason
+from connector_bench.plugin.index import IMAGES_OF, PICTURES, ROWS, borrowed, require_pictures, task_manager
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.preservation.retrieval import class_of
-from connector_bench.processes import error_text, gather_all, rank_and_size
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
 from connector_bench.run.documents import Document, PictureRows
-from connector_bench.run.measurement import Failed, Measure, TaskFigures
-from connector_bench.run.running import Run, environment, measure_tasks, output_folder, reconstruction_of
+from connector_bench.run.measurement import Measure
+from connector_bench.run.running import Run, output_folder, reconstruction_of
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
 
-IMAGES_OF = "images_of"
-PICTURES = (
-    "dataset_path",
-    "dataset_name",
-    "dataset_kwargs",
-    "training_split",
-    "validation_split",
-    "test_split",
-    "process_docs",
-    "doc_to_visual",
-)
-"""What a task's YAML says of its data set and pictures."""
-ROWS = ("doc_to_text", "doc_to_target", "lmms_eval_specific_kwargs", "model_specific_target_kwargs")
-"""What makes its rows of the sample file, by which ours are joined to them."""
-
-MEMBERS_NAMED = 12
-
-_task_index: dict[str, dict[str, Any]] = {}
-_running: dict[str, ConnectorTask] = {}
+RUNNING: dict[str, ConnectorTask] = {}
 """Our tasks of the run by name; a rank may have no document of some of them."""
-
-
-def register() -> list[ModelManifest]:
-    """Index our tasks, add our request type, let wrappers start, and hand lmms-eval the zoo's model."""
-    _index_our_tasks()
-    give_wrappers_a_device_map(ModelRegistryV2)
-    observe_loading()
-    setattr(lmms, REQUEST_TYPE, measure_connector)
-    return [ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo")]
-
-
-def _index_our_tasks() -> None:
-    original = TaskManager.initialize_tasks
-    if hasattr(original, "__wrapped__"):
-        return
-
-    @wraps(original)
-    def initialize_tasks(
-        self: TaskManager, include_path: str | list[str] | None = None, include_defaults: bool = True
-    ) -> dict[str, Any]:
-        index = original(self, include_path=include_path, include_defaults=include_defaults)
-        ours = self._get_task_and_group(str(tasks_folder())) if include_defaults else {}
-        _task_index.update({**ours, **index})
-        return {**ours, **index}
-
-    TaskManager.initialize_tasks = initialize_tasks
-
-
-def tasks_folder() -> Path:
-    """The folder of our task YAMLs, wherever the package is installed."""
-    spec = find_spec("connector_bench.tasks")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("connector_bench.tasks is not installed; install connector-bench with pip")
-    return Path(spec.origin).parent
-
-
-def borrowed(task: str, keys: Sequence[str], users: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Parts of another task's YAML, which may itself say `images_of`; `users` are the tasks that led there.
-
-    Raises ValueError for a task that is not in the index, or that stands for several.
-    """
-    entry = _task_index.get(task)
-    if entry is None:
-        close = ", ".join(difflib.get_close_matches(task, _task_index, n=3)) or "none"
-        raise ValueError(f"{IMAGES_OF}: there is no task {task}; close names: {close}")
-    if entry["type"] in ("group", "tag"):
-        members = [name for name in members_of(task) if name != task]
-        more = f" and {len(members) - MEMBERS_NAMED} more" if len(members) > MEMBERS_NAMED else ""
-        raise ValueError(
-            f"{IMAGES_OF}: {task} is a {entry['type']} of tasks; name one of them: "
-            f"{', '.join(members[:MEMBERS_NAMED])}{more}"
-        )
-    if task in users:
-        raise ValueError(f"{IMAGES_OF}: {' -> '.join((*users, task))} leads back to itself")
-    config = load_yaml_config(entry["yaml_path"], mode="full")
-    if IMAGES_OF in config:
-        config = borrowed(config[IMAGES_OF], keys, (*users, task)) | config
-    return {key: config[key] for key in keys if key in config}
-
-
-def members_of(name: str) -> list[str]:
-    """The tasks that a group or a tag stands for, those of groups within it included; of a task its own name."""
-    entry = _task_index.get(name, {"type": "task"})
-    if entry["type"] not in ("group", "tag"):
-        return [name]
-    listed = entry["task"]
-    if listed == -1:
-        listed = load_yaml_config(entry["yaml_path"], mode="simple")["task"]
-    named = [one["task"] if isinstance(one, dict) else one for one in listed]
-    return list(dict.fromkeys(task for one in named if one != name for task in members_of(str(one))))
-
-
-def pictures_of(task: str, include_path: Path | None = None) -> dict[str, Any]:
-    """What a task's YAML says of its data set and pictures, for any task that `images_of` may name.
-
-    Raises ValueError where there is no such task, it stands for several, or has no pictures.
-    """
-    _indexed(include_path)
-    config = borrowed(task, PICTURES)
-    _require_pictures(task, config)
-    return config
-
-
-@cache
-def _indexed(include_path: Path | None) -> TaskManager:
-    register()
-    return TaskManager(verbosity="ERROR", include_path=None if include_path is None else str(include_path))
-
-
-def _require_pictures(task: str, config: dict[str, Any]) -> None:
-    if config.get("doc_to_visual") is None:
-        raise ValueError(
-            f"{IMAGES_OF}: {task} has no pictures: its YAML has no doc_to_visual; name a task that has, or give "
-            "doc_to_visual beside images_of"
-        )
-
-
-def documents_of(task: str, include_path: Path | None = None) -> Callable[[int], Document]:
-    """From a document's number to its picture, for one of our tasks, whose data set is loaded as a run would load it.
-
-    Raises ValueError where there is no such task, or it is none of ours.
-    """
-    manager = _indexed(include_path)
-    if task not in manager.task_index:
-        raise ValueError(f"there is no task {task}; name its YAML's folder with --include-path")
-    found = manager.load_task_or_group(task)[task]
-    if not isinstance(found, ConnectorTask):
-        raise ValueError(f"{task} is no task that measures a connector")
-    return partial(found.document, split=found.split)
 
 
 def column(name: str) -> Callable[[Any], Any]:
@@ -238,7 +97,7 @@ class ConnectorTask(DataSet):
             rows = {"doc_to_text": "", "doc_to_target": ""}
             task = config.pop(IMAGES_OF)
             config = rows | borrowed(task, (*PICTURES, *ROWS), (config["task"],)) | config
-            _require_pictures(task, config)
+            require_pictures(task, config)
         config["num_fewshot"] = 0  # which tells lmms-eval to leave us out of --num_fewshot
         options = dict(config.pop(OPTIONS_KEY, {}))
         self.label: str | None = options.pop("label", None)
@@ -284,7 +143,7 @@ class ConnectorTask(DataSet):
     def build_all_requests(self, **kwargs: Any) -> None:
         """As lmms-eval's; called for every task of a run on every rank, with documents for it or without."""
         self.__dict__.pop("output", None)
-        _running[str(self.config.task)] = self
+        RUNNING[str(self.config.task)] = self
         super().build_all_requests(**kwargs)
 
     @cached_property
@@ -377,88 +236,15 @@ class PatchReconstruction(ConnectorTask):
         return set(self.metrics()) - of_owner(self.metrics(), "question")
 
 
-def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
-    """The request type's method on every model: all of this rank's documents in, one JSON answer each.
+def documents_of(task: str, include_path: Path | None = None) -> Callable[[int], Document]:
+    """From a document's number to its picture, for one of our tasks, whose data set is loaded as a run would load it.
 
-    A failure is logged, recorded and answered as an error rather than raised, because the same run may hold hours
-    of other tasks' answers that an exception here would lose.
+    Raises ValueError where there is no such task, or it is none of ours.
     """
-    names = gather_all(list(dict.fromkeys(request.task_name for request in requests)))
-    tasks = {name: _running[name] for part in names for name in part}
-    try:
-        found = measure_tasks(
-            lm,
-            lambda: [tasks[r.task_name].document(r.doc_id, r.metadata["split"]) for r in requests],
-            tasks,
-            lambda: next(iter(tasks.values())).output,
-        )
-    except Exception as error:
-        logger.opt(exception=True).debug("where it failed")
-        found = {name: Failed(error_text(error)) for name in tasks}
-        for task in tasks.values():
-            task.record.update(error=error_text(error), **environment())
-    if rank_and_size()[0] == 0:
-        _log(found)
-    return [json.dumps(_answer(found[r.task_name], r.doc_id)) for r in requests]
-
-
-def _log(found: Mapping[str, TaskFigures | Failed]) -> None:
-    failed: dict[str, list[str]] = {}
-    for name, outcome in found.items():
-        if isinstance(outcome, Failed):
-            failed.setdefault(outcome.error, []).append(name)
-        else:
-            for warning in outcome.warnings:
-                logger.warning(f"{name}: {warning}")
-    for error, names in failed.items():
-        logger.error(f"{', '.join(names)} gave no figures. {error}")
-
-
-def _answer(outcome: TaskFigures | Failed, doc_id: int) -> dict[str, Any]:
-    return {"error": outcome.error} if isinstance(outcome, Failed) else outcome.answers[doc_id]
-
-
-class ConnectorZoo(lmms):
-    """`--model connector_zoo --model_args connector=NAME[,seed=S]`: the embedded models, which run on the CPU.
-
-    `connector` is a name of the zoo, or `package.module:Class` of one's own once it is trained.
-    """
-
-    def __init__(
-        self, connector: str = "mlp", seed: int = 0, batch_size: int | str = 64, **unused: Any
-    ) -> None:
-        super().__init__()
-        from accelerate import Accelerator
-
-        from connector_bench import zoo
-        from connector_bench.zoo.registry import layout_doubt
-
-        if unknown := set(unused) - {"device", "max_batch_size"}:
-            raise ValueError(f"connector_zoo takes connector and seed, got {', '.join(sorted(unknown))}")
-        self.accelerator = Accelerator(cpu=True)
-        self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
-        self.device = self.accelerator.device
-        self.batch_size_per_gpu = int(batch_size)
-        self._model = zoo.load(connector, seed=seed)
-        if self.rank == 0 and (doubt := layout_doubt(connector, self._model.layout)):
-            logger.warning(doubt)
-
-    def generate_until(self, requests: list[Instance]) -> list[str]:
-        """A word for every question; only the first line is the question, the rest is a prompt for other models."""
-        from connector_bench.zoo.answering import Asked, answers
-
-        asked = []
-        for context, _, to_visual, doc_id, task, split in (request.args for request in requests):
-            rows = self.task_dict[task][split]
-            asked.append(Asked(context.split("\n")[0], rows, doc_id, to_visual))
-        return answers(self._model, asked, self.batch_size_per_gpu, quiet=self.rank != 0)
-
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered: the zoo answers in words."""
-        raise NotImplementedError(
-            "connector_zoo has no loglikelihood; use tasks with output_type generate_until"
-        )
-
-    def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not offered: the zoo answers one question at a time."""
-        raise NotImplementedError("connector_zoo has no multi-round generation; use tasks of a single round")
+    manager = task_manager(include_path)
+    if task not in manager.task_index:
+        raise ValueError(f"there is no task {task}; name its YAML's folder with --include-path")
+    found = manager.load_task_or_group(task)[task]
+    if not isinstance(found, ConnectorTask):
+        raise ValueError(f"{task} is no task that measures a connector")
+    return partial(found.document, split=found.split)

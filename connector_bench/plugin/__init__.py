@@ -1,0 +1,37 @@
+"""The one room that imports lmms_eval: task index, request type, task classes and the zoo's model.
+
+lmms-eval has an entry point for models and none for tasks, so `register` wraps `TaskManager.initialize_tasks` to
+index our folder as well, and adds the request type `measure_connector` to the base class of all models. For tasks
+that are not ours neither changes anything.
+"""
+
+from __future__ import annotations
+
+from lmms_eval.api.model import lmms
+from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
+
+from connector_bench.connectors.fresh import observe_loading
+from connector_bench.entry import give_wrappers_a_device_map
+from connector_bench.plugin.index import index_our_tasks, pictures_of, tasks_folder
+from connector_bench.plugin.measuring import measure_connector
+from connector_bench.plugin.tasks import REQUEST_TYPE, KnnPreservation, PatchReconstruction, documents_of
+from connector_bench.plugin.zoo_model import ConnectorZoo
+
+__all__ = [
+    "ConnectorZoo",
+    "KnnPreservation",
+    "PatchReconstruction",
+    "documents_of",
+    "pictures_of",
+    "register",
+    "tasks_folder",
+]
+
+
+def register() -> list[ModelManifest]:
+    """Index our tasks, add our request type, let wrappers start, and hand lmms-eval the zoo's model."""
+    index_our_tasks()
+    give_wrappers_a_device_map(ModelRegistryV2)
+    observe_loading()
+    setattr(lmms, REQUEST_TYPE, measure_connector)
+    return [ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo")]
