@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 PROTOCOL_VERSION = "1"
 """Raised whenever the same model on the same images would get another figure. Versions never merge."""
 
@@ -10,3 +13,22 @@ TAPS = ("pre", "pre_normed")
 
 PROTOCOLS = ("connector_bench", "paper")
 """Whose procedure is followed: ours, or the published one, whose figures have names of their own."""
+
+OLD_NAMES = {"target": "tap"}
+OLD_VALUES = {("protocol", "default"): "connector_bench"}
+"""How `patch_reconstruction` once spelled the same options."""
+
+
+def respelled(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Options in today's spelling, and what was spelled otherwise, as `old -> new`."""
+    found: dict[str, Any] = {}
+    changes = []
+    for old, given in options.items():
+        name = OLD_NAMES.get(old, old)
+        value = OLD_VALUES.get((name, given), given) if isinstance(given, str) else given
+        if name == "protocol_version":
+            value = str(given)
+        if (name, value) != (old, given):
+            changes.append(f"{old}: {given} -> {name}: {value}")
+        found[name] = value
+    return found, changes

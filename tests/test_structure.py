@@ -64,7 +64,7 @@ def test_the_leaderboard_needs_files_alone() -> None:
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
         ours = {name for name in imported if name.startswith("connector_bench.")} - maps_of(path)
-        rooms = ("headlines", "leaderboard", "metrics", "results", "stats")
+        rooms = ("headlines", "leaderboard", "metrics", "protocol", "results", "stats")
         allowed = tuple(f"connector_bench.{room}" for room in rooms)
         assert all(name.startswith(allowed) for name in ours), path
 

@@ -11,8 +11,11 @@ from pydantic import (
     Field,
     FiniteFloat,
     PlainSerializer,
+    field_validator,
     model_validator,
 )
+
+from connector_bench.protocol import respelled
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -75,6 +78,11 @@ class Comparable(_Frozen):
     options: dict[str, Any] = Field(default_factory=dict)
     version: str | None = None
     """lmms-eval's version of the task."""
+
+    @field_validator("options")
+    @classmethod
+    def _today(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return respelled(options)[0]
 
 
 class ProbeBudget(_Frozen):

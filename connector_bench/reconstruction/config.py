@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any, Literal
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from connector_bench.protocol import PROTOCOL_VERSION, respelled
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import TokenPair
 
-PROTOCOL_VERSION = 1
 """Goes up when figures of the same run would change."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -25,8 +26,8 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 class ReconstructionConfig:
     """Options of patch reconstruction. The same values for every model, or the figures do not compare."""
 
-    protocol: Literal["default", "paper"] = "default"
-    target: Literal["pre", "pre_normed"] = "pre"
+    protocol: Literal["connector_bench", "paper"] = "connector_bench"
+    tap: Literal["pre", "pre_normed"] = "pre"
     """Which side of the connector's own leading norm is to be reconstructed; the same where it has none."""
     validation: float = 0.1
     """Share of the training images that chooses penalties and stops training."""
@@ -81,9 +82,9 @@ class ReconstructionConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ReconstructionConfig:
         """The inverse of `as_json`; ValueError for another version or an option that does not exist."""
-        values = dict(values)
+        values, _ = respelled(values)
         version = values.pop("protocol_version", None)
-        if version != PROTOCOL_VERSION:
+        if str(version) != PROTOCOL_VERSION:
             raise ValueError(f"written under protocol version {version}, this is version {PROTOCOL_VERSION}")
         unknown = set(values) - {entry.name for entry in fields(cls)}
         if unknown:
@@ -124,7 +125,7 @@ def paper_config(**changes: Any) -> ReconstructionConfig:
 
 def target_of(pair: TokenPair, config: ReconstructionConfig) -> torch.Tensor:
     """The encoder's tokens that are to be reconstructed, `[n_pre, d_pre]`."""
-    if config.target == "pre_normed" and pair.pre_normed is not None:
+    if config.tap == "pre_normed" and pair.pre_normed is not None:
         return pair.pre_normed
     return pair.pre
 
@@ -171,6 +172,11 @@ class TaskOptions:
 
 def task_options(given: Mapping[str, Any]) -> TaskOptions:
     """Options from a task's YAML block. Raises ValueError for a key or a value that is not allowed."""
+    given, old = respelled(given)
+    for change in old:
+        warnings.warn(
+            f"patch_reconstruction: an old spelling was read, {change}", FutureWarning, stacklevel=2
+        )
     own = {key: value for key, value in given.items() if key not in OF_THE_TASK}
     config = reconstruction_config(own)
     train = training_images(given["train"]) if "train" in given else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from connector_bench.protocol import respelled
 from connector_bench.results.scrub import cleaned
 from connector_bench.results.tasks import TaskRun
 
@@ -28,7 +29,7 @@ def conditions_of(task: TaskRun) -> dict[str, object]:
     record = task.record
     if not record:
         return {}
-    options = cleaned(record.get("options") or {})
+    options = cleaned(respelled(record.get("options") or {})[0])
     found: dict[str, object] = {
         "protocol": record.get("protocol"),
         "train_sha256": record.get("train_sha256"),

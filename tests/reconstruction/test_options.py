@@ -64,3 +64,13 @@ def test_the_papers_protocol_starts_from_its_options_and_has_metrics_of_its_own(
     assert not config.linear_path
     assert set(metric_names(config)) == {"paper_mse", "paper_r2", "n_images"}
     assert not set(metric_names(config)) & set(metric_names(ReconstructionConfig())) - {"n_images"}
+
+
+def test_old_spellings_are_read_with_a_warning() -> None:
+    given = {"protocol": "default", "target": "pre_normed", "train": {"split": "train"}}
+    with pytest.warns(FutureWarning, match="target: pre_normed -> tap: pre_normed"):
+        config = task_options(given).config
+    assert (config.protocol, config.tap) == ("connector_bench", "pre_normed")
+    written = config.as_json() | {"protocol": "default", "target": "pre_normed", "protocol_version": 1}
+    del written["tap"]
+    assert ReconstructionConfig.from_json(written) == config
