@@ -56,10 +56,11 @@ def measured(runs: Sequence[ResultFile], boards: Sequence[Path] = ()) -> tuple[M
     Raises UnusableResult naming a run of a board that does not hold to the schema.
     """
     stored = [run for board in boards for run in stored_runs(board)]
-    found = [part for run in stored for part in _of_board(run)]
-    for run in sorted(runs, key=lambda run: run.date):
-        found += _of_file(run, stored)
-    found.sort(key=lambda part: part.date)
+    parts = (
+        *(part for run in stored for part in _of_board(run)),
+        *(part for run in runs for part in _of_file(run, stored)),
+    )
+    found = sorted(parts, key=lambda part: part.date)
     weights: dict[str, dict[str, None]] = {}
     for part in found:
         weights.setdefault(part.model, {}).update({part.weights: None} if part.weights else {})

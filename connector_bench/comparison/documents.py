@@ -35,13 +35,6 @@ class Documents:
     model: str
     of: TaskRun
     rows: Mapping[int, ComparedRow]
-    conditions: Mapping[str, object]
-    """How a task of ours was measured."""
-
-    @property
-    def where(self) -> Path:
-        """The result file."""
-        return self.of.file.path
 
     @property
     def ours(self) -> bool:
@@ -74,8 +67,7 @@ class Documents:
         return found
 
     def _score(self, metric: str) -> Mapping[str, Any]:
-        score = (self.of.record.get("scores") or {}).get(metric)
-        return score if isinstance(score, Mapping) else {}
+        return (self.of.record.get("scores") or {}).get(metric) or {}
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,12 @@ class ComparisonSide:
 
     def documents(self, task: str) -> Documents:
         """A task's documents. Raises UnusableResult where the run kept no samples or they are broken."""
-        return _documents(self.tasks[task], self.model)
+        of = self.tasks[task]
+        if of.error is not None:
+            raise UnusableResult(f"{of.file.path}: {task} failed: {of.error}")
+        answers = of.answers if of.record else {}
+        rows = {number: _compared(row, answers.get(number, {})) for number, row in of.documents.items()}
+        return Documents(self.model, of, rows)
 
 
 def side_of(path: Path) -> ComparisonSide:
@@ -103,14 +100,7 @@ def side_of(path: Path) -> ComparisonSide:
 
 
 def named_apart(sides: Sequence[ComparisonSide], labels: Mapping[Path, str]) -> list[ComparisonSide]:
-    """The sides under names of their own: their label, else their checkpoint, with the run's folder where two share it.
-
-    Raises ValueError for a label of a run that is no side.
-    """
-    if strange := [path for path in labels if path not in [side.path for side in sides]]:
-        raise ValueError(
-            f"--label names {strange[0]}, which is not among the runs: {', '.join(str(s.path) for s in sides)}"
-        )
+    """The sides under their labels, else their checkpoints' names, with the run's folder where two share one."""
     files = called_apart([next(iter(side.tasks.values())).file for side in sides])
     names = [labels.get(side.path) or file.model for side, file in zip(sides, files, strict=True)]
     folders = told_apart({str(side.path.absolute()) for side in sides})
@@ -131,7 +121,7 @@ def require_same_documents(first: Documents, second: Documents, task: str) -> No
     Prompts may differ as a whole, since wrappers write their own; a prompt that differs for some documents alone is
     another question.
     """
-    names = f"{first.where} and {second.where}"
+    names = f"{first.of.file.path} and {second.of.file.path}"
     if first.rows.keys() != second.rows.keys():
         missing = sorted(first.rows.keys() ^ second.rows.keys())
         raise UnusableResult(
@@ -150,17 +140,13 @@ def require_same_documents(first: Documents, second: Documents, task: str) -> No
 
 def conditions_apart(first: Documents, second: Documents, task: str) -> str | None:
     """Why two results of a task cannot be compared, both sides named; None where they can."""
-    pairs = differing(first.conditions, second.conditions)
+    pairs = differing(conditions_of(first.of), conditions_of(second.of))
     sides = "; ".join(f"{name}: {a} against {b}" for name, (a, b) in pairs.items())
-    return f"{task}: {first.where} and {second.where} are not comparable ({sides})" if sides else None
-
-
-def _documents(task: TaskRun, model: str) -> Documents:
-    if task.error is not None:
-        raise UnusableResult(f"{task.file.path}: {task.name} failed: {task.error}")
-    answers = task.answers if task.record else {}
-    rows = {number: _compared(row, answers.get(number, {})) for number, row in task.documents.items()}
-    return Documents(model, task, rows, conditions_of(task))
+    return (
+        f"{task}: {first.of.file.path} and {second.of.file.path} are not comparable ({sides})"
+        if sides
+        else None
+    )
 
 
 def _compared(row: SampleRow, answer: Mapping[str, Any]) -> ComparedRow:

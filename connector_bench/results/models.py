@@ -59,18 +59,12 @@ class ModelRuns:
         """A row a figure of the latest runs: model, task, metric, value, stderr, date."""
         import pandas as pd
 
-        return pd.DataFrame(
-            {
-                "model": self.model,
-                "task": task.name,
-                "metric": metric.name,
-                "value": metric.value,
-                "stderr": metric.stderr,
-                "date": task.file.date,
-            }
+        rows = (
+            (self.model, task.name, metric.name, metric.value, metric.stderr, task.file.date)
             for task in self.tasks
             for metric in task.metrics
         )
+        return pd.DataFrame(rows, columns=["model", "task", "metric", "value", "stderr", "date"])
 
 
 def models_of(runs: Iterable[ResultFile]) -> dict[str, ModelRuns]:

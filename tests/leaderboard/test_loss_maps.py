@@ -17,7 +17,7 @@ from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.loss_maps import FINEST, NOWHERE, loss_maps, raster
 from connector_bench.leaderboard.schema import StoredLossMap as ShownMap
 from connector_bench.reconstruction.artefacts import Selection, select, write_selection
-from connector_bench.reconstruction.lossmaps import StoredLossMap, pack
+from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.results.harness_files import UnusableResult, read_result
 from connector_bench.types import Tile, TokenLayout
@@ -28,9 +28,9 @@ GRID = TokenLayout((Tile((2, 3), None),), n_post=4)
 ARTEFACTS = "connector_bench/patch_reconstruction-0123456789ab"
 
 
-def a_map(image: str, losses: Any, layout: TokenLayout = GRID) -> StoredLossMap:
+def a_map(image: str, losses: Any, layout: TokenLayout = GRID) -> LossMap:
     loss = torch.as_tensor(losses, dtype=torch.float32)
-    return StoredLossMap(image, layout, loss, loss, loss)
+    return LossMap(image, layout, loss, loss, loss)
 
 
 def write_run(output: Path, artefacts: str = ARTEFACTS) -> Path:
