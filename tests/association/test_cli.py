@@ -82,6 +82,25 @@ def test_a_refused_join_is_an_error_that_says_why(run: Path, tmp_path: Path) -> 
     assert "document 0" in found.output
 
 
+def test_what_has_no_figure_takes_one_line_per_model(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        ours, theirs = scenes(np.random.default_rng(0), 20, 2, effect=0.0)
+        for row in theirs:
+            row["accuracy"] = 1.0
+        write_run(
+            tmp_path / name,
+            model=f"connector_zoo/{name}-seed0",
+            connector={"patch_reconstruction": ours},
+            scored={"scenes_vqa": theirs},
+        )
+    found = analyze(tmp_path, "--json", tmp_path / "a.json")
+    lines = [line for line in found.output.splitlines() if line.startswith("no figure: ")]
+    assert len(lines) == 2, found.output
+    assert " ".join(found.output.split()).count("every document scores 1") == 2, (
+        "wrapped as wide as the terminal"
+    )
+
+
 @pytest.mark.parametrize("wrong", ["nowhere", "empty"])
 def test_paths_without_results_are_named(tmp_path: Path, wrong: str) -> None:
     (tmp_path / "empty").mkdir()
