@@ -35,7 +35,7 @@ def test_options_are_read_once_into_a_frozen_value() -> None:
         ({"train": TRAIN, "schedule": {"epoch": 3}}, "unknown option of schedule epoch; allowed are epochs"),
         ({"train": TRAIN | {"set": 1}}, "unknown option of train set; allowed are split"),
         ({"train": TRAIN, "mlp_width": "wide"}, "mlp_width.*got 'wide'"),
-        ({"train": TRAIN, "target": "post"}, "target.*got 'post'"),
+        ({"train": TRAIN, "tap": "post"}, "tap.*got 'post'"),
         ({"train": TRAIN, "attention_heads": 7}, "7 heads do not divide"),
         ({"train": {"split": "a", "documents": len}}, "either `split` or `documents`"),
         ({"train": {"images": 3}}, "either `split` or `documents`"),
