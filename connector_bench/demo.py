@@ -15,7 +15,7 @@ from rich.console import Console
 from connector_bench.headlines import DEMO
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
-from connector_bench.leaderboard.terminal import terminal
+from connector_bench.leaderboard.printed_table import terminal
 from connector_bench.results.harness_files import UnusableResult, result_files
 
 EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
@@ -36,7 +36,7 @@ class DemoFailed(RuntimeError):
 
 def whole_zoo() -> list[tuple[str, int]]:
     """Every connector and seed whose weights are shipped."""
-    from connector_bench.zoo.weights import SHIPPED
+    from connector_bench.zoo.shipped import SHIPPED
 
     stems = (path.stem.rsplit("-seed", 1) for path in sorted(SHIPPED.glob("*.safetensors")))
     return [(name, int(seed)) for name, seed in stems]

@@ -155,8 +155,8 @@ def test_the_zoos_own_example(
 ) -> None:
     """Typed in the folder that holds the package, without PYTHONPATH; from fewer scenes."""
     from connector_bench.zoo.cache import cache_root
+    from connector_bench.zoo.shipped import user_folder
     from connector_bench.zoo.train import TrainingConfig, train
-    from connector_bench.zoo.weights import user_folder
 
     page = ROOT / "connector_bench" / "zoo" / "README.md"
     (code,) = [block for block in blocks() if block.page == page and block.language == "python"]

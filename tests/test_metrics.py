@@ -8,7 +8,7 @@ import pytest
 
 from connector_bench import metrics
 from connector_bench.glossary import FAMILIES, glossary
-from connector_bench.leaderboard.store import stored_runs
+from connector_bench.leaderboard.board_files import stored_runs
 from connector_bench.preservation.figures import metric_names as preservation_names
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.reconstruction.config import ReconstructionConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 from connector_bench.association.across import across_connectors
 from connector_bench.association.grounded import grounded_of
 from connector_bench.association.join import JoinRefused, join, join_retrieval
-from connector_bench.association.measured import is_board, measured
+from connector_bench.association.models import is_board, measured
 from connector_bench.association.pairs import pairs_of
 from connector_bench.association.sides import (
     ConnectorSide,
@@ -18,7 +18,7 @@ from connector_bench.association.sides import (
     scored_side,
 )
 from connector_bench.association.testing import adjusted
-from connector_bench.association.types import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
+from connector_bench.association.values import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
 from connector_bench.results.models import ModelRuns, models_of
 from connector_bench.results.tasks import TaskRun

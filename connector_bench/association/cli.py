@@ -33,9 +33,9 @@ def analyze(
 
     from connector_bench.association import analysis as association
     from connector_bench.association.export import as_json, as_table
-    from connector_bench.association.picture import picture
-    from connector_bench.association.terminal import terminal
-    from connector_bench.association.types import Settings
+    from connector_bench.association.printed import terminal
+    from connector_bench.association.study_picture import picture
+    from connector_bench.association.values import Settings
     from connector_bench.results.harness_files import UnusableResult
 
     settings = Settings(seed=seed, resamples=resamples, failure_below=failure_below)

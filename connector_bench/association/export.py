@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.association.types import AcrossConnectors, Analysis, JoinedTable, Tested
+from connector_bench.association.values import AcrossConnectors, Analysis, JoinedTable, Tested
 
 if TYPE_CHECKING:
     import pandas as pd

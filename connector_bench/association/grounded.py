@@ -8,7 +8,7 @@ import numpy as np
 
 from connector_bench.association.pairs import LEAST_IMAGES, LEAST_SPREAD, complete_controls
 from connector_bench.association.testing import tested
-from connector_bench.association.types import Grounded, JoinedTable, Partial, Settings
+from connector_bench.association.values import Grounded, JoinedTable, Partial, Settings
 from connector_bench.metrics import metric
 from connector_bench.stats.cluster_bootstrap import partial_draws, rank_draws
 

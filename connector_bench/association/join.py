@@ -10,7 +10,7 @@ import numpy as np
 
 from connector_bench.association.figures import losses, retrieval
 from connector_bench.association.sides import ConnectorSide, ScoredSide
-from connector_bench.association.types import JoinedTable
+from connector_bench.association.values import JoinedTable
 from connector_bench.headlines import BASELINES
 from connector_bench.results.harness_files import UnusableResult
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Shaped
 
 from connector_bench.association.prediction import LEAST_OUTCOMES, Failure, failures, predict
 from connector_bench.association.testing import interval, tested
-from connector_bench.association.types import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
+from connector_bench.association.values import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
 from connector_bench.stats.cluster_bootstrap import (
     RankDraws,
     partial_draws,

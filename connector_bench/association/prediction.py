@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Shaped
 from scipy import stats
 
 from connector_bench.association.testing import interval, tested
-from connector_bench.association.types import BaselinePrediction, CalibrationBin, Prediction, Settings
+from connector_bench.association.values import BaselinePrediction, CalibrationBin, Prediction, Settings
 from connector_bench.stats.cluster_bootstrap import sum_draws
 from connector_bench.stats.intervals import Score, cluster_sums
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float64
 
-from connector_bench.association.types import Settings, Tested
+from connector_bench.association.values import Settings, Tested
 from connector_bench.stats.cluster_bootstrap import p_value, score_of
 from connector_bench.stats.intervals import Score
 from connector_bench.stats.paired import false_discovery_rate

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from connector_bench.comparison.documents import ComparisonSide
+    from connector_bench.comparison.compared_runs import ComparisonSide
 
 
 def compare_command(
@@ -37,7 +37,7 @@ def compare_command(
     ),
 ) -> None:
     """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
-    from connector_bench.comparison.documents import named_apart, side_of
+    from connector_bench.comparison.compared_runs import named_apart, side_of
     from connector_bench.results.harness_files import UnusableResult
 
     labels = _labels(label or [])

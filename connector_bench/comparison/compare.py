@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from connector_bench.comparison.documents import ComparisonSide, conditions_apart, require_same_documents
-from connector_bench.comparison.metrics import PairedMetric, paired_metrics
+from connector_bench.comparison.compared_runs import ComparisonSide, conditions_apart, require_same_documents
+from connector_bench.comparison.paired_metrics import PairedMetric, paired_metrics
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import (

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from connector_bench.comparison.compare import LEVEL, paired, shared_tasks
-from connector_bench.comparison.documents import (
+from connector_bench.comparison.compared_runs import (
     ComparisonSide,
     Documents,
     conditions_apart,
     require_same_documents,
 )
-from connector_bench.comparison.metrics import PairedMetric, paired_metrics
+from connector_bench.comparison.paired_metrics import PairedMetric, paired_metrics
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import (

@@ -51,7 +51,7 @@ def inspect_checkpoint(
         results = planted(adapter, pair, cells)
         console.print(planted_table(results))
         if image is not None:
-            from connector_bench.connectors.picture import draw_tokens
+            from connector_bench.connectors.token_grid_picture import draw_tokens
 
             draw_tokens(picture, pair.layout).savefig(output, dpi=150)
             console.print(f"Token grid drawn to {output}")

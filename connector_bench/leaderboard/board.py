@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from connector_bench.leaderboard.board_files import name_on_board, run_path, run_text, stored_runs
 from connector_bench.leaderboard.generated import generated_files
 from connector_bench.leaderboard.harness_results import run_of
 from connector_bench.leaderboard.loss_maps import PICTURES
 from connector_bench.leaderboard.loss_maps import pictures as loss_pictures
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.schema import StoredRun
-from connector_bench.leaderboard.store import name_on_board, run_path, run_text, stored_runs
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.writing import finish_interrupted, replace_together
 from connector_bench.results.harness_files import UnusableResult, read_results

@@ -103,7 +103,7 @@ def diff(
 def verify(results: Results, board: Board = BOARD) -> None:
     """Fail when lmms-eval results move a committed figure beyond its interval under the same protocol version."""
     from connector_bench.leaderboard import board as boards
-    from connector_bench.leaderboard.store import stored_runs
+    from connector_bench.leaderboard.board_files import stored_runs
     from connector_bench.leaderboard.verify import verify as compare
 
     with _refusals():
@@ -127,7 +127,7 @@ def verify(results: Results, board: Board = BOARD) -> None:
 
 def _require_board(board: Path) -> None:
     """Refuse a folder that is no board: its table would be written there, or found to be empty."""
-    from connector_bench.leaderboard.store import RESULTS
+    from connector_bench.leaderboard.board_files import RESULTS
     from connector_bench.results.harness_files import UnusableResult
 
     if not (board / RESULTS).is_dir():

@@ -34,8 +34,8 @@ def plates(
     Pictures come from the task's data set, which must be at hand as it was for the run.
     """
     from connector_bench.entry import loaded_plugin
+    from connector_bench.plates.neighbour_gallery import galleries
     from connector_bench.plates.plate import draw_plate
-    from connector_bench.plates.source import galleries
     from connector_bench.results.harness_files import UnusableResult
 
     most_lost = worst if worst is not None else (0 if document else QUERIES)

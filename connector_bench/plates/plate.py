@@ -13,7 +13,7 @@ from connector_bench.results.harness_files import as_file_name
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from connector_bench.plates.source import Documents, NeighbourGallery
+    from connector_bench.plates.neighbour_gallery import Documents, NeighbourGallery
 
 LONGEST_SIDE = 336
 """Pixels; larger pictures are reduced before they are drawn."""

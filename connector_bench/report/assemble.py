@@ -11,14 +11,14 @@ from connector_bench.report.association import association_section
 from connector_bench.report.association_findings import association_findings, association_key
 from connector_bench.report.blocks import Finding, KeyFigure, Section
 from connector_bench.report.chart import Chart
+from connector_bench.report.gallery_values import Gallery, PictureCard
 from connector_bench.report.images import images_section
-from connector_bench.report.pictures import Gallery, PictureCard
 from connector_bench.report.preservation import preservation_section
 from connector_bench.report.preservation_findings import preservation_findings, preservation_key
 from connector_bench.report.provenance import limit_argument, provenance_section
 from connector_bench.report.reconstruction import reconstruction_section
 from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
-from connector_bench.report.tasks import task_key, tasks_section
+from connector_bench.report.task_table import task_key, tasks_section
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, TaskRun

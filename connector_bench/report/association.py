@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from connector_bench.association.types import Analysis, CalibrationBin, Grounded, JoinedTable, Pair
+from connector_bench.association.values import Analysis, CalibrationBin, Grounded, JoinedTable, Pair
 from connector_bench.report.association_charts import Calibration, Forest, ForestRow, Scatter
 from connector_bench.report.association_table import ADJUSTMENT, pairs_table
 from connector_bench.report.association_words import (

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from connector_bench.association.types import CalibrationBin, Tested
+from connector_bench.association.values import CalibrationBin, Tested
 from connector_bench.report import marks
 from connector_bench.report.theme import Theme
 

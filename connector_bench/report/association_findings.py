@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connector_bench.association.types import Analysis, BaselinePrediction, JoinedTable, Pair, Prediction
+from connector_bench.association.values import Analysis, BaselinePrediction, JoinedTable, Pair, Prediction
 from connector_bench.report.association_words import LAST, headline, of_itself, rank
 from connector_bench.report.blocks import Finding, KeyFigure
 from connector_bench.report.estimates import interval, number

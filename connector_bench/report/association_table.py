@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from connector_bench.association.types import Pair, Tested
+from connector_bench.association.values import Pair, Tested
 from connector_bench.report.blocks import ReportTable, TableCell
 from connector_bench.report.estimates import interval, number
 

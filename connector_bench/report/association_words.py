@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from connector_bench.association.types import Grounded, JoinedTable, Pair, Tested
+from connector_bench.association.values import Grounded, JoinedTable, Pair, Tested
 from connector_bench.headlines import MAIN_LOSSES
 from connector_bench.metrics import metric
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from connector_bench.report.chart import Chart
 from connector_bench.report.estimates import NO_INTERVAL, covers_chance, has_interval, number
-from connector_bench.report.pictures import Gallery
+from connector_bench.report.gallery_values import Gallery
 from connector_bench.stats.intervals import Score
 
 Tone = Literal["plain", "warning", "missing"]

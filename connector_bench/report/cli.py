@@ -16,7 +16,7 @@ def report(
 ) -> None:
     """Write one page on a model: what its connector keeps, what it loses, and what it answers where it loses most."""
     from connector_bench.report.assemble import assemble
-    from connector_bench.report.source import read_model
+    from connector_bench.report.measured_runs import read_model
     from connector_bench.report.write import write_figures, write_page
     from connector_bench.results.harness_files import UnusableResult
 

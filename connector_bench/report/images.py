@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from connector_bench.association.types import Analysis
+from connector_bench.association.values import Analysis
+from connector_bench.report.answered_questions import questions_by_image
 from connector_bench.report.blocks import Block, Prose, Section
+from connector_bench.report.gallery_values import AskedQuestion, Picture
 from connector_bench.report.picture_gallery import chosen, gallery, image_figures, loss_of
-from connector_bench.report.pictures import AskedQuestion, Picture
-from connector_bench.report.questions import questions_by_image
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import RECONSTRUCTION
 

@@ -11,10 +11,10 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from connector_bench.reconstruction.artefacts import SELECTION, Artefacts, Mask
+from connector_bench.report.answered_questions import INSIDE
+from connector_bench.report.gallery_values import AskedQuestion, Picture
 from connector_bench.report.overlays import render
 from connector_bench.report.picture_gallery import LEAST, MOST, SPREAD
-from connector_bench.report.pictures import AskedQuestion, Picture
-from connector_bench.report.questions import INSIDE
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.tasks import TaskRun
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from connector_bench.report.answered_questions import OF_THE_ANSWER
+from connector_bench.report.gallery_values import AskedQuestion, Gallery, Picture, PictureCard, SortKey
 from connector_bench.report.overlap_table import headline_k, overlaps
-from connector_bench.report.pictures import AskedQuestion, Gallery, Picture, PictureCard, SortKey
-from connector_bench.report.questions import OF_THE_ANSWER
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, numbers
 

@@ -19,7 +19,7 @@ from connector_bench.report.blocks import (
 )
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import percent
-from connector_bench.report.geometry import geometry_table, retrieval_blocks
+from connector_bench.report.geometry_tables import geometry_table, retrieval_blocks
 from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
 from connector_bench.report.preservation_charts import KCurve, SpreadChart
 from connector_bench.results.tasks import TaskRun

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from connector_bench.report.assemble import Report
-from connector_bench.report.page import html
-from connector_bench.report.pictures import Picture
+from connector_bench.report.gallery_values import Picture
+from connector_bench.report.html_page import html
 
 
 def write_page(path: Path, report: Report) -> None:

@@ -16,7 +16,7 @@ __all__ = ["load"]
 
 
 def load(connector: str, seed: int = 0) -> ZooModel:
-    """A trained zoo model. See ``connector_bench.zoo.weights.load`` for the errors."""
-    from connector_bench.zoo.weights import load as load_weights
+    """A trained zoo model. See ``connector_bench.zoo.shipped.load`` for the errors."""
+    from connector_bench.zoo.shipped import load as load_weights
 
     return load_weights(connector, seed)

@@ -28,8 +28,8 @@ def train(
     """Train connectors and their decoders on the scenes; minutes each, on one core."""
     from dataclasses import replace
 
+    from connector_bench.zoo.catalogue import connector_names, layout_doubt
     from connector_bench.zoo.model import build_parts
-    from connector_bench.zoo.registry import connector_names, layout_doubt
     from connector_bench.zoo.train import TrainingConfig
     from connector_bench.zoo.train import train as train_one
 
@@ -55,7 +55,7 @@ def list_connectors() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from connector_bench.zoo.weights import read_cards
+    from connector_bench.zoo.shipped import read_cards
 
     table = Table("connector", "seed", "parameters", "test", "test_unseen", title="scenes_vqa accuracy")
     for card in read_cards():

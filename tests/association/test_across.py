@@ -12,10 +12,10 @@ from scipy import stats
 from connector_bench.association.across import correlate
 from connector_bench.association.analysis import analyze
 from connector_bench.association.export import as_json
-from connector_bench.association.measured import measured
-from connector_bench.association.types import AcrossConnectors, Analysis, Point, SeedValue, Settings
+from connector_bench.association.models import measured
+from connector_bench.association.values import AcrossConnectors, Analysis, Point, SeedValue, Settings
 from connector_bench.leaderboard import board as boards
-from connector_bench.leaderboard.store import stored_runs
+from connector_bench.leaderboard.board_files import stored_runs
 from connector_bench.results.data_sets import defined_data_set
 from connector_bench.results.harness_files import UnusableResult, read_results
 from tests.association.written import write_run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from connector_bench.association.analysis import joined_tables
-from connector_bench.association.types import JoinedTable, Skipped
+from connector_bench.association.values import JoinedTable, Skipped
 from connector_bench.results.harness_files import read_results
 from tests.association.written import connector_row, scenes, scored_row, write_run
 

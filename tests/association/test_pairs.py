@@ -12,12 +12,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from connector_bench.association import types
+from connector_bench.association import values as types
 from connector_bench.association.grounded import grounded_of
 from connector_bench.association.pairs import pairs_of
 from connector_bench.association.prediction import failures
 from connector_bench.association.testing import adjusted
-from connector_bench.association.types import JoinedTable, Pair, Settings
+from connector_bench.association.values import JoinedTable, Pair, Settings
 
 SIMULATIONS = 500
 IMAGES, QUESTIONS = 100, 2

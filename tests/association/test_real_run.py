@@ -11,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from connector_bench.association.analysis import analyze
-from connector_bench.association.types import Analysis, JoinedTable, Settings
+from connector_bench.association.values import Analysis, JoinedTable, Settings
 from tests.harness import Outcome, run_here
 from tests.reconstruction.small_task import write_small_task
 

@@ -12,7 +12,7 @@ from PIL import Image
 from tokenizers import AddedToken
 
 from connector_bench.association.analysis import analyze
-from connector_bench.association.types import Analysis, JoinedTable, Settings
+from connector_bench.association.values import Analysis, JoinedTable, Settings
 from connector_bench.report.cli import report
 from tests import tiny_vlms
 from tests.browser import Browser

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.comparison.compare import FIXED_GALLERY, Comparison, compare
-from connector_bench.comparison.documents import side_of
+from connector_bench.comparison.compared_runs import side_of
 from connector_bench.comparison.words import comparison_markdown
 from connector_bench.results.harness_files import UnusableResult
 from tests.comparison.harness_output import ordinary_task, our_task, write_output

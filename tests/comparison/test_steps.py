@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.comparison.documents import side_of
+from connector_bench.comparison.compared_runs import side_of
 from connector_bench.comparison.steps import curves, steps_of
 from tests.comparison.harness_output import ordinary_task, write_output
 

@@ -8,10 +8,10 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
+from connector_bench.leaderboard.board_files import stored_runs
 from connector_bench.leaderboard.merge import merge
-from connector_bench.leaderboard.store import stored_runs
 from connector_bench.leaderboard.table import Row
-from connector_bench.zoo.registry import connector_names
+from connector_bench.zoo.catalogue import connector_names
 
 BOARD = Path(__file__).parents[2] / "leaderboard"
 KS = (1, 10, 50, 100)

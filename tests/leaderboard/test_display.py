@@ -10,9 +10,9 @@ import pytest
 
 import connector_bench.leaderboard
 from connector_bench.leaderboard.merge import merge
+from connector_bench.leaderboard.printed_table import terminal
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.schema import Figure
-from connector_bench.leaderboard.terminal import terminal
 from tests.leaderboard.runs import a_run, answers, preservation
 
 KEPT = ("knn_preservation", "knor_adj_10")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connector_bench.leaderboard.board_files import run_path, run_text, stored_runs
 from connector_bench.leaderboard.schema import Numbers, StoredRun, TaskResult
-from connector_bench.leaderboard.store import run_path, run_text, stored_runs
 from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.runs import a_run, preservation
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.leaderboard import board as boards
+from connector_bench.leaderboard.board_files import stored_runs
 from connector_bench.leaderboard.schema import Figure, TaskResult
-from connector_bench.leaderboard.store import stored_runs
 from connector_bench.leaderboard.verify import ROUNDING, verify
 from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.conftest import MEASURED

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from connector_bench.cli import app
 from connector_bench.entry import loaded_plugin
 from connector_bench.pictures import picture_hash
-from connector_bench.plates.source import galleries
+from connector_bench.plates.neighbour_gallery import galleries
 from connector_bench.preservation.neighbour_lists import FILE, NeighbourLists
 from connector_bench.results.harness_files import UnusableResult
 from tests.harness import Outcome, run_here

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connector_bench.association import types as association
+from connector_bench.association import values as association
 from connector_bench.report.association import association_section
 from connector_bench.report.association_findings import association_findings, association_key
 from connector_bench.report.association_words import headline

@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from connector_bench.association import types as association
+from connector_bench.association import values as association
 from connector_bench.report.association_charts import Forest, ForestRow
 from connector_bench.report.chart import PNG_DOTS_PER_INCH, WIDE, Chart
 from connector_bench.report.preservation_charts import KCurve, SpreadChart

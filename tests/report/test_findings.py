@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from connector_bench.report.blocks import Finding
+from connector_bench.report.measured_runs import read_model
 from connector_bench.report.preservation_findings import preservation_findings
 from connector_bench.report.reconstruction_findings import reconstruction_findings
-from connector_bench.report.source import read_model
 from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
 from tests.report.written import record, score, write_result
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connector_bench.association.types import JoinedTable
+from connector_bench.association.values import JoinedTable
+from connector_bench.report.answered_questions import questions_by_image
+from connector_bench.report.gallery_values import AskedQuestion
+from connector_bench.report.measured_runs import read_model
 from connector_bench.report.picture_gallery import EACH, QUESTIONS, chosen, gallery
-from connector_bench.report.pictures import AskedQuestion
-from connector_bench.report.questions import questions_by_image
-from connector_bench.report.source import read_model
 from connector_bench.results.tasks import TaskRun
 from tests.report.written import write_result
 

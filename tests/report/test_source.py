@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from connector_bench.report.source import read_model
+from connector_bench.report.measured_runs import read_model
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION
 from tests.report.written import CONNECTOR, record, score, write_result

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from connector_bench import zoo
+from connector_bench.zoo.catalogue import UNTRAINED, connector_names
 from connector_bench.zoo.connectors import GRID
-from connector_bench.zoo.registry import UNTRAINED, connector_names
+from connector_bench.zoo.shipped import SHIPPED, find_weights, read_card
 from connector_bench.zoo.splits import SPLITS, make_scene
 from connector_bench.zoo.vocabulary import encode_question, token_ids, vocabulary
-from connector_bench.zoo.weights import SHIPPED, find_weights, read_card
 
 SEEDS = (0, 1, 2)
 """Of what is trained; a connector left at its start is shipped with one seed, to keep the wheel small."""

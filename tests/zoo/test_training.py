@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from connector_bench import zoo
 from connector_bench.zoo import scenes
 from connector_bench.zoo.cli import app
+from connector_bench.zoo.shipped import read_card
 from connector_bench.zoo.splits import SPLITS
 from connector_bench.zoo.train import TrainingConfig, train
-from connector_bench.zoo.weights import read_card
 
 BUDGET = TrainingConfig(epochs=3, scenes=24, batch=8)
 
@@ -63,7 +63,7 @@ def test_a_card_names_the_scenes_it_was_trained_on(tmp_path, monkeypatch):
 
 def test_an_untrained_connector_stays_while_its_decoder_learns(tmp_path):
     from connector_bench.zoo.model import build_parts
-    from connector_bench.zoo.weights import load
+    from connector_bench.zoo.shipped import load
 
     train("untrained_mlp", 0, BUDGET, tmp_path, evaluated=())
     model, (connector, _, decoder) = load("untrained_mlp", 0, tmp_path), build_parts("untrained_mlp", 0)
@@ -75,7 +75,7 @@ def test_an_untrained_connector_stays_while_its_decoder_learns(tmp_path):
 
 
 def test_a_rotation_is_still_one_after_saving(tmp_path):
-    from connector_bench.zoo.weights import load
+    from connector_bench.zoo.shipped import load
 
     train("rotation", 0, BUDGET, tmp_path, evaluated=())
     matrix = load("rotation", 0, tmp_path).connector.matrix.double()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from connector_bench.leaderboard.board_files import is_the_same_run, name_on_board, stored_runs
 from connector_bench.leaderboard.schema import StoredRun
-from connector_bench.leaderboard.store import is_the_same_run, name_on_board, stored_runs
 from connector_bench.results.data_sets import data_sets_of
 from connector_bench.results.harness_files import ResultFile
 from connector_bench.results.tasks import TaskRun

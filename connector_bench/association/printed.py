@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from connector_bench.association.types import (
+from connector_bench.association.values import (
     AcrossConnectors,
     Analysis,
     Grounded,

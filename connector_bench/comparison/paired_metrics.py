@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from connector_bench.comparison.documents import ComparedRow, Documents
+from connector_bench.comparison.compared_runs import ComparedRow, Documents
 from connector_bench.metrics import Metric
 from connector_bench.metrics import metric as metric_of
 from connector_bench.stats.paired import ROUNDING, Sums

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from connector_bench.association.types import AcrossConnectors, Point
+from connector_bench.association.values import AcrossConnectors, Point
 from connector_bench.headlines import HEADLINE_LOSSES
 from connector_bench.metrics import metric
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from connector_bench.association.grounded import MEASURES
-from connector_bench.association.types import JoinedTable
+from connector_bench.association.values import JoinedTable
 from connector_bench.report.estimates import number
-from connector_bench.report.pictures import AskedQuestion, Outcome
+from connector_bench.report.gallery_values import AskedQuestion, Outcome
 from connector_bench.results.tasks import TaskRun
 
 LONGEST = 400
