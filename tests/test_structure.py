@@ -4,6 +4,7 @@ import ast
 import configparser
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -91,17 +92,6 @@ def test_a_comparison_needs_files_alone() -> None:
         assert not top(imports_of(path)) & {HARNESS, "torch", "transformers", "datasets"}, path
 
 
-def test_no_class_of_the_readers_of_results_has_a_second_one_of_its_name() -> None:
-    rooms = {"results", "association", "comparison", "leaderboard", "report", "plates"}
-    homes: dict[str, list[Path]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                homes.setdefault(node.name, []).append(path.relative_to(PACKAGE))
-    twice = {name: found for name, found in homes.items() if len(found) > 1}
-    assert not {name: found for name, found in twice.items() if rooms & {path.parts[0] for path in found}}
-
-
 def test_setup_cfg_lists_every_package() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
@@ -114,3 +104,17 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import connector_bench, sys; print(sorted({'torch', 'transformers', 'faiss', 'pandas'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_name_is_one_idea() -> None:
+    files = [path for path in PACKAGE.rglob("*.py") if "families" not in path.parts]
+    shared = {"__init__", "cli", "figures"}
+    named = Counter(path.stem for path in files if path.stem not in shared)
+    assert [name for name, count in named.items() if count > 1] == []
+    classes = Counter(
+        node.name
+        for path in files
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in classes.items() if count > 1] == []

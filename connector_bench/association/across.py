@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
-from connector_bench.association.figures import losses_of_a_set
-from connector_bench.association.models import Group, Measured
+from connector_bench.association.connectors_across import Group, Measured
+from connector_bench.association.losses import losses_of_a_set
 from connector_bench.association.values import AcrossConnectors, Point, SeedValue, Settings, Tested
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.cluster_bootstrap import score_of

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from connector_bench.association.across import across_connectors
+from connector_bench.association.connectors_across import is_board, measured
 from connector_bench.association.grounded import grounded_of
 from connector_bench.association.join import JoinRefused, join, join_retrieval
-from connector_bench.association.models import is_board, measured
 from connector_bench.association.pairs import pairs_of
 from connector_bench.association.sides import (
     ConnectorSide,

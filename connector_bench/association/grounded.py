@@ -12,9 +12,9 @@ from connector_bench.association.values import Grounded, JoinedTable, Partial, S
 from connector_bench.metrics import metric
 from connector_bench.stats.cluster_bootstrap import partial_draws, rank_draws
 
-Measure = Literal["mse", "norm", "cosine"]
+ErrorKind = Literal["mse", "norm", "cosine"]
 
-PARTS: dict[Measure, str] = {"mse": "loss", "norm": "norm", "cosine": "cosine"}
+PARTS: dict[ErrorKind, str] = {"mse": "loss", "norm": "norm", "cosine": "cosine"}
 """What the figures inside and outside of the answer begin with."""
 
 
@@ -40,7 +40,7 @@ def grounded_of(table: JoinedTable, settings: Settings) -> tuple[Grounded, ...]:
     return tuple(entry for entry in found if entry is not None)
 
 
-def _grounded(table: JoinedTable, score: str, measure: Measure, settings: Settings) -> Grounded | None:
+def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Settings) -> Grounded | None:
     columns = np.stack([*(table.losses[side] for side in MEASURES[measure]), table.scores[score]])
     known = np.isfinite(columns).all(axis=0)
     columns, images = columns[:, known], np.array(table.images)[known]

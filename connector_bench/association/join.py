@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from connector_bench.association.figures import losses, retrieval
+from connector_bench.association.losses import losses, retrieval
 from connector_bench.association.sides import ConnectorSide, ScoredSide
 from connector_bench.association.values import JoinedTable
 from connector_bench.headlines import BASELINES

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connector_bench.association.figures import of_a_question
+from connector_bench.association.losses import of_a_question
 from connector_bench.association.task_scores import TaskScores, read_scores
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.tasks import TaskRun, numbers

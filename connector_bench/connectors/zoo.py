@@ -34,8 +34,8 @@ class ZooAdapter:
 
     def add_untrained(self, seeds: Sequence[int]) -> None:
         """From now on pairs also carry what the same architecture gives at random initialisations."""
-        from connector_bench.zoo.catalogue import build_connector
         from connector_bench.zoo.model import D_POST
+        from connector_bench.zoo.named_connectors import build_connector
 
         name = self._model.connector_name
         self._untrained = [build_connector(name, D_PRE, D_POST, seed).eval() for seed in seeds]

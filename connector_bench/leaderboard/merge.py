@@ -9,7 +9,7 @@ import numpy as np
 
 from connector_bench.leaderboard.columns import columns_of, same_conditions
 from connector_bench.leaderboard.published import published
-from connector_bench.leaderboard.ranking import Candidate, ranks
+from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.references import control_rows, kind_of
 from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, StoredRun, TaskResult
 from connector_bench.leaderboard.seeds import groups_of

@@ -15,13 +15,13 @@ from pydantic import (
     model_validator,
 )
 
+from connector_bench.metrics import Measure
 from connector_bench.protocol import respelled
 
 SCHEMA_VERSION: Literal[2] = 2
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Measure = Literal["knn_preservation", "patch_reconstruction"]
 
 
 def _numbers(given: Any) -> Any:

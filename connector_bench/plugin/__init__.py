@@ -14,7 +14,12 @@ from connector_bench.connectors.fresh import observe_loading
 from connector_bench.entry import give_wrappers_a_device_map
 from connector_bench.plugin.index import index_our_tasks, pictures_of, tasks_folder
 from connector_bench.plugin.measuring import measure_connector
-from connector_bench.plugin.tasks import REQUEST_TYPE, KnnPreservation, PatchReconstruction, documents_of
+from connector_bench.plugin.task_classes import (
+    REQUEST_TYPE,
+    KnnPreservation,
+    PatchReconstruction,
+    documents_of,
+)
 from connector_bench.plugin.zoo_model import ConnectorZoo
 
 __all__ = [

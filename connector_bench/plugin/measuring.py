@@ -10,7 +10,7 @@ from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
 from loguru import logger
 
-from connector_bench.plugin.tasks import RUNNING
+from connector_bench.plugin.task_classes import RUNNING
 from connector_bench.processes import error_text, gather_all, rank_and_size
 from connector_bench.run.measurement import Failed, TaskFigures
 from connector_bench.run.running import environment, measure_tasks

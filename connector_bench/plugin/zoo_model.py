@@ -22,7 +22,7 @@ class ConnectorZoo(lmms):
         from accelerate import Accelerator
 
         from connector_bench import zoo
-        from connector_bench.zoo.catalogue import layout_doubt
+        from connector_bench.zoo.named_connectors import layout_doubt
 
         if unknown := set(unused) - {"device", "max_batch_size"}:
             raise ValueError(f"connector_zoo takes connector and seed, got {', '.join(sorted(unknown))}")

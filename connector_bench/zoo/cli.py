@@ -28,8 +28,8 @@ def train(
     """Train connectors and their decoders on the scenes; minutes each, on one core."""
     from dataclasses import replace
 
-    from connector_bench.zoo.catalogue import connector_names, layout_doubt
     from connector_bench.zoo.model import build_parts
+    from connector_bench.zoo.named_connectors import connector_names, layout_doubt
     from connector_bench.zoo.train import TrainingConfig
     from connector_bench.zoo.train import train as train_one
 

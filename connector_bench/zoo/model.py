@@ -9,9 +9,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from connector_bench.zoo.catalogue import build_connector, canonical_name, layout_of
 from connector_bench.zoo.connectors import Layout
 from connector_bench.zoo.decoder import PAD_ID, Decoder, DecoderConfig
+from connector_bench.zoo.named_connectors import build_connector, canonical_name, layout_of
 from connector_bench.zoo.vocabulary import encode_questions, vocabulary
 
 D_PRE = 112

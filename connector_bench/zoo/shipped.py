@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from connector_bench.zoo.cache import cache_root
-from connector_bench.zoo.catalogue import canonical_name, find_factory
 from connector_bench.zoo.decoder import Decoder
 from connector_bench.zoo.model import ZooModel, build_parts
+from connector_bench.zoo.named_connectors import canonical_name, find_factory
 
 SHIPPED = Path(__file__).parent / "weights"
 

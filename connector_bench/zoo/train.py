@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from connector_bench.zoo.catalogue import canonical_name, is_untrained
 from connector_bench.zoo.decoder import Decoder
 from connector_bench.zoo.evaluate import evaluate, overlap_at_10
 from connector_bench.zoo.features import features_fingerprint
 from connector_bench.zoo.model import build_parts
+from connector_bench.zoo.named_connectors import canonical_name, is_untrained
 from connector_bench.zoo.shipped import Card, load, save_weights, user_folder
 from connector_bench.zoo.splits import SPLITS, VERSION, Split
 from connector_bench.zoo.training_data import QuestionTensors, load_tensors

@@ -11,8 +11,8 @@ from scipy import stats
 
 from connector_bench.association.across import correlate
 from connector_bench.association.analysis import analyze
+from connector_bench.association.connectors_across import measured
 from connector_bench.association.export import as_json
-from connector_bench.association.models import measured
 from connector_bench.association.values import AcrossConnectors, Analysis, Point, SeedValue, Settings
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.board_files import stored_runs

@@ -11,7 +11,7 @@ from connector_bench.cli import app
 from connector_bench.leaderboard.board_files import stored_runs
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.table import Row
-from connector_bench.zoo.catalogue import connector_names
+from connector_bench.zoo.named_connectors import connector_names
 
 BOARD = Path(__file__).parents[2] / "leaderboard"
 KS = (1, 10, 50, 100)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from connector_bench.association.models import measured
+from connector_bench.association.connectors_across import measured
 from connector_bench.cli import app
 from connector_bench.leaderboard import board as boards
 from connector_bench.results.harness_files import read_results

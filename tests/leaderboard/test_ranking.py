@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector_bench.leaderboard.merge import merge
-from connector_bench.leaderboard.ranking import Candidate, interval, ranks
+from connector_bench.leaderboard.ranks import Candidate, interval, ranks
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.stats.paired import Sums
 from tests.leaderboard.runs import a_run, preservation, reconstruction

@@ -7,7 +7,7 @@ from PIL import Image
 
 from connector_bench import zoo
 from connector_bench.connectors import adapter_for_model
-from connector_bench.zoo.catalogue import CONNECTORS, UNTRAINED
+from connector_bench.zoo.named_connectors import CONNECTORS, UNTRAINED
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from connector_bench.zoo.catalogue import (
+from connector_bench.zoo.connectors import GRID, Layout, group_2x2
+from connector_bench.zoo.model import D_POST, D_PRE
+from connector_bench.zoo.named_connectors import (
     CONNECTORS,
     build_connector,
     canonical_name,
@@ -13,8 +15,6 @@ from connector_bench.zoo.catalogue import (
     layout_doubt,
     layout_of,
 )
-from connector_bench.zoo.connectors import GRID, Layout, group_2x2
-from connector_bench.zoo.model import D_POST, D_PRE
 
 GRIDS = dict.fromkeys(CONNECTORS, (14, 14))
 GRIDS |= dict.fromkeys(("pixel_shuffle", "patch_merger", "avg_pool", "c_abstractor"), (7, 7))

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from connector_bench import zoo
-from connector_bench.zoo.catalogue import UNTRAINED, connector_names
 from connector_bench.zoo.connectors import GRID
+from connector_bench.zoo.named_connectors import UNTRAINED, connector_names
 from connector_bench.zoo.shipped import SHIPPED, find_weights, read_card
 from connector_bench.zoo.splits import SPLITS, make_scene
 from connector_bench.zoo.vocabulary import encode_question, token_ids, vocabulary
