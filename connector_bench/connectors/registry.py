@@ -24,7 +24,7 @@ ENTRY_POINTS = "connector_bench.connectors"
 class MakeAdapter(Protocol):
     """Builds an adapter for a model that is no transformers model."""
 
-    def __call__(self, model: Any, name: str, tap: str) -> ConnectorAdapter:
+    def __call__(self, model: Any, name: str) -> ConnectorAdapter:
         """The adapter; `model` is one that `matches` accepted."""
         ...
 
@@ -37,12 +37,7 @@ class Special:
     make: MakeAdapter
 
 
-def _zoo(model: Any, name: str, tap: str) -> ConnectorAdapter:
-    if tap != "pre":
-        raise UnsupportedModel(
-            "The adapter of the embedded models has one tap; where a connector begins with a norm, "
-            "TokenPair.pre_normed holds the other."
-        )
+def _zoo(model: Any, name: str) -> ConnectorAdapter:
     return zoo.ZooAdapter(model)
 
 
@@ -111,34 +106,30 @@ def family_of(model: Any) -> Family:
     return known or family_by_structure(model)
 
 
-def adapter_for_model(
-    model: Any, processor: Any = None, name: str | None = None, *, tap: str = "pre"
-) -> ConnectorAdapter:
+def adapter_for_model(model: Any, processor: Any = None, name: str | None = None) -> ConnectorAdapter:
     """The adapter for a model without the harness.
 
     Args:
         model: a zoo model, or a transformers model in evaluation mode.
         processor: its processor or image processor; needed for transformers models.
         name: name under which results are filed, the checkpoint's unless told.
-        tap: `pre`, or `pre_normed` for the tap behind a connector's leading norm.
 
     Raises:
         UnsupportedModel: saying why the model cannot be measured.
     """
     special = special_for(model)
     if special is not None:
-        return special.make(model, name or type(model).__name__, tap)
+        return special.make(model, name or type(model).__name__)
     inner = unwrapped(model)
     family = family_of(inner)
-    return _adapter(model, family, _processor_feed(processor, family), name or name_of(None, inner), tap)
+    return _adapter(model, family, _processor_feed(processor, family), name or name_of(None, inner))
 
 
-def adapter_for(lm: Any, *, tap: str = "pre") -> ConnectorAdapter:
+def adapter_for(lm: Any) -> ConnectorAdapter:
     """The adapter for the model inside an lmms-eval wrapper, with that wrapper's preprocessing.
 
     Args:
         lm: the wrapper object, duck-typed.
-        tap: `pre`, or `pre_normed` for the tap behind a connector's leading norm.
 
     Raises:
         UnsupportedModel: saying why the model cannot be measured.
@@ -147,16 +138,16 @@ def adapter_for(lm: Any, *, tap: str = "pre") -> ConnectorAdapter:
     model = unwrapped(held)
     special = special_for(model)
     if special is not None:
-        return special.make(model, name_of(lm, model), tap)
+        return special.make(model, name_of(lm, model))
     from connector_bench.connectors.through_wrapper import WrapperAdapter, WrapperFeed
 
     family, prepared, name = family_of(model), preparation_of(lm), name_of(lm, model)
     if prepared is not None and not family.through_wrapper:
         feed: Feed = _processor_feed(processor_of(lm), family, prepared.picture, prepared.options)
-        return _adapter(held, family, feed, name, tap)
+        return _adapter(held, family, feed, name)
     if hasattr(model, "get_image_features") and not family.through_wrapper:
-        return _adapter(held, family, WrapperFeed(lm, model), name, tap)
-    return WrapperAdapter(lm, model, family, name, tap)
+        return _adapter(held, family, WrapperFeed(lm, model), name)
+    return WrapperAdapter(lm, model, family, name)
 
 
 def special_for(model: Any) -> Special | None:
@@ -184,7 +175,7 @@ def _processor_feed(
     return feed if picture is None else replace(feed, picture=picture)
 
 
-def _adapter(model: Any, family: Family, feed: Feed, name: str, tap: str) -> ConnectorAdapter:
+def _adapter(model: Any, family: Family, feed: Feed, name: str) -> ConnectorAdapter:
     from connector_bench.connectors.transformers_adapter import TransformersAdapter
 
-    return TransformersAdapter(model, family, feed, name, tap)
+    return TransformersAdapter(model, family, feed, name)

@@ -136,8 +136,8 @@ def standing_in(owner: Any, name: str, other: Any) -> Iterator[None]:
 class WrapperAdapter(TransformersAdapter):
     """Hooks on the connector while the wrapper generates one token, one picture at a time."""
 
-    def __init__(self, lm: Any, model: nn.Module, family: Family, name: str, tap: str = "pre") -> None:
-        super().__init__(model, family, WrapperFeed(lm, model), name, tap)
+    def __init__(self, lm: Any, model: nn.Module, family: Family, name: str) -> None:
+        super().__init__(model, family, WrapperFeed(lm, model), name)
         self.lm = lm
 
     def _capture(self, images: Sequence[Image]) -> list[TokenPair]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.coloured import coloured_picture
-from connector_bench.connectors.execution import dtype_of, gathering, on_device, run_gathered, unwrapped
+from connector_bench.connectors.execution import dtype_of, on_device, run_gathered
 from connector_bench.connectors.family import Batch, Family, Placement
 from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
 
-TAPS = ("pre", "pre_normed")
-
 
 class TransformersAdapter:
     """Runs vision tower and connector of one transformers model; the language model never runs.
@@ -44,27 +42,19 @@ class TransformersAdapter:
         family: where its connector is and how its tokens lie.
         feed: its preprocessing.
         name: name under which results are filed.
-        tap: what `TokenPair.pre` holds: `pre`, what the connector receives, or `pre_normed`, the same after the norm
-            that the connector begins with.
 
     Raises:
-        UnsupportedModel: a declared module is missing, the tap asks for a norm that the connector lacks, or its weights
+        UnsupportedModel: a declared module is missing, or its weights
             were missing from the checkpoint (see `fresh`).
     """
 
-    def __init__(self, model: nn.Module, family: Family, feed: Feed, name: str, tap: str = "pre") -> None:
-        if tap not in TAPS:
-            raise ValueError(f"tap is {tap!r}; allowed are {', '.join(TAPS)}")
-        if tap == "pre_normed" and family.leading_norm is None:
-            raise UnsupportedModel(
-                f"The connector of {name} ({family.connector}) does not begin with a norm."
-            )
+    def __init__(self, model: nn.Module, family: Family, feed: Feed, name: str) -> None:
         self._gathering, model = gathering(model), unwrapped(model)
         if model.training:
             raise ValueError(
                 f"{name} is in training mode, where dropout changes features; call model.eval() first"
             )
-        self.model, self.family, self.feed, self.name, self.tap = model, family, feed, name, tap
+        self.model, self.family, self.feed, self.name = model, family, feed, name
         self._chains = connector_paths(model, family)
         self._tapped = [self._tap(chain) for chain in self._chains]
         self._run = family.run or get_image_features
@@ -170,7 +160,7 @@ class TransformersAdapter:
     ) -> TokenPair:
         rows = where.pre_rows if where.normed_rows is None else where.normed_rows
         after = None if normed is None else _gather(normed, rows)
-        before = after if self.tap == "pre_normed" and after is not None else _gather(pre, where.pre_rows)
+        before = _gather(pre, where.pre_rows)
         others = tuple(_gather(tokens, where.post_rows) for tokens in untrained)
         return TokenPair(before, _gather(post, where.post_rows), where.layout, after, others)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from connector_bench.connectors import UnsupportedModel, adapter_for_model
+from connector_bench.connectors import adapter_for_model
 from connector_bench.connectors.capture import stream
 from connector_bench.connectors.coloured import coloured_picture
 from tests.tiny_vlms import HARNESS
@@ -112,13 +112,6 @@ def test_a_model_in_training_is_refused(tiny: Tiny) -> None:
             adapter_for_model(model.train(), processor)
     finally:
         model.eval()
-
-
-def test_taps(tiny: Tiny) -> None:
-    with pytest.raises(UnsupportedModel, match="does not begin with a norm"):
-        adapter_for_model(*tiny("llava"), tap="pre_normed")
-    with pytest.raises(ValueError, match="allowed are pre, pre_normed"):
-        adapter_for_model(*tiny("llava"), tap="post")
 
 
 def test_what_is_said_of_a_connector(tiny: Tiny) -> None:

@@ -86,10 +86,10 @@ def test_one_line_of_yaml_declares_a_connector(tiny: Tiny, monkeypatch: pytest.M
     model, processor = tiny("qwen2_vl")
     expected = adapter_for_model(model, processor).capture(PICTURES)
     monkeypatch.setenv(VARIABLE, "{module: model.visual.merger, layout: grid_thw, leading_norm: ln_q}")
-    adapter = adapter_for_model(model, processor, tap="pre_normed")
+    adapter = adapter_for_model(model, processor)
     for ours, theirs in zip(adapter.capture(PICTURES), expected, strict=True):
         assert ours.layout == theirs.layout
-        torch.testing.assert_close(ours.pre, theirs.pre_normed)
+        torch.testing.assert_close(ours.pre_normed, theirs.pre_normed)
         torch.testing.assert_close(ours.post, theirs.post)
     monkeypatch.setenv(VARIABLE, "{module: model.visual.merger, model_type: another}")
     assert not adapter_for_model(model, processor).info.assumptions
@@ -147,15 +147,11 @@ def test_models_need_a_config_and_a_processor(tiny: Tiny) -> None:
 
 def test_special_adapters_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_module, "_SPECIAL", {})
-    register("mine", lambda model: model == "zoo", lambda model, name, tap: (model, name, tap))  # type: ignore
-    assert adapter_for_model("zoo", name="a") == ("zoo", "a", "pre")
-    assert adapter_for(SimpleNamespace(_model="zoo", pretrained="b"), tap="pre_normed") == (
-        "zoo",
-        "b",
-        "pre_normed",
-    )
+    register("mine", lambda model: model == "zoo", lambda model, name: (model, name))  # type: ignore
+    assert adapter_for_model("zoo", name="a") == ("zoo", "a")
+    assert adapter_for(SimpleNamespace(_model="zoo", pretrained="b")) == ("zoo", "b")
     with pytest.raises(ValueError, match="'mine' is registered already"):
-        register("mine", lambda model: True, lambda model, name, tap: None)  # type: ignore
+        register("mine", lambda model: True, lambda model, name: None)  # type: ignore
 
 
 def test_a_family_may_depend_on_the_tower(tiny: Tiny) -> None:
