@@ -66,7 +66,9 @@ def costs(n: int, d: int) -> dict[str, float]:
     ]
     effects = timed("design effects", lambda: design_effects(sides[0].sample, sides[1].sample, halves))
     timed("rank geometry", lambda: geometry.rank_geometry(*sides, effects))
-    timed("retrieval", lambda: retrieval.class_retrieval(*sides, classes, effects))
+    found = timed("retrieval", lambda: retrieval.class_retrieval(*sides, classes, effects))
+    kept = CommonNeighbours.of(sides[0].lists, sides[1].lists).overlap(10)
+    timed("overlap against recall", lambda: retrieval.overlap_recall(kept, found.post["recall_5"]))
     timed("geometry of the set", lambda: figures._set_geometry(*sides))
     return spent
 

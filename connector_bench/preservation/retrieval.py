@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
@@ -95,15 +96,19 @@ def class_retrieval(
     before, after = (_per_image(side, classes, queries, ks) for side in (pre, post))
     scores = {}
     for key in before:
-        floor = _chance(key, relevant[queries], len(classes))
-        asked = {"pre": before[key][queries], "post": after[key][queries]}
+        known = np.isfinite(before[key])
+        if known.sum() < 2:
+            continue
+        floor = _chance(key, relevant[known], len(classes))
+        asked = {"pre": before[key][known], "post": after[key][known]}
+        drawn: dict[str, Any] = {"confidence": confidence, "drawn_from": int(queries.sum())}
         names = {side: metric_name(key, side) for side in ("pre", "post", "diff")}
         for side, values in asked.items():
             effect = effects.get(names[side])
-            scores[names[side]] = mean_score(values, effect, chance=floor, confidence=confidence)
+            scores[names[side]] = mean_score(values, effect, chance=floor, **drawn)
         difference, effect = asked["post"] - asked["pre"], effects.get(names["diff"])
         kind: Kind = "difference of hits" if key.startswith("recall") else "difference"
-        scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, confidence=confidence)
+        scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, **drawn)
     return Retrieval(len(classes), queries, before, after, scores)
 
 
@@ -176,7 +181,7 @@ def _per_image(
     assert side.precision is not None
     same = classes[side.lists[:, : max(ks)]] == classes[:, None]
     found = {f"recall_{k}": np.where(queries, same[:, :k].any(axis=1), np.nan) for k in ks}
-    return found | {"map": side.precision}
+    return found | {"map": side.spread(side.precision)}
 
 
 def _in_halves(side: Halved, classes: np.ndarray, ks: Sequence[int]) -> dict[str, Float64[np.ndarray, " n"]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from connector_bench.preservation import design_effect, geometry, knn
+from connector_bench.preservation import design_effect, geometry, knn, side
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered, ranks_of, read_rankings
 from connector_bench.preservation.retrieval import _in_halves, retrieval
 from connector_bench.preservation.side import both_sides
@@ -93,6 +93,40 @@ def test_intervals_cover_what_other_galleries_give(measure: Scores) -> None:
         truth = np.mean([score.value for score in scores])
         # standard error .015; docs/AGREEMENT.md has longer runs. With the gallery held fixed it is .5 to .9
         assert 0.89 <= np.mean([score.low <= truth <= score.high for score in scores]) <= 0.99, name
+
+
+@pytest.mark.usefixtures("fewer_trials")
+@pytest.mark.parametrize("measure", [of_ranks, of_retrieval])
+def test_of_a_large_set_some_images_rank_all_others(measure: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure(np.random.default_rng(3), 0)
+    monkeypatch.setattr(side, "ALL_RANK", N - 1)
+    monkeypatch.setattr(side, "QUERIES", 60)
+    rng = np.random.default_rng(3)
+    simulated = [measure(rng, seed) for seed in range(SIMULATIONS // 4)]
+    for name, score in whole.items():
+        scores = [scores[name] for scores in simulated]
+        ranked = not name.startswith("recall")
+        assert scores[0].n == (60 if ranked else N), name
+        assert (scores[0].value == score.value) == (not ranked), name
+        truth = np.mean([score.value for score in scores])
+        assert np.mean([score.low <= truth <= score.high for score in scores]) >= 0.88, name
+
+
+def test_values_of_images_that_rank_others_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    pre, post = sides(np.random.default_rng(0), N)
+    classes = np.arange(N) % 5
+    whole = both_sides(pre, post, 10, classes=classes)
+    monkeypatch.setattr(side, "ALL_RANK", N - 1)
+    monkeypatch.setattr(side, "QUERIES", 30)
+    part = both_sides(pre, post, 10, classes=classes)
+    for some, every in zip(part, whole, strict=True):
+        assert len(some.queries) == 30
+        np.testing.assert_array_equal(some.ranks, every.ranks[some.queries])
+        np.testing.assert_array_equal(some.precision, every.precision[some.queries])
+    found, full = (geometry.rank_geometry(*both, {})[0] for both in (part, whole))
+    for name, column in found.items():
+        np.testing.assert_array_equal(np.flatnonzero(np.isfinite(column)), part[0].queries)
+        np.testing.assert_array_equal(column[part[0].queries], full[name][part[0].queries])
 
 
 def test_of_a_large_set_a_part_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,13 @@ _ELEMENTS, _MAX_ROWS = 2**21, 256
 
 
 def read_rankings(
-    vectors: Float[np.ndarray, "n d"], distance: str, *readers: Reader
+    vectors: Float[np.ndarray, "n d"],
+    distance: str,
+    *readers: Reader,
+    queries: Int[np.ndarray, " q"] | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """One pass over every vector's ranking of all others, which each reader sees; its results, row by row.
+    """One pass over the ranking of all others by every vector, or by some `queries`, which each reader sees; its
+    results, row by row.
 
     Raises:
         ValueError: what `search.neighbours` refuses.
@@ -37,18 +41,19 @@ def read_rankings(
     distinct = first if len(first) < len(points) else np.arange(len(points))
     parts = np.array_split(distinct, len(distinct) // 1024 + 1)
 
-    def read(rows: slice) -> list[np.ndarray]:
-        numbers = np.arange(rows.start, rows.stop)
-        queries = space.centred(rows)
+    def read(rows: Int[np.ndarray, " b"]) -> list[np.ndarray]:
+        own = space.centred(rows)
         blocks = (space.centred(part) for part in parts)
-        away = np.concatenate([np.square(part).sum(1) - 2 * queries @ part.T for part in blocks], axis=1)
+        away = np.concatenate([np.square(part).sum(1) - 2 * own @ part.T for part in blocks], axis=1)
         if len(first) < len(points):
             away = away[:, same.ravel()]
-        away[numbers - rows.start, numbers] = np.inf
+        away[np.arange(len(rows)), rows] = np.inf
         order = _in_order(away)[:, :-1]
-        return [reader(numbers, order) for reader in readers]
+        return [reader(rows, order) for reader in readers]
 
-    blocks = space.parts(int(np.clip(_ELEMENTS // len(points), 1, _MAX_ROWS)))
+    numbers = np.arange(len(points)) if queries is None else queries
+    step = int(np.clip(_ELEMENTS // len(points), 1, _MAX_ROWS))
+    blocks = [numbers[start : start + step] for start in range(0, len(numbers), step)]
     with threads() as (pool, _):
         found = list(pool.map(read, blocks))
     return tuple(np.concatenate(results) for results in zip(*found, strict=True))
