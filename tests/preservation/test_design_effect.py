@@ -7,7 +7,7 @@ import pytest
 
 from connector_bench.preservation import design_effect, geometry, knn, side
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered, ranks_of, read_rankings
-from connector_bench.preservation.retrieval import _in_halves, retrieval
+from connector_bench.preservation.retrieval import retrieval, retrieval_in_halves
 from connector_bench.preservation.side import both_sides
 from connector_bench.stats.intervals import Score
 
@@ -51,7 +51,7 @@ def test_values_in_halves_are_those_of_the_measures() -> None:
     half = np.random.default_rng(1).permutation(90) < 45
     before, after = halved(pre, half), halved(post, half)
     found = geometry.rank_geometry_in_halves(before, after)
-    asked = _in_halves(before, labels, (1, 5))
+    asked = retrieval_in_halves(before.whole, after.whole, labels)(before, after)
     for chosen in (half, ~half):
         alone = geometry.trustworthiness(pre[chosen], post[chosen], 10)
         np.testing.assert_allclose(1 + found["trustworthiness"][chosen] * 2 / (10 * (2 * 45 - 31)), alone)
@@ -59,9 +59,9 @@ def test_values_in_halves_are_those_of_the_measures() -> None:
             2 / 45 * found["imbalance_pre_post"][chosen],
             geometry.information_imbalance(pre[chosen], post[chosen]),
         )
-        expected = retrieval(pre[chosen], pre[chosen], labels[chosen]).pre
-        for key, column in asked.items():
-            np.testing.assert_allclose(column[chosen], expected[key], err_msg=key)
+        expected = retrieval(pre[chosen], post[chosen], labels[chosen]).columns()
+        for key, column in expected.items():
+            np.testing.assert_allclose(asked[key][chosen], column, err_msg=key)
 
 
 def rank_scores(pre: np.ndarray, post: np.ndarray, seed: int = 0) -> dict[str, Score]:
