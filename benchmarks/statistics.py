@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -62,11 +61,13 @@ def costs(n: int, d: int) -> dict[str, float]:
     timed("overlap", overlap)
     halves = [
         geometry.rank_geometry_in_halves,
-        partial(retrieval.retrieval_in_halves, classes=classes[sample_rows(n, 0)]),
+        retrieval.retrieval_in_halves(sides[0].sample, sides[1].sample, classes[sample_rows(n, 0)]),
     ]
     effects = timed("design effects", lambda: design_effects(sides[0].sample, sides[1].sample, halves))
     timed("rank geometry", lambda: geometry.rank_geometry(*sides, effects))
-    timed("retrieval", lambda: retrieval.class_retrieval(*sides, classes, effects))
+    found = timed("retrieval", lambda: retrieval.class_retrieval(*sides, classes, effects))
+    kept = CommonNeighbours.of(sides[0].lists, sides[1].lists).overlap(10)
+    timed("overlap against recall", lambda: retrieval.overlap_recall(kept, found.post["recall_5"]))
     timed("geometry of the set", lambda: figures._set_geometry(*sides))
     return spent
 

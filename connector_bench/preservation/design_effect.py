@@ -39,9 +39,9 @@ images, gets one more win and one more loss (Bonett and Price, Psychological Met
 """
 
 
-def sample_rows(n: int, seed: int) -> np.ndarray:
-    """The images, at most `MAX_SAMPLE`, among which design effects are measured."""
-    return np.sort(np.random.default_rng(seed).permutation(n)[:MAX_SAMPLE])
+def sample_rows(n: int, seed: int, most: int | None = None) -> np.ndarray:
+    """At most so many images, in rising order; by default those among which design effects are measured."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[: most or MAX_SAMPLE])
 
 
 def random_halves(n: int, trials: int, seed: int) -> Iterator[Bool[np.ndarray, " n"]]:
@@ -79,13 +79,17 @@ def mean_score(
     kind: Kind = "share",
     chance: float | None = None,
     confidence: float = 0.95,
+    drawn_from: int | None = None,
 ) -> Score:
     """Mean with an interval for its expectation over galleries of as many images; `effect` is the design effect.
 
-    Without an effect (too few images to halve) values count as independent, and the method says so.
+    Without an effect (too few images to halve) values count as independent, and the method says so. Of values of
+    queries that are `drawn_from` more of them, fewer pairs share the gallery: what exceeds 1 shrinks with their number.
     """
     n, value = len(values), float(values.mean())
     factor = 1.0 if effect is None else effect
+    if drawn_from is not None and drawn_from > n:
+        factor = 1 + (factor - 1) * n / drawn_from
     name, interval = _INTERVALS[kind]
     low, high = interval(values, factor, confidence)
     cause = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -148,7 +147,7 @@ def _ours(
     recalls = [k for k in retrieval.KS if k <= len(pre) - 2]
     if classes is not None:
         sampled = classes[sample_rows(len(pre), options.seed)]
-        in_halves.append(partial(retrieval.retrieval_in_halves, classes=sampled, ks=recalls))
+        in_halves.append(retrieval.retrieval_in_halves(pre.sample, post.sample, sampled, ks=recalls))
     effects = design_effects(pre.sample, post.sample, in_halves, seed=options.seed)
     near, near_scores = geometry.rank_geometry(pre, post, effects)
     columns |= near

@@ -52,7 +52,7 @@ def trustworthiness(
     n = _same_images(pre, post)
     if not 1 <= k <= (n - 1) / 2:
         raise ValueError(f"trustworthiness needs 1 <= k <= (n-1)/2, got k={k} with n={n}")
-    return _share_near(_ranks(pre, neighbours(post, k, distance), distance))
+    return _share_near(_ranks(pre, neighbours(post, k, distance), distance), n)
 
 
 def information_imbalance(
@@ -79,17 +79,17 @@ def rank_geometry(
     """Imbalance, and where 2 `RANKED` + 1 images allow them trustworthiness and continuity: values per image, and
     means with intervals from design `effects` (see `rank_geometry_in_halves`)."""
     n = len(pre)
-    columns = {
+    values = {
         "imbalance_pre_post": 2 / n * post.ranks[:, 0],
         "imbalance_post_pre": 2 / n * pre.ranks[:, 0],
     }
     if n > 2 * RANKED:
-        columns |= {"trustworthiness": _share_near(pre.ranks), "continuity": _share_near(post.ranks)}
+        values |= {"trustworthiness": _share_near(pre.ranks, n), "continuity": _share_near(post.ranks, n)}
     scores = {
-        name: mean_score(column, effects.get(name), kind=RANK_GEOMETRY[name])
-        for name, column in columns.items()
+        name: mean_score(column, effects.get(name), kind=RANK_GEOMETRY[name], drawn_from=n)
+        for name, column in values.items()
     }
-    return columns, scores
+    return {name: pre.spread(column) for name, column in values.items()}, scores
 
 
 def rank_geometry_in_halves(before: Halved, after: Halved) -> dict[str, Float64[np.ndarray, " n"]]:
@@ -182,8 +182,8 @@ def hubness(found: Int[np.ndarray, "n k"]) -> float:
     return float(stats.skew(counts)) if np.ptp(counts) else 0.0
 
 
-def _share_near(ranks: Int[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
-    n, k = ranks.shape
+def _share_near(ranks: Int[np.ndarray, "q k"], n: int) -> Float64[np.ndarray, " q"]:
+    k = ranks.shape[1]
     return 1 - 2 * np.maximum(ranks - k, 0).sum(axis=1) / (k * (2 * n - 3 * k - 1))
 
 

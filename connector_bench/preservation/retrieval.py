@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from scipy import special, stats
 
-from connector_bench.preservation.design_effect import Kind, design_effects, mean_score, sample_rows
-from connector_bench.preservation.neighbours.ranking import Halved, average_precision
+from connector_bench.preservation.design_effect import InHalves, Kind, design_effects, mean_score, sample_rows
+from connector_bench.preservation.neighbours.ranking import Halved, Ordered, average_precision
 from connector_bench.preservation.side import Side, both_sides
 from connector_bench.stats.correlation import spearman
 from connector_bench.stats.intervals import Score
@@ -75,8 +75,9 @@ def retrieval(
         )
     classes = classes_of(labels.tolist())
     sides = both_sides(pre, post, max(ks), distance=distance, classes=classes, seed=seed, device=device)
-    halves = partial(retrieval_in_halves, classes=classes[sample_rows(len(classes), seed)], ks=ks)
-    effects = design_effects(sides[0].sample, sides[1].sample, [halves], seed=seed)
+    samples = sides[0].sample, sides[1].sample
+    halves = retrieval_in_halves(*samples, classes[sample_rows(len(classes), seed)], ks=ks)
+    effects = design_effects(*samples, [halves], seed=seed)
     return class_retrieval(*sides, classes, effects, ks=ks, confidence=confidence)
 
 
@@ -95,15 +96,19 @@ def class_retrieval(
     before, after = (_per_image(side, classes, queries, ks) for side in (pre, post))
     scores = {}
     for key in before:
-        floor = _chance(key, relevant[queries], len(classes))
-        asked = {"pre": before[key][queries], "post": after[key][queries]}
+        known = np.isfinite(before[key])
+        if known.sum() < 2:
+            continue
+        floor = _chance(key, relevant[known], len(classes))
+        asked = {"pre": before[key][known], "post": after[key][known]}
+        drawn: dict[str, Any] = {"confidence": confidence, "drawn_from": int(queries.sum())}
         names = {side: metric_name(key, side) for side in ("pre", "post", "diff")}
         for side, values in asked.items():
             effect = effects.get(names[side])
-            scores[names[side]] = mean_score(values, effect, chance=floor, confidence=confidence)
+            scores[names[side]] = mean_score(values, effect, chance=floor, **drawn)
         difference, effect = asked["post"] - asked["pre"], effects.get(names["diff"])
         kind: Kind = "difference of hits" if key.startswith("recall") else "difference"
-        scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, confidence=confidence)
+        scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, **drawn)
     return Retrieval(len(classes), queries, before, after, scores)
 
 
@@ -153,15 +158,22 @@ def overlap_recall(
 
 
 def retrieval_in_halves(
-    before: Halved, after: Halved, *, classes: Int[np.ndarray, " n"], ks: Sequence[int] = KS
-) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Recall and average precision of every image in its half, on both sides and their difference; NaN where the half
-    holds no other of its class, and none for too few images."""
-    if len(classes) // 2 <= 2 * max(ks):
-        return {}
-    pre, post = (_in_halves(side, classes, ks) for side in (before, after))
-    sides = {"pre": pre, "post": post, "diff": {key: post[key] - pre[key] for key in pre}}
-    return {metric_name(key, side): values for side, found in sides.items() for key, values in found.items()}
+    pre: Ordered, post: Ordered, classes: Int[np.ndarray, " n"], *, ks: Sequence[int] = KS
+) -> InHalves:
+    """What gives recall and average precision of every image in its half, on both sides and their difference; NaN where
+    the half holds no other of its class, and none for too few images."""
+    before_same, after_same = (classes[side.others] == classes[:, None] for side in (pre, post))
+
+    def values(before: Halved, after: Halved) -> dict[str, Float64[np.ndarray, " n"]]:
+        if len(classes) // 2 <= 2 * max(ks):
+            return {}
+        first, second = _in_halves(before, before_same, ks), _in_halves(after, after_same, ks)
+        sides = {"pre": first, "post": second, "diff": {key: second[key] - first[key] for key in first}}
+        return {
+            metric_name(key, side): column for side, found in sides.items() for key, column in found.items()
+        }
+
+    return values
 
 
 def metric_name(key: str, side: str) -> str:
@@ -176,11 +188,13 @@ def _per_image(
     assert side.precision is not None
     same = classes[side.lists[:, : max(ks)]] == classes[:, None]
     found = {f"recall_{k}": np.where(queries, same[:, :k].any(axis=1), np.nan) for k in ks}
-    return found | {"map": side.precision}
+    return found | {"map": side.spread(side.precision)}
 
 
-def _in_halves(side: Halved, classes: np.ndarray, ks: Sequence[int]) -> dict[str, Float64[np.ndarray, " n"]]:
-    same = side.mine & (classes[side.whole.others] == classes[:, None])
+def _in_halves(
+    side: Halved, same_class: Bool[np.ndarray, "n others"], ks: Sequence[int]
+) -> dict[str, Float64[np.ndarray, " n"]]:
+    same = side.mine & same_class
     first = np.where(same.any(axis=1), side.rank[np.arange(len(same)), same.argmax(axis=1)], np.nan)
     found = {f"recall_{k}": np.where(np.isnan(first), np.nan, first <= k) for k in ks}
     return found | {"map": average_precision(same, side.rank)}

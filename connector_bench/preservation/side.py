@@ -19,6 +19,8 @@ from connector_bench.preservation.neighbours.search import neighbours
 
 RANKED = 10
 """Neighbours on the other side whose ranks are found."""
+ALL_RANK, QUERIES = 10_000, 2_000
+"""Up to so many images each ranks all others; of more, so many are drawn to do so: sorting would outgrow the search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +30,23 @@ class Side:
     vectors: Float[np.ndarray, "n d"]
     lists: Int[np.ndarray, "n c"]
     """The nearest others of every image."""
-    ranks: Int[np.ndarray, "n r"]
-    """Rank on this side of the images that are nearest on the other one, at most `RANKED` of them."""
-    precision: Float64[np.ndarray, " n"] | None
-    """Average precision of every image's ranking of all others, by class; None without classes."""
+    queries: Int[np.ndarray, " q"]
+    """The images whose ranking of all others was read; all of them, unless there are more than `ALL_RANK`."""
+    ranks: Int[np.ndarray, "q r"]
+    """Their ranks on this side of the images that are nearest on the other one, at most `RANKED` of them."""
+    precision: Float64[np.ndarray, " q"] | None
+    """Average precision of their rankings, by class; None without classes."""
     sample: Ordered
     """The ranking among the images by which design effects are measured."""
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def spread(self, values: Float64[np.ndarray, " q"]) -> Float64[np.ndarray, " n"]:
+        """Values of the queries as values of all images; NaN for the others."""
+        column = np.full(len(self), np.nan)
+        column[self.queries] = values
+        return column
 
 
 def both_sides(
@@ -59,13 +69,14 @@ def both_sides(
     vectors = pre, post
     lists = [neighbours(side, columns, distance, device=device) for side in vectors]
     rows = sample_rows(len(pre), seed)
+    queries = np.arange(len(pre)) if len(pre) <= ALL_RANK else sample_rows(len(pre), seed, QUERIES)
 
     def one(own: int) -> Side:
         readers: list[Reader] = [ranks_of(lists[1 - own][:, :RANKED])]
         if classes is not None:
             readers.append(lambda numbers, order: average_precision(classes[order] == classes[numbers, None]))
-        ranks, *precision = read_rankings(vectors[own], distance, *readers)
+        ranks, *precision = read_rankings(vectors[own], distance, *readers, queries=queries)
         sample = Ordered.of(vectors[own][rows], distance)
-        return Side(vectors[own], lists[own], ranks, precision[0] if precision else None, sample)
+        return Side(vectors[own], lists[own], queries, ranks, precision[0] if precision else None, sample)
 
     return one(0), one(1)

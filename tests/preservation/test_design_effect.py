@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from connector_bench.preservation import design_effect, geometry, knn
+from connector_bench.preservation import design_effect, geometry, knn, side
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered, ranks_of, read_rankings
-from connector_bench.preservation.retrieval import _in_halves, retrieval
+from connector_bench.preservation.retrieval import retrieval, retrieval_in_halves
 from connector_bench.preservation.side import both_sides
 from connector_bench.stats.intervals import Score
 
@@ -51,7 +51,7 @@ def test_values_in_halves_are_those_of_the_measures() -> None:
     half = np.random.default_rng(1).permutation(90) < 45
     before, after = halved(pre, half), halved(post, half)
     found = geometry.rank_geometry_in_halves(before, after)
-    asked = _in_halves(before, labels, (1, 5))
+    asked = retrieval_in_halves(before.whole, after.whole, labels)(before, after)
     for chosen in (half, ~half):
         alone = geometry.trustworthiness(pre[chosen], post[chosen], 10)
         np.testing.assert_allclose(1 + found["trustworthiness"][chosen] * 2 / (10 * (2 * 45 - 31)), alone)
@@ -59,9 +59,9 @@ def test_values_in_halves_are_those_of_the_measures() -> None:
             2 / 45 * found["imbalance_pre_post"][chosen],
             geometry.information_imbalance(pre[chosen], post[chosen]),
         )
-        expected = retrieval(pre[chosen], pre[chosen], labels[chosen]).pre
-        for key, column in asked.items():
-            np.testing.assert_allclose(column[chosen], expected[key], err_msg=key)
+        expected = retrieval(pre[chosen], post[chosen], labels[chosen]).columns()
+        for key, column in expected.items():
+            np.testing.assert_allclose(asked[key][chosen], column, err_msg=key)
 
 
 def rank_scores(pre: np.ndarray, post: np.ndarray, seed: int = 0) -> dict[str, Score]:
@@ -93,6 +93,40 @@ def test_intervals_cover_what_other_galleries_give(measure: Scores) -> None:
         truth = np.mean([score.value for score in scores])
         # standard error .015; docs/AGREEMENT.md has longer runs. With the gallery held fixed it is .5 to .9
         assert 0.89 <= np.mean([score.low <= truth <= score.high for score in scores]) <= 0.99, name
+
+
+@pytest.mark.usefixtures("fewer_trials")
+@pytest.mark.parametrize("measure", [of_ranks, of_retrieval])
+def test_of_a_large_set_some_images_rank_all_others(measure: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure(np.random.default_rng(3), 0)
+    monkeypatch.setattr(side, "ALL_RANK", N - 1)
+    monkeypatch.setattr(side, "QUERIES", 60)
+    rng = np.random.default_rng(3)
+    simulated = [measure(rng, seed) for seed in range(SIMULATIONS // 4)]
+    for name, score in whole.items():
+        scores = [scores[name] for scores in simulated]
+        ranked = not name.startswith("recall")
+        assert scores[0].n == (60 if ranked else N), name
+        assert (scores[0].value == score.value) == (not ranked), name
+        truth = np.mean([score.value for score in scores])
+        assert np.mean([score.low <= truth <= score.high for score in scores]) >= 0.88, name
+
+
+def test_values_of_images_that_rank_others_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    pre, post = sides(np.random.default_rng(0), N)
+    classes = np.arange(N) % 5
+    whole = both_sides(pre, post, 10, classes=classes)
+    monkeypatch.setattr(side, "ALL_RANK", N - 1)
+    monkeypatch.setattr(side, "QUERIES", 30)
+    part = both_sides(pre, post, 10, classes=classes)
+    for some, every in zip(part, whole, strict=True):
+        assert len(some.queries) == 30
+        np.testing.assert_array_equal(some.ranks, every.ranks[some.queries])
+        np.testing.assert_array_equal(some.precision, every.precision[some.queries])
+    found, full = (geometry.rank_geometry(*both, {})[0] for both in (part, whole))
+    for name, column in found.items():
+        np.testing.assert_array_equal(np.flatnonzero(np.isfinite(column)), part[0].queries)
+        np.testing.assert_array_equal(column[part[0].queries], full[name][part[0].queries])
 
 
 def test_of_a_large_set_a_part_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,9 +102,9 @@ def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.Monkey
         searched.append(vectors)
         return neighbours(vectors, *arguments, **options)
 
-    def rank(vectors: np.ndarray, *arguments: object) -> tuple[np.ndarray, ...]:
+    def rank(vectors: np.ndarray, *arguments: object, **options: object) -> tuple[np.ndarray, ...]:
         ranked.append(vectors)
-        return read_rankings(vectors, *arguments)
+        return read_rankings(vectors, *arguments, **options)
 
     for room in (side_module, figures_module, geometry, knn):
         monkeypatch.setattr(room, "neighbours", search)

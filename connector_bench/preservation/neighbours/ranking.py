@@ -19,13 +19,17 @@ from connector_bench.preservation.neighbours.space import Space, checked
 Reader = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q others"]], np.ndarray]
 """What one measure takes from a block: `(rows, order)` to a number or more per row; `order` is nearest first."""
 
-_ELEMENTS, _MAX_ROWS = 2**21, 256
+_ELEMENTS, _MAX_ROWS, _PART = 2**21, 256, 1024
 
 
 def read_rankings(
-    vectors: Float[np.ndarray, "n d"], distance: str, *readers: Reader
+    vectors: Float[np.ndarray, "n d"],
+    distance: str,
+    *readers: Reader,
+    queries: Int[np.ndarray, " q"] | None = None,
 ) -> tuple[np.ndarray, ...]:
-    """One pass over every vector's ranking of all others, which each reader sees; its results, row by row.
+    """One pass over the ranking of all others by every vector, or by some `queries`, which each reader sees; its
+    results, row by row.
 
     Raises:
         ValueError: what `search.neighbours` refuses.
@@ -35,20 +39,25 @@ def read_rankings(
     _, first, same = np.unique(points, axis=0, return_index=True, return_inverse=True)
     # of equal vectors one is multiplied, so that their distances are equal to the last bit
     distinct = first if len(first) < len(points) else np.arange(len(points))
-    parts = np.array_split(distinct, len(distinct) // 1024 + 1)
+    parts = [distinct[start : start + _PART] for start in range(0, len(distinct), _PART)]
+    squares = [np.square(space.centred(part)).sum(1) for part in parts]
 
-    def read(rows: slice) -> list[np.ndarray]:
-        numbers = np.arange(rows.start, rows.stop)
-        queries = space.centred(rows)
-        blocks = (space.centred(part) for part in parts)
-        away = np.concatenate([np.square(part).sum(1) - 2 * queries @ part.T for part in blocks], axis=1)
+    def read(rows: Int[np.ndarray, " b"]) -> list[np.ndarray]:
+        own = -2 * space.centred(rows)
+        away = np.empty((len(rows), len(distinct)))
+        for number, part in enumerate(parts):
+            block = away[:, number * _PART : number * _PART + len(part)]
+            np.matmul(own, space.centred(part).T, out=block)
+            block += squares[number]
         if len(first) < len(points):
             away = away[:, same.ravel()]
-        away[numbers - rows.start, numbers] = np.inf
+        away[np.arange(len(rows)), rows] = np.inf
         order = _in_order(away)[:, :-1]
-        return [reader(numbers, order) for reader in readers]
+        return [reader(rows, order) for reader in readers]
 
-    blocks = space.parts(int(np.clip(_ELEMENTS // len(points), 1, _MAX_ROWS)))
+    numbers = np.arange(len(points)) if queries is None else queries
+    step = int(np.clip(_ELEMENTS // len(points), 1, _MAX_ROWS))
+    blocks = [numbers[start : start + step] for start in range(0, len(numbers), step)]
     with threads() as (pool, _):
         found = list(pool.map(read, blocks))
     return tuple(np.concatenate(results) for results in zip(*found, strict=True))
@@ -94,7 +103,7 @@ class Ordered:
     def of(cls, vectors: Float[np.ndarray, "n d"], distance: str) -> Ordered:
         """Of n x n numbers, so for a few thousand images at most. Raises ValueError as `read_rankings`."""
         readers: tuple[Reader, ...] = (
-            lambda _, order: order.astype(np.int32),
+            lambda _, order: order,
             lambda _, order: _places(order),
         )
         return cls(*read_rankings(vectors, distance, *readers))
