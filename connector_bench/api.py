@@ -54,7 +54,7 @@ def measure(
             or infinity in the features of more pictures than `capture.most_not_finite` allows.
     """
     adapter = adapter_for_model(model, processor)
-    adapter.add_untrained(UNTRAINED_SEEDS)
+    without_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
     measured = PooledPreservation(options or PreservationOptions())
     given, left_out, passed = _Given(), capture.LeftOut(), dict[str, Passed]()
     for name, pair in capture.stream(adapter, given.once(images), batch_size, left_out):
@@ -77,12 +77,14 @@ def measure(
         for image, row in figures.per_image.items()
     }
     summary = run_summary(list(passed.values()), without, len(names), not_finite=len(left_out.not_finite))
-    said = figures.warnings
+    said = list(figures.warnings)
+    lines = [] if without_untrained is None else [f"untrained control left out: {without_untrained}"]
     if without:
-        line = left_out_line("picture", dict(sorted(without.items())), {})
+        lines.append(left_out_line("picture", dict(sorted(without.items())), {}))
+    for line in lines:
         warnings.warn(line, stacklevel=2)
-        said = (*said, line)
-    return replace(figures, per_image=rows, summary=figures.summary | summary, warnings=said)
+    said += lines
+    return replace(figures, per_image=rows, summary=figures.summary | summary, warnings=tuple(said))
 
 
 class _Given:

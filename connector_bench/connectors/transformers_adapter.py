@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.coloured import coloured_picture
-from connector_bench.connectors.execution import dtype_of, on_device, run_gathered
+from connector_bench.connectors.execution import dtype_of, gathering, on_device, run_gathered, unwrapped
 from connector_bench.connectors.family import Batch, Family, Placement
 from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh

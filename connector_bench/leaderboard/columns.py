@@ -9,7 +9,7 @@ from connector_bench.leaderboard.schema import Comparable, Figure, Measure, Task
 from connector_bench.leaderboard.table import Column, Topic
 from connector_bench.metrics import label_of
 from connector_bench.metrics import metric as metric_of
-from connector_bench.results.conditions import differing
+from connector_bench.results.conditions import HOW_FAST, differing
 
 TOPICS: dict[Measure | None, Topic] = {
     "knn_preservation": "k-NN preservation",
@@ -69,4 +69,9 @@ def _place(column: Column) -> tuple[int, str, int]:
 
 def same_conditions(first: Comparable, second: Comparable) -> dict[str, tuple[object, object]]:
     """What keeps two results of one task apart, by field; what one of them did not record keeps nothing apart."""
-    return differing(dict(first), dict(second))
+    return differing(_conditions(first), _conditions(second))
+
+
+def _conditions(result: Comparable) -> dict[str, object]:
+    options = {name: value for name, value in result.options.items() if name not in HOW_FAST}
+    return {**dict(result), "options": options}
