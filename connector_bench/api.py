@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from connector_bench.connectors import adapter_for_model, capture
 from connector_bench.pictures import PictureFacts, as_rgb, picture_facts, reason
 from connector_bench.preservation.figures import PreservationFigures
@@ -14,7 +16,7 @@ from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.preservation.retrieval import class_of
 from connector_bench.run.answers import left_out_line, picture_figures, run_summary
-from connector_bench.run.documents import most_common
+from connector_bench.run.documents import as_pictures, most_common
 from connector_bench.run.passing import Passed
 from connector_bench.run.running import UNTRAINED_SEEDS
 
@@ -103,9 +105,10 @@ class _Given:
         for number, image in enumerate(images):
             self.names.append(None)
             try:
-                if not isinstance(image, pillow.Image):
-                    raise TypeError(f"a picture of Pillow is needed, got {image!r:.80}")
-                rgb = as_rgb(image)
+                if not isinstance(image, (pillow.Image, np.ndarray)):
+                    raise TypeError(f"a picture of Pillow or an array is needed, got {type(image).__name__}")
+                (picture,) = as_pictures(image)
+                rgb = as_rgb(picture)
                 facts = picture_facts(rgb)
             except Exception as error:  # decoders raise whatever they like
                 self.unreadable[number] = reason(error)

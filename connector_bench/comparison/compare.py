@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from connector_bench.comparison.compared_runs import ComparisonSide, conditions_apart, require_same_documents
+from connector_bench.comparison.compared_runs import (
+    ComparisonSide,
+    conditions_apart,
+    failed_on,
+    require_same_documents,
+)
 from connector_bench.comparison.paired_metrics import PairedMetric, paired_metrics
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
@@ -57,19 +62,22 @@ class Comparison:
     prompts_differ: tuple[str, ...]
     """Tasks for which the two wrappers wrote other prompts around the same questions."""
     not_comparable: tuple[str, ...]
-    """Tasks that were measured in two ways, as sentences that name both."""
+    """Tasks that failed on one side or were measured in two ways, as sentences."""
 
 
 def compare(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str] = ()) -> Comparison:
     """Every metric of the named tasks, or of all tasks that both have, on the same documents.
 
-    A task that was measured in two ways is left out with its reason. Raises UnusableResult where a task is missing,
-    the documents are not the same, or nothing can be compared.
+    A task that failed on one side, or was measured in two ways, is left out with its reason. Raises UnusableResult where
+    a task is missing, the documents are not the same, or nothing can be compared.
     """
     shared = shared_tasks([first, second], tasks)
     found: list[MetricDifference] = []
     identical, other_prompts, apart = [], [], []
     for task in shared:
+        if (failed := failed_on([first, second], task)) and not tasks:
+            apart.append(failed)
+            continue
         one, other = first.documents(task), second.documents(task)
         require_same_documents(one, other, task)
         if why := conditions_apart(one, other, task):

@@ -88,6 +88,14 @@ class ComparisonSide:
         return Documents(self.model, of, rows)
 
 
+def failed_on(sides: Sequence[ComparisonSide], task: str) -> str | None:
+    """A sentence where a task gave no figures on one of the sides, None where it did on all."""
+    for side in sides:
+        if (error := side.tasks[task].error) is not None:
+            return f"{task} failed in {side.path}: {error}"
+    return None
+
+
 def side_of(path: Path) -> ComparisonSide:
     """What a folder or a result file holds. Raises UnusableResult where that is more than one model, or nothing."""
     models = models_of(read_results([path]))

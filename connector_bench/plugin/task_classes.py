@@ -11,6 +11,7 @@ from typing import Any
 from lmms_eval.api.instance import Instance
 from lmms_eval.api.registry import get_aggregation
 from lmms_eval.api.task import ConfigurableMessagesTask
+from loguru import logger
 from tenacity import retry_if_not_exception_type
 
 from connector_bench.metrics import of_owner
@@ -20,6 +21,7 @@ from connector_bench.preservation.figures import metric_names as preservation_me
 from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.preservation.retrieval import class_of
+from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
 from connector_bench.run.documents import Document, PictureRows
@@ -189,6 +191,11 @@ class KnnPreservation(ConnectorTask):
         self.options = preservation_options(given)
 
     def measure(self, run: Run) -> Measure:  # noqa: D102
+        columns = self.dataset_no_image[self.split].column_names
+        if self.label is not None and self.label not in columns and rank_and_size()[0] == 0:
+            logger.warning(
+                f"{self.config.task}: no column {self.label!r} for labels; columns: {', '.join(columns)}"
+            )
         return PooledPreservation(self.options, run.folder(self.config.task), labelled=self.label is not None)
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102

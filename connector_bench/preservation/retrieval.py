@@ -130,10 +130,10 @@ def classes_of(labels: Sequence[object]) -> Int[np.ndarray, " n"]:
 
 
 def class_of(label: object) -> str | None:
-    """The class that a label names; None for what data sets write where there is none: None, NaN or -1."""
+    """The class that a label names; None for what data sets write where there is none: None, NaN, -1 or nothing."""
     if label is None or (isinstance(label, Real) and (label == -1 or label != label)):
         return None
-    return str(label)
+    return str(label).strip() or None
 
 
 def overlap_recall(

@@ -270,7 +270,7 @@ class ScoreBoard:
         r2 = torch.where(total > 0, 1 - errors / total, torch.nan)
         medians = r2.nanmedian(dim=1).values
         ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-        low, high = medians[1:].nanquantile(ends).tolist()
+        low, high = medians[1:].nanquantile(ends).tolist() if len(self._sums) > 1 else (math.nan, math.nan)
         method = f"95 % Poisson bootstrap over images, {REPLICATES} replicates"
         return Score(float(medians[0]), low, high, len(self._sums), 0.0, method)
 

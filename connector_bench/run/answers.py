@@ -145,6 +145,8 @@ def task_figures(
         warnings.append(left_out_line("document", without, files))
     if several:
         warnings.append(several_line(several, files))
+    if twice := tested.contradictions(task):
+        warnings.append(f"{twice} pictures stand under different labels and count as having none")
     return TaskFigures(answers, summary, (*warnings, *training.warnings))
 
 

@@ -225,9 +225,20 @@ class AllRanksImages:
         return found
 
     def labels_of(self, task: str) -> dict[str, str]:
-        """A task's labels by picture, whichever rank has met them; of several the last document's."""
+        """A task's labels by picture, whichever rank has met them; a picture with two different ones has none."""
+        given = self._labels_given(task)
+        return {image: label for image, (label, *others) in given.items() if not others}
+
+    def contradictions(self, task: str) -> int:
+        """How many of a task's pictures stand under two different labels."""
+        return sum(len(labels) > 1 for labels in self._labels_given(task).values())
+
+    def _labels_given(self, task: str) -> dict[str, list[str]]:
         image_of = self.image_of.get(task, {})
-        return {image_of[doc_id]: label for doc_id, label in sorted(self.labels.get(task, {}).items())}
+        given: dict[str, dict[str, None]] = {}
+        for doc_id, label in sorted(self.labels.get(task, {}).items()):
+            given.setdefault(image_of[doc_id], {})[label] = None
+        return {image: list(labels) for image, labels in given.items()}
 
     def refuse_none(self, task: str) -> None:
         """ValueError where a task has documents and none of them has a picture to be measured."""
