@@ -68,8 +68,8 @@ class Comparison:
 def compare(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str] = ()) -> Comparison:
     """Every metric of the named tasks, or of all tasks that both have, on the same documents.
 
-    A task that failed on one side, or was measured in two ways, is left out with its reason. Raises UnusableResult where
-    a task is missing, the documents are not the same, or nothing can be compared.
+    A task that failed on one side, or was measured in two ways, is left out with its reason. Raises UnusableResult
+    where a task is missing, the documents are not the same, or nothing can be compared.
     """
     shared = shared_tasks([first, second], tasks)
     found: list[MetricDifference] = []
