@@ -125,7 +125,7 @@ def pictures(count: int) -> Iterator[tuple[str, Image]]:
 def memory(name: str, count: int) -> Finding:
     """Growth of resident memory from the first tenth of a stream of pictures of unequal size to its end."""
     adapter = adapter_for_model(*tiny_vlms.make(name))
-    assert adapter.add_untrained(SEEDS)
+    assert adapter.add_untrained(SEEDS) is None
     seen = []
     for number, _ in enumerate(stream(adapter, pictures(count), batch_size=8), start=1):
         if number % (count // 10) == 0:

@@ -46,7 +46,7 @@ def test_k_that_the_images_do_not_allow(
     figures = run_here(tmp_path / "out", *ZOO, "connector=mlp", *FOLDER).figures(
         "knn_preservation_imagefolder"
     )
-    assert "k = 50 left out: it needs at least 52 different images, got 15" in said(capfd)
+    assert "15 different images are too few for k = 50 (needs 52)" in said(capfd)
     assert "knor_10" in figures
     assert "knor_50" not in figures
 

@@ -70,7 +70,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     patches = (
         f"task: {PATCHES}\ninclude: {TASKS / 'patch_reconstruction_imagefolder.yaml'}\nconnector_bench:\n"
     )
-    patches += "  train:\n    documents: !function connector_bench.tasks.functions.image_folder_train\n"
+    patches += "  train:\n    documents: !function connector_bench.tasks.picture_folder.image_folder_train\n"
     patches += f"    doc_to_visual: !function connector_bench.tasks.functions.picture\n  {BUDGET}\n"
     (here / "patches.yaml").write_text(patches)
     large = f"task: {TOO_LARGE}\ninclude: {TASKS / FOLDER}.yaml\nconnector_bench:\n  ks: [5000]\n"

@@ -89,9 +89,8 @@ def diff(
     if (before is None) == (not results):
         raise typer.BadParameter("give lmms-eval results, or --before and a board, and not both")
     with _refusals():
-        for needed in (board, before):
-            if needed is not None:
-                _require_board(needed)
+        if before is not None:  # which may have been no board yet
+            _require_board(board)
         new, _ = boards.table_with(
             board, boards.read_runs(results or [], name, board=board) if results else [], replace
         )

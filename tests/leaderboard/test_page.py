@@ -152,7 +152,7 @@ def test_details_hold_everything_and_close_where_they_were_opened(view: Open) ->
         "lmms-eval --model llava_hf --tasks t",
     ):
         expect(dialog).to_contain_text(text)
-    row = dialog.get_by_role("row", name="R² of the best probe")
+    row = dialog.get_by_role("row", name="R² linear")
     assert row.locator("td").all_inner_texts()[1:] == ["0.800 to 1.000", "", "0.250"]
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()

@@ -120,7 +120,7 @@ def test_the_target_can_be_the_tokens_after_the_connectors_own_norm() -> None:
     normed = replace(pair, pre_normed=pair.pre / pair.pre.norm(dim=1, keepdim=True))
     from connector_bench.reconstruction.config import target_of
 
-    config = small_config(target="pre_normed")
+    config = small_config(tap="pre_normed")
     assert target_of(normed, config) is normed.pre_normed
     assert target_of(pair, config) is pair.pre
 

@@ -20,7 +20,7 @@ def pictures() -> list[Image.Image]:
 def test_pairs(name: str, pictures: list[Image.Image]) -> None:
     model = zoo.load(name)
     adapter = adapter_for_model(model)
-    assert adapter.add_untrained((0, 1))
+    assert adapter.add_untrained((0, 1)) is None
     pre = model.encode(pictures)
     for i, pair in enumerate(adapter.capture(pictures)):
         assert torch.allclose(pair.pre, pre[i], atol=1e-5)
