@@ -140,23 +140,26 @@ _wants_text: dict[type, bool] = {}
 def _call(processor: Any, batch: Sequence[Any], options: Mapping[str, Any]) -> None:
     """Call a processor on pictures alone, or with one image token for each where it insists on a prompt.
 
-    What it has taken before it is given again; until then an error may be the picture's own.
+    What it has taken before it is given first. Where it then takes neither, that first error is the picture's own.
     Some (Gemma 3's, before transformers 5.18) write a picture as its beginning, and take a list for one prompt's.
     """
-    kind = type(processor)
+    kind, first = type(processor), None
+    alone_before = _wants_text.get(kind) is False
     if not _wants_text.get(kind, False):
         try:
             processor(images=batch, return_tensors="pt", **options)
             _wants_text[kind] = False
             return
-        except (TypeError, ValueError, AttributeError):
-            if kind in _wants_text:
-                raise
+        except (TypeError, ValueError, AttributeError) as error:
+            first = error
     begins = getattr(processor, "boi_token", None)
     prompts = [str(begins or getattr(processor, "image_token", "<image>"))] * len(batch)
     if begins:
         batch = [picture if isinstance(picture, (list, tuple)) else [picture] for picture in batch]
-    processor(images=batch, text=prompts, padding=True, return_tensors="pt", **options)
+    try:
+        processor(images=batch, text=prompts, padding=True, return_tensors="pt", **options)
+    except Exception as error:
+        raise (first or error) if alone_before else error from None
     _wants_text[kind] = True
 
 

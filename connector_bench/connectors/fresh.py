@@ -36,7 +36,7 @@ def observe_loading() -> None:
 
     base: Any = transformers.PreTrainedModel
     original = base.from_pretrained.__func__
-    if hasattr(original, "__wrapped__"):
+    if hasattr(original, NOTE):
         return
 
     @wraps(original)
@@ -48,13 +48,20 @@ def observe_loading() -> None:
         note_missing(*loaded)
         return loaded if asked else loaded[0]
 
+    setattr(from_pretrained, NOTE, True)
     base.from_pretrained = classmethod(from_pretrained)
 
 
 def note_missing(model: nn.Module, loading: Mapping[str, Any]) -> None:
     """Note on each module which of its tensors were missing from the checkpoint, or had another shape there."""
     setattr(model, NOTE, {})
-    missing = {*loading.get("missing_keys", ()), *(key for key, *_ in loading.get("mismatched_keys", ()))}
+    mismatched = loading.get(
+        "mismatched_keys", ()
+    )  # names alone before transformers 5, with both shapes since
+    missing = {
+        *loading.get("missing_keys", ()),
+        *(entry if isinstance(entry, str) else entry[0] for entry in mismatched),
+    }
     for key in sorted(missing):
         path, _, name = key.rpartition(".")
         try:

@@ -116,7 +116,13 @@ def test_offloaded_missing_weights_are_seen(lacking: Path, processor: Any, tmp_p
         adapter_for_model(load(lacking, device_map=places, offload_folder=str(tmp_path)), processor)
 
 
-@pytest.mark.parametrize("read", [load, load_unseen])
+MARKED = pytest.mark.skipif(
+    transformers.__version__.startswith("4."),
+    reason="transformers 4 marks missing weights as if they were loaded",
+)
+
+
+@pytest.mark.parametrize("read", [load, pytest.param(load_unseen, marks=MARKED)])
 def test_weights_loaded_by_hand_or_trained_are_not_fresh(
     read: Callable[[Path], Any], lacking: Path, checkpoint: Checkpoint, processor: Any
 ) -> None:
