@@ -10,7 +10,7 @@ REPORT ?= build/leaderboard-diff.md
 
 # The lowest versions that setup.cfg allows, and what is run on them as well as on the newest.
 OLDEST := .venv-oldest
-BOTH_ENDS := tests/connectors tests/test_entry.py tests/test_api.py tests/test_command_line.py
+BOTH_ENDS := tests/connectors tests/test_entry.py tests/test_api.py tests/test_command_line.py tests/test_docs.py
 
 .PHONY: demo test test-oldest lint bench leaderboard verify clean
 
