@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from connector_bench.association.pairs import LEAST_IMAGES, LEAST_SPREAD, complete_controls
+from connector_bench.association.pairs import LEAST_IMAGES, complete_controls
 from connector_bench.association.testing import tested
 from connector_bench.association.values import Grounded, JoinedTable, Partial, Settings
 from connector_bench.metrics import metric
 from connector_bench.stats.cluster_bootstrap import partial_draws, rank_draws
+from connector_bench.stats.paired import ROUNDING
 
 ErrorKind = Literal["mse", "norm", "cosine"]
 
@@ -44,7 +45,7 @@ def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Sett
     columns = np.stack([*(table.losses[side] for side in MEASURES[measure]), table.scores[score]])
     known = np.isfinite(columns).all(axis=0)
     columns, images = columns[:, known], np.array(table.images)[known]
-    if len(set(images)) < LEAST_IMAGES or np.ptp(columns, axis=1).min() < LEAST_SPREAD:
+    if len(set(images)) < LEAST_IMAGES or np.ptp(columns, axis=1).min() < ROUNDING:
         return None
     controls = complete_controls(table, known)
     draws = rank_draws(

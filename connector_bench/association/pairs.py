@@ -18,11 +18,10 @@ from connector_bench.stats.cluster_bootstrap import (
     sum_draws,
 )
 from connector_bench.stats.intervals import cluster_sums
+from connector_bench.stats.paired import ROUNDING
 
 LEAST_IMAGES = 10
 """Fewer say nothing about an association."""
-LEAST_SPREAD = 1e-6
-"""A loss that varies less than this over a data set varies by rounding: the connector loses nothing anywhere."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def _rows(
     if np.ptp(score) == 0:
         return None, [Skipped(f"{where} ({', '.join(names)})", f"every document scores {score[0]:g}")]
     losses = {name: table.losses[name][known] for name in names}
-    flat = [name for name, values in losses.items() if np.ptp(values) < LEAST_SPREAD]
+    flat = [name for name, values in losses.items() if np.ptp(values) < ROUNDING]
     skipped = [
         Skipped(f"{where} ({name})", f"the loss is {losses[name][0]:.3g} on every document") for name in flat
     ]
