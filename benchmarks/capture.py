@@ -127,7 +127,8 @@ def memory(name: str, count: int) -> Finding:
     adapter = adapter_for_model(*tiny_vlms.make(name))
     assert adapter.add_untrained(SEEDS) is None
     seen = []
-    for number, _ in enumerate(stream(adapter, pictures(count), batch_size=8), start=1):
+    names = (name for batch in stream(adapter, pictures(count), batch_size=8) for name in batch.images)
+    for number, _ in enumerate(names, start=1):
         if number % (count // 10) == 0:
             seen.append(resident_mib())
     return Finding(

@@ -59,9 +59,9 @@ def measure(
     without_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
     measured = PooledPreservation(options or PreservationOptions())
     given, left_out, passed = _Given(), capture.LeftOut(), dict[str, Passed]()
-    for name, pair in capture.stream(adapter, given.once(images), batch_size, left_out):
-        measured.update(name, pair)
-        passed[name] = Passed.of(pair)
+    for batch in capture.stream(adapter, given.once(images), batch_size, left_out):
+        measured.update(batch)
+        passed |= Passed.of(batch)
     names = given.names
     if labels is not None and len(labels) != len(names):
         raise ValueError(f"one label a picture: got {len(labels)} labels and {len(names)} pictures")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,6 +97,26 @@ def without_folders(text: str) -> str:
 def images_fingerprint(images: Iterable[str]) -> str:
     """One hash for a set of images, whatever their order: figures of other sets must not be compared."""
     return hashlib.sha256("\n".join(sorted(images)).encode()).hexdigest()
+
+
+def draw_names(images: Iterable[str], size: int, seed: int = 0) -> set[str]:
+    """The `size` images whose SHA-256 of seed and name is smallest: a draw that depends on nothing but the images.
+
+    Neither their order nor the number of processes matters, and of two sets that share images, the same ones come
+    first.
+
+    Raises:
+        ValueError: fewer different images than `size`.
+    """
+    names = set(images)
+    if len(names) < size:
+        raise ValueError(f"a gallery of {size} needs as many different images, got {len(names)}")
+    return set(sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())[:size])
+
+
+def for_controls(images: Collection[str], most: int) -> set[str]:
+    """The images that controls are learnt from or measured on: the same ones for every model, order and process."""
+    return draw_names(images, most) if len(set(images)) > most else set(images)
 
 
 @dataclass(frozen=True)

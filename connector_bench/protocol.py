@@ -8,6 +8,9 @@ from typing import Any
 PROTOCOL_VERSION = "1"
 """Raised whenever the same model on the same images would get another figure. Versions never merge."""
 
+CONTROL_TRAINING_IMAGES, CONTROL_TEST_IMAGES = 2000, 1000
+"""How many images controls learn from, and are measured on, at most; see `for_controls`."""
+
 TAPS = ("pre", "pre_normed")
 """Where the encoder's side is read: at the connector's input, or behind its leading norm."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float
@@ -68,10 +71,129 @@ class TokenPair:
     untrained: tuple[Float[Tensor, "n_post d_post"], ...] = ()
     """What untrained copies of the connector make of the same input, one entry a seed, where they were asked for."""
 
+
+@dataclass(frozen=True, eq=False)
+class TokenBatch:
+    """Tokens of several images end to end, as one forward pass gives them: on the model's device, in its precision.
+
+    Rows follow `images`, and within an image its layout's order; what the sides are, `TokenPair` says.
+    """
+
+    images: tuple[str, ...]
+    """Names, such as `pictures.picture_hash` gives them."""
+    layouts: tuple[TokenLayout, ...]
+    pre: Float[Tensor, "rows_pre d_pre"]
+    post: Float[Tensor, "rows_post d_post"]
+    pre_normed: Float[Tensor, "rows_pre d_pre"] | None = None
+    untrained: tuple[Float[Tensor, "rows_post d_post"], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @cached_property
+    def pre_rows(self) -> tuple[slice, ...]:
+        """Each image's rows before the connector."""
+        return _slices([layout.n_pre for layout in self.layouts])
+
+    @cached_property
+    def post_rows(self) -> tuple[slice, ...]:
+        """Each image's rows behind the connector."""
+        return _slices([layout.n_post for layout in self.layouts])
+
     @property
-    def encoder_norm(self) -> float:
-        """Mean Euclidean norm of the encoder's tokens."""
-        return float(self.pre.double().norm(dim=1).mean())
+    def encoder_norms(self) -> Float[Tensor, " images"]:
+        """Mean Euclidean norm of each image's encoder tokens, float64, on their device."""
+        import torch
+
+        norms = torch.linalg.vector_norm(self.pre, dim=1, dtype=torch.float64)
+        return means_by_image(norms[:, None], self.pre_rows)[:, 0]
+
+    def take(self, positions: Sequence[int]) -> TokenBatch:
+        """Some of the images, in this order; the batch itself where it is all of them in theirs."""
+        import torch
+
+        if list(positions) == list(range(len(self))):
+            return self
+
+        def rows(tokens: Tensor, of: tuple[slice, ...]) -> Tensor:
+            return torch.cat([tokens[of[position]] for position in positions] or [tokens[:0]])
+
+        return TokenBatch(
+            tuple(self.images[position] for position in positions),
+            tuple(self.layouts[position] for position in positions),
+            rows(self.pre, self.pre_rows),
+            rows(self.post, self.post_rows),
+            None if self.pre_normed is None else rows(self.pre_normed, self.pre_rows),
+            tuple(rows(tokens, self.post_rows) for tokens in self.untrained),
+        )
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> TokenBatch:
+        """The same with every tensor changed, such as moved to another device."""
+        return replace(
+            self,
+            pre=change(self.pre),
+            post=change(self.post),
+            pre_normed=None if self.pre_normed is None else change(self.pre_normed),
+            untrained=tuple(change(tokens) for tokens in self.untrained),
+        )
+
+    def pairs(self) -> list[TokenPair]:
+        """One pair an image, fp32 on the CPU."""
+        own = self.mapped(lambda tokens: tokens.float().cpu())
+        return [
+            TokenPair(
+                own.pre[before],
+                own.post[after],
+                layout,
+                None if own.pre_normed is None else own.pre_normed[before],
+                tuple(tokens[after] for tokens in own.untrained),
+            )
+            for layout, before, after in zip(self.layouts, self.pre_rows, self.post_rows, strict=True)
+        ]
+
+    @classmethod
+    def of(cls, images: Sequence[str], pairs: Sequence[TokenPair]) -> TokenBatch:
+        """Pairs end to end; at least one, all with a normed side and untrained copies or all without."""
+        singles = [
+            cls((name,), (pair.layout,), pair.pre, pair.post, pair.pre_normed, pair.untrained)
+            for name, pair in zip(images, pairs, strict=True)
+        ]
+        return cls.end_to_end(singles)
+
+    @classmethod
+    def end_to_end(cls, batches: Sequence[TokenBatch]) -> TokenBatch:
+        """Several batches of one model as one; at least one."""
+        import torch
+
+        if len(batches) == 1:
+            return batches[0]
+        normed = [batch.pre_normed for batch in batches if batch.pre_normed is not None]
+        return cls(
+            tuple(name for batch in batches for name in batch.images),
+            tuple(layout for batch in batches for layout in batch.layouts),
+            torch.cat([batch.pre for batch in batches]),
+            torch.cat([batch.post for batch in batches]),
+            torch.cat(normed) if normed else None,
+            tuple(torch.cat(side) for side in zip(*(batch.untrained for batch in batches), strict=True)),
+        )
+
+
+def means_by_image(tokens: Float[Tensor, "rows d"], rows: Sequence[slice]) -> Float[Tensor, "images d"]:
+    """Mean token of each image, summed in float64.
+
+    On the CPU every image is summed alone, so that its bits do not depend on what else is in the batch.
+    """
+    import torch
+
+    counts = {part.stop - part.start for part in rows}
+    if tokens.is_cuda and len(counts) == 1:
+        return tokens.unflatten(0, (len(rows), -1)).sum(1, dtype=torch.float64) / counts.pop()
+    return torch.stack([tokens[part].mean(0, dtype=torch.float64) for part in rows])
+
+
+def _slices(counts: Sequence[int]) -> tuple[slice, ...]:
+    ends = list(accumulate(counts, initial=0))
+    return tuple(slice(first, end) for first, end in pairwise(ends))
 
 
 @dataclass(frozen=True)

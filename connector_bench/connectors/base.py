@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from connector_bench.types import ConnectorInfo, TokenPair
+from connector_bench.types import ConnectorInfo, TokenBatch, TokenPair
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,21 +17,49 @@ class UnsupportedModel(ValueError):
     """The model has no connector that can be measured; the message says why in a sentence."""
 
 
-class ConnectorAdapter(Protocol):
+@dataclass(frozen=True)
+class Prepared:
+    """Pictures of one batch as the model takes them."""
+
+    images: tuple[str, ...]
+    """Their names."""
+    inputs: Any
+    """What the adapter that prepared them makes of it."""
+
+
+class ConnectorAdapter(ABC):
     """Runs vision tower and connector of one model, never its language model."""
 
+    prepares_ahead = True
+    """Whether `prepare` may be called in other threads while the model runs."""
+
     @property
+    @abstractmethod
     def info(self) -> ConnectorInfo:
         """The connector that is measured."""
-        ...
 
+    @abstractmethod
     def add_untrained(self, seeds: Sequence[int]) -> str | None:
-        """From now on pairs also carry what untrained copies of the connector give, one for each seed.
+        """From now on `run` can also give what untrained copies of the connector make, one for each seed.
 
         Where no such copy can be made or run, nothing changes and the reason is returned; else None.
         """
-        ...
+
+    @abstractmethod
+    def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
+        """Named RGB pictures as model inputs, on the CPU. ValueError where a picture is not RGB."""
+
+    @abstractmethod
+    def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:
+        """One batch through vision tower and connector, and through the untrained copies where they are wanted.
+
+        Raises:
+            ValueError: tokens and layout do not fit each other.
+        """
 
     def capture(self, images: Sequence[Image]) -> list[TokenPair]:
-        """One batch of RGB pictures through vision tower and connector; one pair per picture, in order."""
-        ...
+        """RGB pictures in one batch: one pair a picture, fp32 on the CPU, in order. Raises what the others raise."""
+        if not images:
+            return []
+        named = [(str(number), image) for number, image in enumerate(images)]
+        return self.run(self.prepare(named)).pairs()

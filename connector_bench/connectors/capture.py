@@ -1,15 +1,17 @@
-"""Images to a stream of token pairs, in constant memory; a picture that gives none does not cost the others."""
+"""Images to a stream of token batches, in constant memory; a picture that gives none does not cost the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import reason
-from connector_bench.types import TokenPair
+from connector_bench.types import TokenBatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,8 +35,10 @@ def stream(
     images: Iterable[tuple[str, Image]],
     batch_size: int = 8,
     left_out: LeftOut | None = None,
-) -> Iterator[tuple[str, TokenPair]]:
-    """Pairs of tokens for pictures that are read as they are needed.
+    *,
+    untrained: bool = True,
+) -> Iterator[TokenBatch]:
+    """Tokens of pictures that are read as they are needed, batch by batch, on the model's device.
 
     Args:
         adapter: the model's adapter.
@@ -42,9 +46,11 @@ def stream(
         batch_size: pictures that pass the model together, at least 1.
         left_out: takes the pictures that give no tokens, or tokens that are not finite; a batch that fails is tried
             again picture by picture. Without it what the model raises is raised.
+        untrained: whether the connector's untrained copies run beside it, where there are any.
 
     Yields:
-        Identifier and pair, in the order of `images`. No more than one batch is held at a time.
+        Batches in the order of `images`, without those that are left out; none is empty. No more than one is held at
+        a time.
 
     Raises:
         ValueError: the batch size is below 1.
@@ -55,13 +61,12 @@ def stream(
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
     waiting = iter(images)
     while batch := list(islice(waiting, batch_size)):
-        pairs = _together(adapter, batch) if left_out is None else _bearing(adapter, batch, left_out)
-        names = [name for name, _ in batch]
+        run = partial(_together, adapter, untrained=untrained)
+        tokens = run(batch) if left_out is None else _bearing(run, batch, left_out)
         del batch
-        while pairs:
-            name, pair = names.pop(0), pairs.pop(0)
-            if pair is not None:
-                yield name, pair
+        if tokens is not None and len(tokens):
+            yield tokens
+        del tokens
 
 
 def refuse_not_finite(not_finite: Mapping[str, str], pictures: int) -> None:
@@ -83,40 +88,48 @@ def most_not_finite(pictures: int) -> int:
 Batch = Sequence[tuple[str, "Image"]]
 
 
-def _together(adapter: ConnectorAdapter, batch: Batch) -> list[TokenPair | None]:
-    return list(adapter.capture([image for _, image in batch]))
+def _together(adapter: ConnectorAdapter, batch: Batch, untrained: bool) -> TokenBatch:
+    return adapter.run(adapter.prepare(batch), untrained=untrained)
 
 
-def _bearing(adapter: ConnectorAdapter, batch: Batch, left_out: LeftOut) -> list[TokenPair | None]:
-    """Pairs of a batch, None for what is left out."""
-    try:
-        pairs = _together(adapter, batch)
-    except Exception:
-        pairs = []  # tried again below, where the failed batch's tensors are gone
-    if not pairs:
-        pairs = [_alone(adapter, name, image, left_out) for name, image in batch]
-    for position, ((name, _), pair) in enumerate(zip(batch, pairs, strict=True)):
-        side = None if pair is None else _not_finite_side(pair)
-        if side is not None:
+def _bearing(run: Callable[[Batch], TokenBatch], batch: Batch, left_out: LeftOut) -> TokenBatch | None:
+    """Tokens of those of a batch that are not left out; None where all are."""
+    tokens: TokenBatch | None = None
+    with suppress(Exception):  # tried again below, where the failed batch's tensors are gone
+        tokens = run(batch)
+    if tokens is None:
+        found = [one for picture in batch if (one := _alone(run, picture, left_out)) is not None]
+        if not found:
+            return None
+        tokens = TokenBatch.end_to_end(found)
+    if (side := _not_finite_side(tokens)) is None:
+        return tokens
+    kept = []
+    for position, name in enumerate(tokens.images):
+        side = _not_finite_side(tokens.take([position]))
+        if side is None:
+            kept.append(position)
+        else:
             left_out.not_finite[name] = f"features of image {name[:12]} at {side} hold NaN or infinity"
-            pairs[position] = None
-    return pairs
+    return tokens.take(kept)
 
 
-def _alone(adapter: ConnectorAdapter, name: str, image: Image, left_out: LeftOut) -> TokenPair | None:
+def _alone(
+    run: Callable[[Batch], TokenBatch], picture: tuple[str, Image], left_out: LeftOut
+) -> TokenBatch | None:
     from connector_bench.connectors.coloured import coloured_picture
 
     try:
-        return adapter.capture([image])[0]
+        return run([picture])
     except Exception as error:
         if _out_of_memory(error):
             raise
         failure = error
     try:
-        adapter.capture([coloured_picture(224, 224)])
+        run([("an ordinary picture", coloured_picture(224, 224))])
     except Exception:
         raise failure from None
-    left_out.refused[name] = reason(failure)
+    left_out.refused[picture[0]] = reason(failure)
     return None
 
 
@@ -126,10 +139,13 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
 
 
-def _not_finite_side(pair: TokenPair) -> str | None:
-    """The side of the connector whose tokens hold NaN or infinity."""
-    sides = [("pre (the connector's input)", pair.pre), ("post (the connector's output)", pair.post)]
-    if pair.pre_normed is not None:
-        sides.append(("the connector's leading norm", pair.pre_normed))
-    sides += [("an untrained copy's output", tokens) for tokens in pair.untrained]
-    return next((side for side, tokens in sides if not tokens.isfinite().all()), None)
+def _not_finite_side(batch: TokenBatch) -> str | None:
+    """The side of the connector whose tokens hold NaN or infinity; the device is asked once."""
+    import torch
+
+    sides = [("pre (the connector's input)", batch.pre), ("post (the connector's output)", batch.post)]
+    if batch.pre_normed is not None:
+        sides.append(("the connector's leading norm", batch.pre_normed))
+    sides += [("an untrained copy's output", tokens) for tokens in batch.untrained]
+    finite = torch.stack([tokens.isfinite().all() for _, tokens in sides]).tolist()
+    return next((side for (side, _), good in zip(sides, finite, strict=True) if not good), None)

@@ -41,6 +41,11 @@ class Feed(Protocol):
         """Whether it takes a single picture a call."""
         ...
 
+    @property
+    def ahead(self) -> bool:
+        """Whether it may be called in other threads while the model runs."""
+        ...
+
     def __call__(self, images: Sequence[Image]) -> Fed:
         """Inputs for `get_image_features`, on the CPU."""
         ...
@@ -101,6 +106,7 @@ class ProcessorFeed:
     nested: bool = False
     prompted: bool = False
     one_at_a_time: bool = False
+    ahead: bool = True
 
     @property
     def image_processor(self) -> Any:

@@ -75,9 +75,9 @@ def planted_patches(
     changed = stream(
         adapter, ((str(i), inverted(image, cell.pixels)) for i, cell in enumerate(cells)), batch_size
     )
+    pairs = (pair for batch in changed for pair in batch.pairs())
     found = [
-        moved_most(reference, pair, side, spans[cell.tile])
-        for cell, (_, pair) in zip(cells, changed, strict=True)
+        moved_most(reference, pair, side, spans[cell.tile]) for cell, pair in zip(cells, pairs, strict=True)
     ]
     missed = tuple((cell, token) for cell, token in zip(cells, found, strict=True) if token != cell.index)
     sizes = [spans[cell.tile][1] - spans[cell.tile][0] for cell in cells]

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.family import Family
 from connector_bench.connectors.feeding import Fed, Recorder
-from connector_bench.connectors.hooks import recording
+from connector_bench.connectors.hooks import Tapped, recording
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 from connector_bench.connectors.wrappers import processor_of
-from connector_bench.types import TokenPair
+from connector_bench.types import TokenBatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -70,6 +70,8 @@ class WrapperFeed:
     """Model inputs as a wrapper makes them, one picture a call; the language model does not run."""
 
     one_at_a_time = True
+    ahead = False
+    """It borrows the model while it prepares."""
     options: Mapping[str, Any] = MappingProxyType({})
     """The wrapper's own, which are not known before it is called."""
 
@@ -140,8 +142,11 @@ class WrapperAdapter(TransformersAdapter):
         super().__init__(model, family, WrapperFeed(lm, model), name)
         self.lm = lm
 
-    def _capture(self, images: Sequence[Image]) -> list[TokenPair]:
-        with asked(self.lm, images) as requests, recording(self._tapped) as calls:
+    def _feed(self, images: Sequence[Image]) -> Sequence[Image]:
+        return images
+
+    def _tokens(self, fed: Sequence[Image], tapped: Sequence[Tapped]) -> TokenBatch:
+        with asked(self.lm, fed) as requests, recording(tapped) as calls:
             self.lm.generate_until(requests)
-        sizes = tuple((image.height, image.width) for image in images)
-        return self._pairs(Fed({}, {}, sizes), calls)
+        sizes = tuple((image.height, image.width) for image in fed)
+        return self._laid_out(Fed({}, {}, sizes), calls)

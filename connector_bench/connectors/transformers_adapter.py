@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.connectors.base import UnsupportedModel
+import numpy as np
+
+from connector_bench.connectors.base import ConnectorAdapter, Prepared, UnsupportedModel
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.execution import dtype_of, gathering, on_device, run_gathered, unwrapped
-from connector_bench.connectors.family import Batch, Family, Placement
+from connector_bench.connectors.family import Batch, Family
 from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
 from connector_bench.connectors.hooks import Calls, Tapped, recording
@@ -25,7 +27,7 @@ from connector_bench.connectors.weights import (
     precision,
     weights_sha256,
 )
-from connector_bench.types import ConnectorInfo, TokenPair
+from connector_bench.types import ConnectorInfo, TokenBatch
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class TransformersAdapter:
+class TransformersAdapter(ConnectorAdapter):
     """Runs vision tower and connector of one transformers model; the language model never runs.
 
     Args:
@@ -110,33 +112,52 @@ class TransformersAdapter:
                 assumptions=(*self.family.assumptions, *self._fresh),
             )
 
-    def capture(self, images: Sequence[Image]) -> list[TokenPair]:
-        """One batch of RGB pictures through vision tower and connector; one pair a picture, in order.
+    @property
+    def prepares_ahead(self) -> bool:  # type: ignore[override]
+        """Whether pictures can be prepared in other threads while the model runs."""
+        return self.feed.ahead
+
+    def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
+        """Named pictures as model inputs, on the CPU; several parts where the model takes one picture a call.
 
         Raises:
-            ValueError: a picture is not RGB, or tokens and layout do not fit each other.
+            ValueError: a picture is not RGB.
         """
-        for image in images:
+        pictures = [image for _, image in images]
+        for image in pictures:
             if image.mode != "RGB":
                 raise ValueError(f"a picture has mode {image.mode!r}; RGB is needed (image.convert('RGB'))")
-        if self.family.one_at_a_time or self.feed.one_at_a_time:
-            return [pair for image in images for pair in self._capture([image])]
-        return self._capture(images) if images else []
+        alone = self.family.one_at_a_time or self.feed.one_at_a_time
+        parts = [[image] for image in pictures] if alone else [pictures]
+        names = tuple(name for name, _ in images)
+        return Prepared(names, [self._feed(part) for part in parts])
 
-    def _capture(self, images: Sequence[Image]) -> list[TokenPair]:
+    def _feed(self, images: Sequence[Image]) -> Any:
+        return self.feed(images)
+
+    def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:
+        """One batch through vision tower and connector, and through the untrained copies where they are wanted.
+
+        Raises:
+            ValueError: tokens and layout do not fit each other.
+        """
+        tapped = self._tapped if untrained else [replace(tap, copies=()) for tap in self._tapped]
+        batch = TokenBatch.end_to_end([self._tokens(fed, tapped) for fed in prepared.inputs])
+        return replace(batch, images=prepared.images)
+
+    def _tokens(self, fed: Any, tapped: Sequence[Tapped]) -> TokenBatch:
         import torch
 
-        fed = self.feed(images)
         inputs = on_device(self.model, fed.inputs)
         if self._gathering is not None:  # FSDP keeps versions of its tensors, which inference mode forbids
-            with torch.no_grad(), recording(self._tapped) as calls:
+            with torch.no_grad(), recording(tapped) as calls:
                 run_gathered(self._gathering, self.model, self._run, inputs)
         else:
-            with torch.inference_mode(), recording(self._tapped) as calls:
+            with torch.inference_mode(), recording(tapped) as calls:
                 self._run(self.model, inputs)
-        return self._pairs(fed, calls)
+        return self._laid_out(fed, calls)
 
-    def _pairs(self, fed: Fed, calls: Sequence[Calls]) -> list[TokenPair]:
+    def _laid_out(self, fed: Fed, calls: Sequence[Calls]) -> TokenBatch:
         if any(not seen.pre or not seen.post for seen in calls):
             raise UnsupportedModel(
                 f"The vision pass of {self.name} did not call its connector {self._chains}."
@@ -144,25 +165,27 @@ class TransformersAdapter:
         placements = self.family.place(self._batch(fed, calls[0]))
         before = [[self._last(tensor) for tensor in seen.pre] for seen in calls]
         widths = [tensors[0].shape[-1] // self._folded for tensors in before]
-        pre = _side_by_side(before, widths)
+        pre_rows = np.concatenate([where.pre_rows for where in placements])
+        post_rows = np.concatenate([where.post_rows for where in placements])
+        normed = None
+        if self.family.leading_norm is not None:
+            rows = [
+                where.pre_rows if where.normed_rows is None else where.normed_rows for where in placements
+            ]
+            normed = _gather(_side_by_side([s.normed for s in calls], widths), np.concatenate(rows))
         post = _side_by_side([seen.post[: len(seen.pre)] for seen in calls])
-        normed = (
-            None if self.family.leading_norm is None else _side_by_side([s.normed for s in calls], widths)
-        )
         untrained = [
             _side_by_side([copies[: len(seen.pre)] for seen, copies in zip(calls, branches, strict=True)])
             for branches in zip(*(seen.untrained for seen in calls), strict=True)
         ]
-        return [self._pair(placement, pre, post, normed, untrained) for placement in placements]
-
-    def _pair(
-        self, where: Placement, pre: Tensor, post: Tensor, normed: Tensor | None, untrained: Sequence[Tensor]
-    ) -> TokenPair:
-        rows = where.pre_rows if where.normed_rows is None else where.normed_rows
-        after = None if normed is None else _gather(normed, rows)
-        before = _gather(pre, where.pre_rows)
-        others = tuple(_gather(tokens, where.post_rows) for tokens in untrained)
-        return TokenPair(before, _gather(post, where.post_rows), where.layout, after, others)
+        return TokenBatch(
+            tuple(str(number) for number in range(len(placements))),
+            tuple(where.layout for where in placements),
+            _gather(_side_by_side(before, widths), pre_rows),
+            _gather(post, post_rows),
+            normed,
+            tuple(_gather(tokens, post_rows) for tokens in untrained),
+        )
 
     @property
     def _folded(self) -> int:
@@ -235,9 +258,9 @@ def _unfolded(shape: tuple[int, ...], n_folded: int) -> tuple[int, ...]:
 
 
 def _gather(tokens: Float[Tensor, "rows width"], rows: Any) -> Float[Tensor, "n width"]:
-    """The given rows, fp32 on the CPU, as an ordinary tensor that training may use."""
+    """The given rows, as an ordinary tensor that training may use."""
     import torch
 
     if len(rows) and int(rows.max()) >= tokens.shape[0]:
         raise ValueError(f"the layout asks for token {int(rows.max())}, the connector has {tokens.shape[0]}")
-    return tokens.index_select(0, torch.from_numpy(rows).to(tokens.device)).float().cpu()
+    return tokens.index_select(0, torch.from_numpy(rows).to(tokens.device))

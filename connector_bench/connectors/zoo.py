@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.types import ConnectorInfo, Tile, TokenLayout, TokenPair
+from jaxtyping import Float
+
+from connector_bench.connectors.base import ConnectorAdapter, Prepared
+from connector_bench.types import ConnectorInfo, Tile, TokenBatch, TokenLayout
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import nn
+    from torch import Tensor, nn
 
     from connector_bench.zoo.model import ZooModel
+else:
+    Tensor = object
 
 ENCODER_GRID = (14, 14)
 D_PRE = 112
@@ -25,7 +30,7 @@ def matches(model: Any) -> bool:
     return type(model).__module__ == "connector_bench.zoo.model"
 
 
-class ZooAdapter:
+class ZooAdapter(ConnectorAdapter):
     """Runs encoder and connector of a zoo model; its decoder never runs."""
 
     def __init__(self, model: ZooModel) -> None:
@@ -60,23 +65,31 @@ class ZooAdapter:
             assumptions=() if self._model.layout.declared else (LAYOUT_UNDECLARED,),
         )
 
-    def capture(self, images: Sequence[Image]) -> list[TokenPair]:
-        """One batch of RGB pictures; `pre` is [196, 112], `post` [m, 128], both in raster order."""
+    def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
+        """The pictures as they are: those that were met before are not encoded again."""
+        return Prepared(tuple(name for name, _ in images), [image for _, image in images])
+
+    def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:
+        """One batch; of each picture `pre` has 196 rows of 112, `post` m of 128, both in raster order."""
         import torch
 
         from connector_bench.zoo.encoded import encoded
         from connector_bench.zoo.model import one_by_one
 
-        pre = encoded(self._model, images)
+        pre = encoded(self._model, prepared.inputs)
         post = self._model.connect(pre)
         norm = self._leading_norm
         with torch.inference_mode():
-            normed = [None] * len(pre) if norm is None else one_by_one(norm, pre)
-            others = [one_by_one(connector, pre) for connector in self._untrained]
-        return [
-            TokenPair(pre[i], post[i], self._layout, normed[i], tuple(tokens[i] for tokens in others))
-            for i in range(len(pre))
-        ]
+            normed = None if norm is None else one_by_one(norm, pre)
+            others = [one_by_one(connector, pre) for connector in self._untrained if untrained]
+        return TokenBatch(
+            prepared.images,
+            (self._layout,) * len(pre),
+            _end_to_end(pre),
+            _end_to_end(post),
+            None if normed is None else _end_to_end(normed),
+            tuple(_end_to_end(tokens) for tokens in others),
+        )
 
     @property
     def _leading_norm(self) -> nn.Module | None:
@@ -92,3 +105,8 @@ class ZooAdapter:
     def _layout(self) -> TokenLayout:
         layout = self._model.layout
         return TokenLayout((Tile(ENCODER_GRID, layout.grid),), n_post=layout.tokens)
+
+
+def _end_to_end(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "rows d"]:
+    """As an ordinary tensor, which training may use."""
+    return tokens.flatten(0, 1).clone()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from connector_bench.pictures import draw_names
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
 from connector_bench.preservation.neighbour_lists import COLUMNS, NeighbourLists
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.processes import on_first_rank
+from connector_bench.types import means_by_image
 
 if TYPE_CHECKING:
-    from connector_bench.types import TokenPair
+    from torch import Tensor
+
+    from connector_bench.types import TokenBatch
+else:
+    Tensor = object
 
 
 @dataclass(frozen=True)
@@ -71,34 +76,41 @@ class PooledPreservation:
         """Every image."""
         return True
 
-    def update(self, image: str, pair: TokenPair) -> None:
-        """Take in one image.
+    def wants_untrained(self, image: str) -> bool:
+        """Every image."""
+        return True
+
+    def update(self, batch: TokenBatch) -> None:
+        """Take in some images.
 
         Raises:
             ValueError: NaN or infinity in the features, naming image and side; a tap that is not there; images of
                 different numbers of tokens without pooling.
         """
-        pre = pair.pre_normed if self.options.tap == "pre_normed" else pair.pre
+        pre = batch.pre_normed if self.options.tap == "pre_normed" else batch.pre
         if pre is None:
             raise ValueError(
                 "tap pre_normed was asked for, but this connector has no leading norm; use tap pre"
             )
-        vectors = (
-            self._vector(pre.numpy(), image, "pre (the connector's input)"),
-            self._vector(pair.post.numpy(), image, "post (the connector's output)"),
-        )
-        for kept, vector in zip((self._pre, self._post), vectors, strict=True):
-            if kept and len(kept[0]) != len(vector):
-                raise ValueError(
-                    f"image {image[:12]} has {len(vector)} values a side, the first had {len(kept[0])}: images of "
-                    "different numbers of tokens need pooling: mean"
-                )
-            kept.append(vector)
-        self._images.append(image)
-        self._widths = (pre.shape[1], pair.post.shape[1])
-        self._untrained.append(
-            [self._vector(tokens.numpy(), image, "an untrained copy's output") for tokens in pair.untrained]
-        )
+        before = self._vectors_of(pre, batch.pre_rows)
+        sides = [
+            before,
+            *(self._vectors_of(tokens, batch.post_rows) for tokens in (batch.post, *batch.untrained)),
+        ]
+        names = ["pre (the connector's input)", "post (the connector's output)"]
+        names += ["an untrained copy's output"] * len(batch.untrained)
+        for number, image in enumerate(batch.images):
+            vectors = [_finite(side[number], image, name) for side, name in zip(sides, names, strict=True)]
+            for kept, vector in zip((self._pre, self._post), vectors, strict=False):
+                if kept and len(kept[0]) != len(vector):
+                    raise ValueError(
+                        f"image {image[:12]} has {len(vector)} values a side, the first had {len(kept[0])}: images "
+                        "of different numbers of tokens need pooling: mean"
+                    )
+                kept.append(vector)
+            self._images.append(image)
+            self._untrained.append(vectors[2:])
+        self._widths = (pre.shape[1], batch.post.shape[1])
 
     def finish(self, labels: Mapping[str, object] | None = None) -> PreservationFigures:
         """Figures over the images of all ranks, the same on every rank; `labels` are those of this rank's images."""
@@ -139,16 +151,15 @@ class PooledPreservation:
         named = f"{self.folder.parent.name}/{self.folder.name}"
         return replace(figures, summary={**figures.summary, "artefacts": named})
 
-    def _vector(self, tokens: Float[np.ndarray, "n d"], image: str, side: str) -> Float[np.ndarray, " d"]:
-        pooled = (
-            tokens.mean(axis=0, dtype=np.float64) if self.options.pooling == "mean" else tokens.reshape(-1)
-        )
-        if not np.isfinite(pooled).all():
-            raise ValueError(
-                f"features of image {image[:12]} at {side} hold NaN or infinity; "
-                "half precision may have overflowed: load the model in float32 or bfloat16"
-            )
-        return pooled.astype(np.float32)
+    def _vectors_of(
+        self, tokens: Float[Tensor, "rows d"], rows: Sequence[slice]
+    ) -> Sequence[Float[np.ndarray, " d"]]:
+        """One vector an image, rounded to float32: what crosses from the model's device."""
+        if self.options.pooling == "mean":
+            pooled: Float[np.ndarray, "images d"] = means_by_image(tokens, rows).float().cpu().numpy()
+            return list(pooled)
+        flat = tokens.float().cpu().numpy()
+        return [flat[part].reshape(-1) for part in rows]
 
     def _vectors(self, labels: Mapping[str, object]) -> PooledVectors:
         if not self._images:
@@ -158,6 +169,15 @@ class PooledPreservation:
         return PooledVectors(
             tuple(self._images), np.stack(self._pre), np.stack(self._post), named, untrained, self._widths
         )
+
+
+def _finite(vector: Float[np.ndarray, " d"], image: str, side: str) -> Float[np.ndarray, " d"]:
+    if not np.isfinite(vector).all():
+        raise ValueError(
+            f"features of image {image[:12]} at {side} hold NaN or infinity; "
+            "half precision may have overflowed: load the model in float32 or bfloat16"
+        )
+    return vector
 
 
 def merge(parts: Sequence[PooledVectors]) -> PooledVectors:
@@ -183,21 +203,6 @@ def draw_gallery(whole: PooledVectors, options: PreservationOptions) -> PooledVe
         return whole
     names = draw_names(whole.images, options.gallery, options.seed)
     return whole.take([row for row, name in enumerate(whole.images) if name in names])
-
-
-def draw_names(images: Iterable[str], size: int, seed: int = 0) -> set[str]:
-    """The `size` images whose SHA-256 of seed and name is smallest: a draw that depends on nothing but the images.
-
-    Neither their order nor the number of processes matters, and of two sets that share images, the same ones come
-    first.
-
-    Raises:
-        ValueError: fewer different images than `size`.
-    """
-    names = set(images)
-    if len(names) < size:
-        raise ValueError(f"a gallery of {size} needs as many different images, got {len(names)}")
-    return set(sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())[:size])
 
 
 def note_left_out(figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:

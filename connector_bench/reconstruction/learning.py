@@ -26,7 +26,7 @@ from connector_bench.reconstruction.store import (
 )
 
 if TYPE_CHECKING:
-    from connector_bench.types import TokenPair
+    from connector_bench.types import TokenBatch, TokenPair
 
 PROBES, CONTROLS, GATHERED, REFUSED_IMAGES = "probes", "controls", "gathered", "refused.json"
 SHARE_OF_WRITING = 0.05
@@ -211,10 +211,15 @@ class ProbeLearner:
         gathered = self._gathered
         return gathered is not None and image not in gathered and image not in gathered.connector.held_out
 
-    def learn(self, image: str, pair: TokenPair) -> None:
-        """Take one training image."""
+    def wants_untrained(self, image: str) -> bool:
+        """Every image."""
+        return True
+
+    def learn(self, batch: TokenBatch) -> None:
+        """Take some training images."""
         assert self._gathered is not None
-        self._gathered.add(image, pair)
+        for image, pair in zip(batch.images, batch.pairs(), strict=True):
+            self._gathered.add(image, pair)
 
     def fit(self) -> None:
         """Fit on what all ranks have gathered; every rank has the ladder afterwards, or knows why there is none."""

@@ -28,7 +28,7 @@ from connector_bench.reconstruction.store import RunStore, StateFolder
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from connector_bench.types import TokenPair
+    from connector_bench.types import TokenBatch, TokenPair
 
 BOARD, MAPS = "board", "maps-"
 
@@ -163,12 +163,20 @@ class MeasuredReconstruction:
         ready = self.learner.ladder is not None
         return ready and image not in self._scored and image not in self._trained_on
 
-    def update(self, image: str, pair: TokenPair) -> None:
-        """Score one image, and lay the answer masks of its documents over its loss map."""
+    def wants_untrained(self, image: str) -> bool:
+        """Every image."""
+        return True
+
+    def update(self, batch: TokenBatch) -> None:
+        """Score some images, and lay the answer masks of their documents over their loss maps."""
+        for image, pair, norm in zip(batch.images, batch.pairs(), batch.encoder_norms.tolist(), strict=True):
+            self._update(image, pair, norm)
+
+    def _update(self, image: str, pair: TokenPair, encoder_norm: float) -> None:
         scored = self.ladder.probes.score(image, pair)
         loss_map = LossMap.of(scored)
         if self._paper:
-            self._scored.add(scored, loss_map, paper_row(scored, pair.encoder_norm), {}, {})
+            self._scored.add(scored, loss_map, paper_row(scored, encoder_norm), {}, {})
             return
         errors = averaged_controls(self.ladder.controls.squared_errors(pair))
         numbers = self._documents[image] if self._mask_of else ()
@@ -178,7 +186,7 @@ class MeasuredReconstruction:
             for number, mask in masks.items()
             if mask is not None and mask.any()
         }
-        self._scored.add(scored, loss_map, image_row(scored, errors, pair.encoder_norm), figures, errors)
+        self._scored.add(scored, loss_map, image_row(scored, errors, encoder_norm), figures, errors)
 
     def finish(self, labels: Mapping[str, str] | None = None) -> ReconstructionFigures:
         """Figures over the images of all ranks, the same on every rank; labels are not used.

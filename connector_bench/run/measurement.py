@@ -15,7 +15,7 @@ from connector_bench.run.documents import AllRanksImages, Document, most_common,
 from connector_bench.run.passing import Consumer, PassOutcome, one_pass
 
 if TYPE_CHECKING:
-    from connector_bench.types import TokenPair
+    from connector_bench.types import TokenBatch
 
 __all__ = [
     "Document",
@@ -50,8 +50,12 @@ class Learner(Protocol):
         """Whether this image is still to be learnt from."""
         ...
 
-    def learn(self, image: str, pair: TokenPair) -> None:
-        """Take in one training image."""
+    def wants_untrained(self, image: str) -> bool:
+        """Whether what untrained copies of the connector make of this image is to be learnt from too."""
+        ...
+
+    def learn(self, batch: TokenBatch) -> None:
+        """Take in some training images."""
         ...
 
     def fit(self) -> None:
@@ -70,8 +74,12 @@ class Measure(Protocol):
         """Whether this image is still to be measured."""
         ...
 
-    def update(self, image: str, pair: TokenPair) -> None:
-        """Take in one image, named by the hash of its pixels."""
+    def wants_untrained(self, image: str) -> bool:
+        """Whether what untrained copies of the connector make of this image is to be measured too."""
+        ...
+
+    def update(self, batch: TokenBatch) -> None:
+        """Take in some images, named by the hashes of their pixels."""
         ...
 
     def finish(self, labels: dict[str, str]) -> Figures:
@@ -143,9 +151,10 @@ def measure_documents(
     for task, measure in measures.items():
         shown = tested.documents_of(task)
         failures.attempt([task], partial(measure.begin, shown))
-        for image in shown if task not in failures.of else ():
-            if image in tested.mine and measure.wants(image):
-                consumers.setdefault(image, []).append(Consumer(task, measure.update))
+        if task not in failures.of:
+            _enlist(
+                consumers, [image for image in shown if image in tested.mine], task, measure, measure.update
+            )
     outcome = one_pass(adapter, tested, consumers, batch_size, "Vision tower and connector")
     for task, error in outcome.failed.items():
         failures.blame([task], error)
@@ -162,6 +171,20 @@ def measure_documents(
             lines = learnt.get(task, TrainingRemarks())
             found[task] = task_figures(task, figures, own, seen, tested, outcome, lines)
     return found
+
+
+def _enlist(
+    consumers: dict[str, list[Consumer]],
+    images: Iterable[str],
+    owner: str,
+    what: Measure | Learner,
+    take: Callable[[TokenBatch], None],
+) -> None:
+    """Note for every image that is wanted who wants it, and whether with untrained copies."""
+    ways = {copies: Consumer(owner, take, copies) for copies in (False, True)}
+    for image in images:
+        if what.wants(image):
+            consumers.setdefault(image, []).append(ways[what.wants_untrained(image)])
 
 
 def _finished(
@@ -192,9 +215,10 @@ def _learn(
     for training in trainings:
         images = set(shown.image_of.get(training.name, {}).values())
         failures.attempt(training.tested_by, partial(_begin, training, images, shown, tested))
-        for image in images if _alive(training, failures) else ():
-            if image in shown.mine and training.learner.wants(image):
-                consumers.setdefault(image, []).append(Consumer(training.name, training.learner.learn))
+        if _alive(training, failures):
+            learner = training.learner
+            mine = [image for image in images if image in shown.mine]
+            _enlist(consumers, mine, training.name, learner, learner.learn)
     everyone = {task for training in trainings for task in training.tested_by}
     outcome = failures.attempt(
         everyone, lambda: one_pass(adapter, shown, consumers, batch_size, "Training images")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
@@ -14,17 +14,20 @@ from connector_bench.run.documents import AllRanksImages
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from tqdm import tqdm
 
-    from connector_bench.types import TokenPair
+    from connector_bench.types import TokenBatch
 
 
 @dataclass(frozen=True)
 class Consumer:
-    """What wants a picture's tokens."""
+    """What wants a picture's tokens; one object for all pictures for which it is the same."""
 
     owner: str
     """Task or training that fails when `take` raises."""
-    take: Callable[[str, TokenPair], None]
+    take: Callable[[TokenBatch], None]
+    wants_untrained: bool = True
+    """Whether it wants what untrained copies of the connector make of this picture as well."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,11 @@ class Passed:
     n_post: int
 
     @classmethod
-    def of(cls, pair: TokenPair) -> Passed:
-        """Of one image's tokens."""
-        return cls(pair.encoder_norm, pair.layout.n_pre, pair.layout.n_post)
+    def of(cls, batch: TokenBatch) -> dict[str, Passed]:
+        """Of every image of a batch."""
+        norms = batch.encoder_norms.tolist()
+        each = zip(batch.images, norms, batch.layouts, strict=True)
+        return {name: cls(norm, layout.n_pre, layout.n_post) for name, norm, layout in each}
 
 
 @dataclass
@@ -102,29 +107,54 @@ class _OwnPart:
 
     def run(self) -> PassOutcome:
         outcome, left_out = self.outcome, self.left_out
-        for image, pair in capture.stream(self.adapter, self._pictures(), self.batch_size, left_out):
-            outcome.passed[image] = Passed.of(pair)
-            for consumer in self._wanting(image):
-                try:
-                    consumer.take(image, pair)
-                except Exception as error:
-                    outcome.failed[consumer.owner] = error_text(error)
+        names = [name for name in self.everywhere.mine if name in self.consumers]
+        lanes = (
+            [name for name in names if self._copies(name)],
+            [name for name in names if not self._copies(name)],
+        )
+        with self._bar(len(names)) as bar:
+            for lane, untrained in zip(lanes, (True, False), strict=True):
+                pictures = self._pictures(lane, bar)
+                for batch in capture.stream(
+                    self.adapter, pictures, self.batch_size, left_out, untrained=untrained
+                ):
+                    outcome.passed |= Passed.of(batch)
+                    self._hand_out(batch)
         outcome.not_finite |= left_out.not_finite
         outcome.refused |= left_out.refused | left_out.not_finite
         files = {image: self.everywhere.mine[image].file_name() for image in outcome.refused}
         outcome.files = {image: file for image, file in files.items() if file is not None}
         return outcome
 
+    def _copies(self, image: str) -> bool:
+        return any(consumer.wants_untrained for consumer in self.consumers[image])
+
+    def _hand_out(self, batch: TokenBatch) -> None:
+        """Every consumer its images of the batch, all at once."""
+        positions: dict[Consumer, list[int]] = {}
+        for position, image in enumerate(batch.images):
+            for consumer in self._wanting(image):
+                positions.setdefault(consumer, []).append(position)
+        for consumer, wanted in positions.items():
+            part = batch.take(wanted)
+            try:
+                consumer.take(part if consumer.wants_untrained else replace(part, untrained=()))
+            except Exception as error:
+                self.outcome.failed[consumer.owner] = error_text(error)
+
     def _wanting(self, image: str) -> list[Consumer]:
         return [one for one in self.consumers.get(image, ()) if one.owner not in self.outcome.failed]
 
-    def _pictures(self) -> Iterator[tuple[str, Image]]:
+    def _bar(self, total: int) -> tqdm[Any]:
         from tqdm import tqdm
 
         rank, _ = rank_and_size()
-        names = [name for name in self.everywhere.mine if name in self.consumers]
-        for name in tqdm(names, desc=self.title, unit="image", disable=rank != 0):
+        return tqdm(total=total, desc=self.title, unit="image", disable=rank != 0)
+
+    def _pictures(self, names: Sequence[str], bar: tqdm[Any]) -> Iterator[tuple[str, Image]]:
+        for name in names:
             capture.refuse_not_finite(self.left_out.not_finite, self.images)
+            bar.update()
             if not self._wanting(name):
                 continue
             try:

@@ -87,9 +87,9 @@ def test_a_stream_holds_one_batch_at_a_time(tiny: Tiny) -> None:
             yield f"image {read}", picture
 
     names = []
-    for name, _ in stream(adapter, pictures(), batch_size=4):
+    for batch in stream(adapter, pictures(), batch_size=4):
         most = max(most, sum(picture() is not None for picture in made))
-        names.append(name)
+        names += batch.images
         assert read <= 4 * (1 + (len(names) - 1) // 4)
     assert names == [f"image {i}" for i in range(1, 26)]
     assert most <= 5

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from connector_bench.pictures import draw_names
 from connector_bench.preservation import figures as figures_module
 from connector_bench.preservation import geometry, knn
 from connector_bench.preservation import side as side_module
@@ -12,9 +13,9 @@ from connector_bench.preservation.figures import PreservationFigures, metric_nam
 from connector_bench.preservation.neighbours.ranking import read_rankings
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions, preservation_options
-from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, draw_names, merge
+from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, merge
 from connector_bench.preservation.retrieval import class_of
-from connector_bench.types import Tile, TokenLayout, TokenPair
+from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 
 ONE_TOKEN = TokenLayout((Tile((1, 1), (1, 1)),), n_post=1)
 
@@ -138,7 +139,9 @@ def test_a_k_too_large_is_left_out_and_none_left_is_an_error() -> None:
 def streamed(v: PooledVectors, options: PreservationOptions) -> PreservationFigures:
     measured = PooledPreservation(options)
     for name, pre, post in zip(v.images, v.pre, v.post, strict=True):
-        measured.update(name, TokenPair(torch.tensor(pre)[None], torch.tensor(post)[None], ONE_TOKEN))
+        measured.update(
+            TokenBatch.of([name], [TokenPair(torch.tensor(pre)[None], torch.tensor(post)[None], ONE_TOKEN)])
+        )
     return measured.finish({name: name[-1] for name in v.images})
 
 
@@ -202,20 +205,20 @@ def test_nan_is_refused_with_image_and_side(side: str, named: str) -> None:
     tokens = {"pre": torch.ones(4, 3), "post": torch.ones(4, 5)}
     tokens[side][2, 1] = float("nan")
     with pytest.raises(ValueError, match=rf"image abc.*{named}"):
-        PooledPreservation(PreservationOptions()).update("abc", pair(**tokens))
+        PooledPreservation(PreservationOptions()).update(TokenBatch.of(["abc"], [pair(**tokens)]))
 
 
 def test_images_of_unequal_size_need_pooling() -> None:
     unpooled = PooledPreservation(PreservationOptions(pooling="none"))
-    unpooled.update("a", pair(torch.ones(4, 3), torch.ones(4, 5)))
+    unpooled.update(TokenBatch.of(["a"], [pair(torch.ones(4, 3), torch.ones(4, 5))]))
     with pytest.raises(ValueError, match="need pooling: mean"):
-        unpooled.update("b", pair(torch.ones(2, 3), torch.ones(4, 5)))
+        unpooled.update(TokenBatch.of(["b"], [pair(torch.ones(2, 3), torch.ones(4, 5))]))
 
 
 def test_a_tap_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="no leading norm"):
         PooledPreservation(PreservationOptions(tap="pre_normed")).update(
-            "a", pair(torch.ones(4, 3), torch.ones(4, 5))
+            TokenBatch.of(["a"], [pair(torch.ones(4, 3), torch.ones(4, 5))])
         )
 
 

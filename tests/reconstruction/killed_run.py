@@ -10,6 +10,7 @@ from PIL import Image
 
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
+from connector_bench.types import TokenBatch
 
 from .planted import images, small_config
 
@@ -38,12 +39,12 @@ def main(folder: Path, die_at: int) -> dict:
     learner.begin(training, test)
     for name, pair in training.items():
         if learner.wants(name):
-            learner.learn(name, capture(pair))
+            learner.learn(TokenBatch.of([name], [capture(pair)]))
     learner.fit()
     measure.begin({name: [number] for number, name in enumerate(test)})
     for name, pair in test.items():
         if measure.wants(name):
-            measure.update(name, capture(pair))
+            measure.update(TokenBatch.of([name], [capture(pair)]))
     figures = measure.finish()
     scores = figures.summary["scores"]
     return {

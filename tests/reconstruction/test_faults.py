@@ -20,7 +20,7 @@ from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
 from connector_bench.reconstruction.store import LOCK, RunStore, remove_leftovers
-from connector_bench.types import TokenPair
+from connector_bench.types import TokenBatch, TokenPair
 from tests.harness import run_here
 
 from .planted import images, small_config
@@ -52,13 +52,13 @@ def measured(
     learner.begin(learning, tested)
     for name, pair in learning.items():
         if learner.wants(name):
-            learner.learn(name, connector(pair))
+            learner.learn(TokenBatch.of([name], [connector(pair)]))
     learner.fit()
     before_scoring()
     measure.begin({name: [number] for number, name in enumerate(tested)})
     for name, pair in tested.items():
         if measure.wants(name):
-            measure.update(name, connector(pair))
+            measure.update(TokenBatch.of([name], [connector(pair)]))
     return measure.finish()
 
 
