@@ -7,6 +7,8 @@
 | untrained connector | ridge (from mean tokens where they have no place), one an initialisation | moments |
 | shuffled pairs | ridge and MLP fitted on the sample's tokens against another image's patches | a short training |
 
+MLPs learn from `control_pairs` of the sample's cells at most.
+
 What is fitted on shuffled pairs is asked about true ones: it must do no better than the mean.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +27,8 @@ from torch import Tensor
 from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import Fold
-from connector_bench.reconstruction.probes.attention_fit import pooled_rows
+from connector_bench.reconstruction.probes.attention_batches import pooled_rows
+from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
     POOLED,
@@ -126,59 +130,84 @@ class ControlSample:
         return self
 
     def fit(self, connector: ProbeSample) -> ControlProbes:
-        """Fit all controls; `connector` holds the connector's own sample of the same images."""
+        """Fit all controls; `connector` holds the connector's own sample of the same images.
+
+        On that sample's device, if the options name no other; the probes come back on the CPU.
+        """
         training, validation = (self._patches[part].value() for part in PARTS)
-        covariance = training.xx / training.n
+        device = fit_device(self.config.device, connector.device)
+        log = FitLog()
         probes: dict[str, LinearProbe] = {}
         networks: dict[str, MLPProbe] = {}
         closed: dict[str, float] = {}
-        patches = connector.sampled_patches()
         failed = dict(self.failed)
-        for control in linear_controls(len(training.mean_x), self.config):
-            with _noting(control.name, failed):
-                ridge = choose(
-                    mapped(training, control.matrix),
-                    mapped(validation, control.matrix),
-                    self.config.penalties,
-                )
-                probes[control.name] = LinearProbe({ONE: ridge.affine})
-                closed[control.name] = best_linear_r2(covariance, control.matrix)
-                if control.name in TRAINED and self.config.protocol != "paper":
-                    seen, held_out = (
-                        Rows((rows.double() @ control.matrix).float(), rows) for rows in patches
-                    )
-                    networks[f"{control.name}.1x1"] = fit_rows(seen, held_out, self.config).mlp
-        for seed, sample in enumerate(self._untrained):
-            if f"untrained.{seed}" not in failed:
-                with _noting(f"untrained.{seed}", failed):
-                    probes[f"untrained.{seed}"] = sample.fit()
-        with _noting("shuffled", failed):
-            probes["shuffled"], trained = _fit_shuffled(connector, self.config)
-            networks |= trained
-        return ControlProbes(self.config, training.mean_x, probes, networks, closed, failed)
+        with log.stage("controls", device):
+            patches = connector.sampled_patches()
+            for control in linear_controls(len(training.mean_x), self.config):
+                with _noting(control.name, failed):
+                    fit = partial(_fit_linear, control, training, validation, patches, self.config)
+                    found = log.with_room(f"the control {control.name}", fit, device)
+                    probes[control.name], closed[control.name], network = found
+                    if network is not None:
+                        networks[f"{control.name}.1x1"] = network
+            for seed, sample in enumerate(self._untrained):
+                if f"untrained.{seed}" not in failed:
+                    with _noting(f"untrained.{seed}", failed):
+                        what = f"the control untrained.{seed}"
+                        probes[f"untrained.{seed}"] = log.with_room(what, sample.fit, device)
+            with _noting("shuffled", failed):
+                fit_shuffled = partial(_fit_shuffled, connector, self.config)
+                shuffled, trained = log.with_room("the control shuffled", fit_shuffled, device)
+                probes["shuffled"], networks = shuffled, networks | trained
+        return ControlProbes(self.config, training.mean_x, probes, networks, closed, failed, log)
+
+
+def _fit_linear(
+    control: LinearControl,
+    training: Moments,
+    validation: Moments,
+    patches: tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]],
+    config: ReconstructionConfig,
+    device: torch.device,
+) -> tuple[LinearProbe, float, MLPProbe | None]:
+    """A linear map's ridge, its best linear R2 in closed form, and the MLP of those that have one."""
+    training, validation = training.to(device), validation.to(device)
+    matrix = control.matrix.to(device)
+    ridge = choose(mapped(training, matrix), mapped(validation, matrix), config.penalties)
+    closed = best_linear_r2(training.xx / training.n, matrix)
+    network = None
+    if control.name in TRAINED and config.protocol != "paper":
+        on_device = [rows.to(device).float() for rows in patches]
+        seen, held_out = (Rows((rows.double() @ matrix).float(), rows) for rows in on_device)
+        network = fit_rows(seen, held_out, config).mlp.to("cpu")
+    return LinearProbe({ONE: ridge.affine.to("cpu")}), closed, network
 
 
 def _fit_shuffled(
-    connector: ProbeSample, config: ReconstructionConfig
+    connector: ProbeSample, config: ReconstructionConfig, device: torch.device
 ) -> tuple[LinearProbe, dict[str, MLPProbe]]:
     """Each token against the patches of the next one in the sample, whose order is that of hashes."""
     if connector.attention is not None and not connector.cells:
         parts = (connector.attention.training.images(), connector.attention.validation.images())
         if len(parts[0]) < 2:
             raise ValueError("of one training image nothing can be shuffled")
-        rows = [_rolled(pooled_rows(images)) for images in parts if images]
+        rows = [_rolled(pooled_rows(images).to(device)) for images in parts if images]
         moments = [part.moments(config) for part in rows]
-        held_out = moments[1] if len(moments) > 1 else Moments.zeros(*moments[0].xy.shape)
-        return LinearProbe({POOLED: choose(moments[0], held_out, config.penalties).affine}), {}
+        held_out = moments[1] if len(moments) > 1 else Moments.zeros(*moments[0].xy.shape).to(device)
+        affine = choose(moments[0], held_out, config.penalties).affine
+        return LinearProbe({POOLED: affine.to("cpu")}), {}
     maps, networks = {}, {}
     for shape, sample in connector.cells.items():
-        training, validation = _rolled(sample.rows_up_to("full")), _rolled(sample.validation_rows())
+        training = _rolled(sample.rows_up_to("full").to(device))
+        validation = _rolled(sample.validation_rows().to(device))
         if len(training) < 2:
             continue
-        maps[shape] = choose(training.moments(config), validation.moments(config), config.penalties).affine
+        ridge = choose(training.moments(config), validation.moments(config), config.penalties)
+        maps[shape] = ridge.affine.to("cpu")
         if config.protocol != "paper":
-            few = Rows(training.x[: config.shuffled_pairs], training.y[: config.shuffled_pairs])
-            networks[f"shuffled.{shape[0]}x{shape[1]}"] = fit_rows(few, validation, config).mlp
+            few = Rows(training.x[: config.control_pairs], training.y[: config.control_pairs])
+            fitted = fit_rows(few, validation, config)
+            networks[f"shuffled.{shape[0]}x{shape[1]}"] = fitted.mlp.to("cpu")
     return LinearProbe(maps), networks
 
 
@@ -201,6 +230,8 @@ class ControlProbes:
     """Best linear R2 by the training patches' covariance, for the controls that are linear maps."""
     failed: dict[str, str] = field(default_factory=dict)
     """Controls that could not be fitted, and why."""
+    log: FitLog = field(default_factory=FitLog)
+    """How long the fit took; not saved."""
 
     @torch.no_grad()
     def squared_errors(self, pair: TokenPair) -> dict[str, float]:

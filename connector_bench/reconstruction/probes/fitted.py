@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from connector_bench.reconstruction.folds import LeakError, Ledger
 from connector_bench.reconstruction.probes.attention_fit import AttentionFit
 from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape
 from connector_bench.reconstruction.probes.cell_fit import CellProbes, CurvePoint
+from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit
@@ -59,6 +60,8 @@ class FittedProbes:
     cells: dict[CellShape, CellProbes]
     attention: AttentionFit | None
     learning_curve: LearningCurve
+    log: FitLog = field(default_factory=FitLog)
+    """Where the time of the fit went; neither described nor saved."""
 
     def predict(self, pair: TokenPair) -> dict[str, Float[Tensor, "n_pre d_pre"]]:
         """Every probe's patches, float64, in the encoder's order; `mean` is the bottom of the ladder."""
