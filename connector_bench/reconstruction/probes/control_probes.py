@@ -24,10 +24,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import CellShape, cells_of
+from connector_bench.reconstruction.cells import cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import Fold
-from connector_bench.reconstruction.probes.attention_batches import pooled_rows
+from connector_bench.reconstruction.probes.control_fit import ONE, fit_linear, fit_shuffled
 from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
@@ -36,21 +36,15 @@ from connector_bench.reconstruction.probes.linear import (
     LinearProbe,
     LinearSample,
     identity,
-    mapped,
     one_to_one,
     part_of,
     projection,
     rotation,
 )
-from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape, Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
-from connector_bench.reconstruction.probes.ridge import best_linear_r2, choose
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import TokenPair
-
-ONE: CellShape = (1, 1)
-TRAINED = ("identity", "rotation", "shuffled")
-"""Controls that get an MLP too."""
 
 
 def linear_controls(width: int, config: ReconstructionConfig) -> tuple[LinearControl, ...]:
@@ -145,7 +139,7 @@ class ControlSample:
             patches = connector.sampled_patches()
             for control in linear_controls(len(training.mean_x), self.config):
                 with _noting(control.name, failed):
-                    fit = partial(_fit_linear, control, training, validation, patches, self.config)
+                    fit = partial(fit_linear, control, training, validation, patches, self.config)
                     found = log.with_room(f"the control {control.name}", fit, device)
                     probes[control.name], closed[control.name], network = found
                     if network is not None:
@@ -156,63 +150,10 @@ class ControlSample:
                         what = f"the control untrained.{seed}"
                         probes[f"untrained.{seed}"] = log.with_room(what, sample.fit, device)
             with _noting("shuffled", failed):
-                fit_shuffled = partial(_fit_shuffled, connector, self.config)
-                shuffled, trained = log.with_room("the control shuffled", fit_shuffled, device)
+                both = partial(fit_shuffled, connector, self.config)
+                shuffled, trained = log.with_room("the control shuffled", both, device)
                 probes["shuffled"], networks = shuffled, networks | trained
         return ControlProbes(self.config, training.mean_x, probes, networks, closed, failed, log)
-
-
-def _fit_linear(
-    control: LinearControl,
-    training: Moments,
-    validation: Moments,
-    patches: tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]],
-    config: ReconstructionConfig,
-    device: torch.device,
-) -> tuple[LinearProbe, float, MLPProbe | None]:
-    """A linear map's ridge, its best linear R2 in closed form, and the MLP of those that have one."""
-    training, validation = training.to(device), validation.to(device)
-    matrix = control.matrix.to(device)
-    ridge = choose(mapped(training, matrix), mapped(validation, matrix), config.penalties)
-    closed = best_linear_r2(training.xx / training.n, matrix)
-    network = None
-    if control.name in TRAINED and config.protocol != "paper":
-        on_device = [rows.to(device).float() for rows in patches]
-        seen, held_out = (Rows((rows.double() @ matrix).float(), rows) for rows in on_device)
-        network = fit_rows(seen, held_out, config).mlp.to("cpu")
-    return LinearProbe({ONE: ridge.affine.to("cpu")}), closed, network
-
-
-def _fit_shuffled(
-    connector: ProbeSample, config: ReconstructionConfig, device: torch.device
-) -> tuple[LinearProbe, dict[str, MLPProbe]]:
-    """Each token against the patches of the next one in the sample, whose order is that of hashes."""
-    if connector.attention is not None and not connector.cells:
-        parts = (connector.attention.training.images(), connector.attention.validation.images())
-        if len(parts[0]) < 2:
-            raise ValueError("of one training image nothing can be shuffled")
-        rows = [_rolled(pooled_rows(images).to(device)) for images in parts if images]
-        moments = [part.moments(config) for part in rows]
-        held_out = moments[1] if len(moments) > 1 else Moments.zeros(*moments[0].xy.shape).to(device)
-        affine = choose(moments[0], held_out, config.penalties).affine
-        return LinearProbe({POOLED: affine.to("cpu")}), {}
-    maps, networks = {}, {}
-    for shape, sample in connector.cells.items():
-        training = _rolled(sample.rows_up_to("full").to(device))
-        validation = _rolled(sample.validation_rows().to(device))
-        if len(training) < 2:
-            continue
-        ridge = choose(training.moments(config), validation.moments(config), config.penalties)
-        maps[shape] = ridge.affine.to("cpu")
-        if config.protocol != "paper":
-            few = Rows(training.x[: config.control_pairs], training.y[: config.control_pairs])
-            fitted = fit_rows(few, validation, config)
-            networks[f"shuffled.{shape[0]}x{shape[1]}"] = fitted.mlp.to("cpu")
-    return LinearProbe(maps), networks
-
-
-def _rolled(rows: Rows) -> Rows:
-    return Rows(rows.x, rows.y.roll(1, dims=0))
 
 
 @dataclass(frozen=True, eq=False)
