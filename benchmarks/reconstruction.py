@@ -156,7 +156,7 @@ def time_mlp(data: LinearData) -> MLPCost:
     network.inputs.set(x.double().mean(0), x.double().std(0))
     network.targets.set(y.double().mean(0), y.double().std(0))
     begin = now()
-    problem = RowSample(network, Rows(x, y), Rows(xv, yv), schedule.batch_size, "cpu")
+    problem = RowSample(network, Rows(x, y), Rows(xv, yv), schedule.batch_size)
     record = train(network, problem, schedule)
     seconds = (now() - begin) / record.steps * planned
     error = float((network.predict(xv) - yv).square().sum() / (yv - y.mean(0)).square().sum())

@@ -17,7 +17,7 @@ TAPS = ("pre", "pre_normed")
 PROTOCOLS = ("connector_bench", "paper")
 """Whose procedure is followed: ours, or the published one, whose figures have names of their own."""
 
-OLD_NAMES = {"target": "tap"}
+OLD_NAMES = {"target": "tap", "shuffled_pairs": "control_pairs"}
 OLD_VALUES = {("protocol", "default"): "connector_bench"}
 """How `patch_reconstruction` once spelled the same options."""
 

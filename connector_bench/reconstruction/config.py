@@ -62,8 +62,8 @@ class ReconstructionConfig:
     """Directions that the control of known rank keeps."""
     untrained_seeds: int = 3
     """Initialisations of the connector that are measured as a control; 0 for none."""
-    shuffled_pairs: int = 20_000
-    """Cells that the MLP on shuffled pairs learns from."""
+    control_pairs: int = 20_000
+    """Cells that an MLP learns from as a control: on shuffled pairs, on identity and on rotation."""
     curve: bool = True
     """Also fit on 1/4 and 1/2 of the images, to tell loss from too little data."""
     more_data_gain: float = 0.005

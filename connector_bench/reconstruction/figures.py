@@ -162,4 +162,4 @@ def _describe_training(fits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def describe_controls(controls: ControlProbes) -> dict[str, Any]:
     """What the controls' figures have to be read against."""
-    return {"closed_form_r2": controls.closed_form, "shuffled_pairs": controls.config.shuffled_pairs}
+    return {"closed_form_r2": controls.closed_form, "control_pairs": controls.config.control_pairs}

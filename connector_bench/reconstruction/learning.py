@@ -244,6 +244,7 @@ class ProbeLearner:
         for part in parts:
             total.absorb(part)
         ladder = ProbeLadder(total.connector.fit(), total.controls.fit(total.connector))
+        self.troubles += ladder.probes.log.troubles + ladder.controls.log.troubles
         if self.folder is not None:
             try:
                 ladder.save(self.folder / PROBES)

@@ -36,15 +36,26 @@ def affine(
 
 
 @contextmanager
+def full_float32() -> Iterator[None]:
+    """Matrix products of float32 on CUDA in float32, although a model's wrapper has allowed TF32 for itself."""
+    matmul = torch.backends.cuda.matmul
+    try:
+        before = matmul.allow_tf32
+    except RuntimeError:  # set through torch's newer interface, beside which this one refuses to be read
+        yield
+        return
+    matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+@contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """While the block runs, fp32 products are made in fp32, whatever the model's wrapper has allowed."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with full_float32(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def scoring_device(option: str, tokens: torch.device) -> torch.device:

@@ -91,7 +91,7 @@ def test_an_untrained_copy_is_measured_as_a_connector_would_be() -> None:
         total += float(image.squared_total.sum())
     assert found["untrained_r2_ridge.0"] == pytest.approx(1 - errors / total, abs=1e-6)
     assert found["untrained_r2_ridge.0"] != found["untrained_r2_ridge.1"]
-    assert sample.fit().maps == {}
+    assert sample.fit(torch.device("cpu")).maps == {}
 
 
 def test_without_places_untrained_and_shuffled_use_mean_tokens() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from connector_bench.reconstruction.probes.cell_fit import nested
 from connector_bench.reconstruction.probes.linear import (
     identity,
     one_to_one,
@@ -71,7 +72,7 @@ def test_ridge_meets_the_closed_form_of_a_rank_r_projection(rank: int) -> None:
     for image_id, pair in images(150):
         sample.update(image_id, pair)
     (cells,) = sample.cells.values()
-    moments = cells.moments_up_to("full")
+    ((_, moments),) = nested(cells.moments, False, torch.device("cpu"))
     closed = best_linear_r2(moments.xx / moments.n, control.matrix)
     assert found["r2_ridge"] == pytest.approx(closed, abs=0.03)
 

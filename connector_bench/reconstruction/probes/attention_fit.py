@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from connector_bench.reconstruction.cells import patch_boxes
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, padded, unpadded
-from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold, image_key, unit_keys
+from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, Fold, image_key, unit_keys
+from connector_bench.reconstruction.probes.attention_batches import ImageSample, PackedImages
 from connector_bench.reconstruction.probes.attention_probe import (
     PARTS,
     AttentionProbe,
     AttentionShape,
     SampledImage,
     TokenPlaces,
-    batch_of,
     places_and_boxes,
 )
-from connector_bench.reconstruction.probes.cell_fit import CurvePoint
-from connector_bench.reconstruction.probes.mlp import Rows
+from connector_bench.reconstruction.probes.cell_fit import CurvePoint, nested
+from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
+from connector_bench.reconstruction.probes.mlp import CHUNK
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.probes.reservoir import SLACK
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
@@ -141,12 +144,11 @@ class AttentionSample:
         self.training.load(f"{prefix}.training_images", tensors)
         self.validation.load(f"{prefix}.validation_images", tensors)
 
-    def pooled_up_to(self, fold: Fold) -> Moments:
-        """Pooled moments of the nested training budget that ends with `fold`."""
-        total = self.pooled["quarter"].value()
-        for wanted in TRAINING_FOLDS[1 : TRAINING_FOLDS.index(fold) + 1]:
-            total = total + self.pooled[wanted].value()
-        return total
+    @property
+    def device(self) -> torch.device:
+        """Where the sampled images lie."""
+        images = self.training.images()
+        return images[0].tokens.device if images else torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,121 +175,104 @@ class AttentionFit:
         }
 
 
-class _ImageSample:
-    """Sampled images as batches for the training loop."""
-
-    def __init__(
-        self, training: list[SampledImage], validation: list[SampledImage], batch: int, device: str
-    ) -> None:
-        self.training, self.validation, self.batch, self.device = training, validation, batch, device
-
-    @property
-    def examples(self) -> int:
-        """Images to learn from."""
-        return len(self.training)
-
-    def loss(self, network: nn.Module, index: Int[Tensor, " b"]) -> Tensor:
-        """Mean squared error over the batch's patches, in the targets' training units."""
-        error, count = self._error(network, [self.training[i] for i in index.tolist()])
-        return error / count
-
-    def validation_loss(self, network: nn.Module) -> float:
-        """The same over all validation images."""
-        error, count = 0.0, 0
-        for first in range(0, len(self.validation), self.batch):
-            part, numbers = self._error(network, self.validation[first : first + self.batch])
-            error, count = error + float(part), count + numbers
-        return error / max(count, 1)
-
-    def _error(self, network: nn.Module, images: list[SampledImage]) -> tuple[Tensor, int]:
-        assert isinstance(network, AttentionProbe)
-        batch = batch_of(images, self.device)
-        predicted = network(batch.tokens, batch.places, batch.boxes).float()
-        error = (predicted - network.targets(batch.patches))[batch.wanted].square()
-        return error.sum(), error.numel()
-
-
 def fit_attention(
-    sample: AttentionSample, statistics: TargetStatistics, config: ReconstructionConfig
+    sample: AttentionSample, statistics: TargetStatistics, config: ReconstructionConfig, log: FitLog
 ) -> AttentionFit:
-    """Fit on all training images, and on 1/4 and 1/2 of them for the learning curve."""
-    held_out = sample.pooled["validation"].value()
-    stages: tuple[Fold, ...] = TRAINING_FOLDS if config.curve else ("full",)
+    """Fit on all training images, and on 1/4 and 1/2 of them for the learning curve.
+
+    On the sample's device, if `config` names no other; the probes come back on the CPU.
+    """
+    return log.with_room(
+        "the attention probe",
+        lambda device: _fit_attention(sample, statistics, config, log, device),
+        fit_device(config.device, sample.device),
+    )
+
+
+def _fit_attention(
+    sample: AttentionSample,
+    statistics: TargetStatistics,
+    config: ReconstructionConfig,
+    log: FitLog,
+    device: torch.device,
+) -> AttentionFit:
+    held_out = sample.pooled["validation"].value().to(device)
+    images = sample.validation.images()
+    validation = PackedImages.of(images, device) if images else None
     points: list[CurvePoint] = []
     fitted: tuple[RidgeFit, AttentionProbe, TrainingRecord] | None = None
-    for fold in stages:
+    for fold, moments in nested(sample.pooled, config.curve, device):
         images = [image for image in sample.training.images() if image.fold <= FOLDS.index(fold)]
-        moments = sample.pooled_up_to(fold)
         if not images:
             continue
-        ridge = choose(moments, held_out, config.penalties)
-        probe, record = _fit_probe(sample, images, config)
-        points.append(_curve_point(sample, fold, images, ridge.affine, probe, statistics))
-        fitted = ridge, probe, record
+        with log.stage("ridge", device):
+            ridge = choose(moments, held_out, config.penalties)
+        training = PackedImages.of(images, device)
+        with log.stage("attention", device):
+            probe, record = _fit_probe(training, validation, config)
+        with log.stage("learning curve", device):
+            batch = config.attention_schedule.batch_size
+            errors = _errors(validation, ridge.affine, probe, statistics.mean.to(device), batch)
+        points.append(CurvePoint(FRACTIONS[fold], len(training.patches), *errors))
+        fitted = replace(ridge, affine=ridge.affine.to("cpu")), probe.to("cpu"), record
     if fitted is None:
         raise ValueError("no training image was given")
     return AttentionFit(*fitted, tuple(points))
 
 
-def pooled_rows(images: list[SampledImage]) -> Rows:
-    """Mean token and mean sampled patch of each image."""
-    x = [image.tokens.double().mean(0) for image in images]
-    y = [image.patches.double().mean(0) for image in images]
-    return Rows(torch.stack(x), torch.stack(y))
-
-
 def _fit_probe(
-    sample: AttentionSample, images: list[SampledImage], config: ReconstructionConfig
+    training: PackedImages, validation: PackedImages | None, config: ReconstructionConfig
 ) -> tuple[AttentionProbe, TrainingRecord]:
-    """Everything the probe starts from comes from the sampled images, as for the MLP (`row_fit`)."""
-    validation = sample.validation.images()
-    tokens = TargetStatistics.of(torch.cat([image.tokens for image in images]))
-    patches = TargetStatistics.of(torch.cat([image.patches for image in images]))
-    pooled = pooled_rows(images).moments(config)
-    held_out = (
-        pooled_rows(validation).moments(config) if validation else Moments.zeros(sample.d_in, sample.d_out)
-    )
+    """Everything the probe starts from comes from the sampled images, as for the MLP (`fit_rows`)."""
+    tokens, patches = _statistics(training.tokens), _statistics(training.patches)
     shape = AttentionShape(
-        sample.d_in,
-        sample.d_out,
-        max_tokens=1 + max(int(image.token_index.max()) for image in images),
+        training.tokens.shape[1],
+        training.patches.shape[1],
+        max_tokens=1 + int(training.token_index.max()),
         width=config.attention_width,
         heads=config.attention_heads,
         layers=config.attention_layers,
         linear_path=config.linear_path,
     )
     probe = build_seeded(lambda: AttentionProbe(shape), config.attention_schedule.seed + config.seed)
+    probe.to(training.tokens.device)
+    pooled = training.means.moments(config)
     probe.inputs.set(tokens.mean, tokens.variance.sqrt())
     probe.pooled_inputs.set(pooled.mean_x, (pooled.xx.diagonal() / pooled.n).sqrt())
     variance = patches.variance
     scale = variance.sqrt() if config.standardize_targets else variance.mean().sqrt().expand_as(variance)
     probe.targets.set(patches.mean, scale)
     if config.linear_path:
+        none = Moments.zeros(shape.d_in, shape.d_out).to(pooled.xx.device)
+        held_out = none if validation is None else validation.means.moments(config)
         probe.start_at(choose(pooled, held_out, config.penalties).affine)
-    batch = config.attention_schedule.batch_size
-    batches = _ImageSample(images, validation, batch, config.device)
-    record = train(probe, batches, config.attention_schedule, config.device)
-    return probe.to("cpu"), record
+    batches = ImageSample(probe, training, validation, config.attention_schedule.batch_size)
+    return probe, train(probe, batches, config.attention_schedule)
+
+
+def _statistics(rows: Float[Tensor, "n d"]) -> TargetStatistics:
+    """Mean and variance, some rows in float64 at a time."""
+    return reduce(add, map(TargetStatistics.of, rows.split(CHUNK)))
 
 
 @torch.no_grad()
-def _curve_point(
-    sample: AttentionSample,
-    fold: Fold,
-    images: list[SampledImage],
+def _errors(
+    images: PackedImages | None,
     pooled: Affine,
     probe: AttentionProbe,
-    statistics: TargetStatistics,
-) -> CurvePoint:
-    """Both probes' errors on the patches of the sampled validation images."""
-    errors, total = {"pooled": 0.0, "attention": 0.0}, 0.0
-    for image in sample.validation.images():
-        batch = batch_of([image])
-        truth = image.patches.double()
-        predicted = probe.predict(image.tokens.float(), batch.places, image.patch_boxes)
-        errors["attention"] += float((predicted - truth).square().sum())
-        errors["pooled"] += float(
-            (pooled(image.tokens.double().mean(0, keepdim=True)) - truth).square().sum()
-        )
-        total += float((truth - statistics.mean).square().sum())
-    return CurvePoint(FRACTIONS[fold], sum(len(image.patches) for image in images), errors, total)
+    mean: Float[Tensor, " d"],
+    batch: int,
+) -> tuple[dict[str, float], float]:
+    """Both probes' squared errors on the patches of the sampled validation images, and the patches' own."""
+    sums = torch.zeros(3, dtype=torch.float64, device=mean.device)
+    if images is not None:
+        standardized = images.standardized(probe, torch.float32)
+        for index in torch.arange(len(images), device=mean.device).split(batch):
+            given, raw = standardized.batch(index), images.batch(index)
+            answer = probe.answer(given.tokens, given.pooled, given.places, given.boxes)
+            truth = raw.patches.double()
+            parts = (pooled(raw.pooled)[:, None] - truth, probe.targets.inverse(answer) - truth, truth - mean)
+            wanted = raw.wanted[..., None]
+            sums += torch.stack([torch.where(wanted, part.square(), 0.0).sum() for part in parts])
+    by_pooled, by_attention, total = sums.tolist()
+    return {"pooled": by_pooled, "attention": by_attention}, total

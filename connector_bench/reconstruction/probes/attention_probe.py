@@ -9,7 +9,6 @@ a linear path from the mean-pooled tokens that starts at its ridge solution.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -156,18 +155,26 @@ class AttentionProbe(nn.Module):
         boxes: Float[Tensor, "b p 4"],
     ) -> Float[Tensor, "b p d_out"]:
         """Tokens in their units to standardised patches; an index past those trained counts as the last."""
+        real = (~places.padding).to(torch.float64)[..., None]
+        mean = (tokens.to(torch.float64) * real).sum(1) / real.sum(1)
+        return self.answer(self.inputs(tokens), self.pooled_inputs(mean), places, boxes)
+
+    def answer(
+        self,
+        tokens: Float[Tensor, "b t d_in"],
+        pooled: Float[Tensor, "b d_in"],
+        places: TokenPlaces,
+        boxes: Float[Tensor, "b p 4"],
+    ) -> Float[Tensor, "b p d_out"]:
+        """The same from standardised tokens and mean tokens, which do not change while the probe trains."""
         index = self.token_index[places.index.clamp(max=self.shape.max_tokens - 1)]
-        keys = self.tokens(self.inputs(tokens)) + index + self.tile(box_features(places.boxes))
+        keys = self.tokens(tokens) + index + self.tile(box_features(places.boxes))
         keys, padding = self.token_norm(keys), places.padding
         query = self.query(box_features(boxes))
         for block in self.blocks:
             query = block(query, keys, padding)
         answer: Tensor = self.head(self.norm(query))
-        if self.pooled is None:
-            return answer
-        real = (~padding).to(torch.float64)[..., None]
-        mean = (tokens.to(torch.float64) * real).sum(1) / real.sum(1)
-        return answer + self.pooled(self.pooled_inputs(mean))[:, None]
+        return answer if self.pooled is None else answer + self.pooled(pooled)[:, None]
 
     @torch.no_grad()
     def predict(
@@ -197,30 +204,3 @@ class SampledImage:
 
 
 PARTS = ("tokens", "token_index", "token_boxes", "patches", "patch_boxes")
-
-
-@dataclass(frozen=True, eq=False)
-class ImageBatch:
-    """Images padded to one length."""
-
-    tokens: Float[Tensor, "b t d_in"]
-    places: TokenPlaces
-    patches: Float[Tensor, "b p d_out"]
-    boxes: Float[Tensor, "b p 4"]
-    wanted: Bool[Tensor, "b p"]
-    """False where a row of `patches` is padding."""
-
-
-def batch_of(images: Sequence[SampledImage], device: str = "cpu") -> ImageBatch:
-    """Pad images to a batch on a device."""
-
-    def padded(part: str) -> Tensor:
-        return pad_sequence([getattr(image, part) for image in images], batch_first=True).to(device)
-
-    tokens, patches = padded("tokens").float(), padded("patches").float()
-    token_counts = torch.tensor([len(image.tokens) for image in images], device=device)
-    patch_counts = torch.tensor([len(image.patches) for image in images], device=device)
-    padding = torch.arange(tokens.shape[1], device=device) >= token_counts[:, None]
-    wanted = torch.arange(patches.shape[1], device=device) < patch_counts[:, None]
-    places = TokenPlaces(padded("token_index"), padded("token_boxes"), padding)
-    return ImageBatch(tokens, places, patches, padded("patch_boxes"), wanted)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
-from connector_bench.reconstruction.probes.mlp import MLPProbe, Rows, fit_rows
+from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
+from connector_bench.reconstruction.probes.mlp import CHUNK, MLPProbe, Rows, fit_rows
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.probes.reservoir import Reservoir
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
@@ -68,7 +69,9 @@ class CellSample:
         rows = self.training.rows()[1]
         if not rows:
             return self._no_rows()
-        chosen = torch.nonzero(rows["fold"] <= FOLDS.index(fold))[:, 0]
+        if fold == TRAINING_FOLDS[-1]:
+            return Rows(rows["x"], rows["y"])
+        chosen = torch.nonzero(rows["fold"] <= FOLDS.index(fold))[:, 0].to(rows["x"].device)
         return Rows(rows["x"][chosen], rows["y"][chosen])
 
     def validation_rows(self) -> Rows:
@@ -79,12 +82,16 @@ class CellSample:
     def _no_rows(self) -> Rows:
         return Rows(torch.zeros(0, self.d_in), torch.zeros(0, self.d_out))
 
-    def moments_up_to(self, fold: Fold) -> Moments:
-        """Moments of the nested training budget that ends with `fold`."""
-        total = self.moments["quarter"].value()
-        for wanted in TRAINING_FOLDS[1 : TRAINING_FOLDS.index(fold) + 1]:
-            total = total + self.moments[wanted].value()
-        return total
+    @property
+    def trained_on(self) -> int:
+        """Cells of training images."""
+        return sum(self.moments[fold].n for fold in TRAINING_FOLDS)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the sample's rows lie."""
+        columns = self.training.rows()[1]
+        return columns["x"].device if columns else torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -110,49 +117,75 @@ class CellProbes:
 
 
 def fit_cells(
-    shape: CellShape, sample: CellSample, statistics: TargetStatistics, config: ReconstructionConfig
+    shape: CellShape,
+    sample: CellSample,
+    statistics: TargetStatistics,
+    config: ReconstructionConfig,
+    log: FitLog,
 ) -> CellProbes:
-    """Fit ridge and MLP on all training images, and on 1/4 and 1/2 of them for the learning curve."""
-    held_out = sample.moments["validation"].value()
-    stages: tuple[Fold, ...] = TRAINING_FOLDS if config.curve else ("full",)
+    """Fit ridge and MLP on all training images, and on 1/4 and 1/2 of them for the learning curve.
+
+    On the sample's device, if `config` names no other; the probes come back on the CPU.
+    """
+    return log.with_room(
+        f"cells of {shape[0]} x {shape[1]} patches",
+        lambda device: _fit_cells(shape, sample, statistics, config, log, device),
+        fit_device(config.device, sample.device),
+    )
+
+
+def _fit_cells(
+    shape: CellShape,
+    sample: CellSample,
+    statistics: TargetStatistics,
+    config: ReconstructionConfig,
+    log: FitLog,
+    device: torch.device,
+) -> CellProbes:
+    held_out = sample.moments["validation"].value().to(device)
+    rows, mean = sample.validation_rows().to(device), statistics.mean.to(device)
     points: list[CurvePoint] = []
     fitted: tuple[RidgeFit, MLPProbe, TrainingRecord] | None = None
-    for fold in stages:
-        moments = sample.moments_up_to(fold)
+    for fold, moments in nested(sample.moments, config.curve, device):
         if moments.n == 0:
             continue
-        ridge = choose(moments, held_out, config.penalties)
-        sampled = fit_rows(sample.rows_up_to(fold), sample.validation_rows(), config)
-        mlp, record = sampled.mlp, sampled.training
-        points.append(_curve_point(sample, fold, ridge.affine, mlp, record, statistics))
-        fitted = ridge, mlp, record
-    if fitted is None or moments.n == 0:
+        with log.stage("ridge", device):
+            ridge = choose(moments, held_out, config.penalties)
+        sampled = fit_rows(sample.rows_up_to(fold).to(device), rows, config, log)
+        with log.stage("learning curve", device):
+            errors = _errors(rows, held_out.n, mean, ridge.affine, sampled.mlp)
+        patches = sampled.training.examples * (sample.d_out // len(mean))
+        points.append(CurvePoint(FRACTIONS[fold], patches, *errors))
+        affine = ridge.affine.to("cpu")
+        fitted = replace(ridge, affine=affine), sampled.mlp.to("cpu"), sampled.training
+    if fitted is None:
         raise ValueError(f"no training image has a cell of {shape[0]} x {shape[1]} patches")
     return CellProbes(shape, *fitted, tuple(points))
 
 
-def _curve_point(
-    sample: CellSample,
-    fold: Fold,
-    ridge: Affine,
-    mlp: MLPProbe,
-    record: TrainingRecord,
-    statistics: TargetStatistics,
-) -> CurvePoint:
-    """Both probes' errors on the same validation rows, scaled up to all validation cells."""
-    slots = sample.d_out // len(statistics.mean)
-    held_out = sample.validation.rows()[1]
-    if not held_out:
-        return CurvePoint(
-            FRACTIONS[fold], record.examples * slots, {"ridge": math.nan, "mlp": math.nan}, math.nan
-        )
-    errors, total = {"ridge": 0.0, "mlp": 0.0}, 0.0
-    mean = statistics.mean.repeat(slots)
-    for x, y in zip(held_out["x"].split(4096), held_out["y"].split(4096), strict=True):
+def nested(
+    streams: Mapping[Fold, MomentsStream], curve: bool, device: torch.device
+) -> Iterator[tuple[Fold, Moments]]:
+    """The nested training budgets' moments on a device, smallest first; the whole alone without a curve."""
+    total: Moments | None = None
+    for fold in TRAINING_FOLDS:
+        moments = streams[fold].value().to(device)
+        total = moments if total is None else total + moments
+        if curve or fold == TRAINING_FOLDS[-1]:
+            yield fold, total
+
+
+def _errors(
+    rows: Rows, held_out: int, mean: Float[Tensor, " d"], ridge: Affine, mlp: MLPProbe
+) -> tuple[dict[str, float], float]:
+    """Both probes' squared errors on the same validation rows, and the rows' own, scaled up to `held_out` cells."""
+    if not len(rows):
+        return {"ridge": math.nan, "mlp": math.nan}, math.nan
+    mean = mean.repeat(rows.y.shape[1] // len(mean))
+    sums = torch.zeros(3, dtype=torch.float64, device=rows.device)
+    for x, y in zip(rows.x.split(CHUNK), rows.y.split(CHUNK), strict=True):
         y = y.to(torch.float64)
-        errors["ridge"] += float((ridge(x) - y).square().sum())
-        errors["mlp"] += float((mlp.predict(x) - y).square().sum())
-        total += float((y - mean).square().sum())
-    weight = sample.moments["validation"].value().n / len(held_out["x"])
-    scaled = {name: weight * error for name, error in errors.items()}
-    return CurvePoint(FRACTIONS[fold], record.examples * slots, scaled, weight * total)
+        parts = (ridge(x) - y, mlp.predict(x) - y, y - mean)
+        sums += torch.stack([part.square().sum() for part in parts])
+    by_ridge, by_mlp, total = (held_out / len(rows) * sums.cpu()).tolist()
+    return {"ridge": by_ridge, "mlp": by_mlp}, total

@@ -7,6 +7,8 @@
 | untrained connector | ridge (from mean tokens where they have no place), one an initialisation | moments |
 | shuffled pairs | ridge and MLP fitted on the sample's tokens against another image's patches | a short training |
 
+MLPs learn from `control_pairs` of the sample's cells at most.
+
 What is fitted on shuffled pairs is asked about true ones: it must do no better than the mean.
 """
 
@@ -14,29 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from torch import Tensor
 
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import Fold
-from connector_bench.reconstruction.probes.attention_fit import pooled_rows
-from connector_bench.reconstruction.probes.fitted_controls import ONE, ControlProbes, linear_controls
+from connector_bench.reconstruction.probes.control_fit import fit_linear, fit_shuffled
+from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
+from connector_bench.reconstruction.probes.fitted_controls import ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
-    POOLED,
     LinearProbe,
     LinearSample,
-    mapped,
     part_of,
 )
-from connector_bench.reconstruction.probes.mlp import MLPProbe, Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
-from connector_bench.reconstruction.probes.ridge import best_linear_r2, choose
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import TokenPair
-
-TRAINED = ("identity", "rotation", "shuffled")
-"""Controls that get an MLP too."""
 
 
 @contextmanager
@@ -110,61 +108,33 @@ class ControlSample:
         return self
 
     def fit(self, connector: ProbeSample) -> ControlProbes:
-        """Fit all controls; `connector` holds the connector's own sample of the same images."""
+        """Fit all controls; `connector` holds the connector's own sample of the same images.
+
+        On that sample's device, if the options name no other; the probes come back on the CPU.
+        """
         training, validation = (self._patches[part].value() for part in PARTS)
-        covariance = training.xx / training.n
+        device = fit_device(self.config.device, connector.device)
+        log = FitLog()
         probes: dict[str, LinearProbe] = {}
         networks: dict[str, MLPProbe] = {}
         closed: dict[str, float] = {}
-        patches = connector.sampled_patches()
         failed = dict(self.failed)
-        for control in linear_controls(len(training.mean_x), self.config):
-            with _noting(control.name, failed):
-                ridge = choose(
-                    mapped(training, control.matrix),
-                    mapped(validation, control.matrix),
-                    self.config.penalties,
-                )
-                probes[control.name] = LinearProbe({ONE: ridge.affine})
-                closed[control.name] = best_linear_r2(covariance, control.matrix)
-                if control.name in TRAINED and self.config.protocol != "paper":
-                    seen, held_out = (
-                        Rows((rows.double() @ control.matrix).float(), rows) for rows in patches
-                    )
-                    networks[f"{control.name}.1x1"] = fit_rows(seen, held_out, self.config).mlp
-        for seed, sample in enumerate(self._untrained):
-            if f"untrained.{seed}" not in failed:
-                with _noting(f"untrained.{seed}", failed):
-                    probes[f"untrained.{seed}"] = sample.fit()
-        with _noting("shuffled", failed):
-            probes["shuffled"], trained = _fit_shuffled(connector, self.config)
-            networks |= trained
-        return ControlProbes(self.config, training.mean_x, probes, networks, closed, failed)
-
-
-def _fit_shuffled(
-    connector: ProbeSample, config: ReconstructionConfig
-) -> tuple[LinearProbe, dict[str, MLPProbe]]:
-    """Each token against the patches of the next one in the sample, whose order is that of hashes."""
-    if connector.attention is not None and not connector.cells:
-        parts = (connector.attention.training.images(), connector.attention.validation.images())
-        if len(parts[0]) < 2:
-            raise ValueError("of one training image nothing can be shuffled")
-        rows = [_rolled(pooled_rows(images)) for images in parts if images]
-        moments = [part.moments(config) for part in rows]
-        held_out = moments[1] if len(moments) > 1 else Moments.zeros(*moments[0].xy.shape)
-        return LinearProbe({POOLED: choose(moments[0], held_out, config.penalties).affine}), {}
-    maps, networks = {}, {}
-    for shape, sample in connector.cells.items():
-        training, validation = _rolled(sample.rows_up_to("full")), _rolled(sample.validation_rows())
-        if len(training) < 2:
-            continue
-        maps[shape] = choose(training.moments(config), validation.moments(config), config.penalties).affine
-        if config.protocol != "paper":
-            few = Rows(training.x[: config.shuffled_pairs], training.y[: config.shuffled_pairs])
-            networks[f"shuffled.{shape[0]}x{shape[1]}"] = fit_rows(few, validation, config).mlp
-    return LinearProbe(maps), networks
-
-
-def _rolled(rows: Rows) -> Rows:
-    return Rows(rows.x, rows.y.roll(1, dims=0))
+        with log.stage("controls", device):
+            patches = connector.sampled_patches()
+            for control in linear_controls(len(training.mean_x), self.config):
+                with _noting(control.name, failed):
+                    fit = partial(fit_linear, control, training, validation, patches, self.config)
+                    found = log.with_room(f"the control {control.name}", fit, device)
+                    probes[control.name], closed[control.name], network = found
+                    if network is not None:
+                        networks[f"{control.name}.1x1"] = network
+            for seed, sample in enumerate(self._untrained):
+                if f"untrained.{seed}" not in failed:
+                    with _noting(f"untrained.{seed}", failed):
+                        what = f"the control untrained.{seed}"
+                        probes[f"untrained.{seed}"] = log.with_room(what, sample.fit, device)
+            with _noting("shuffled", failed):
+                both = partial(fit_shuffled, connector, self.config)
+                shuffled, trained = log.with_room("the control shuffled", both, device)
+                probes["shuffled"], networks = shuffled, networks | trained
+        return ControlProbes(self.config, training.mean_x, probes, networks, closed, failed, log)

@@ -15,6 +15,7 @@ from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.end_to_end import rebuilt, sums_by_image
 from connector_bench.reconstruction.precision import affine
+from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.folded_mlp import FoldedMLP
 from connector_bench.reconstruction.probes.linear import (
     POOLED,
@@ -51,6 +52,8 @@ class ControlProbes:
     """Best linear R2 by the training patches' covariance, for the controls that are linear maps."""
     failed: dict[str, str] = field(default_factory=dict)
     """Controls that could not be fitted, and why."""
+    log: FitLog = field(default_factory=FitLog)
+    """How long the fit took; not saved."""
 
     @cached_property
     def _maps(self) -> dict[str, Float[Tensor, "d r"] | None]:

@@ -146,14 +146,14 @@ class LinearSample:
                 moments = stream.value()
                 self._streams(shape, *moments.xy.shape)[part].absorb(moments)
 
-    def fit(self) -> LinearProbe:
-        """A ridge for each shape of cell, its penalty chosen on the validation images."""
+    def fit(self, device: torch.device) -> LinearProbe:
+        """A ridge for each shape of cell, its penalty chosen on the validation images; made there, kept on the CPU."""
         fitted = {}
         for shape, streams in self._moments.items():
-            training = streams["training"].value()
+            training = streams["training"].value().to(device)
             if training.n:
-                validation = streams["validation"].value()
-                fitted[shape] = choose(training, validation, self.config.penalties).affine
+                validation = streams["validation"].value().to(device)
+                fitted[shape] = choose(training, validation, self.config.penalties).affine.to("cpu")
         return LinearProbe(fitted)
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
@@ -179,7 +179,7 @@ class LinearSample:
 def mapped(patches: Moments, matrix: Float[Tensor, "d r"]) -> Moments:
     """Moments of `patch @ matrix` against the patch, from those of the patches alone: no second pass over data."""
     if patches.n == 0:
-        return Moments.zeros(*reversed(matrix.shape))
+        return Moments.zeros(*reversed(matrix.shape)).to(matrix.device)
     return Moments(
         patches.n,
         patches.mean_x @ matrix,

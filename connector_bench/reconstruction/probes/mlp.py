@@ -14,9 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from connector_bench.reconstruction.config import ReconstructionConfig
+from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
-from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
+from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose, input_scale
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord, build_seeded, train
+from connector_bench.reconstruction.probes.training_step import input_dtype
 
 WHITENING_FLOOR = 1e-7
 """Variance of a direction, relative to the largest, below which float32 inputs hold little but rounding."""
@@ -71,13 +73,21 @@ def whitening(moments: Moments) -> Float[Tensor, "d k"]:
     inputs leave directions of small variance to late training, and what it has not reached by then would pass
     for lost. Directions that float32 cannot tell from rounding are left out.
     """
-    scale = (moments.xx.diagonal() / moments.n).sqrt()
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    scale = input_scale(moments)
     variances, axes = torch.linalg.eigh(moments.xx / moments.n / scale[:, None] / scale)
     variances, axes = variances.flip(0), axes.flip(1)
     kept = variances > WHITENING_FLOOR * variances[0].clamp(min=1e-300)
     kept[0] = True
     return axes[:, kept] / variances[kept].clamp(min=1e-300).sqrt()
+
+
+def unwhitening(matrix: Float[Tensor, "d k"]) -> Float[Tensor, "k d"]:
+    """The pseudo-inverse of a whitening: its columns are orthogonal, so that it is the scaled transpose.
+
+    A step of Newton's iteration takes off what rounding a whitening to float32 does to its right angles.
+    """
+    inverse = (matrix / matrix.square().sum(0)).T
+    return 2 * inverse - (inverse @ matrix) @ inverse
 
 
 class MLPProbe(nn.Module):
@@ -125,7 +135,7 @@ class MLPProbe(nn.Module):
         nn.init.zeros_(last.bias)
         weight = self.inputs.scale[:, None] * ridge.weight / self.targets.scale
         if self.whitening is not None:
-            weight = torch.linalg.pinv(self.whitening.to(weight.dtype)) @ weight
+            weight = unwhitening(self.whitening.to(weight.dtype)) @ weight
         bias = (self.inputs.mean @ ridge.weight + ridge.bias - self.targets.mean) / self.targets.scale
         self.linear.weight.copy_(weight.T)
         self.linear.bias.copy_(bias)
@@ -159,17 +169,26 @@ class Rows:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def device(self) -> torch.device:
+        """Where they lie."""
+        return self.x.device
+
+    def to(self, device: torch.device) -> Rows:
+        """The same on a device."""
+        return Rows(self.x.to(device), self.y.to(device))
+
     def moments(self, config: ReconstructionConfig) -> Moments:
-        """Their moments, float64."""
-        stream = MomentsStream(self.x.shape[1], self.y.shape[1], config.chunk_rows, config.device)
+        """Their moments, float64, on their device."""
+        stream = MomentsStream(self.x.shape[1], self.y.shape[1], config.chunk_rows, str(self.device))
         for x, y in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
             stream.add(x, y)
-        return stream.value()
+        return stream.value().to(self.device)
 
 
 @dataclass(frozen=True, eq=False)
 class RowFit:
-    """Both probes of a sample."""
+    """Both probes of a sample, on its device."""
 
     ridge: RidgeFit
     mlp: MLPProbe
@@ -177,68 +196,91 @@ class RowFit:
 
 
 class RowSample:
-    """Rows as batches for the training loop, in the network's units from the start."""
+    """Rows as batches for the training loop, in the network's units from the start, on their own device."""
 
-    def __init__(
-        self, network: MLPProbe, training: Rows, validation: Rows, batch_size: int, device: str
-    ) -> None:
-        self.training, self.validation = _prepared(network, training), _prepared(network, validation)
-        self.batch_size, self.device = max(batch_size, 1024), device
+    def __init__(self, network: MLPProbe, training: Rows, validation: Rows, batch_size: int) -> None:
+        self.training = _prepared(network, training, input_dtype(training.device))
+        self.validation = _prepared(network, validation, torch.float32)
+        self.batch_size = max(batch_size, 1024)
 
     @property
     def examples(self) -> int:
         """Rows to learn from."""
         return len(self.training)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the rows lie."""
+        return self.training.device
+
     def loss(self, network: nn.Module, index: Int[Tensor, " b"]) -> Tensor:
         """Mean squared error in the targets' training units."""
-        return self._error(network, self.training.x[index], self.training.y[index]).mean()
+        return _squared_error(network, self.training.x[index], self.training.y[index]).mean()
 
     def validation_loss(self, network: nn.Module) -> float:
         """The same on the validation rows, summed in float64."""
         rows = self.validation
-        parts = zip(rows.x.split(self.batch_size), rows.y.split(self.batch_size), strict=True)
-        error = sum(float(self._error(network, x, y).double().sum()) for x, y in parts)
-        return error / max(rows.y.numel(), 1)
+        error = torch.zeros((), dtype=torch.float64, device=self.device)
+        for x, y in zip(rows.x.split(self.batch_size), rows.y.split(self.batch_size), strict=True):
+            error += _squared_error(network, x, y).double().sum()
+        return float(error) / max(rows.y.numel(), 1)
 
-    def _error(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return (network(x.to(self.device)).float() - y.to(self.device)).square()
+
+def _squared_error(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    return (network(x).float() - y).square()
 
 
 @torch.no_grad()
-def _prepared(network: MLPProbe, rows: Rows) -> Rows:
-    x = [network.prepare(part) for part in rows.x.split(CHUNK)]
-    y = [network.targets(part) for part in rows.y.split(CHUNK)]
-    return Rows(torch.cat(x), torch.cat(y))
+def _prepared(network: MLPProbe, rows: Rows, dtype: torch.dtype) -> Rows:
+    """Rows in the network's units: inputs in `dtype`, targets in float32."""
+    width = rows.x.shape[1] if network.whitening is None else network.whitening.shape[1]
+    x = torch.empty(len(rows), width, dtype=dtype, device=rows.device)
+    y = torch.empty(rows.y.shape, device=rows.device)
+    for first in range(0, len(rows), CHUNK):
+        part = slice(first, first + CHUNK)
+        x[part], y[part] = network.prepare(rows.x[part]), network.targets(rows.y[part])
+    return Rows(x, y)
 
 
-def fit_rows(training: Rows, validation: Rows, config: ReconstructionConfig) -> RowFit:
+def fit_rows(
+    training: Rows, validation: Rows, config: ReconstructionConfig, log: FitLog | None = None
+) -> RowFit:
     """Fit both probes; the penalty is chosen, and training stopped, on the validation rows.
 
-    ValueError where there is no row to learn from.
+    All of it happens where the rows lie. ValueError where there is no row to learn from.
     """
     if not len(training):
         raise ValueError("there is no row to fit a probe on")
-    moments = training.moments(config)
-    ridge = choose(moments, validation.moments(config), config.penalties)
+    log = FitLog() if log is None else log
+    with log.stage("ridge", training.device):
+        moments = training.moments(config)
+        ridge = choose(moments, validation.moments(config), config.penalties)
+    with log.stage("mlp", training.device):
+        network = _starting(moments, ridge.affine, config)
+        sample = RowSample(network, training, validation, config.schedule.batch_size)
+        record = train(network, sample, config.schedule)
+    return RowFit(ridge, network, record)
+
+
+def _starting(moments: Moments, ridge: Affine, config: ReconstructionConfig) -> MLPProbe:
+    """The untrained probe of rows with these moments, on the moments' device."""
     matrix = whitening(moments) if config.whiten else None
     shape = MLPShape(
-        training.x.shape[1],
-        training.y.shape[1],
+        len(moments.mean_x),
+        len(moments.mean_y),
         config.mlp_width,
         config.mlp_layers,
         config.linear_path,
         None if matrix is None else matrix.shape[1],
     )
     network = build_seeded(lambda: MLPProbe(shape), config.schedule.seed + config.seed)
-    network.inputs.set(moments.mean_x, (moments.xx.diagonal() / moments.n).sqrt())
+    network.to(moments.xx.device)
+    network.inputs.set(moments.mean_x, input_scale(moments))
     variance = moments.yy / moments.n
     scale = variance.sqrt() if config.standardize_targets else variance.mean().sqrt().expand_as(variance)
     network.targets.set(moments.mean_y, scale)
     if matrix is not None:
         network.whiten(matrix)
     if config.linear_path:
-        network.start_at(ridge.affine)
-    sample = RowSample(network, training, validation, config.schedule.batch_size, config.device)
-    record = train(network, sample, config.schedule, config.device)
-    return RowFit(ridge, network.to("cpu"), record)
+        network.start_at(ridge)
+    return network

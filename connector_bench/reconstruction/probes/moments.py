@@ -68,6 +68,11 @@ class Moments:
             self.yy + other.yy + weight * dy.square(),
         )
 
+    def to(self, device: torch.device) -> Moments:
+        """The same on a device."""
+        parts = (self.mean_x, self.mean_y, self.xx, self.xy, self.yy)
+        return Moments(self.n, *(part.to(device) for part in parts))
+
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """The parts under `prefix.`, for safetensors; the inverse of `from_tensors`."""
         parts = {name: getattr(self, name) for name in ("mean_x", "mean_y", "xx", "xy", "yy")}
@@ -107,6 +112,11 @@ class MomentsStream:
         """Add a finished sample, such as another process's."""
         self._flush()
         self._sums = self._sums + _to(moments, self._device)
+
+    @property
+    def n(self) -> int:
+        """Rows so far."""
+        return self._sums.n + self._waiting_rows
 
     def value(self) -> Moments:
         """The moments so far, on the CPU."""

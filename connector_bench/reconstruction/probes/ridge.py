@@ -31,7 +31,7 @@ class Affine:
         """Predict, in float64: inputs with large means would cancel in float32."""
         return affine(x.to(self.weight.device), self.weight, self.bias)
 
-    def to(self, device: torch.device | str) -> Affine:
+    def to(self, device: str | torch.device) -> Affine:
         """The same on a device."""
         return Affine(self.weight.to(device), self.bias.to(device))
 
@@ -54,7 +54,7 @@ def solve(moments: Moments, alpha: float, standardize: bool = True) -> Affine:
     """
     if moments.n == 0:
         raise ValueError("ridge needs rows, and there were none")
-    scale = _scale(moments) if standardize else torch.ones_like(moments.mean_x)
+    scale = input_scale(moments) if standardize else torch.ones_like(moments.mean_x)
     gram = moments.xx / scale[:, None] / scale
     gram.diagonal().add_(alpha)
     weight = torch.cholesky_solve(moments.xy / scale[:, None], torch.linalg.cholesky(gram)) / scale[:, None]
@@ -63,7 +63,7 @@ def solve(moments: Moments, alpha: float, standardize: bool = True) -> Affine:
     return Affine(weight, moments.mean_y - moments.mean_x @ weight)
 
 
-def _scale(moments: Moments) -> Float[Tensor, " d"]:
+def input_scale(moments: Moments) -> Float[Tensor, " d"]:
     """Standard deviation of each input; 1 for an input that (to rounding) never varies."""
     deviation = (moments.xx.diagonal().clamp(min=0) / moments.n).sqrt()
     floor = 1e-12 * torch.maximum(moments.mean_x.abs(), deviation.max())
@@ -114,5 +114,5 @@ def best_linear_r2(covariance: Float[Tensor, "d d"], projection: Float[Tensor, "
     """
     covariance, projection = covariance.to(torch.float64), projection.to(torch.float64)
     cross = covariance @ projection
-    explained = torch.linalg.lstsq(projection.T @ cross, cross.T, driver="gelsd").solution
-    return float((cross * explained.T).sum() / covariance.diagonal().sum())
+    explained = cross @ torch.linalg.pinv(projection.T @ cross, hermitian=True)
+    return float((cross * explained).sum() / covariance.diagonal().sum())

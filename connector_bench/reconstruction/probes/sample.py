@@ -32,6 +32,7 @@ from connector_bench.reconstruction.config import (
 from connector_bench.reconstruction.folds import Fold, LeakError, Ledger, fold_of, unit_keys
 from connector_bench.reconstruction.probes.attention_fit import AttentionSample, fit_attention
 from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
+from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve, refuse_overflow
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.types import TokenPair
@@ -195,22 +196,30 @@ class ProbeSample:
         """The sampled images, where the connector's tokens have no place."""
         return self._attention
 
+    @property
+    def device(self) -> torch.device:
+        """Where the sampled rows lie."""
+        if self._cells:
+            return next(iter(self._cells.values())).device
+        return torch.device("cpu") if self._attention is None else self._attention.device
+
     def sampled_patches(self) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
         """Patches of the sample, for training and validation: what the controls' MLPs learn from."""
         assert self._widths is not None
-        width = self._widths[1]
+        width, config = self._widths[1], self.config
         if self._cells:
             samples = self._cells.values()
-            rows = [[s.rows_up_to("full").y for s in samples], [s.validation_rows().y for s in samples]]
+            parts = [[s.rows_up_to("full").y for s in samples], [s.validation_rows().y for s in samples]]
         else:
             assert self._attention is not None
-            parts = (self._attention.training.images(), self._attention.validation.images())
-            rows = [[image.patches for image in part] for part in parts]
+            images = (self._attention.training.images(), self._attention.validation.images())
+            parts = [[image.patches for image in part] for part in images]
+        limits = (min(config.control_pairs, config.patch_pairs), config.validation_pairs)
         training, validation = (
-            torch.cat([part.reshape(-1, width).float() for part in parts] or [torch.zeros(0, width)])
-            for parts in rows
+            torch.cat([part[:rows].reshape(-1, width) for part in one] or [torch.zeros(0, width)])[:rows]
+            for one, rows in zip(parts, limits, strict=True)
         )
-        return training[: self.config.patch_pairs], validation[: self.config.validation_pairs]
+        return training, validation
 
     def fit(self) -> FittedProbes:
         """Fit the ladder; ValueError where too few images came for a training and a validation fold."""
@@ -220,17 +229,20 @@ class ProbeSample:
                 f"{training} training and {self.validation_images} validation images: both are needed, and "
                 "at least two images that are no test images"
             )
+        log = FitLog()
         fitted = {
-            shape: fit_cells(shape, sample, self._target, self.config)
+            shape: fit_cells(shape, sample, self._target, self.config, log)
             for shape, sample in sorted(self._cells.items())
-            if sample.moments_up_to("full").n
+            if sample.trained_on
         }
-        attention = fit_attention(self._attention, self._target, self.config) if self._attention else None
+        attention = (
+            fit_attention(self._attention, self._target, self.config, log) if self._attention else None
+        )
         curves = [probes.curve for probes in fitted.values()]
         if attention is not None:
             curves.append(attention.curve)
         curve = _learning_curve(curves, self.config)
-        return FittedProbes(self.config, self._target, self.seen, fitted, attention, curve)
+        return FittedProbes(self.config, self._target, self.seen, fitted, attention, curve, log)
 
 
 def _learning_curve(curves: list[tuple[CurvePoint, ...]], config: ReconstructionConfig) -> LearningCurve:

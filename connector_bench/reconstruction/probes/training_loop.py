@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+
+from connector_bench.reconstruction.probes.training_step import OptimizerStep, has_bf16, side_stream
 
 LINEAR_PATH_SLOWDOWN = 0.1
 """Learning rate of the linear path relative to the rest, since it starts at its optimum."""
@@ -78,8 +79,13 @@ class Sample(Protocol):
         """Number of training examples."""
         ...
 
+    @property
+    def device(self) -> torch.device:
+        """Where the data lie, and the network is trained."""
+        ...
+
     def loss(self, network: nn.Module, index: Int[Tensor, " b"]) -> Tensor:
-        """Mean squared error on these training examples."""
+        """Mean squared error on these training examples, without waiting for the device."""
         ...
 
     def validation_loss(self, network: nn.Module) -> float:
@@ -94,28 +100,41 @@ def build_seeded(build: Callable[[], Network], seed: int) -> Network:
         return build()
 
 
-def train(network: nn.Module, sample: Sample, schedule: Schedule, device: str = "cpu") -> TrainingRecord:
-    """Train in place and leave the network with the weights that were best on the validation fold.
+def train(network: nn.Module, sample: Sample, schedule: Schedule, *, graphed: bool = True) -> TrainingRecord:
+    """Train in place, on the sample's device, and leave the network with the weights that were best in validation.
 
-    The untrained network counts as a candidate, so that training never makes a probe worse there.
+    The untrained network counts as a candidate, so that training never makes a probe worse there. `graphed`
+    captures the step on CUDA; without, the same kernels are launched one by one.
     """
-    network.to(device).train()
-    optimizer = torch.optim.AdamW(_groups(network, schedule), lr=schedule.learning_rate)
+    network.to(sample.device).train()
+    with side_stream(sample.device):
+        return _trained(network, sample, schedule, graphed)
+
+
+def _trained(network: nn.Module, sample: Sample, schedule: Schedule, graphed: bool) -> TrainingRecord:
     planned = schedule.steps(sample.examples)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _rate(step, planned, schedule.warmup)
+    step = OptimizerStep(
+        network,
+        sample.loss,
+        _groups(network, schedule),
+        lambda number: _rate(number, planned, schedule.warmup),
+        schedule.batch_size,
+        schedule.accumulate,
+        sample.device,
+        graphed,
     )
     losses = [_evaluate(network, sample)]
-    best, best_step, steps, seen, since_best = _copy(network), 0, 0, 0, 0
+    best, best_step, seen, since_best = _copy(network), 0, 0, 0
     stopped = "solved" if losses[0] <= SOLVED else "budget"
     for epoch in range(schedule.epochs):
         if stopped != "budget":
             break
-        seen += _epoch(network, sample, schedule, epoch, optimizer, scheduler, device)
-        steps += schedule.steps_per_epoch(sample.examples)
+        for rows in _order(sample, schedule, epoch).split(schedule.batch_size * schedule.accumulate):
+            step(rows)
+        seen += sample.examples
         losses.append(_evaluate(network, sample))
         if losses[-1] < min(losses[:-1]):
-            best, best_step, since_best = _copy(network), steps, 0
+            best, best_step, since_best = _copy(network), step.steps, 0
         else:
             since_best += 1
         if losses[-1] <= SOLVED:
@@ -128,7 +147,7 @@ def train(network: nn.Module, sample: Sample, schedule: Schedule, device: str = 
         examples=sample.examples,
         examples_seen=seen,
         planned_steps=planned,
-        steps=steps,
+        steps=step.steps,
         best_step=best_step,
         start_loss=losses[0],
         best_loss=min(losses),
@@ -137,46 +156,26 @@ def train(network: nn.Module, sample: Sample, schedule: Schedule, device: str = 
         more_steps_help=_still_falling(losses),
         seed=schedule.seed,
         threads=torch.get_num_threads(),
-        device=device,
-        precision="bfloat16 autocast" if _has_bf16(device) else "float32",
+        device=sample.device.type,
+        precision="bfloat16 autocast" if has_bf16(sample.device) else "float32",
     )
 
 
-def _epoch(
-    network: nn.Module,
-    sample: Sample,
-    schedule: Schedule,
-    epoch: int,
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
-    device: str,
-) -> int:
-    """One pass in an order that depends on seed and epoch; the number of examples seen."""
+def _order(sample: Sample, schedule: Schedule, epoch: int) -> Int[Tensor, " n"]:
+    """All examples in an order that depends on seed and epoch, the same on every device."""
     generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
-    batches = torch.randperm(sample.examples, generator=generator).split(schedule.batch_size)
-    for first in range(0, len(batches), schedule.accumulate):
-        group = batches[first : first + schedule.accumulate]
-        size = sum(len(index) for index in group)
-        optimizer.zero_grad(set_to_none=True)
-        for index in group:
-            with _autocast(device):
-                loss = sample.loss(network, index)
-            (loss * (len(index) / size)).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        scheduler.step()
-    return sample.examples
+    return torch.randperm(sample.examples, generator=generator).to(sample.device)
 
 
-def _groups(network: nn.Module, schedule: Schedule) -> list[dict[str, object]]:
+def _groups(network: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     """The linear path slower and without decay, which would pull it off the ridge; the rest as scheduled."""
     linear = [p for name, p in network.named_parameters() if name.split(".")[0] in ("linear", "pooled")]
     slow = {id(p) for p in linear}
     rest = [p for p in network.parameters() if id(p) not in slow]
-    groups: list[dict[str, object]] = [{"params": rest, "weight_decay": schedule.weight_decay}]
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": decay, "lr": rate}]
     if linear:
-        rate = LINEAR_PATH_SLOWDOWN * schedule.learning_rate
-        groups.append({"params": linear, "weight_decay": 0.0, "lr": rate})
+        groups.append({"params": linear, "weight_decay": 0.0, "lr": LINEAR_PATH_SLOWDOWN * rate})
     return groups
 
 
@@ -210,13 +209,3 @@ def _still_falling(losses: list[float]) -> bool:
         return False
     before, now = min(losses[:-tail]), min(losses)
     return before - now > STILL_FALLING * before
-
-
-def _has_bf16(device: str) -> bool:
-    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _autocast(device: str) -> AbstractContextManager[object]:
-    if _has_bf16(device):
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
