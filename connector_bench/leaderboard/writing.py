@@ -87,9 +87,14 @@ def _names_in(path: Path) -> list[str]:
 
 
 def _require_inside(folder: Path, names: Iterable[str | Path]) -> None:
+    """Raise ValueError for a name that leads out of the folder, or where a folder lies in a file's place."""
     for name in names:
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        path = folder / name
+        parent = os.path.realpath(path.parent)  # the last part may be a link: a rename takes its place
+        if path.name == ".." or not Path(parent).is_relative_to(os.path.realpath(folder)):
             raise ValueError(f"{name} leads out of {folder}")
+        if path.is_dir() and not path.is_symlink():
+            raise ValueError(f"{path} is a folder where a file is to be written; remove it")
 
 
 def _write_through(path: Path, content: bytes) -> None:

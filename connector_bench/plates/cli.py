@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -31,8 +32,11 @@ def plates(
 ) -> None:
     """Draw images with their nearest ones before and after the connector: what it keeps near, and what it does not.
 
-    Pictures come from the task's data set, which must be at hand as it was for the run.
+    Pictures come from the task's data set, which must be at hand as it was for the run: no server is asked for it.
     """
+    os.environ.update(
+        HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1"
+    )  # read when the libraries are first imported
     from connector_bench.entry import loaded_plugin
     from connector_bench.plates.neighbour_gallery import galleries
     from connector_bench.plates.plate import draw_plate
