@@ -12,13 +12,16 @@ REPORT ?= build/leaderboard-diff.md
 OLDEST := .venv-oldest
 BOTH_ENDS := tests/connectors tests/test_entry.py tests/test_api.py tests/test_command_line.py tests/test_docs.py
 
-.PHONY: demo test test-oldest lint bench leaderboard verify clean
+.PHONY: demo test faults test-oldest lint bench leaderboard verify clean
 
 demo: $(STAMP)
 	$(BIN)/connector-bench demo
 
 test: $(STAMP) lint
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: $(STAMP)
+	CONNECTOR_BENCH_FAULTS=2000 HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m faults
 
 test-oldest: $(OLDEST)/.installed
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest $(BOTH_ENDS)

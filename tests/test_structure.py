@@ -65,13 +65,23 @@ def test_the_leaderboard_needs_files_alone() -> None:
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
         ours = {name for name in imported if name.startswith("connector_bench.")} - maps_of(path)
-        rooms = ("headlines", "leaderboard", "metrics", "protocol", "results", "stats")
+        rooms = ("foreign_files", "headlines", "leaderboard", "metrics", "protocol", "results", "stats")
         allowed = tuple(f"connector_bench.{room}" for room in rooms)
         assert all(name.startswith(allowed) for name in ours), path
 
 
 def test_the_analysis_needs_files_alone() -> None:
-    rooms = ("association", "headlines", "leaderboard", "metrics", "results", "stats", "_version")
+    rooms = (
+        "association",
+        "atomic_files",
+        "foreign_files",
+        "headlines",
+        "leaderboard",
+        "metrics",
+        "results",
+        "stats",
+        "_version",
+    )
     for path in (PACKAGE / "association").glob("*.py"):
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path

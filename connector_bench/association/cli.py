@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from connector_bench.atomic_files import write_atomically
+
 
 def analyze(
     results: Annotated[
@@ -36,23 +38,17 @@ def analyze(
     from connector_bench.association.printed import terminal
     from connector_bench.association.study_picture import picture
     from connector_bench.association.values import Settings
-    from connector_bench.results.harness_files import UnusableResult
+    from connector_bench.results.refusals import refusals
 
     settings = Settings(seed=seed, resamples=resamples, failure_below=failure_below)
-    try:
+    with refusals("refused"):
         found = association.analyze(results, settings, images=not across)
         drawn = picture(found.across) if figure else b""
-    except (UnusableResult, ValueError) as error:
-        typer.secho(f"refused: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     Console().print(terminal(found, everything))
-    try:
+    with refusals("cannot write"):
         _write(json, lambda: as_json(found).encode())
         _write(csv, lambda: as_table(found).to_csv(index=False).encode())
         _write(figure, lambda: drawn)
-    except OSError as error:
-        typer.secho(f"cannot write: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     if any(skipped.refused for skipped in found.skipped) or not (found.pairs or found.across):
         raise typer.Exit(1)
 
@@ -60,4 +56,4 @@ def analyze(
 def _write(path: Path | None, content: Callable[[], bytes]) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content())
+        write_atomically(path, content())

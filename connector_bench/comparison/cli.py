@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from connector_bench.atomic_files import write_atomically
+
 if TYPE_CHECKING:
     from connector_bench.comparison.compared_runs import ComparisonSide
 
@@ -38,22 +40,19 @@ def compare_command(
 ) -> None:
     """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
     from connector_bench.comparison.compared_runs import named_apart, side_of
-    from connector_bench.results.harness_files import UnusableResult
+    from connector_bench.results.refusals import refusals
 
     labels = _labels(label or [])
     paths = [*(runs or []), *(path for path in labels if path not in (runs or []))]
     if len(paths) < 2:
         raise typer.BadParameter("name at least two runs")
-    try:
+    with refusals("refused"):
         sides = named_apart([side_of(path) for path in paths], labels)
         output.mkdir(parents=True, exist_ok=True)
         if len(sides) == 2 and steps is None:
             text = _two(sides[0], sides[1], task or [], output)
         else:
             text = _many(sides, steps, task or [], output)
-    except (UnusableResult, ValueError, OSError) as error:
-        typer.secho(f"refused: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     typer.echo(text)
     typer.echo(f"text, numbers and plots: {output}")
 
@@ -72,8 +71,8 @@ def _two(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str], ou
 
     comparison = compare(first, second, tasks)
     text = comparison_markdown(comparison)
-    (output / "comparison.md").write_text(text, encoding="utf-8")
-    (output / "comparison.json").write_text(json.dumps(asdict(comparison), indent=1), encoding="utf-8")
+    write_atomically(output / "comparison.md", text.encode())
+    write_atomically(output / "comparison.json", json.dumps(asdict(comparison), indent=1).encode())
     for task in dict.fromkeys(item.task for item in comparison.differences):
         plot_differences(comparison, task, output / f"differences_{_file_name(task)}.png")
     return text
@@ -86,9 +85,9 @@ def _many(sides: Sequence[ComparisonSide], steps: str | None, tasks: Sequence[st
 
     found = curves(sides, steps_of(sides, steps), tasks)
     text = curves_markdown(found)
-    (output / "curves.md").write_text(text, encoding="utf-8")
-    (output / "curves.json").write_text(
-        json.dumps([asdict(curve) for curve in found], indent=1), encoding="utf-8"
+    write_atomically(output / "curves.md", text.encode())
+    write_atomically(
+        output / "curves.json", json.dumps([asdict(curve) for curve in found], indent=1).encode()
     )
     for task in dict.fromkeys(curve.task for curve in found):
         plot_curves(found, task, output / f"curves_{_file_name(task)}.png")

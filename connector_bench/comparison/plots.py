@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connector_bench.atomic_files import appearing
 from connector_bench.comparison.compare import Comparison, MetricDifference
 from connector_bench.comparison.steps import Curve
 from connector_bench.leaderboard.text import ARROWS, visible
@@ -31,7 +32,8 @@ def plot_differences(comparison: Comparison, task: str, path: Path) -> None:
     for axis, item in zip(rows, items, strict=True):
         _draw_difference(axis, item)
     figure.suptitle(_plain(f"{task}: {comparison.second} less {comparison.first}"), fontsize=10)
-    figure.savefig(path, dpi=150)
+    with appearing(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def _draw_difference(axis: Axes, item: MetricDifference) -> None:
@@ -88,7 +90,8 @@ def plot_curves(curves: Sequence[Curve], task: str, path: Path) -> None:
     for axis in panels[len(items) :]:
         axis.set_visible(False)
     figure.suptitle(_plain(task), fontsize=10)
-    figure.savefig(path, dpi=150)
+    with appearing(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
 
 
 def _plain(text: str) -> str:

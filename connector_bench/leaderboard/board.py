@@ -16,7 +16,7 @@ from connector_bench.leaderboard.loss_maps import pictures as loss_pictures
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.leaderboard.table import Table
-from connector_bench.leaderboard.writing import finish_interrupted, replace_together
+from connector_bench.leaderboard.writing import finish_interrupted, locked, replace_together
 from connector_bench.results.harness_files import UnusableResult, read_results
 
 LARGEST_RUN = 2**20
@@ -82,6 +82,26 @@ def table_with(board: Path, runs: Sequence[StoredRun], replace: bool = False) ->
     return merge(list(staying.values())), [path.relative_to(board).as_posix() for path in leaving]
 
 
+def add_results(
+    board: Path,
+    results: Sequence[Path],
+    name: str | None = None,
+    replace: bool = False,
+    pictures: bool = False,
+) -> tuple[list[StoredRun], Table]:
+    """Read result files and take their runs in; of several adds at once each sees the board that the last one left.
+
+    Raises UnusableResult as `read_runs` and `add`, with nothing written and no folder made.
+    """
+    shown = read_pictures(results) if pictures else {}
+    if not board.is_dir():
+        table_with(board, read_runs(results, name, pictures), replace)
+    with locked(board):
+        finish_interrupted(board)
+        runs = read_runs(results, name, pictures, board)
+        return runs, add(board, runs, replace, shown)
+
+
 def add(
     board: Path, runs: Sequence[StoredRun], replace: bool = False, pictures: Mapping[str, bytes] | None = None
 ) -> Table:
@@ -89,13 +109,16 @@ def add(
 
     Raises UnusableResult, with nothing written, where the runs cannot stand beside the others.
     """
-    finish_interrupted(board)
-    table, leaving = table_with(board, runs, replace)
-    files: dict[str, str | bytes] = dict(pictures or {})
-    files |= {run_path(board, run).relative_to(board).as_posix(): run_text(run) for run in runs}
-    with _as_it_will_be(board, files) as staged:
-        files |= generated_files(table, staged)
-    replace_together(board, files, leaving)
+    if not board.is_dir():
+        table_with(board, runs, replace)
+    with locked(board):
+        finish_interrupted(board)
+        table, leaving = table_with(board, runs, replace)
+        files: dict[str, str | bytes] = dict(pictures or {})
+        files |= {run_path(board, run).relative_to(board).as_posix(): run_text(run) for run in runs}
+        with _as_it_will_be(board, files) as staged:
+            files |= generated_files(table, staged)
+        replace_together(board, files, leaving)
     return table
 
 
@@ -105,7 +128,7 @@ def _as_it_will_be(board: Path, files: Mapping[str, str | bytes]) -> Iterator[Pa
     with TemporaryDirectory() as folder:
         staged = Path(folder)
         if (board / PICTURES).is_dir():
-            shutil.copytree(board / PICTURES, staged / PICTURES)
+            shutil.copytree(board / PICTURES, staged / PICTURES, symlinks=True)
         for name, content in files.items():
             if isinstance(content, bytes):
                 (staged / name).parent.mkdir(exist_ok=True)
@@ -115,9 +138,10 @@ def _as_it_will_be(board: Path, files: Mapping[str, str | bytes]) -> Iterator[Pa
 
 def build(board: Path) -> Table:
     """Generate everything again from the results. Raises UnusableResult where one of them is invalid."""
-    finish_interrupted(board)
-    table = merge(stored_runs(board))
-    replace_together(board, generated_files(table, board))
+    with locked(board):
+        finish_interrupted(board)
+        table = merge(stored_runs(board))
+        replace_together(board, generated_files(table, board))
     return table
 
 

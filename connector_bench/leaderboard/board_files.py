@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from connector_bench.foreign_files import file_inside, first_error, read_json
 from connector_bench.leaderboard.schema import SCHEMA_VERSION, StoredRun
 from connector_bench.results.harness_files import ResultFile, UnusableResult
 from connector_bench.results.names import folder_id, tails
@@ -83,7 +86,7 @@ def _weights(run: StoredRun) -> str | None:
 
 def _read(path: Path) -> StoredRun:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(file_inside(path.parent, path.name))
         version = content["schema_version"]
         if version != SCHEMA_VERSION:
             raise UnusableResult(
@@ -93,5 +96,7 @@ def _read(path: Path) -> StoredRun:
         return StoredRun.model_validate(content)
     except UnusableResult:
         raise
-    except (ValueError, LookupError, TypeError, RecursionError, OSError) as error:
+    except ValidationError as error:
+        raise UnusableResult(f"{path}: {first_error(error)}") from error
+    except (ValueError, LookupError, TypeError, OSError) as error:
         raise UnusableResult(f"{path}: {type(error).__name__}: {error}") from error

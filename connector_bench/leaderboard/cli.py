@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from connector_bench.results.refusals import refusals
 
 app = typer.Typer(no_args_is_help=True, help="Merge lmms-eval result files into one table.")
 
@@ -34,10 +34,8 @@ def add(
     """Take in result files and generate the table again; nothing is written when one of them cannot be taken."""
     from connector_bench.leaderboard import board as boards
 
-    with _refusals():
-        runs = boards.read_runs(results, name, pictures, board)
-        shown = boards.read_pictures(results) if pictures else {}
-        table = boards.add(board, runs, replace, shown)
+    with refusals("refused"):
+        runs, table = boards.add_results(board, results, name, replace, pictures)
     typer.echo(
         f"{len(runs)} runs added; {len(table.competitors)} models compete in {board / 'LEADERBOARD.md'}"
     )
@@ -48,7 +46,7 @@ def build(board: Board = BOARD) -> None:
     """Generate the table again from the committed results."""
     from connector_bench.leaderboard import board as boards
 
-    with _refusals():
+    with refusals("refused"):
         _require_board(board)
         boards.build(board)
     typer.echo(f"{board / 'LEADERBOARD.md'} generated again")
@@ -59,7 +57,7 @@ def check(board: Board = BOARD) -> None:
     """Fail when a committed result is invalid or a generated file is stale."""
     from connector_bench.leaderboard import board as boards
 
-    with _refusals():
+    with refusals("refused"):
         _require_board(board)
         stale = boards.stale_files(board)
     if stale:
@@ -88,7 +86,7 @@ def diff(
 
     if (before is None) == (not results):
         raise typer.BadParameter("give lmms-eval results, or --before and a board, and not both")
-    with _refusals():
+    with refusals("refused"):
         if before is not None:  # which may have been no board yet
             _require_board(board)
         new, _ = boards.table_with(
@@ -105,7 +103,7 @@ def verify(results: Results, board: Board = BOARD) -> None:
     from connector_bench.leaderboard.board_files import stored_runs
     from connector_bench.leaderboard.verify import verify as compare
 
-    with _refusals():
+    with refusals("refused"):
         _require_board(board)
         found = compare(stored_runs(board), boards.read_runs(results, board=board))
     for why in found.other_version:
@@ -135,15 +133,3 @@ def _require_board(board: Path) -> None:
             f"{board}: is no leaderboard, it {problem}; name one with --board, or begin one with "
             f"connector-bench leaderboard add RESULTS --board {board}"
         )
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What cannot be taken ends the command with its reason."""
-    from connector_bench.results.harness_files import UnusableResult
-
-    try:
-        yield
-    except (UnusableResult, OSError) as error:
-        typer.secho(f"refused: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from scipy import stats
 
+from connector_bench.foreign_files import first_error
 from connector_bench.leaderboard.loss_maps import loss_maps
 from connector_bench.leaderboard.per_image import documents_sha256, per_image_values
 from connector_bench.leaderboard.schema import (
@@ -52,7 +53,9 @@ def run_of(file: ResultFile, name: str | None = None, pictures: bool = False) ->
         run = _run(file, name, pictures)
     except UnusableResult:
         raise
-    except (ValidationError, TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
+    except ValidationError as error:
+        raise UnusableResult(f"{path}: {error.title}: {first_error(error)}") from error
+    except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
         raise UnusableResult(f"{path}: {type(error).__name__}: {error}") from error
     for where, kind in secrets_below(run.model_dump(mode="json")):
         raise UnusableResult(

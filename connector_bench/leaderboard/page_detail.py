@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from connector_bench.foreign_files import file_inside
 from connector_bench.leaderboard.schema import Comparable, ProbeBudget, Provenance, StoredLossMap
 from connector_bench.leaderboard.table import Rank, Row
+from connector_bench.results.harness_files import UnusableResult
 
 Json = dict[str, Any]
 Fact = tuple[str, object]
@@ -112,10 +114,18 @@ def _loss_map(task: str, loss_map: StoredLossMap, board: Path) -> Json:
 
 
 def _inlined(board: Path, picture: str | None) -> str | None:
-    path = board / picture if picture else None
-    if path is None or not path.is_file() or path.stat().st_size > PICTURE_BYTES:
+    if picture is None:
         return None
-    return f"data:image/webp;base64,{b64encode(path.read_bytes()).decode('ascii')}"
+    try:
+        content = file_inside(board, *picture.split("/")).read_bytes()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UnusableResult(f"{board / picture}: {error}") from error
+    is_webp = content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+    if not is_webp or len(content) > PICTURE_BYTES:
+        return None
+    return f"data:image/webp;base64,{b64encode(content).decode('ascii')}"
 
 
 def _runs(row: Row) -> list[Json]:

@@ -10,13 +10,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
+from connector_bench.foreign_files import read_json
+
 LOCK, PENDING, COMPLETE = ".lock", ".pending", ".complete"
 REMOVALS = ".removals.json"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder, which is made, for this process alone; inside, it may be asked for again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK, is_singleton=True):
+        yield
 
 
 def replace_together(folder: Path, files: Mapping[str, str | bytes], remove: Collection[str] = ()) -> None:
@@ -25,11 +36,8 @@ def replace_together(folder: Path, files: Mapping[str, str | bytes], remove: Col
     Raises OSError, ValueError or UnicodeEncodeError with everything as it was.
     """
     contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
-    for name in (*contents, *remove):
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f"{name} leads out of {folder}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK):
+    _require_inside(folder, [*contents, *remove])
+    with locked(folder):
         _finish(folder)
         pending = folder / PENDING
         try:
@@ -48,7 +56,7 @@ def replace_together(folder: Path, files: Mapping[str, str | bytes], remove: Col
 def finish_interrupted(folder: Path) -> None:
     """Bring a folder to the state that the last `replace_together` declared, if that was interrupted."""
     if any((folder / left).is_dir() for left in (PENDING, COMPLETE)):
-        with FileLock(folder / LOCK):
+        with locked(folder):
             _finish(folder)
 
 
@@ -56,17 +64,37 @@ def _finish(folder: Path) -> None:
     complete = folder / COMPLETE
     if complete.is_dir():
         removals = complete / REMOVALS
-        for path in sorted(path for path in complete.rglob("*") if path.is_file() and path != removals):
+        leaving = _names_in(removals) if removals.is_file() else []
+        arriving = sorted(path for path in complete.rglob("*") if not path.is_dir() and path != removals)
+        _require_inside(folder, [*leaving, *(path.relative_to(complete) for path in arriving)])
+        for path in arriving:
             target = folder / path.relative_to(complete)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
-        if removals.is_file():
-            for name in json.loads(removals.read_bytes()):
-                (folder / name).unlink(missing_ok=True)
+        for name in leaving:
+            (folder / name).unlink(missing_ok=True)
         _sync_folders(folder)
         shutil.rmtree(complete)
     if (folder / PENDING).is_dir():
         shutil.rmtree(folder / PENDING)
+
+
+def _names_in(path: Path) -> list[str]:
+    names = read_json(path)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} holds no list of files: nothing here has written {path.parent}, remove it")
+    return names
+
+
+def _require_inside(folder: Path, names: Iterable[str | Path]) -> None:
+    """Raise ValueError for a name that leads out of the folder, or where a folder lies in a file's place."""
+    for name in names:
+        path = folder / name
+        parent = os.path.realpath(path.parent)  # the last part may be a link: a rename takes its place
+        if path.name == ".." or not Path(parent).is_relative_to(os.path.realpath(folder)):
+            raise ValueError(f"{name} leads out of {folder}")
+        if path.is_dir() and not path.is_symlink():
+            raise ValueError(f"{path} is a folder where a file is to be written; remove it")
 
 
 def _write_through(path: Path, content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -31,21 +32,21 @@ def plates(
 ) -> None:
     """Draw images with their nearest ones before and after the connector: what it keeps near, and what it does not.
 
-    Pictures come from the task's data set, which must be at hand as it was for the run.
+    Pictures come from the task's data set, which must be at hand as it was for the run: no server is asked for it.
     """
+    os.environ.update(
+        HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1"
+    )  # read when the libraries are first imported
     from connector_bench.entry import loaded_plugin
     from connector_bench.plates.neighbour_gallery import galleries
     from connector_bench.plates.plate import draw_plate
-    from connector_bench.results.harness_files import UnusableResult
+    from connector_bench.results.refusals import refusals
 
     most_lost = worst if worst is not None else (0 if document else QUERIES)
-    try:
+    with refusals("no plate", RuntimeError):
         found = galleries(results, model, task)
         chosen = [gallery.rows(document or (), most_lost) for gallery in found]
         tasks = dict.fromkeys(gallery.task for gallery in found)
         documents = {name: loaded_plugin().documents_of(name, include_path) for name in tasks}
         for gallery, rows in zip(found, chosen, strict=True):
             typer.echo(draw_plate(output, gallery, rows, neighbours, documents[gallery.task]))
-    except (UnusableResult, ValueError, OSError, RuntimeError) as error:
-        typer.secho(f"no plate: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from connector_bench.atomic_files import appearing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -100,7 +102,8 @@ def neighbour_plate(
             _show(cell, image(index), _caption(captions, index), _KEPT if index in after else _LOST)
         for cell, index in zip(below[1:], after, strict=True):
             _show(cell, image(index), _caption(captions, index), _KEPT if index in before else _NEW)
-    figure.savefig(path, dpi=110, format="png", metadata={"Software": None})
+    with appearing(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
     return Path(path)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,19 +68,31 @@ class NeighbourGallery:
         lost = worst(self.nearest.kept(self.nearest.columns), most_lost) if most_lost else np.empty(0, int)
         return list(dict.fromkeys([*chosen, *lost.tolist()]))
 
+    def caption(self, row: int, documents: Documents) -> str:
+        """A row's document and class. UnusableResult where the data set has no such document."""
+        number = self.nearest.documents[row]
+        with self._reading(number):
+            label = documents(number).label
+        return f"document {number}" + (f"\n{label}" if label is not None else "")
+
     def picture(self, row: int, documents: Documents) -> Image:
         """A row's picture. UnusableResult where the data set holds another one there, or none."""
         number = self.nearest.documents[row]
-        try:
+        with self._reading(number):
             picture = documents(number).load()
-        except (OSError, ValueError, SyntaxError, IndexError) as error:
-            raise UnusableResult(f"{self.task}: document {number} cannot be read: {error}") from error
         if picture_hash(picture) != self.nearest.images[row]:
             raise UnusableResult(
                 f"{self.task}: document {number} shows another picture than the one that was measured; "
                 "the data set has changed since"
             )
         return picture
+
+    @contextmanager
+    def _reading(self, number: int) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, SyntaxError, IndexError, OverflowError) as error:
+            raise UnusableResult(f"{self.task}: document {number} cannot be read: {error}") from error
 
 
 def galleries(

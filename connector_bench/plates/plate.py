@@ -36,7 +36,7 @@ def draw_plate(
         found.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         return found
 
-    captions = {row: _caption(nearest.documents[row], documents) for row in _shown(gallery, rows, columns)}
+    captions = {row: gallery.caption(row, documents) for row in _shown(gallery, rows, columns)}
     folder.mkdir(parents=True, exist_ok=True)
     options = gallery.of.record.get("options", {})
     return neighbour_plate(
@@ -54,8 +54,3 @@ def draw_plate(
 def _shown(gallery: NeighbourGallery, rows: Sequence[int], columns: int) -> set[int]:
     sides = (gallery.nearest.pre, gallery.nearest.post)
     return {*rows} | {int(row) for query in rows for side in sides for row in side[query, :columns]}
-
-
-def _caption(number: int, documents: Documents) -> str:
-    label = documents(number).label
-    return f"document {number}" + (f"\n{label}" if label is not None else "")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from connector_bench.atomic_files import remove_leftovers, write_atomically
+from connector_bench.foreign_files import MOST_BYTES, file_inside
 from connector_bench.preservation.overlap import overlap
 
 FILE = "nearest.npz"
@@ -38,20 +41,25 @@ class NeighbourLists:
     def save(self, folder: Path) -> None:
         """Write `nearest.npz`: 80 bytes an image and its name. Raises OSError as writing does."""
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        content = io.BytesIO()
         np.savez_compressed(
-            folder / FILE,
+            content,
             images=np.array(self.images),
             documents=np.array(self.documents),
             pre=self.pre.astype(np.int32),
             post=self.post.astype(np.int32),
         )
+        write_atomically(folder / FILE, content.getvalue())
 
     @classmethod
     def load(cls, folder: Path) -> NeighbourLists:
         """Read what `save` wrote. ValueError for a file that is not whole, or whose parts do not fit together."""
         path = folder / FILE
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(file_inside(folder, FILE), allow_pickle=False) as stored:
+                if (size := sum(member.file_size for member in stored.zip.infolist())) > MOST_BYTES:
+                    raise ValueError(f"it holds {size:,} bytes, at most {MOST_BYTES:,} are read")
                 parts = {field.name: stored[field.name] for field in fields(cls)}
         except Exception as error:  # a broken archive raises whatever zipfile, zlib or numpy stumble over
             raise ValueError(f"{path} cannot be read: {type(error).__name__}: {error}") from error

@@ -15,17 +15,22 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
+from pydantic import BaseModel, Field, NonNegativeInt, TypeAdapter, ValidationError
 
-from connector_bench.reconstruction.lossmaps import LossMap, unpack
-from connector_bench.reconstruction.store import read_shard, write_atomically
+from connector_bench.atomic_files import write_atomically
+from connector_bench.foreign_files import file_inside, first_error, read_json
+from connector_bench.pictures import strict_decoding
+from connector_bench.reconstruction.lossmaps import MEASURES, LossMap, unpack
+from connector_bench.reconstruction.store import read_shard
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -35,18 +40,22 @@ FOLDERS, MAPS = "maps.json", "maps-*.safetensors"
 EACH = 12
 """Images that are shown for each reason."""
 LONGEST_SIDE = 448
+LONGEST_MASK = 32_768
 Why = Literal["most lossy", "least lossy", "spread"]
 Mask = Bool[np.ndarray, "rows columns"]
+_ImageName = Annotated[str, Field(pattern="^[0-9A-Za-z_-]{1,64}$")]
+_Grid = tuple[Annotated[int, Field(ge=1, le=4096)], Annotated[int, Field(ge=1, le=4096)]]
+_Place = Annotated[float, Field(ge=-100, le=100)]
 
 
 @dataclass(frozen=True)
 class Selected:
     """One image that is kept to be shown."""
 
-    image: str
+    image: _ImageName
     """SHA-256 of its pixels."""
     why: Why
-    doc_ids: tuple[int, ...]
+    doc_ids: tuple[NonNegativeInt, ...]
     """Documents that show it."""
 
 
@@ -101,27 +110,39 @@ def _encoded(picture: Picture, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
+class _Layout(BaseModel):
+    tiles: list[tuple[_Grid, _Grid | None, tuple[_Place, _Place, _Place, _Place]]]
+    n_post: NonNegativeInt
+
+
+class _MapsHeader(BaseModel):
+    """What stands beside the values of loss maps, as `lossmaps.pack` writes it."""
+
+    images: list[_ImageName]
+    layout_of_image: list[NonNegativeInt]
+    layouts: list[_Layout]
+
+
 class Artefacts:
-    """Reads the folder of one task and model."""
+    """Reads the folder of one task and model, whoever wrote it: nothing from outside it, and no link is followed."""
 
     def __init__(self, folder: Path) -> None:
         """ValueError where the folder holds no selection: the run was not finished, or had no `--output_path`."""
         self.folder = folder
-        path = folder / SELECTION
-        if not path.is_file():
+        try:
+            listed = read_json(file_inside(folder, SELECTION))
+        except FileNotFoundError:
             raise ValueError(
                 f"{folder} holds no {SELECTION}: it is no folder that patch_reconstruction has left"
-            )
-        self.selection = tuple(
-            Selected(one["image"], one["why"], tuple(one["doc_ids"]))
-            for one in json.loads(path.read_text(encoding="utf-8"))
-        )
+            ) from None
+        self.selection = _held(tuple[Selected, ...], listed, folder / SELECTION)
 
     def maps(self) -> Iterator[LossMap]:
-        """Loss maps of all images, a shard at a time."""
-        for name in json.loads((self.folder / FOLDERS).read_text(encoding="utf-8")):
-            for path in sorted((self.folder / name).glob(MAPS)):
-                yield from unpack(*read_shard(path))
+        """Loss maps of all images, a shard at a time. ValueError for shards that hold none."""
+        path = file_inside(self.folder, FOLDERS)
+        for name in _held(list[_ImageName], read_json(path), path):
+            for shard in sorted((self.folder / name).glob(MAPS)):
+                yield from _maps_in(file_inside(self.folder, name, shard.name))
 
     def maps_of_selection(self) -> dict[str, LossMap]:
         """Loss maps of the selected images."""
@@ -129,10 +150,46 @@ class Artefacts:
         return {one.image_id: one for one in self.maps() if one.image_id in wanted}
 
     def picture(self, image: str) -> Picture:
-        """A selected image. FileNotFoundError where it was not selected."""
-        return Image.open(self.folder / PICTURES / f"{image}.webp").convert("RGB")
+        """A selected image. FileNotFoundError where it was not selected, ValueError for what is no such picture."""
+        return _decoded(file_inside(self.folder, PICTURES, f"{image}.webp"), "WEBP", "RGB", LONGEST_SIDE)
 
     def mask(self, doc_id: int) -> Mask | None:
         """The answer mask of a selected image's document; None where it has none."""
-        path = self.folder / MASKS / f"{doc_id}.png"
-        return np.asarray(Image.open(path).convert("1")) if path.is_file() else None
+        try:
+            path = file_inside(self.folder, MASKS, f"{doc_id}.png")
+        except FileNotFoundError:
+            return None
+        return np.asarray(_decoded(path, "PNG", "1", LONGEST_MASK))
+
+
+def _held(kind: Any, value: Any, path: Path) -> Any:
+    """The value as a file must hold it. ValueError naming file and place where it does not."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {first_error(error)}") from None
+
+
+def _maps_in(path: Path) -> list[LossMap]:
+    tensors, meta = read_shard(path)
+    header = _held(_MapsHeader, meta, path)
+    if not all(number < len(header.layouts) for number in header.layout_of_image):
+        raise ValueError(f"{path}: an image has a layout that is not there")
+    patches = [sum(math.prod(pre) for pre, _, _ in layout.tiles) for layout in header.layouts]
+    wanted = sum(patches[number] for number in header.layout_of_image)
+    for name in MEASURES:
+        if name not in tensors or tensors[name].shape != (wanted,) or not tensors[name].isfinite().all():
+            raise ValueError(f"{path}: {name} is not {wanted} finite numbers, one a patch")
+    return unpack(tensors, meta)
+
+
+def _decoded(path: Path, kind: str, mode: str, longest: int) -> Picture:
+    """A picture of one kind in one mode, with sides up to `longest`. ValueError for anything else."""
+    try:
+        with strict_decoding():
+            picture = Image.open(io.BytesIO(path.read_bytes()), formats=[kind])
+            if max(picture.size) > longest:
+                raise ValueError(f"it has {picture.width} x {picture.height} pixels")
+            return picture.convert(mode)
+    except Exception as error:  # a broken picture raises whatever Pillow's decoders stumble over
+        raise ValueError(f"{path} is no {kind} picture: {type(error).__name__}: {error}") from error

@@ -8,12 +8,7 @@ safetensors only.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import socket
-import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,66 +18,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from connector_bench.atomic_files import appearing, remove_leftovers, write_atomically
+from connector_bench.foreign_files import parsed
 from connector_bench.processes import on_first_rank
 from connector_bench.reconstruction.folds import Ledger
 
 FINGERPRINT, LOCK = "fingerprint.json", ".lock"
 REFUSED = (OSError, SafetensorError)
 """What a full, vanished or read-only disk raises."""
-FORGOTTEN = 24 * 3600.0
-"""Seconds after which a temporary file of another machine is taken for one of a dead process."""
-_TEMPORARY = ".writing-"
 
 
 class StateMismatch(ValueError):
     """The state on disk belongs to another model, data set, protocol or set of options."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or the next run, finds the old content or the new, never a part.
-
-    A temporary file beside it, fsync, rename, fsync of the folder.
-    """
-    with _appearing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A temporary path whose file, once written and on the disk, takes the place of `path`."""
-    owner = f"{os.getpid()}@{socket.gethostname()}"
-    temporary = path.with_name(f"{_TEMPORARY}{owner}-{secrets.token_hex(8)}-{path.name}")
-    try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _flush(path.parent)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that dead processes have left here and below; those of living ones stay."""
-    for path in folder.rglob(f"{_TEMPORARY}*"):
-        number, _, rest = path.name.removeprefix(_TEMPORARY).partition("@")
-        if number.isdigit() and not rest.startswith(f"{socket.gethostname()}-"):
-            dead = time.time() - path.stat().st_mtime > FORGOTTEN
-        else:
-            dead = not (number.isdigit() and _is_alive(int(number)))
-        if dead:
-            path.unlink(missing_ok=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
 
 
 def refusal(path: Path, size: int, error: Exception) -> str:
@@ -130,19 +77,10 @@ class StateFolder:
         return cls(None, trouble) if trouble else cls(path, None, found[0] if found else None)
 
 
-def _flush(path: Path) -> None:
-    """Force a file or folder onto the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
 def read_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and values of a shard, wherever it lies."""
     with safe_open(path, framework="pt") as file:
-        meta = json.loads((file.metadata() or {})["json"])
+        meta = parsed((file.metadata() or {})["json"])
         return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (no mapping)
 
 
@@ -175,7 +113,7 @@ class RunStore:
     def write(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """Write (or replace) one shard: tensors and plain JSON values, in one file and one rename."""
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        with _appearing(self._path(name)) as temporary:
+        with appearing(self._path(name)) as temporary:
             save_file(stored, temporary, metadata={"json": json.dumps(meta, sort_keys=True)})
 
     def keep(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

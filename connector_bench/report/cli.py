@@ -18,14 +18,11 @@ def report(
     from connector_bench.report.assemble import assemble
     from connector_bench.report.measured_runs import read_model
     from connector_bench.report.write import write_figures, write_page
-    from connector_bench.results.harness_files import UnusableResult
+    from connector_bench.results.refusals import refusals
 
-    try:
+    with refusals("no report"):
         contents = assemble(read_model(results, model))
         write_page(output, contents)
         drawn = [] if png is None else write_figures(png, contents)
-    except (UnusableResult, OSError) as error:
-        typer.secho(f"no report: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     figures = f", {len(drawn)} figures in {png}" if png is not None else ""
     typer.echo(f"{output} written{figures}")

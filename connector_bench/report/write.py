@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from connector_bench.atomic_files import write_atomically
 from connector_bench.report.assemble import Report
 from connector_bench.report.gallery_values import Picture
 from connector_bench.report.html_page import html
@@ -14,7 +15,7 @@ from connector_bench.report.html_page import html
 
 def write_page(path: Path, report: Report) -> None:
     """Write the page; a page that stood there before stays until the new one is whole."""
-    _replace(path, html(report).encode())
+    _written(path, html(report).encode())
 
 
 def write_figures(folder: Path, report: Report) -> list[Path]:
@@ -22,7 +23,7 @@ def write_figures(folder: Path, report: Report) -> list[Path]:
     pngs = {chart.name: chart.png() for chart in report.charts}
     pngs |= {f"loss-map-{card.image[:12]}": _png(card.picture) for card in report.cards if card.picture}
     for name, content in pngs.items():
-        _replace(folder / f"{name}.png", content)
+        _written(folder / f"{name}.png", content)
     return [folder / f"{name}.png" for name in pngs]
 
 
@@ -32,8 +33,6 @@ def _png(picture: Picture) -> bytes:
     return buffer.getvalue()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _written(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_atomically(path, content)

@@ -10,19 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from connector_bench.foreign_files import parsed, printable, read_json
+from connector_bench.results.file_schema import RECORD_KEY, require_result
 from connector_bench.results.names import folder_id, told_apart, without_folders
 from connector_bench.results.recorded_command import argument_pairs
 
 RESULT_FILES = "*_results.json"
 SUBMISSIONS = "submissions"
 """Folder that lmms-eval makes for answers to challenge servers, some of which are named like result files."""
-RECORD_KEY = "connector_bench"
 LEFT_BEHIND = re.compile(r"connector_bench/\w[\w.+-]*")
 """How a record names the folder of what is neither result nor sample file."""
 
 
 class UnusableResult(ValueError):
-    """A file that cannot be taken; the message names the file and the reason."""
+    """A file that cannot be taken; the message names the file and the reason, and stays below a screen."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,16 @@ class ResultFile:
     def left_behind(self, task: str) -> Path | None:
         """The folder that a task of ours left beside this file or above the model's folder, if it still lies there.
 
-        A record that names a folder elsewhere names none.
+        A record that names a folder elsewhere names none. Raises UnusableResult for a link in its place.
         """
         named = self.records.get(task, {}).get("artefacts")
         if not isinstance(named, str) or not LEFT_BEHIND.fullmatch(named):
             return None
         places = (self.path.parent / named, self.path.parent.parent / named)
-        return next((place for place in places if place.is_dir()), None)
+        found = next((place for place in places if place.is_dir()), None)
+        if found is not None and (found.is_symlink() or found.parent.is_symlink()):
+            raise UnusableResult(f"{found} is a link, or lies in one; links are not followed")
+        return found
 
     def samples_path(self, task: str) -> Path:
         """Where `--log_samples` put this task's documents: always in the result file's own folder."""
@@ -105,7 +112,7 @@ class ResultFile:
             raise UnusableResult(f"{path}: no such file; run lmms-eval with --log_samples")
         try:
             with path.open(encoding=_encoding(path)) as file:
-                yield from jsonlines.Reader(file).iter(type=dict)
+                yield from jsonlines.Reader(file, loads=parsed).iter(type=dict)
         except (jsonlines.InvalidLineError, OSError, UnicodeDecodeError) as error:
             raise UnusableResult(f"{path}: {error}") from error
 
@@ -133,6 +140,10 @@ def read_result(path: Path) -> ResultFile:
     content = _load(path)
     if not isinstance(content.get("config"), Mapping) or not isinstance(content.get("results"), Mapping):
         raise UnusableResult(f"{path}: not an lmms-eval result file, it has no 'config' and 'results'")
+    try:
+        require_result(content)
+    except ValueError as error:
+        raise UnusableResult(f"{path}: not as lmms-eval and connector_bench write it: {error}") from error
     return ResultFile(path, content)
 
 
@@ -177,10 +188,10 @@ def _encoding(path: Path) -> str:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())  # UTF-8 or UTF-16, with or without a byte-order mark
+        content = read_json(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableResult(f"{path}: cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnusableResult(
             f"{path}: not complete JSON ({error}); was the run or the copy cut short?"
         ) from error

@@ -46,6 +46,50 @@ MODEL_ARGUMENTS = frozenset(
 )
 """An argument that is not here may hold a key or an address, and is left out."""
 
+_YES_OR_NO = re.compile("true|false|0|1|none", re.IGNORECASE)
+_NUMBER = re.compile(r"-?\d{1,12}|none", re.IGNORECASE)
+_PRECISION = re.compile(
+    r"(torch\.)?(auto|float64|float32|float16|bfloat16|half|float8_\w{1,12})|fp32|fp16|bf16|none", re.I
+)
+_DEVICE = re.compile(
+    r"(auto|cpu|cuda|mps|xpu|npu|balanced|balanced_low_0|sequential|disk|meta|none)(:\d{1,3})?", re.I
+)
+VALUES = {
+    **dict.fromkeys(("dtype", "torch_dtype"), _PRECISION),
+    **dict.fromkeys(("device", "device_map"), _DEVICE),
+    **dict.fromkeys(
+        (
+            "do_image_splitting",
+            "force_sample",
+            "load_in_4bit",
+            "load_in_8bit",
+            "truncation",
+            "trust_remote_code",
+            "use_cache",
+            "use_flash_attention_2",
+        ),
+        _YES_OR_NO,
+    ),
+    **dict.fromkeys(
+        (
+            "max_frames_num",
+            "max_length",
+            "max_num",
+            "max_num_frames",
+            "max_patches",
+            "max_pixels",
+            "min_pixels",
+            "num_crops",
+            "seed",
+        ),
+        _NUMBER,
+    ),
+    "attn_implementation": re.compile(
+        r"eager|sdpa|flash_attention_[23]|flex_attention|xformers|none", re.IGNORECASE
+    ),
+}
+"""What an argument may be where it is one of few: anything else is left out, since it may be a key or a folder."""
+
 GENERATION_ARGUMENTS = frozenset(
     ["do_sample", "max_new_tokens", "num_beams", "temperature", "top_k", "top_p"]
 )
@@ -73,7 +117,8 @@ def model_arguments(given: object) -> ModelArguments:
     shown = {}
     for key, value in pairs:
         text = without_folders(str(value)) if key in CHECKPOINT else str(value)
-        if key in MODEL_ARGUMENTS and _is_harmless(text):
+        known = VALUES.get(str(key))
+        if key in MODEL_ARGUMENTS and _is_harmless(text) and (known is None or known.fullmatch(text)):
             shown[str(key)] = text
     return ModelArguments(shown, len(pairs) - len(shown))
 

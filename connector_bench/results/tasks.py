@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from connector_bench.foreign_files import parsed
 from connector_bench.results.data_sets import configured_data_set, data_sets_of
 from connector_bench.results.harness_files import ResultFile, UnusableResult, as_file_name
 from connector_bench.stats.intervals import Score
@@ -240,8 +240,8 @@ class TaskRun:
     def _answer(self, row: SampleRow) -> dict[str, Any]:
         where = f"{self.file.samples_path(self.name)}: document {row.doc_id}"
         try:
-            answer = json.loads(row.response)
-        except (TypeError, ValueError, RecursionError) as error:
+            answer = parsed(row.response)
+        except (TypeError, ValueError) as error:
             raise UnusableResult(f"{where} has no answer of a connector task: {error!r}") from error
         if not isinstance(answer, dict) or not OUTCOMES & set(answer):
             raise UnusableResult(f"{where} answers {answer!r:.80}, expected its image's figures")

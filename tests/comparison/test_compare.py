@@ -19,7 +19,14 @@ from connector_bench.comparison.words import comparison_markdown
 from connector_bench.results.harness_files import UnusableResult
 from tests.comparison.harness_output import ordinary_task, our_task, write_output
 
-RECORD = {"connector": {"model": "org/model"}, "scores": {}}
+CONNECTOR = {
+    "model": "org/model",
+    "family": "llava",
+    "connector": "mlp",
+    "parameters": 8,
+    "weights_sha256": None,
+}
+RECORD = {"connector": CONNECTOR, "scores": {}}
 
 
 def outcomes(share: float, n: int = 400, seed: int = 0) -> np.ndarray:
@@ -115,7 +122,12 @@ def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Pat
         write_output(
             tmp_path / f"halved{i}",
             {"k": rows},
-            records={"k": {**RECORD, "scores": {"knor_10": {"halving_gaps": rng.normal(size=40).tolist()}}}},
+            records={
+                "k": {
+                    **RECORD,
+                    "scores": {"knor_10": {"n": 50, "halving_gaps": rng.normal(size=40).tolist()}},
+                }
+            },
         )
         for i, rows in enumerate(sides)
     ]
@@ -158,7 +170,7 @@ def test_what_lies_within_rounding_is_no_difference(tmp_path: Path) -> None:
 
 def reconstructed(rng: np.random.Generator, probe: str, assumptions: list[str]) -> dict[str, Any]:
     record = {
-        "connector": {"model": "org/m", "assumptions": assumptions},
+        "connector": CONNECTOR | {"model": "org/m", "assumptions": assumptions},
         "scores": {},
         "probes": {"mean": {}, probe: {}},
     }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.conftest import ANSWERED, FAMILIES, MEASURED, PICTURES
 
+ZOO_MLP = "connector_zoo/mlp-seed0"
 KEPT, ACCURACY = (MEASURED, "knor_adj_10"), (ANSWERED, "accuracy")
 
 
@@ -39,7 +43,7 @@ def test_five_families_and_the_zoo_make_one_table(real_runs: dict[str, Path], tm
     assert boards.stale_files(board) == []
     table, _ = boards.table_with(board, [])
     rows = {row.model: row for row in table.competitors}
-    assert set(rows) == {*FAMILIES, "connector_zoo/mlp-seed0"}
+    assert set(rows) == {*FAMILIES, ZOO_MLP}
     for row in rows.values():
         assert row.figures.keys() >= {KEPT, ACCURACY}
         assert row.connector is not None
@@ -149,3 +153,26 @@ def test_two_models_of_different_families_are_compared_on_the_same_pictures(
     )
     assert found[(MEASURED, "knor_10")]["difference"]["value"] == pytest.approx(mlp - llava, abs=1e-5)
     assert (tmp_path / "out" / f"differences_{MEASURED}.png").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.parametrize("board_is_there", [False, True])
+def test_adds_at_once_keep_every_result(
+    real_runs: dict[str, Path], tmp_path: Path, board_is_there: bool
+) -> None:
+    names = ["llava", "qwen2_vl", "internvl", "idefics2"]
+    board = tmp_path / "board"
+    if board_is_there:
+        add(board, real_runs["mlp"])
+    command = [sys.executable, "-m", "tests.leaderboard.adds_at_once", str(board)]
+    finished = subprocess.run(
+        [*command, *(str(real_runs[name]) for name in names)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert json.loads(finished.stdout.splitlines()[-1]) == [0] * len(names), finished.stderr
+    assert boards.stale_files(board) == []
+    table, _ = boards.table_with(board, [])
+    assert {row.model for row in table.competitors} == {*names} | ({ZOO_MLP} if board_is_there else set())

@@ -15,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
+from connector_bench.atomic_files import remove_leftovers
 from connector_bench.reconstruction.figures import ReconstructionFigures
 from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
-from connector_bench.reconstruction.store import LOCK, RunStore, remove_leftovers
+from connector_bench.reconstruction.store import LOCK, RunStore
 from connector_bench.types import TokenBatch, TokenPair
 from tests.harness import run_here
 

@@ -314,4 +314,5 @@ def test_a_record_that_makes_no_sense_is_named(broken: dict[str, object], tmp_pa
     path = write_result(tmp_path, {"knn_preservation": record({}) | broken})
     finished = report(tmp_path, tmp_path / "page.html")
     assert finished.exit_code == 1
-    assert f"no report: {path}: knn_preservation: " in finished.stderr
+    assert f"no report: {path}: " in finished.stderr
+    assert "configs.knn_preservation.metadata.scores" in finished.stderr

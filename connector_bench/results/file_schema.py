@@ -1,0 +1,145 @@
+"""What a result file of lmms-eval and our records in it must hold, where anybody here reads them.
+
+Checked once, when a file is read: whoever works on it afterwards finds the types that stand here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    StringConstraints,
+    ValidationError,
+)
+
+from connector_bench.foreign_files import first_error
+
+RECORD_KEY = "connector_bench"
+
+Name = Annotated[str, StringConstraints(max_length=300)]
+Text = Annotated[str, StringConstraints(max_length=10_000)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Number = Annotated[float, Field(strict=True)]
+"""May be infinite or NaN."""
+
+
+def _no_infinity(value: float) -> float:
+    if math.isinf(value):
+        raise ValueError("is infinite")
+    return value
+
+
+End = Annotated[Number, AfterValidator(_no_infinity)]
+"""Of an interval; NaN where there is none."""
+
+
+class _FilePart(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Score(_FilePart):
+    value: FiniteFloat | None = None
+    low: End | None = None
+    high: End | None = None
+    chance: FiniteFloat | None = None
+    n: Count
+    method: Text | None = None
+    halving_gaps: list[FiniteFloat] = []
+
+
+class _Connector(_FilePart):
+    model: Name
+    family: Name
+    connector: Name
+    parameters: Count
+    dtype: Name | None = None
+    modules: list[Name] = []
+    weights_sha256: Name | None
+    assumptions: list[Text] = []
+
+
+class _Curve(_FilePart):
+    fractions: list[FiniteFloat] = []
+    patches: list[Count] = []
+    r2: dict[Name, list[FiniteFloat]] = {}
+    best: Name | None = None
+
+
+class _Controls(_FilePart):
+    closed_form_r2: dict[Name, FiniteFloat] = {}
+
+
+class _Record(_FilePart):
+    measure: Name | None = None
+    protocol: Name | None = None
+    error: Text = ""
+    versions: dict[Name, Name | None] | None = None
+    threads: Count | None = None
+    hardware: Name | None = None
+    connector: _Connector | None = None
+    options: dict[Name, Any] | None = None
+    n_images: Count | None = None
+    images_sha256: Name | None = None
+    train_images: Count | None = None
+    train_sha256: Name | None = None
+    scores: dict[Name, _Score] = {}
+    curve: list[FiniteFloat] = []
+    probes: dict[Name, dict[Name, Any]] | None = None
+    best_probe: Name | None = None
+    learning_curve: _Curve | None = None
+    more_data_helps: bool | None = None
+    controls: _Controls | None = None
+    unreadable: dict[Name, Text] | None = None
+
+
+def _of_ours(metadata: Any) -> Any:
+    """Other tasks keep what they like under `metadata`."""
+    return metadata.get(RECORD_KEY) or None if isinstance(metadata, Mapping) else None
+
+
+class _Config(_FilePart):
+    dataset_path: Text | None = None
+    dataset_name: Text | None = None
+    dataset_kwargs: dict[Name, Any] | None = None
+    test_split: Name | None = None
+    validation_split: Name | None = None
+    metadata: Annotated[_Record | None, BeforeValidator(_of_ours)] = None
+
+
+class _Samples(_FilePart):
+    effective: Count | None = None
+
+
+class _Command(_FilePart):
+    model: Text | None = None
+    model_args: Text | dict[Name, Any] | None = None
+    gen_kwargs: Text | dict[Name, Any] | None = None
+    limit: Number | None = None
+
+
+class _ResultFile(_FilePart):
+    config: _Command
+    results: dict[Name, dict[Name, Any]]
+    configs: dict[Name, _Config] | None = None
+    versions: dict[Name, Any] | None = None
+    task_hashes: dict[Name, Name] | None = None
+    higher_is_better: dict[Name, dict[Name, bool | None]] | None = None
+    n_samples: dict[Name, _Samples] | None = Field(default=None, alias="n-samples")
+    date: Name = ""
+    total_evaluation_time_seconds: Annotated[FiniteFloat, Field(strict=False)] | None = None
+
+
+def require_result(content: Any) -> None:
+    """Raise ValueError naming the first place that does not hold what it should, and what stands there instead."""
+    try:
+        _ResultFile.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(first_error(error)) from None

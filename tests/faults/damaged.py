@@ -1,0 +1,133 @@
+"""Runs a command on a damaged copy of real files, and says what it did that it must not."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from typer.testing import CliRunner
+
+from connector_bench.cli import app
+from tests.faults.mutators import mutate, restore
+from tests.faults.real_runs import CONNECTORS
+
+LONGEST_MESSAGE = 2000
+PATIENCE = 60
+"""Seconds after which a command hangs."""
+REFUSALS = ("refused: ", "no report: ", "no plate: ", "cannot write: ", "stale: ", "moved: ")
+
+Commands = Callable[[Path, Path], Sequence[str]]
+"""From the folder of runs and an empty folder to the command's arguments."""
+
+COMMANDS: dict[str, Commands] = {
+    "compare": lambda runs, out: [
+        "compare",
+        *(str(runs / name) for name in CONNECTORS),
+        "--output",
+        str(out / "c"),
+    ],
+    "analyze": lambda runs, out: ["analyze", str(runs), "--resamples", "100", "--json", str(out / "a.json")],
+    "report": lambda runs, out: ["report", str(runs / CONNECTORS[0]), "-o", str(out / "r.html")],
+    "plates": lambda runs, out: [
+        "plates",
+        str(runs),
+        "-o",
+        str(out / "p"),
+        "--worst",
+        "1",
+        "--neighbours",
+        "2",
+    ],
+    "leaderboard": lambda runs, out: [
+        "leaderboard",
+        "add",
+        str(runs),
+        "--pictures",
+        "--board",
+        str(out / "b"),
+    ],
+}
+
+
+class Hanging(BaseException):
+    """Not an Exception, so that no command takes it for a damaged file."""
+
+
+def faults_of(command: str, originals: Path, work: Path, seeds: Sequence[int]) -> list[str]:
+    """What went wrong in a command on the files below `originals`, each time with one file damaged by this seed.
+
+    For `leaderboard` every second seed damages the files of a board instead, which are then read for another add.
+    """
+    faults = []
+    for seed in seeds:
+        runs, out = work / "runs", work / "out"
+        board = command == "leaderboard" and seed % 2 == 1
+        restore(runs, originals / "runs")
+        restore(out, originals / "out")
+        where = mutate(out / "b" if board else runs, Random(f"{command} {seed}"))
+        faults += [f"{command} {seed}, {where}: {fault}" for fault in _faults(command, runs, out)]
+    return faults
+
+
+def _faults(command: str, runs: Path, out: Path) -> Iterator[str]:
+    before = {folder: state_of(folder) for folder in (runs, out)}
+    try:
+        with at_most(PATIENCE):
+            result = CliRunner().invoke(app, list(COMMANDS[command](runs, out)))
+    except Hanging:
+        yield f"hangs for {PATIENCE} s"
+        return
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        yield f"{type(result.exception).__name__}: {result.exception!s:.200}"
+    elif result.exit_code not in (0, 1):
+        yield f"ends with {result.exit_code}: {result.output[-300:]}"
+    elif result.exit_code == 1 and result.stderr and command != "analyze":
+        begun = [result.stderr.find(word) for word in REFUSALS if word in result.stderr]
+        if not begun:
+            yield f"ends with 1 and no reason: {result.stderr[-300:]}"
+        elif len(result.stderr[min(begun) :]) > LONGEST_MESSAGE:
+            yield f"a message of {len(result.stderr)} characters: {result.stderr[:100]}"
+    if "Traceback" in result.output:
+        yield "a traceback"
+    if state_of(runs) != before[runs]:
+        yield "changed what it read"
+    left = state_of(out)
+    if result.exit_code == 1 and left != before[out] and command not in ("analyze", "plates"):
+        yield f"refused, and left {sorted(set(left) ^ set(before[out]))[:5]}"
+    yield from (
+        f"left half written: {name}" for name in left if "/." in f"/{name}" and not name.endswith(".lock")
+    )
+
+
+def state_of(folder: Path) -> dict[str, str]:
+    """Everything below a folder: contents of files, and what else there is."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        mode = path.lstat().st_mode
+        content = (
+            hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(mode) else oct(stat.S_IFMT(mode))
+        )
+        if not stat.S_ISDIR(mode):
+            found[path.relative_to(folder).as_posix()] = content
+    return found
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Raise Hanging where the block takes longer."""
+
+    def stop(*_: object) -> None:
+        raise Hanging
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
