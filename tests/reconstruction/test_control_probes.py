@@ -17,7 +17,7 @@ from connector_bench.reconstruction.probes.linear import LinearSample, mapped, p
 from connector_bench.reconstruction.probes.moments import Moments
 from connector_bench.reconstruction.probes.ridge import best_linear_r2, solve
 from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.types import Tile, TokenLayout
+from connector_bench.types import Tile, TokenBatch, TokenLayout
 
 from .planted import WIDTH, images, patches, shuffled, small_config
 
@@ -39,7 +39,7 @@ def gathered(connector, numbers=range(60), config=None):
     for name, pair in images(max(numbers) + 1):
         if int(name.split("-")[1]) in numbers:
             sample.update(name, connector(pair))
-            controls.update(sample.fold_of(name), connector(pair))
+            controls.update(TokenBatch.of([name], [connector(pair)]), [sample.fold_of(name)])
     return sample, controls
 
 

@@ -161,7 +161,7 @@ class Rows:
 
     def moments(self, config: ReconstructionConfig) -> Moments:
         """Their moments, float64."""
-        stream = MomentsStream(self.x.shape[1], self.y.shape[1], config.chunk_rows, config.device)
+        stream = MomentsStream(self.x.shape[1], self.y.shape[1], config.chunk_rows, config.sums)
         for x, y in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
             stream.add(x, y)
         return stream.value()
@@ -239,6 +239,7 @@ def fit_rows(training: Rows, validation: Rows, config: ReconstructionConfig) -> 
         network.whiten(matrix)
     if config.linear_path:
         network.start_at(ridge.affine)
-    sample = RowSample(network, training, validation, config.schedule.batch_size, config.device)
-    record = train(network, sample, config.schedule, config.device)
+    device = str(training.x.device)
+    sample = RowSample(network, training, validation, config.schedule.batch_size, device)
+    record = train(network, sample, config.schedule, device)
     return RowFit(ridge, network.to("cpu"), record)
