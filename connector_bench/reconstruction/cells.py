@@ -10,6 +10,7 @@ token to patches.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from connector_bench.types import Grid, Tile, TokenLayout
+from connector_bench.types import Grid, Tile, TokenBatch, TokenLayout
 
 CellShape = tuple[int, int]
 """Rows and columns of patches in a cell."""
@@ -96,6 +97,43 @@ def _spans(patches: int, tokens: int) -> list[tuple[int, int]]:
     """First patch and number of patches of every token along one axis, by the patches' centres."""
     owner = [((2 * patch + 1) * tokens) // (2 * patches) for patch in range(patches)]
     return [(owner.index(token), owner.count(token)) for token in range(tokens)]
+
+
+@dataclass(frozen=True, eq=False)
+class CellRows:
+    """All cells of one shape in some images of a batch, in their order."""
+
+    shape: CellShape
+    tokens: Int[np.ndarray, " n"]
+    """Row of each cell's token among the batch's."""
+    patches: Int[np.ndarray, "n slots"]
+
+    def x(self, post: Float[Tensor, "rows_post d"]) -> Float[Tensor, "n d"]:
+        """The cells' tokens."""
+        return post.index_select(0, on_device(self.tokens, post.device))
+
+    def y(self, pre: Float[Tensor, "rows_pre d"]) -> Float[Tensor, "n d_out"]:
+        """The patches of each cell, end to end."""
+        rows = pre.index_select(0, on_device(self.patches.reshape(-1), pre.device))
+        return rows.view(len(self.tokens), -1)
+
+
+def cell_rows(batch: TokenBatch, positions: Sequence[int]) -> list[CellRows]:
+    """The cells of these images of a batch by shape, in the order in which shapes are met."""
+    found: dict[CellShape, tuple[list[np.ndarray], list[np.ndarray]]] = {}
+    for position in positions:
+        first_patch, first_token = batch.pre_rows[position].start, batch.post_rows[position].start
+        for cells in cells_of(batch.layouts[position]):
+            tokens, patches = found.setdefault(cells.shape, ([], []))
+            tokens.append(cells.tokens.numpy() + first_token)
+            patches.append(cells.patches.numpy() + first_patch)
+    return [CellRows(shape, np.concatenate(a), np.concatenate(b)) for shape, (a, b) in found.items()]
+
+
+def on_device(index: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, " n"]:
+    """Row numbers as an index on a device, without waiting for it."""
+    rows = torch.from_numpy(index)
+    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
 
 
 @lru_cache(maxsize=512)

@@ -13,13 +13,19 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from connector_bench.protocol import PROTOCOL_VERSION, respelled
+from connector_bench.reconstruction.probes.moments import Sums
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import TokenBatch, TokenPair
 
 """Goes up when figures of the same run would change."""
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "auto": None,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class ReconstructionConfig:
     attention_images: int = 2_000
     attention_patches: int = 64
     """Patches of each of those images that the attention probe is asked for."""
-    reservoir_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """bfloat16 loses nothing where the model itself ran in bfloat16."""
+    reservoir_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the rows that the trained probes learn from; `auto` is the model's own, which loses nothing."""
     mlp_width: int = 512
     mlp_layers: int = 3
     linear_path: bool = True
@@ -68,8 +74,12 @@ class ReconstructionConfig:
     """Also fit on 1/4 and 1/2 of the images, to tell loss from too little data."""
     more_data_gain: float = 0.005
     """Gain in validation R2 from 1/2 to all of the images from which more data still helps."""
-    chunk_rows: int = 2048
-    device: str = "cpu"
+    chunk_rows: int | None = None
+    """Rows that are multiplied together; None for 2,048 on the CPU and 8,192 on CUDA."""
+    sums: Sums = "auto"
+    """How scatter is summed: in float64 where the device is fast at it, else in float32 over short runs."""
+    device: str = "auto"
+    """Where what is gathered lies, and the probes are fitted: `auto` is where the model ran, if it has room."""
 
     def __post_init__(self) -> None:
         if self.attention_width % self.attention_heads:
@@ -124,7 +134,7 @@ def paper_config(**changes: Any) -> ReconstructionConfig:
 
 
 def target_of(tokens: TokenPair | TokenBatch, config: ReconstructionConfig) -> torch.Tensor:
-    """The encoder's tokens that are to be reconstructed, `[n_pre, d_pre]`."""
+    """The encoder's tokens that are to be reconstructed, `[n_pre, d_pre]`; of all images of a batch, end to end."""
     if config.tap == "pre_normed" and tokens.pre_normed is not None:
         return tokens.pre_normed
     return tokens.pre

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.pictures import for_controls
 from connector_bench.processes import first_rank_takes_in_turn, on_first_rank, rank_and_size
+from connector_bench.protocol import CONTROL_TRAINING_IMAGES
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger, validation_share
 from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.sample import ProbeSample
+from connector_bench.reconstruction.probes.state_size import state_device
 from connector_bench.reconstruction.store import (
     REFUSED,
     RunStore,
@@ -27,7 +30,9 @@ from connector_bench.reconstruction.store import (
 )
 
 if TYPE_CHECKING:
-    from connector_bench.types import TokenBatch, TokenPair
+    import torch
+
+    from connector_bench.types import TokenBatch
 
 PROBES, CONTROLS, GATHERED, REFUSED_IMAGES = "probes", "controls", "gathered", "refused.json"
 SHARE_OF_WRITING = 0.05
@@ -73,6 +78,9 @@ class ResumableSample:
         self.store, self.every = store, every
         self._unwritten = 0
         self._wait_until = 0.0
+        self._device: torch.device | None = None
+        self.warning: str | None = None
+        """Where the state does not lie on the model's device for want of room: why."""
         if store is not None and GATHERED in store:
             tensors, meta = store.read(GATHERED)
             self.connector = ProbeSample.from_state(tensors, meta)
@@ -86,17 +94,23 @@ class ResumableSample:
         if self.store is not None:
             self.store.refuse_other_images(self.connector.seen, images)
         self.connector.held_out = Ledger.of(held_out)
+        self.controls.images = for_controls(images, CONTROL_TRAINING_IMAGES)
         self.connector.validation_share = validation_share(images, self.connector.config.validation)
 
     def __contains__(self, image_id: str) -> bool:
         return image_id in self.connector.seen
 
-    def add(self, image_id: str, pair: TokenPair) -> None:
-        """Take one training image."""
-        if not self.connector.update(image_id, pair):
+    def add(self, batch: TokenBatch) -> None:
+        """Take some training images, on the device that has room for the state."""
+        if self._device is None:
+            self._device, self.warning = state_device(batch, self.connector.config)
+        device = self._device
+        batch = batch.mapped(lambda tokens: tokens.to(device))
+        batch = batch.take(self.connector.learn(batch))
+        if not len(batch):
             return
-        self.controls.update(self.connector.fold_of(image_id), pair)
-        self._unwritten += 1
+        self.controls.update(batch, [self.connector.fold_of(image) for image in batch.images])
+        self._unwritten += len(batch)
         if self._unwritten >= self.every and time.monotonic() >= self._wait_until:
             self.flush()
 
@@ -156,6 +170,8 @@ class ProbeLearner:
         """Why there is no ladder after `fit`; the tasks that wanted it have no figures, others have theirs."""
         self.troubles: list[str] = []
         """What the disk refused on this rank."""
+        self.warnings: list[str] = []
+        """What else there is to say of this rank's training pass."""
         self._gathered: ResumableSample | None = None
 
     def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int = 0) -> None:
@@ -193,7 +209,7 @@ class ProbeLearner:
     def _reused(self, folder: Path) -> ProbeLadder:
         ladder = ProbeLadder.load(folder)
         made, wanted = ladder.probes.config.as_json(), self.config.as_json()
-        made["device"] = wanted["device"]
+        made |= {name: wanted[name] for name in ("device", "chunk_rows", "sums")}
         if made != wanted:
             differ = [
                 f"{key} ({made.get(key)!r}, here {wanted[key]!r})"
@@ -213,14 +229,14 @@ class ProbeLearner:
         return gathered is not None and image not in gathered and image not in gathered.connector.held_out
 
     def wants_untrained(self, image: str) -> bool:
-        """Every image."""
-        return True
+        """Whether controls learn from this training image."""
+        gathered = self._gathered
+        return gathered is not None and gathered.controls.learns_from(image)
 
     def learn(self, batch: TokenBatch) -> None:
         """Take some training images."""
         assert self._gathered is not None
-        for image, pair in zip(batch.images, batch.pairs(), strict=True):
-            self._gathered.add(image, pair)
+        self._gathered.add(batch)
 
     def fit(self) -> None:
         """Fit on what all ranks have gathered; every rank has the ladder afterwards, or knows why there is none."""
@@ -235,6 +251,8 @@ class ProbeLearner:
             return
         finally:
             self._gathered = None
+            if gathered.warning is not None:
+                self.warnings.append(gathered.warning)
             if gathered.store is not None and gathered.store.trouble is not None:
                 self.troubles.append(gathered.store.trouble)
         gathered.forget()

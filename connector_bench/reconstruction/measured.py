@@ -240,7 +240,7 @@ class MeasuredReconstruction:
         return []
 
     def _warnings(self, board: ScoreBoard) -> tuple[str, ...]:
-        found = []
+        found = list(self.learner.warnings)
         if self.ladder.probes.learning_curve.more_data_helps:
             found.append("more training images still help the best probe: read `lost` as an upper bound")
         if self._trained_on:

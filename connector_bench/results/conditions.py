@@ -10,7 +10,7 @@ from connector_bench.results.scrub import cleaned
 from connector_bench.results.tasks import TaskRun
 
 UNRECORDED: tuple[object, ...] = (None, {})
-HOW_FAST = ("device", "chunk_rows")
+HOW_FAST = ("device", "chunk_rows", "sums")
 """Options that change no figure beyond rounding."""
 UNDECLARED = "undeclared"
 

@@ -40,7 +40,7 @@ def gathered(connector, numbers=range(60), config=None):
     for name, pair in images(max(numbers) + 1):
         if int(name.split("-")[1]) in numbers:
             sample.update(name, connector(pair))
-            controls.update(sample.fold_of(name), connector(pair))
+            controls.update(TokenBatch.of([name], [connector(pair)]), [sample.fold_of(name)])
     return sample, controls
 
 

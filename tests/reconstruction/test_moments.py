@@ -64,8 +64,10 @@ def test_value_does_not_change_when_more_rows_come() -> None:
 def test_rows_that_are_not_finite_are_refused() -> None:
     x, y = sample(10)
     x[3, 2] = torch.inf
+    stream = MomentsStream(5, 3, chunk_rows=4)
+    stream.add(x, y)
     with pytest.raises(ValueError, match="infinity"):
-        MomentsStream(5, 3).add(x, y)
+        stream.value()
 
 
 def test_moments_of_other_widths_do_not_add_up() -> None:

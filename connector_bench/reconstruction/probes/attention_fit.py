@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import patch_boxes
+from connector_bench.reconstruction.cells import on_device, patch_boxes
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, padded, unpadded
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, Fold, image_key, unit_keys
@@ -33,29 +33,33 @@ from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.reservoir import SLACK
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord, build_seeded, train
-from connector_bench.types import TokenLayout
+from connector_bench.types import TokenBatch, TokenLayout, means_by_image
 
 
 class ImageReservoir:
-    """Keeps the `capacity` images with the smallest hashes."""
+    """Keeps the `capacity` images with the smallest hashes, on their device; without a dtype in their precision."""
 
-    def __init__(self, capacity: int, patches: int, dtype: torch.dtype) -> None:
+    def __init__(self, capacity: int, patches: int, dtype: torch.dtype | None) -> None:
         self.capacity, self.patches, self.dtype = capacity, patches, dtype
         self._images: dict[int, SampledImage] = {}
+        self._ceiling: int | None = None
 
     def add(self, image_id: str, fold: Fold, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
         """Offer an image."""
+        key = image_key(image_id, salt="attention")
+        if self._ceiling is not None and key > self._ceiling:
+            return
         keys = unit_keys(image_id, len(pre), salt="attention")
-        chosen = torch.from_numpy(np.sort(np.argsort(keys, kind="stable")[: self.patches]))
+        chosen = np.sort(np.argsort(keys, kind="stable")[: self.patches])
         places = TokenPlaces.of(layout)
         boxes = torch.from_numpy(patch_boxes(layout)).to(torch.float32)
-        self._images[image_key(image_id, salt="attention")] = SampledImage(
+        self._images[key] = SampledImage(
             FOLDS.index(fold),
-            post.to(self.dtype, copy=True),
+            post.to(self.dtype or post.dtype, copy=True),
             places.index[0],
             places.boxes[0],
-            pre[chosen].to(self.dtype),
-            boxes[chosen],
+            pre.index_select(0, on_device(chosen, pre.device)).to(self.dtype or pre.dtype),
+            boxes[torch.from_numpy(chosen)],
         )
         if len(self._images) > SLACK * self.capacity:
             self._compact()
@@ -63,6 +67,8 @@ class ImageReservoir:
     def _compact(self) -> None:
         kept = sorted(self._images)[: self.capacity]
         self._images = {key: self._images[key] for key in kept}
+        if len(kept) == self.capacity:
+            self._ceiling = kept[-1]
 
     def images(self) -> list[SampledImage]:
         """The images in the order of their hashes."""
@@ -83,7 +89,9 @@ class ImageReservoir:
         if not images:
             return {}
         keys = np.array(sorted(self._images), dtype=np.uint64).view(np.int64)
-        stored = {f"{prefix}.{part}": torch.cat([getattr(image, part) for image in images]) for part in PARTS}
+        stored = {
+            f"{prefix}.{part}": torch.cat([getattr(image, part) for image in images]).cpu() for part in PARTS
+        }
         stored[f"{prefix}.keys"] = torch.from_numpy(keys.copy())
         stored[f"{prefix}.folds"] = torch.tensor([image.fold for image in images])
         stored[f"{prefix}.token_counts"] = torch.tensor([len(image.tokens) for image in images])
@@ -109,17 +117,26 @@ class AttentionSample:
 
     def __init__(self, d_in: int, d_out: int, config: ReconstructionConfig) -> None:
         self.d_in, self.d_out = d_in, d_out
-        self.pooled = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.device) for fold in FOLDS}
+        self.pooled = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.sums) for fold in FOLDS}
         dtype = DTYPES[config.reservoir_dtype]
         self.training = ImageReservoir(config.attention_images, config.attention_patches, dtype)
         share = math.ceil(config.attention_images * config.validation)
         self.validation = ImageReservoir(share, config.attention_patches, dtype)
 
-    def add(self, image_id: str, fold: Fold, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
-        """Take one image."""
-        self.pooled[fold].add(post.double().mean(0, keepdim=True), pre.double().mean(0, keepdim=True))
-        images = self.validation if fold == "validation" else self.training
-        images.add(image_id, fold, pre, post, layout)
+    def add(self, batch: TokenBatch, pre: Float[Tensor, "rows d_out"], folds: Sequence[Fold | None]) -> None:
+        """Take the images of a batch that have a fold; `pre` are the patches that are to be reconstructed."""
+        post = batch.post.detach()
+        x, y = means_by_image(post, batch.post_rows), means_by_image(pre, batch.pre_rows)
+        for fold in FOLDS:
+            positions = [position for position, own in enumerate(folds) if own == fold]
+            if not positions:
+                continue
+            rows = on_device(np.array(positions), post.device)
+            self.pooled[fold].add(x.index_select(0, rows), y.index_select(0, rows))
+            images = self.validation if fold == "validation" else self.training
+            for position in positions:
+                own_pre, own_post = pre[batch.pre_rows[position]], post[batch.post_rows[position]]
+                images.add(batch.images[position], fold, own_pre, own_post, batch.layouts[position])
 
     def absorb(self, other: AttentionSample) -> None:
         """Merge the sample of other images."""

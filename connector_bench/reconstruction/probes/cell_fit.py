@@ -27,7 +27,7 @@ class CellSample:
 
     def __init__(self, d_in: int, d_out: int, config: ReconstructionConfig) -> None:
         self.d_in, self.d_out = d_in, d_out
-        self.moments = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.device) for fold in FOLDS}
+        self.moments = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.sums) for fold in FOLDS}
         dtype = DTYPES[config.reservoir_dtype]
         self.training = Reservoir(config.patch_pairs, dtype)
         self.validation = Reservoir(config.validation_pairs, dtype)
@@ -35,7 +35,7 @@ class CellSample:
     def add(
         self, fold: Fold, keys: np.ndarray, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]
     ) -> None:
-        """Take one image's cells; `keys` are the cells' hashes."""
+        """Take cells of images of one fold; `keys` are the cells' hashes."""
         self.moments[fold].add(x, y)
         reservoir = self.validation if fold == "validation" else self.training
         number = torch.full((len(keys),), FOLDS.index(fold), dtype=torch.uint8)

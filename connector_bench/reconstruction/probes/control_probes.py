@@ -14,12 +14,13 @@ What is fitted on shuffled pairs is asked about true ones: it must do no better 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from torch import Tensor
 
+from connector_bench.reconstruction.cells import cell_rows, is_placed
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import Fold
 from connector_bench.reconstruction.probes.control_fit import fit_linear, fit_shuffled
@@ -27,14 +28,16 @@ from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
+    POOLED,
     LinearProbe,
     LinearSample,
+    Part,
     part_of,
 )
 from connector_bench.reconstruction.probes.mlp import MLPProbe
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.types import TokenPair
+from connector_bench.types import TokenBatch, means_by_image
 
 
 @contextmanager
@@ -47,28 +50,58 @@ def _noting(control: str, failed: dict[str, str]) -> Iterator[None]:
 
 
 class ControlSample:
-    """What the controls are fitted from besides the connector's own sample."""
+    """What the controls are fitted from besides the connector's own sample.
+
+    All of it comes from the control images alone, the patches' own moments too: what is said of every control is
+    then said of the same images.
+    """
 
     def __init__(self, config: ReconstructionConfig) -> None:
         self.config = config
+        self.images: Collection[str] | None = None
+        """The images that controls learn from; None for all that come."""
         self._patches: dict[str, MomentsStream] = {}
         self._untrained: list[LinearSample] = []
         self.failed: dict[str, str] = {}
         """Controls that could not be made, and why; the others and the connector's own figures stay."""
 
-    def update(self, fold: Fold, pair: TokenPair) -> None:
-        """Take one training image."""
-        part = part_of(fold)
-        pre = target_of(pair, self.config).detach().cpu()
-        self._stream(part, pre.shape[1]).add(pre, pre[:, :0])
-        for seed, post in enumerate(pair.untrained[: self.config.untrained_seeds]):
-            with _noting(f"untrained.{seed}", self.failed):
-                self._sample(seed).add(part, pre, post.detach().cpu(), pair.layout)
+    def learns_from(self, image: str) -> bool:
+        """Whether this training image is one of the control images."""
+        return self.images is None or image in self.images
+
+    def update(self, batch: TokenBatch, folds: Sequence[Fold]) -> None:
+        """Take those of some training images that controls learn from; `folds` has the fold of each."""
+        parts: dict[Part, list[int]] = {part: [] for part in PARTS}
+        for position, (image, fold) in enumerate(zip(batch.images, folds, strict=True)):
+            if self.learns_from(image):
+                parts[part_of(fold)].append(position)
+        for part, positions in parts.items():
+            if positions:
+                self._gather(part, batch.take(positions))
+
+    def _gather(self, part: Part, batch: TokenBatch) -> None:
+        pre = target_of(batch, self.config).detach()
+        self._stream(part, pre.shape[1]).add(pre.clone(), pre[:, :0])
+        untrained = batch.untrained[: self.config.untrained_seeds]
+        if not untrained:
+            return
+        if not all(map(is_placed, batch.layouts)):
+            pooled = means_by_image(pre, batch.pre_rows)
+            for seed, post in enumerate(untrained):
+                with _noting(f"untrained.{seed}", self.failed):
+                    mean = means_by_image(post.detach(), batch.post_rows)
+                    self._sample(seed).add(part, POOLED, mean, pooled)
+            return
+        for cells in cell_rows(batch, range(len(batch))):
+            patches = cells.y(pre)
+            for seed, post in enumerate(untrained):
+                with _noting(f"untrained.{seed}", self.failed):
+                    self._sample(seed).add(part, cells.shape, cells.x(post.detach()), patches)
 
     def _stream(self, part: str, width: int) -> MomentsStream:
-        if part not in self._patches:
+        if not self._patches:
             config = self.config
-            self._patches[part] = MomentsStream(width, 0, config.chunk_rows, config.device)
+            self._patches = {one: MomentsStream(width, 0, config.chunk_rows, config.sums) for one in PARTS}
         return self._patches[part]
 
     def _sample(self, seed: int) -> LinearSample:
@@ -83,7 +116,8 @@ class ControlSample:
             moments = stream.value()
             self._stream(part, len(moments.mean_x)).absorb(moments)
         for seed, sample in enumerate(other._untrained):
-            self._sample(seed).absorb(sample)
+            with _noting(f"untrained.{seed}", self.failed):
+                self._sample(seed).absorb(sample)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything gathered, under `control.`."""
@@ -91,7 +125,8 @@ class ControlSample:
         for part, stream in self._patches.items():
             stored |= stream.value().tensors(f"control.patches.{part}")
         for seed, sample in enumerate(self._untrained):
-            stored |= sample.tensors(f"control.untrained.{seed}")
+            with _noting(f"untrained.{seed}", self.failed):
+                stored |= sample.tensors(f"control.untrained.{seed}")
         return stored
 
     @classmethod
@@ -102,8 +137,8 @@ class ControlSample:
             if f"control.patches.{part}.n" in tensors:
                 moments = Moments.from_tensors(f"control.patches.{part}", tensors)
                 self._stream(part, len(moments.mean_x)).absorb(moments)
-        seeds = {name.split(".")[2] for name in tensors if name.startswith("control.untrained.")}
-        for seed in range(len(seeds)):
+        seeds = {int(name.split(".")[2]) for name in tensors if name.startswith("control.untrained.")}
+        for seed in sorted(seeds):
             self._sample(seed).load(f"control.untrained.{seed}", tensors)
         return self
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import CellShape, cells_of, is_placed
+from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, rebuilt
 from connector_bench.reconstruction.folds import Fold
@@ -120,22 +120,15 @@ class LinearSample:
         self.config = config
         self._moments: dict[CellShape, dict[Part, MomentsStream]] = {}
 
-    def add(self, part: Part, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
-        """Take one image."""
-        if not is_placed(layout):
-            self._add(POOLED, part, post.double().mean(0, keepdim=True), pre.double().mean(0, keepdim=True))
-            return
-        for cells in cells_of(layout):
-            self._add(cells.shape, part, post[cells.tokens], pre[cells.patches].flatten(1))
-
-    def _add(self, shape: CellShape, part: Part, x: Tensor, y: Tensor) -> None:
+    def add(self, part: Part, shape: CellShape, x: Float[Tensor, "n d"], y: Float[Tensor, "n m"]) -> None:
+        """Take cells of one shape of images of one part; of whole pictures under `POOLED`."""
         self._streams(shape, x.shape[1], y.shape[1])[part].add(x, y)
 
     def _streams(self, shape: CellShape, d: int, m: int) -> dict[Part, MomentsStream]:
         if shape not in self._moments:
             config = self.config
             self._moments[shape] = {
-                part: MomentsStream(d, m, config.chunk_rows, config.device) for part in PARTS
+                part: MomentsStream(d, m, config.chunk_rows, config.sums) for part in PARTS
             }
         return self._moments[shape]
 

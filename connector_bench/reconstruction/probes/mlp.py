@@ -180,7 +180,7 @@ class Rows:
 
     def moments(self, config: ReconstructionConfig) -> Moments:
         """Their moments, float64, on their device."""
-        stream = MomentsStream(self.x.shape[1], self.y.shape[1], config.chunk_rows, str(self.device))
+        stream = MomentsStream(self.x.shape[1], self.y.shape[1], config.chunk_rows, config.sums)
         for x, y in zip(self.x.split(CHUNK), self.y.split(CHUNK), strict=True):
             stream.add(x, y)
         return stream.value().to(self.device)

@@ -91,7 +91,8 @@ def pooled_r2(affine: Affine, moments: Moments, mean: Float[Tensor, " m"]) -> fl
 def choose(training: Moments, validation: Moments, penalties: Sequence[float] = PENALTIES) -> RidgeFit:
     """Fit on the training moments with the penalty that predicts the validation moments best.
 
-    Ties go to the larger penalty. Without validation rows the middle of the grid is taken.
+    Ties go to the larger penalty. Without validation rows the middle of the grid is taken. A penalty below the
+    rounding of sums that were made in fp32 is left out: inputs of deficient rank have no solution there.
     """
     if validation.n == 0:
         penalty = sorted(penalties)[len(penalties) // 2]
@@ -99,11 +100,15 @@ def choose(training: Moments, validation: Moments, penalties: Sequence[float] = 
     scores: dict[float, float] = {}
     best: tuple[float, float, Affine] | None = None
     for penalty in sorted(penalties):
-        affine = solve(training, penalty * training.n)
+        try:
+            affine = solve(training, penalty * training.n)
+        except torch.linalg.LinAlgError:
+            continue
         scores[penalty] = pooled_r2(affine, validation, training.mean_y)
         if best is None or not scores[penalty] < best[0]:
             best = (scores[penalty], penalty, affine)
-    assert best is not None
+    if best is None:
+        raise ValueError("no penalty makes the scatter of the inputs positive definite")
     return RidgeFit(best[2], best[1], scores)
 
 

@@ -1,8 +1,8 @@
 """Patch reconstruction: how much of what the encoder saw the connector's tokens can rebuild, and where.
 
     sample = ProbeSample(ReconstructionConfig())
-    for image_id, pair in training_pairs:
-        sample.update(image_id, pair)
+    for batch in training_batches:
+        sample.learn(batch)
     probes = sample.fit()
     board = ScoreBoard()
     for image_id, pair in test_pairs:
@@ -18,31 +18,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import CellShape, cells_of, is_placed
+from connector_bench.reconstruction.cells import CellShape, cell_rows, is_placed, on_device
 from connector_bench.reconstruction.config import (
     ReconstructionConfig,
     target_of,
 )
-from connector_bench.reconstruction.folds import Fold, LeakError, Ledger, fold_of, unit_keys
+from connector_bench.reconstruction.folds import FOLDS, Fold, LeakError, Ledger, fold_of, unit_keys
 from connector_bench.reconstruction.probes.attention_fit import AttentionSample, fit_attention
 from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
 from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve, refuse_overflow
-from connector_bench.reconstruction.probes.moments import TargetStatistics
-from connector_bench.types import TokenPair
+from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
+from connector_bench.types import TokenBatch, TokenPair
 
 LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
 """From the simplest probe to the strongest; of two equally good ones the simpler is the best."""
 
 
 class ProbeSample:
-    """Gathers training images, one `TokenPair` at a time, and fits the probe ladder on them."""
+    """Gathers training images, a `TokenBatch` at a time, and fits the probe ladder on them."""
 
     def __init__(self, config: ReconstructionConfig, held_out: Ledger | None = None) -> None:
         """`held_out` are test images: feeding one of them to `update` is a LeakError."""
@@ -52,66 +54,114 @@ class ProbeSample:
         self.validation_share = config.validation
         """Share of the training images that validate; see `folds.validation_share` for few images."""
         self.validation_images = 0
-        self._target: TargetStatistics | None = None
+        self._targets: MomentsStream | None = None
+        """Of the patches of training images, as the second side of pairs whose first has no dimension."""
         self._cells: dict[CellShape, CellSample] = {}
         self._attention: AttentionSample | None = None
         self._placed: bool | None = None
         self._widths: tuple[int, int] | None = None
 
     def update(self, image_id: str, pair: TokenPair) -> bool:
-        """Take one training image; False (and nothing done) where this name was taken before.
+        """Take one training image, as `learn`; False (and nothing done) where this name was taken before."""
+        return bool(self.learn(TokenBatch.of([image_id], [pair])))
 
-        ValueError where shapes and layout disagree or change between images, LeakError for a held-out image.
+    def learn(self, batch: TokenBatch) -> list[int]:
+        """Take training images, where their tokens lie; the positions of those that were not taken before.
+
+        Of a batch with a fault nothing is taken: ValueError where shapes and layout disagree or change between
+        images, LeakError for a held-out image.
         """
-        if image_id in self.held_out:
-            raise LeakError(f"image {image_id!r} is a test image and cannot train the probes")
-        if image_id in self.seen:
-            return False
-        pre, post = target_of(pair, self.config).detach().cpu(), pair.post.detach().cpu()
-        self._check(image_id, pre, post, pair)
-        fold = self.fold_of(image_id)
-        self._gather(image_id, pair, pre, post, fold)
-        self.seen.add(image_id)
-        if fold == "validation":
-            self.validation_images += 1
-        else:
-            target = TargetStatistics.of(pre)
-            self._target = target if self._target is None else self._target + target
-        return True
+        new: dict[str, int] = {}
+        for position, image in enumerate(batch.images):
+            if image in self.held_out:
+                raise LeakError(f"image {image!r} is a test image and cannot train the probes")
+            if image not in self.seen:
+                new.setdefault(image, position)
+        if not new:
+            return []
+        pre = target_of(batch, self.config).detach()
+        self._check(batch, pre)
+        folds: dict[int, Fold] = {position: self.fold_of(image) for image, position in new.items()}
+        for fold in FOLDS:
+            positions = [position for position, own in folds.items() if own == fold]
+            if positions and self._placed:
+                self._gather(batch, pre, positions, fold)
+        if self._wants_attention():
+            self._attention = self._attention or AttentionSample(*self._known_widths, self.config)
+            self._attention.add(batch, pre, [folds.get(position) for position in range(len(batch))])
+        for image in new:
+            self.seen.add(image)
+        learnt_from = [position for position, fold in folds.items() if fold != "validation"]
+        self.validation_images += len(folds) - len(learnt_from)
+        if learnt_from:
+            parts = [batch.pre_rows[position] for position in learnt_from]
+            rows = np.concatenate([np.arange(part.start, part.stop) for part in parts])
+            self._add_targets(pre.index_select(0, on_device(rows, pre.device)))
+        return list(folds)
 
     def fold_of(self, image_id: str) -> Fold:
         """The fold of a training image."""
         return fold_of(image_id, self.validation_share)
 
-    def _check(self, image_id: str, pre: Tensor, post: Tensor, pair: TokenPair) -> None:
-        wanted = (pair.layout.n_pre, pair.layout.n_post)
-        if (len(pre), len(post)) != wanted:
+    def _check(self, batch: TokenBatch, pre: Tensor) -> None:
+        n_pre, n_post = (
+            sum(part) for part in zip(*((one.n_pre, one.n_post) for one in batch.layouts), strict=True)
+        )
+        names = ", ".join(map(repr, batch.images))
+        if (len(pre), len(batch.post)) != (n_pre, n_post):
             raise ValueError(
-                f"image {image_id!r}: {len(pre)} -> {len(post)} tokens, its layout says {wanted}"
+                f"image {names}: {len(pre)} -> {len(batch.post)} tokens, its layout says {(n_pre, n_post)}"
             )
-        refuse_overflow(image_id, pre, post)
-        widths = (post.shape[1], pre.shape[1])
-        if self._widths is None:
-            self._widths, self._placed = widths, is_placed(pair.layout)
-        if self._widths != widths:
-            raise ValueError(f"image {image_id!r} has widths {widths}, the images before {self._widths}")
-        if is_placed(pair.layout) != self._placed:
-            raise ValueError(f"image {image_id!r}: tokens with and without places cannot be mixed in one run")
+        if not (
+            torch.isfinite(pre).all() & torch.isfinite(batch.post).all()
+        ):  # the device is asked once a batch
+            for image, before, after in zip(batch.images, batch.pre_rows, batch.post_rows, strict=True):
+                refuse_overflow(image, pre[before], batch.post[after])
+        widths, placed = (batch.post.shape[1], pre.shape[1]), {is_placed(one) for one in batch.layouts}
+        if self._widths not in (None, widths):
+            raise ValueError(f"image {names} has widths {widths}, the images before {self._widths}")
+        if len(placed) > 1 or self._placed not in (None, *placed):
+            raise ValueError(f"image {names}: tokens with and without places cannot be mixed in one run")
+        self._widths, self._placed = widths, placed.pop()
 
-    def _gather(self, image_id: str, pair: TokenPair, pre: Tensor, post: Tensor, fold: Fold) -> None:
+    def _gather(self, batch: TokenBatch, pre: Tensor, positions: list[int], fold: Fold) -> None:
+        """Take the cells of the images of one fold."""
+        post, (d_in, d_pre) = batch.post.detach(), self._known_widths
+        keys = np.zeros(len(post), dtype=np.uint64)
+        for position in positions:
+            own = batch.post_rows[position]
+            keys[own] = unit_keys(batch.images[position], own.stop - own.start)
+        for cells in cell_rows(batch, positions):
+            if cells.shape not in self._cells:
+                self._cells[cells.shape] = CellSample(d_in, math.prod(cells.shape) * d_pre, self.config)
+            self._cells[cells.shape].add(fold, keys[cells.tokens], cells.x(post), cells.y(pre))
+
+    def _add_targets(self, patches: Float[Tensor, "n d"]) -> None:
+        if self._targets is None:
+            self._targets = MomentsStream(0, patches.shape[1], self.config.chunk_rows, self.config.sums)
+        self._targets.add(patches[:, :0], patches)
+
+    @property
+    def _known_widths(self) -> tuple[int, int]:
         assert self._widths is not None
-        if self._placed:
-            keys = unit_keys(image_id, len(post))
-            for cells in cells_of(pair.layout):
-                if cells.shape not in self._cells:
-                    d_out = math.prod(cells.shape) * self._widths[1]
-                    self._cells[cells.shape] = CellSample(self._widths[0], d_out, self.config)
-                x, y = post[cells.tokens], pre[cells.patches].flatten(1)
-                self._cells[cells.shape].add(fold, keys[cells.tokens.numpy()], x, y)
-        if self._wants_attention():
-            if self._attention is None:
-                self._attention = AttentionSample(*self._widths, self.config)
-            self._attention.add(image_id, fold, pre, post, pair.layout)
+        return self._widths
+
+    @property
+    def _target(self) -> TargetStatistics | None:
+        """On the CPU."""
+        if self._targets is None or not self._targets.n:
+            return None
+        found = self._targets.value()
+        return TargetStatistics(found.n, found.mean_y.cpu(), found.yy.cpu())
+
+    def _absorb_target(self, target: TargetStatistics | None) -> None:
+        if target is None:
+            return
+        width = len(target.mean)
+        if self._targets is None:
+            self._targets = MomentsStream(0, width, self.config.chunk_rows, self.config.sums)
+        none = Moments.zeros(0, width)
+        self._targets.absorb(replace(none, n=target.n, mean_y=target.mean, yy=target.scatter))
 
     def _wants_attention(self) -> bool:
         if self.config.attention == "auto":
@@ -130,8 +180,7 @@ class ProbeSample:
         if (self._widths, self._placed) != (other._widths, other._placed):
             raise ValueError(f"states of widths {self._widths} and {other._widths} do not add up")
         self.validation_images += other.validation_images
-        if other._target is not None:
-            self._target = other._target if self._target is None else self._target + other._target
+        self._absorb_target(other._target)
         for shape, sample in other._cells.items():
             if shape not in self._cells:
                 self._cells[shape] = CellSample(sample.d_in, sample.d_out, self.config)
@@ -144,8 +193,9 @@ class ProbeSample:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything gathered, as tensors and plain values: what `RunStore.write` takes."""
         tensors = {"seen": torch.from_numpy(self.seen.array())}
-        if self._target is not None:
-            tensors["target.mean"], tensors["target.scatter"] = self._target.mean, self._target.scatter
+        target = self._target
+        if target is not None:
+            tensors["target.mean"], tensors["target.scatter"] = target.mean, target.scatter
         for (rows, columns), sample in self._cells.items():
             tensors.update(sample.tensors(f"cell-{rows}x{columns}"))
         if self._attention is not None:
@@ -156,7 +206,7 @@ class ProbeSample:
             "placed": self._placed,
             "validation_images": self.validation_images,
             "validation_share": self.validation_share,
-            "target_patches": 0 if self._target is None else self._target.n,
+            "target_patches": 0 if target is None else target.n,
             "cells": [[*shape, sample.d_in, sample.d_out] for shape, sample in self._cells.items()],
             "attention": self._attention is not None,
         }
@@ -175,7 +225,7 @@ class ProbeSample:
         self.validation_share = meta["validation_share"]
         if meta["target_patches"]:
             mean, scatter = tensors["target.mean"], tensors["target.scatter"]
-            self._target = TargetStatistics(meta["target_patches"], mean, scatter)
+            self._absorb_target(TargetStatistics(meta["target_patches"], mean, scatter))
         for rows, columns, d_in, d_out in meta["cells"]:
             sample = CellSample(d_in, d_out, self.config)
             sample.load(f"cell-{rows}x{columns}", tensors)
@@ -224,25 +274,24 @@ class ProbeSample:
     def fit(self) -> FittedProbes:
         """Fit the ladder; ValueError where too few images came for a training and a validation fold."""
         training = len(self.seen) - self.validation_images
-        if self._target is None or not self.validation_images:
+        target = self._target
+        if target is None or not self.validation_images:
             raise ValueError(
                 f"{training} training and {self.validation_images} validation images: both are needed, and "
                 "at least two images that are no test images"
             )
         log = FitLog()
         fitted = {
-            shape: fit_cells(shape, sample, self._target, self.config, log)
+            shape: fit_cells(shape, sample, target, self.config, log)
             for shape, sample in sorted(self._cells.items())
             if sample.trained_on
         }
-        attention = (
-            fit_attention(self._attention, self._target, self.config, log) if self._attention else None
-        )
+        attention = fit_attention(self._attention, target, self.config, log) if self._attention else None
         curves = [probes.curve for probes in fitted.values()]
         if attention is not None:
             curves.append(attention.curve)
         curve = _learning_curve(curves, self.config)
-        return FittedProbes(self.config, self._target, self.seen, fitted, attention, curve, log)
+        return FittedProbes(self.config, target, self.seen, fitted, attention, curve, log)
 
 
 def _learning_curve(curves: list[tuple[CurvePoint, ...]], config: ReconstructionConfig) -> LearningCurve:
