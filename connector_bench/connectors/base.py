@@ -55,7 +55,7 @@ class ConnectorAdapter(ABC):
 
     @abstractmethod
     def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
-        """Named RGB pictures as model inputs, on the CPU and in the model's precision. ValueError where a picture is not RGB."""
+        """Named pictures as model inputs, on the CPU, in the model's precision. ValueError where one is not RGB."""
 
     @abstractmethod
     def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:

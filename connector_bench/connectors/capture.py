@@ -72,7 +72,7 @@ def stream(
     Args:
         adapter: the model's adapter.
         images: identifier and RGB picture, or what gives it, which worker threads then call; in any number. A
-            generator is consumed at most `worker_count() + 3` batches ahead of those handed out.
+            generator is read at most `worker_count() + 2` batches ahead, the one that is handed out among them.
         batch_size: pictures that pass the model together, at least 1; half as many once memory has run out.
         left_out: takes the pictures that cannot be had, give no tokens, or give tokens that are not finite; a batch
             that fails is tried again picture by picture. Without it what they raise is raised.
