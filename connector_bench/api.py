@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ def measure(
     Args:
         model: a transformers model in evaluation mode, or a model of the zoo (`connector_bench.zoo.load`).
         processor: its processor; None for the zoo's models.
-        images: pictures of any mode and size; identical ones count once, and a generator is read batch by batch.
+        images: pictures of any mode and size; identical ones count once, and a generator is read a few batches ahead,
+            one more than the workers (`CONNECTOR_BENCH_WORKERS`) and the two that the model has.
         options: neighbourhood sizes, distance, pooling and tap.
         labels: a class for each picture, which adds retrieval; None, NaN and -1 are none.
         batch_size: pictures that pass the model together.
@@ -59,9 +61,10 @@ def measure(
     without_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
     measured = PooledPreservation(options or PreservationOptions())
     given, left_out, passed = _Given(), capture.LeftOut(), dict[str, Passed]()
-    for batch in capture.stream(adapter, given.once(images), batch_size, left_out):
-        measured.update(batch)
-        passed |= Passed.of(batch)
+    with closing(capture.stream(adapter, given.once(images), batch_size, left_out)) as batches:
+        for batch in batches:
+            measured.update(batch)
+            passed |= Passed.of(batch)
     names = given.names
     if labels is not None and len(labels) != len(names):
         raise ValueError(f"one label a picture: got {len(labels)} labels and {len(names)} pictures")

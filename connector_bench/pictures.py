@@ -6,8 +6,10 @@ import hashlib
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -21,23 +23,44 @@ WHITE: dict[str, float] = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N
 """By mode: the value that is white, where 0 is black. Pillow holds 16-bit files as `I` where it has no other mode."""
 
 
+class _Strict:
+    """The blocks of all threads in which decoding is strict, and what held before the first."""
+
+    lock = Lock()
+    blocks = 0
+    before = False
+    warnings: warnings.catch_warnings[Any]
+
+
+_strict = _Strict()
+
+
 @contextmanager
 def strict_decoding() -> Iterator[None]:
     """While the block runs, Pillow refuses truncated files, whatever it was told before, and gives no warnings.
 
     lmms-eval has it fill what is missing with grey. Pillow's error for decompression bombs stays; what it only warns
-    of, such as half that size, is decoded.
+    of, such as half that size, is decoded. Both hold for the process, so the first block of any thread that begins
+    sets them and the last one that ends puts them back.
     """
     from PIL import ImageFile
 
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    try:
-        with warnings.catch_warnings():
+    with _strict.lock:
+        if _strict.blocks == 0:
+            _strict.before = ImageFile.LOAD_TRUNCATED_IMAGES
+            _strict.warnings = warnings.catch_warnings()
+            _strict.warnings.__enter__()
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            yield
+        _strict.blocks += 1
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
     finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
+        with _strict.lock:
+            _strict.blocks -= 1
+            if _strict.blocks == 0:
+                _strict.warnings.__exit__(None, None, None)
+                ImageFile.LOAD_TRUNCATED_IMAGES = _strict.before
 
 
 def as_rgb(picture: Image) -> Image:
@@ -131,11 +154,21 @@ class PictureFacts:
     """How many pictures the document has; this is the first."""
 
 
+KEPT_BYTES = 2**30
+"""RGB bytes of decoded pictures that a process keeps for the pass that follows; others are decoded a second time."""
+
+
 class PictureReader:
-    """Facts about documents' pictures; a picture whose encoded file was met before is not decoded again."""
+    """Facts about documents' pictures, for several threads; equal encoded files are decoded once.
+
+    Decoded pictures are kept, up to `KEPT_BYTES`, until they are taken.
+    """
 
     def __init__(self) -> None:
-        self._known: dict[bytes, PictureFacts] = {}
+        self._known: dict[bytes, Future[PictureFacts]] = {}
+        self._kept: dict[str, Image] = {}
+        self._kept_bytes = 0
+        self._lock = Lock()
 
     def facts(
         self,
@@ -149,11 +182,45 @@ class PictureReader:
         """
         content = encoded() if encoded is not None else None
         if content is None:
-            return picture_facts(*shown())
+            return self._looked_at(shown)
         key = hashlib.sha256(content).digest()
-        if key not in self._known:
-            self._known[key] = picture_facts(*shown())
-        return self._known[key]
+        with self._lock:
+            known = self._known.get(key)
+            mine = self._known.setdefault(key, Future())
+        if known is not None:
+            try:
+                return known.result()
+            except Exception:  # each document has its own say on what stands against it
+                return self._looked_at(shown)
+        try:
+            mine.set_result(self._looked_at(shown))
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        return mine.result()
+
+    def _looked_at(self, shown: Callable[[], tuple[Image, int]]) -> PictureFacts:
+        picture, pictures = shown()
+        facts = picture_facts(picture, pictures)
+        size = 3 * picture.width * picture.height
+        with self._lock:
+            if facts.name not in self._kept and self._kept_bytes + size <= KEPT_BYTES:
+                self._kept[facts.name] = picture
+                self._kept_bytes += size
+        return facts
+
+    def take(self, name: str) -> Image | None:
+        """The picture of this name, once, where it was kept."""
+        with self._lock:
+            picture = self._kept.pop(name, None)
+            if picture is not None:
+                self._kept_bytes -= 3 * picture.width * picture.height
+        return picture
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These pictures are not wanted, or no longer."""
+        for name in names:
+            self.take(name)
 
 
 F = TypeVar("F", bound=Callable[..., Any])

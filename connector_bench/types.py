@@ -101,6 +101,12 @@ class TokenBatch:
         return slices([layout.n_post for layout in self.layouts])
 
     @property
+    def sides(self) -> tuple[Tensor, ...]:
+        """All its tensors: `pre`, `post`, `pre_normed` where there is one, and the untrained copies'."""
+        normed = () if self.pre_normed is None else (self.pre_normed,)
+        return (self.pre, self.post, *normed, *self.untrained)
+
+    @property
     def encoder_norms(self) -> Float[Tensor, " images"]:
         """Mean Euclidean norm of each image's encoder tokens, float64, on their device."""
         import torch

@@ -75,7 +75,16 @@ def test_measure_gives_the_figures_of_the_task_key_for_key(
     record = of_task.record(TASK)
     assert record["scores"] == json.loads(json.dumps(of_measure.summary["scores"]))
     assert {"untrained_knor_10", "untrained_knor_adj_1", "recall_post_5"} <= record["scores"].keys()
-    of_harness = {"measure", "protocol", "versions", "threads", "hardware", "connector", "untrained_seeds"}
+    of_harness = {
+        "measure",
+        "protocol",
+        "versions",
+        "threads",
+        "hardware",
+        "connector",
+        "untrained_seeds",
+        "ran",
+    }
     assert record.keys() - of_harness - {"artefacts"} == of_measure.summary.keys()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.types import ConnectorInfo, TokenBatch, TokenPair
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
 
@@ -34,6 +35,13 @@ class ConnectorAdapter(ABC):
     """Whether `prepare` may be called in other threads while the model runs."""
 
     @property
+    def device(self) -> torch.device:
+        """Where the model takes its inputs."""
+        import torch
+
+        return torch.device("cpu")
+
+    @property
     @abstractmethod
     def info(self) -> ConnectorInfo:
         """The connector that is measured."""
@@ -47,7 +55,7 @@ class ConnectorAdapter(ABC):
 
     @abstractmethod
     def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
-        """Named RGB pictures as model inputs, on the CPU. ValueError where a picture is not RGB."""
+        """Named pictures as model inputs, on the CPU, in the model's precision. ValueError where one is not RGB."""
 
     @abstractmethod
     def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
-from connector_bench.connectors.base import ConnectorAdapter
+from loguru import logger
+
+from connector_bench.connectors.base import ConnectorAdapter, Prepared
+from connector_bench.connectors.launching import Launched, rejoin
 from connector_bench.pictures import reason
+from connector_bench.timing import Timing
 from connector_bench.types import TokenBatch
+from connector_bench.workers import in_order, worker_count, worker_threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 NOT_FINITE_SHARE, NOT_FINITE_AT_LEAST = 0.05, 5
 """A run is refused when more than this share of its pictures, and more than so many, give NaN or infinity."""
+
+
+Picture = Union["Image", Callable[[], "Image"]]
+"""An RGB picture, or what gives it."""
+
+
+@dataclass
+class BatchSize:
+    """How many pictures pass the model together; it stays halved once memory has run out."""
+
+    now: int
+
+    def __post_init__(self) -> None:
+        if self.now < 1:
+            raise ValueError(f"batch_size is {self.now}; it must be at least 1")
+
+    def halve(self, failed: int) -> None:
+        """So many together were too many."""
+        self.now = min(self.now, max(1, failed // 2))
+        logger.warning(
+            f"memory ran out with {failed} pictures together; from here on {self.now} pass at a time"
+        )
 
 
 @dataclass
@@ -32,41 +57,38 @@ class LeftOut:
 
 def stream(
     adapter: ConnectorAdapter,
-    images: Iterable[tuple[str, Image]],
-    batch_size: int = 8,
+    images: Iterable[tuple[str, Picture]],
+    batch_size: int | BatchSize = 8,
     left_out: LeftOut | None = None,
     *,
     untrained: bool = True,
-) -> Iterator[TokenBatch]:
-    """Tokens of pictures that are read as they are needed, batch by batch, on the model's device.
+    timing: Timing | None = None,
+) -> Generator[TokenBatch, None, None]:
+    """Tokens of pictures, batch by batch, on the model's device; worker threads decode and prepare them ahead.
+
+    The model is given a batch before the one ahead of it is handed out. On a graphics card, what is done with a batch
+    until the next is asked for runs beside the model. Order and number of workers change no token.
 
     Args:
         adapter: the model's adapter.
-        images: identifier and RGB picture, in any number; a generator is consumed one batch at a time.
-        batch_size: pictures that pass the model together, at least 1.
-        left_out: takes the pictures that give no tokens, or tokens that are not finite; a batch that fails is tried
-            again picture by picture. Without it what the model raises is raised.
+        images: identifier and RGB picture, or what gives it, which worker threads then call; in any number. A
+            generator is read at most `worker_count() + 2` batches ahead, the one that is handed out among them.
+        batch_size: pictures that pass the model together, at least 1; half as many once memory has run out.
+        left_out: takes the pictures that cannot be had, give no tokens, or give tokens that are not finite; a batch
+            that fails is tried again picture by picture. Without it what they raise is raised.
         untrained: whether the connector's untrained copies run beside it, where there are any.
+        timing: takes the seconds of decoding, preparing, and of tower and connector.
 
     Yields:
-        Batches in the order of `images`, without those that are left out; none is empty. No more than one is held at
-        a time.
+        Batches in the order of `images`, without those that are left out; none is empty.
 
     Raises:
         ValueError: the batch size is below 1.
         Exception: with `left_out`, what the model raises where an ordinary picture fails as well, or where memory is
             short for a single picture.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-    waiting = iter(images)
-    while batch := list(islice(waiting, batch_size)):
-        run = partial(_together, adapter, untrained=untrained)
-        tokens = run(batch) if left_out is None else _bearing(run, batch, left_out)
-        del batch
-        if tokens is not None and len(tokens):
-            yield tokens
-        del tokens
+    sizes = BatchSize(batch_size) if isinstance(batch_size, int) else batch_size
+    yield from _Stream(adapter, sizes, left_out, untrained, timing or Timing()).over(images)
 
 
 def refuse_not_finite(not_finite: Mapping[str, str], pictures: int) -> None:
@@ -85,24 +107,152 @@ def most_not_finite(pictures: int) -> int:
     return max(NOT_FINITE_AT_LEAST, int(NOT_FINITE_SHARE * pictures))
 
 
-Batch = Sequence[tuple[str, "Image"]]
+Batch = Sequence[tuple[str, "Picture"]]
 
 
-def _together(adapter: ConnectorAdapter, batch: Batch, untrained: bool) -> TokenBatch:
-    return adapter.run(adapter.prepare(batch), untrained=untrained)
+@dataclass(frozen=True)
+class _Ready:
+    """One batch as a worker thread hands it over: prepared, or its pictures where the model's own thread prepares."""
+
+    batch: Batch
+    pictures: Sequence[tuple[str, Image]] = ()
+    prepared: Prepared | None = None
+    failed: bool = False
+    """Whether its pictures could not be prepared together."""
 
 
-def _bearing(run: Callable[[Batch], TokenBatch], batch: Batch, left_out: LeftOut) -> TokenBatch | None:
-    """Tokens of those of a batch that are not left out; None where all are."""
-    tokens: TokenBatch | None = None
-    with suppress(Exception):  # tried again below, where the failed batch's tensors are gone
-        tokens = run(batch)
-    if tokens is None:
-        found = [one for picture in batch if (one := _alone(run, picture, left_out)) is not None]
-        if not found:
+@dataclass(frozen=True)
+class _Stream:
+    adapter: ConnectorAdapter
+    sizes: BatchSize
+    left_out: LeftOut | None
+    untrained: bool
+    timing: Timing
+
+    def over(self, images: Iterable[tuple[str, Picture]]) -> Iterator[TokenBatch]:
+        count, held = worker_count(), None
+        try:
+            with worker_threads(count) as pool:
+                for ready in in_order(pool, self._made_ready, self._batches(images), count + 1):
+                    launched = self._first_try(ready)
+                    batch = ready.batch
+                    del ready
+                    if held is not None:
+                        yield from self._handed_out(held)
+                    held = launched
+                    if launched is None:
+                        yield from self._again(batch)
+                    del launched
+                if held is not None:
+                    yield from self._handed_out(held)
+        finally:
+            rejoin(self.adapter.device)
+
+    def _batches(self, images: Iterable[tuple[str, Picture]]) -> Iterator[Batch]:
+        waiting = iter(images)
+        while batch := list(islice(waiting, self.sizes.now)):
+            yield batch
+
+    def _made_ready(self, batch: Batch) -> _Ready:
+        """The work of a worker thread."""
+        pictures = self._decoded(batch)
+        if not (pictures and self.adapter.prepares_ahead):
+            return _Ready(batch, pictures)
+        try:
+            return _Ready(batch, prepared=self._prepared(pictures))
+        except Exception:
+            if self.left_out is None:
+                raise
+        return _Ready(batch, failed=True)
+
+    def _decoded(self, batch: Batch) -> list[tuple[str, Image]]:
+        found = []
+        with self.timing.of("decode"):
+            for name, picture in batch:
+                try:
+                    found.append((name, picture() if callable(picture) else picture))
+                except Exception as error:
+                    if self.left_out is None:
+                        raise
+                    self.left_out.refused[name] = reason(error)
+        return found
+
+    def _prepared(self, pictures: Sequence[tuple[str, Image]]) -> Prepared:
+        with self.timing.of("prepare"):
+            return self.adapter.prepare(pictures)
+
+    def _launched(self, pictures: Sequence[tuple[str, Image]], prepared: Prepared | None = None) -> Launched:
+        ready = self._prepared(pictures) if prepared is None else prepared
+        return Launched.of(lambda: self.adapter.run(ready, untrained=self.untrained), self.adapter.device)
+
+    def _first_try(self, ready: _Ready) -> Launched | None:
+        """The batch as a whole; None where it has to be tried in parts, or holds no picture."""
+        size = len(ready.pictures if ready.prepared is None else ready.prepared.images)
+        if ready.failed or not 0 < size <= self.sizes.now:
             return None
-        tokens = TokenBatch.end_to_end(found)
-    if (side := _not_finite_side(tokens)) is None:
+        try:
+            return self._launched(ready.pictures, ready.prepared)
+        except Exception as error:
+            if self._is_final(error, size):
+                raise
+        return None
+
+    def _is_final(self, error: Exception, size: int) -> bool:
+        """Whether nothing else is to be tried after this; memory that ran out halves the batches."""
+        if not out_of_memory(error):
+            return self.left_out is None
+        if size > 1:
+            self.sizes.halve(size)
+        return size == 1
+
+    def _again(self, batch: Batch) -> Iterator[TokenBatch]:
+        """A batch that failed: in smaller ones where memory ran out, else picture by picture."""
+        size = self.sizes.now if len(batch) > self.sizes.now else 1
+        rest = list(batch)
+        while rest:
+            part, rest = rest[:size], rest[size:]
+            known = set() if self.left_out is None else self.left_out.refused.keys()
+            pictures = self._decoded([one for one in part if one[0] not in known])
+            if not pictures:
+                continue
+            alone = len(pictures) == 1
+            launched = self._alone(pictures[0]) if alone else self._first_try(_Ready(part, pictures))
+            del pictures
+            if launched is not None:
+                yield from self._handed_out(launched)
+            elif len(part) > 1:
+                yield from self._again(part)
+
+    def _alone(self, picture: tuple[str, Image]) -> Launched | None:
+        from connector_bench.connectors.coloured import coloured_picture
+
+        try:
+            return self._launched([picture])
+        except Exception as error:
+            if self.left_out is None or out_of_memory(error):
+                raise
+            failure = error
+        try:
+            self._launched([("an ordinary picture", coloured_picture(224, 224))])
+        except Exception:
+            raise failure from None
+        self.left_out.refused[picture[0]] = reason(failure)
+        return None
+
+    def _handed_out(self, launched: Launched) -> Iterator[TokenBatch]:
+        with launched.beside_the_next():
+            tokens: TokenBatch | None = launched.tokens
+            if self.left_out is not None:
+                tokens = _finite_part(launched.tokens, self.left_out)
+            self.timing.add("tower and connector", launched.took())
+            del launched
+            if tokens is not None:
+                yield tokens
+
+
+def _finite_part(tokens: TokenBatch, left_out: LeftOut) -> TokenBatch | None:
+    """The images of a batch whose tokens are finite; None where there is none."""
+    if _not_finite_side(tokens) is None:
         return tokens
     kept = []
     for position, name in enumerate(tokens.images):
@@ -111,41 +261,30 @@ def _bearing(run: Callable[[Batch], TokenBatch], batch: Batch, left_out: LeftOut
             kept.append(position)
         else:
             left_out.not_finite[name] = f"features of image {name[:12]} at {side} hold NaN or infinity"
-    return tokens.take(kept)
+    return tokens.take(kept) if kept else None
 
 
-def _alone(
-    run: Callable[[Batch], TokenBatch], picture: tuple[str, Image], left_out: LeftOut
-) -> TokenBatch | None:
-    from connector_bench.connectors.coloured import coloured_picture
-
-    try:
-        return run([picture])
-    except Exception as error:
-        if _out_of_memory(error):
-            raise
-        failure = error
-    try:
-        run([("an ordinary picture", coloured_picture(224, 224))])
-    except Exception:
-        raise failure from None
-    left_out.refused[picture[0]] = reason(failure)
-    return None
-
-
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether the device or the host had no memory left."""
     import torch
 
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in str(error)
+    said = ("not enough memory", "out of memory", "can't allocate memory", "STATUS_ALLOC_FAILED")
+    kinds = (torch.OutOfMemoryError, MemoryError)
+    return isinstance(error, kinds) or any(words in str(error) for words in said)
 
 
 def _not_finite_side(batch: TokenBatch) -> str | None:
     """The side of the connector whose tokens hold NaN or infinity; the device is asked once."""
     import torch
 
-    sides = [("pre (the connector's input)", batch.pre), ("post (the connector's output)", batch.post)]
-    if batch.pre_normed is not None:
-        sides.append(("the connector's leading norm", batch.pre_normed))
-    sides += [("an untrained copy's output", tokens) for tokens in batch.untrained]
-    finite = torch.stack([tokens.isfinite().all() for _, tokens in sides]).tolist()
-    return next((side for (side, _), good in zip(sides, finite, strict=True) if not good), None)
+    names = ["pre (the connector's input)", "post (the connector's output)"]
+    names += [] if batch.pre_normed is None else ["the connector's leading norm"]
+    names += ["an untrained copy's output"] * len(batch.untrained)
+    finite = [torch.stack(side.aminmax()).isfinite().all() for side in batch.sides if side.numel()]
+    if len(finite) < len(names):
+        return None
+    if len({side.device for side in finite}) > 1:  # a model that is spread over devices
+        finite = [side.cpu() for side in finite]
+    return next(
+        (side for side, good in zip(names, torch.stack(finite).tolist(), strict=True) if not good), None
+    )

@@ -12,7 +12,7 @@ from connector_bench.connectors.weights import hooks_of, keeps_flat
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "DeepSpeedEngine")
 """Classes that hold the model in `module`."""
@@ -88,6 +88,21 @@ def dtype_of(model: Any) -> torch.dtype:
     return dtype
 
 
+def ready_for(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs on the CPU in the model's precision, where a graphics card can fetch them while it computes."""
+    import torch
+
+    dtype, cuda = dtype_of(model), input_device(model).type == "cuda"
+
+    def readied(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or value.device.type != "cpu":
+            return value
+        value = value.to(dtype) if value.is_floating_point() else value
+        return value.pin_memory() if cuda else value
+
+    return {name: readied(value) for name, value in inputs.items()}
+
+
 def on_device(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Tensors of the inputs on the model's device, floating ones in its precision."""
     import torch
@@ -98,9 +113,17 @@ def on_device(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
     def moved(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return value
-        return value.to(device, dtype) if value.is_floating_point() else value.to(device)
+        there = (
+            value.to(device, non_blocking=value.is_pinned()) if device.type == "cuda" else value.to(device)
+        )
+        return there.to(dtype) if there.is_floating_point() else there
 
     return {name: moved(value) for name, value in inputs.items()}
+
+
+def without_waiting(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; a graphics card fetches it when it comes to it, and nobody waits."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def uncompiled() -> AbstractContextManager[Any]:

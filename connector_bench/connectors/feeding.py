@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from connector_bench.connectors.base import UnsupportedModel
@@ -139,6 +140,9 @@ def processed(
     return watched.result, watched.options
 
 
+_tokenizing = Lock()
+"""A fast tokenizer refuses to be used by two threads at once."""
+
 _wants_text: dict[type, bool] = {}
 """Whether a processor class refuses pictures without a prompt, once it has taken some in this process."""
 
@@ -163,7 +167,8 @@ def _call(processor: Any, batch: Sequence[Any], options: Mapping[str, Any]) -> N
     if begins:
         batch = [picture if isinstance(picture, (list, tuple)) else [picture] for picture in batch]
     try:
-        processor(images=batch, text=prompts, padding=True, return_tensors="pt", **options)
+        with _tokenizing:
+            processor(images=batch, text=prompts, padding=True, return_tensors="pt", **options)
     except Exception as error:
         raise (first or error) if alone_before else error from None
     _wants_text[kind] = True
@@ -192,5 +197,6 @@ def empty_instruction(processor: Any, n_images: int) -> dict[str, Any]:
         raise UnsupportedModel(
             f"{type(processor).__name__} has no qformer_tokenizer, which this connector needs."
         )
-    tokens = tokenizer([""] * n_images, return_tensors="pt", padding=True)
+    with _tokenizing:
+        tokens = tokenizer([""] * n_images, return_tensors="pt", padding=True)
     return {f"qformer_{name}": tokens[name] for name in ("input_ids", "attention_mask")}

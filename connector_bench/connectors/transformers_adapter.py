@@ -12,7 +12,16 @@ import numpy as np
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared, UnsupportedModel
 from connector_bench.connectors.coloured import coloured_picture
-from connector_bench.connectors.execution import dtype_of, gathering, on_device, run_gathered, unwrapped
+from connector_bench.connectors.execution import (
+    dtype_of,
+    gathering,
+    input_device,
+    on_device,
+    ready_for,
+    run_gathered,
+    unwrapped,
+    without_waiting,
+)
 from connector_bench.connectors.family import Batch, Family
 from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
@@ -30,6 +39,7 @@ from connector_bench.connectors.weights import (
 from connector_bench.types import ConnectorInfo, TokenBatch
 
 if TYPE_CHECKING:
+    import torch
     from jaxtyping import Float
     from PIL.Image import Image
     from torch import Tensor, nn
@@ -95,6 +105,11 @@ class TransformersAdapter(ConnectorAdapter):
             return str(why)
         return None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model takes its inputs."""
+        return input_device(self.model)
+
     @cached_property
     def info(self) -> ConnectorInfo:
         """The connector that is measured; hashing its weights takes a moment on first use."""
@@ -133,7 +148,8 @@ class TransformersAdapter(ConnectorAdapter):
         return Prepared(names, [self._feed(part) for part in parts])
 
     def _feed(self, images: Sequence[Image]) -> Any:
-        return self.feed(images)
+        fed = self.feed(images)
+        return replace(fed, inputs=ready_for(self.model, fed.inputs))
 
     def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:
         """One batch through vision tower and connector, and through the untrained copies where they are wanted.
@@ -263,4 +279,4 @@ def _gather(tokens: Float[Tensor, "rows width"], rows: Any) -> Float[Tensor, "n 
 
     if len(rows) and int(rows.max()) >= tokens.shape[0]:
         raise ValueError(f"the layout asks for token {int(rows.max())}, the connector has {tokens.shape[0]}")
-    return tokens.index_select(0, torch.from_numpy(rows).to(tokens.device))
+    return tokens.index_select(0, without_waiting(torch.from_numpy(rows), tokens.device))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.connectors.execution import without_waiting
 from connector_bench.connectors.weights import (
     is_sharded,
     quantised_parts,
@@ -58,7 +59,7 @@ class UntrainedCopy:
 
         random = torch.Generator().manual_seed(self.seed)
         one = torch.randn(learnt.shape[1:], generator=random)
-        return one.to(learnt.device, learnt.dtype).expand_as(learnt)
+        return without_waiting(one.to(learnt.dtype), learnt.device).expand_as(learnt)
 
 
 @dataclass

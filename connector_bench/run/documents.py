@@ -20,6 +20,7 @@ from connector_bench.pictures import (
     without_folders,
 )
 from connector_bench.processes import gather_all, rank_and_size
+from connector_bench.workers import in_order, worker_count, worker_threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -136,32 +137,48 @@ class LocalImages:
 
 
 def read_pictures(documents: Sequence[Document], reader: PictureReader, title: str) -> LocalImages:
-    """Decode and name every picture; what cannot be had, for whatever reason, is noted and left out."""
+    """Decode and name every picture in worker threads; what cannot be had, for whatever reason, is left out."""
+    from PIL import Image
     from tqdm import tqdm
 
+    Image.preinit()
+    Image.init()  # in threads of its own it may miss a format that another thread is just loading
+    first: dict[tuple[str, int], Document] = {}
+    for document in documents:
+        if document.left_out is None:
+            first.setdefault((document.source, document.doc_id), document)
+    bar = tqdm(total=len(documents), desc=title, unit="image", disable=rank_and_size()[0] != 0)
+    with bar, worker_threads(count := worker_count()) as pool:
+        found = in_order(pool, lambda one: _facts(one, reader), first.values(), 8 * count)
+        facts_of: dict[tuple[str, int], PictureFacts | str] = {}
+        for place, facts in zip(first, found, strict=True):
+            facts_of[place] = facts
+            bar.update()
+        bar.update(len(documents) - len(first))
     seen = LocalImages()
-    facts_of: dict[tuple[str, int], PictureFacts | str] = {}
-    for document in tqdm(documents, desc=title, unit="document", disable=rank_and_size()[0] != 0):
-        place, key = (document.source, document.doc_id), (document.task, document.doc_id)
+    for document in documents:
+        key = (document.task, document.doc_id)
         if document.left_out is not None:
             seen.left_out[key] = document.left_out
-            continue
-        if place not in facts_of:
-            facts_of[place] = _facts(document, reader)
-        facts = facts_of[place]
-        if isinstance(facts, str):
-            seen.unreadable[key] = facts
-            _note_file(seen, document)
-            continue
-        seen.image_of[key] = facts.name
-        seen.entropy[facts.name] = facts.entropy
-        seen.shown_by.setdefault(facts.name, document)
-        if document.label is not None:
-            seen.labels[key] = document.label
-        if facts.pictures > 1:
-            seen.several.add(key)
-            _note_file(seen, document)
+        else:
+            _note(seen, document, facts_of[document.source, document.doc_id])
     return seen
+
+
+def _note(seen: LocalImages, document: Document, facts: PictureFacts | str) -> None:
+    key = (document.task, document.doc_id)
+    if isinstance(facts, str):
+        seen.unreadable[key] = facts
+        _note_file(seen, document)
+        return
+    seen.image_of[key] = facts.name
+    seen.entropy[facts.name] = facts.entropy
+    seen.shown_by.setdefault(facts.name, document)
+    if document.label is not None:
+        seen.labels[key] = document.label
+    if facts.pictures > 1:
+        seen.several.add(key)
+        _note_file(seen, document)
 
 
 def _note_file(seen: LocalImages, document: Document) -> None:

@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from connector_bench.connectors.base import ConnectorAdapter
+from connector_bench.connectors.capture import BatchSize
 from connector_bench.pictures import PictureReader, picture_hash
 from connector_bench.processes import error_text, on_every_rank
 from connector_bench.run.answers import Figures, TaskFigures, TrainingRemarks, task_figures
 from connector_bench.run.documents import AllRanksImages, Document, most_common, read_pictures
-from connector_bench.run.passing import Consumer, PassOutcome, one_pass
+from connector_bench.run.passing import Consumer, PassOutcome, Way, one_pass
+from connector_bench.timing import Timing
 
 if TYPE_CHECKING:
     from connector_bench.types import TokenBatch
@@ -132,7 +134,8 @@ def measure_documents(
     measures: dict[str, Measure],
     trainings: Sequence[ProbeTraining] = (),
     *,
-    batch_size: int,
+    batch_size: BatchSize,
+    timing: Timing,
 ) -> dict[str, TaskFigures | Failed]:
     """Stream every picture once and ask each task's measure for its figures.
 
@@ -140,13 +143,14 @@ def measure_documents(
     carries the figures, the others name it. Pictures that cannot be measured are left out; a task whose measure or
     training raises has failed and costs the others nothing. Raises what the model raises, on all ranks alike.
     """
-    reader = PictureReader()
-    seen = on_every_rank(lambda: read_pictures(documents, reader, "Reading pictures"))
+    way = Way(adapter, PictureReader(), batch_size, timing)
+    with timing.of("reading pictures"):
+        seen = on_every_rank(lambda: read_pictures(documents, way.reader, "Reading pictures"))
     tested = AllRanksImages.of(seen)
     failures = Failures()
     for task in measures:
         failures.attempt([task], partial(tested.refuse_none, task))
-    learnt = _learn(adapter, trainings, tested, reader, batch_size, failures)
+    learnt = _learn(way, trainings, tested, failures)
     consumers: dict[str, list[Consumer]] = {}
     for task, measure in measures.items():
         shown = tested.documents_of(task)
@@ -155,15 +159,16 @@ def measure_documents(
             _enlist(
                 consumers, [image for image in shown if image in tested.mine], task, measure, measure.update
             )
-    outcome = one_pass(adapter, tested, consumers, batch_size, "Vision tower and connector")
+    outcome = one_pass(way, tested, consumers, "Vision tower and connector")
     for task, error in outcome.failed.items():
         failures.blame([task], error)
     found: dict[str, TaskFigures | Failed] = {}
     for task, measure in measures.items():
         labels = tested.labels_of(task)
-        figures = failures.attempt(
-            [task], partial(_finished, measure, labels, tested.documents_of(task), outcome)
-        )
+        with timing.of(f"figures of {task}"):
+            figures = failures.attempt(
+                [task], partial(_finished, measure, labels, tested.documents_of(task), outcome)
+            )
         if figures is None:
             found[task] = Failed(failures.of[task])
         else:
@@ -197,20 +202,18 @@ def _finished(
 
 
 def _learn(
-    adapter: ConnectorAdapter,
+    way: Way,
     trainings: Sequence[ProbeTraining],
     tested: AllRanksImages,
-    reader: PictureReader,
-    batch_size: int,
     failures: Failures,
 ) -> dict[str, TrainingRemarks]:
     """Fit every training; what is to be said of them by task. A training that fails is its tasks' failure."""
     if not trainings:
         return {}
     documents = [document for training in trainings for document in training.documents]
-    shown = AllRanksImages.of(
-        on_every_rank(lambda: read_pictures(documents, reader, "Reading training pictures"))
-    )
+    with way.timing.of("reading pictures"):
+        seen = on_every_rank(lambda: read_pictures(documents, way.reader, "Reading training pictures"))
+    shown = AllRanksImages.of(seen)
     consumers: dict[str, list[Consumer]] = {}
     for training in trainings:
         images = set(shown.image_of.get(training.name, {}).values())
@@ -220,16 +223,15 @@ def _learn(
             mine = [image for image in images if image in shown.mine]
             _enlist(consumers, mine, training.name, learner, learner.learn)
     everyone = {task for training in trainings for task in training.tested_by}
-    outcome = failures.attempt(
-        everyone, lambda: one_pass(adapter, shown, consumers, batch_size, "Training images")
-    )
+    outcome = failures.attempt(everyone, lambda: one_pass(way, shown, consumers, "Training images"))
     if outcome is None:
         return {}
     remarks: dict[str, TrainingRemarks] = {}
     for training in trainings:
         if training.name in outcome.failed:
             failures.blame(training.tested_by, outcome.failed[training.name])
-        failures.attempt(training.tested_by, partial(_fit, training, outcome, shown))
+        with way.timing.of(f"fits of {training.name}"):
+            failures.attempt(training.tested_by, partial(_fit, training, outcome, shown))
         remarks |= dict.fromkeys(training.tested_by, TrainingRemarks.of(training.name, shown, outcome))
     return remarks
 

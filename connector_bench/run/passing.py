@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
-from connector_bench.pictures import reason
+from connector_bench.pictures import PictureReader
 from connector_bench.processes import error_text, gather_all, on_every_rank, rank_and_size
 from connector_bench.run.documents import AllRanksImages
+from connector_bench.timing import Timing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,17 +76,24 @@ Consumers = Mapping[str, Sequence[Consumer]]
 """By image."""
 
 
-def one_pass(
-    adapter: ConnectorAdapter, everywhere: AllRanksImages, consumers: Consumers, batch_size: int, title: str
-) -> PassOutcome:
+@dataclass(frozen=True)
+class Way:
+    """What every pass of a run shares."""
+
+    adapter: ConnectorAdapter
+    reader: PictureReader
+    batch_size: capture.BatchSize
+    timing: Timing
+
+
+def one_pass(way: Way, everywhere: AllRanksImages, consumers: Consumers, title: str) -> PassOutcome:
     """Every rank's own pictures through the model, once each; the outcome of all ranks, on every rank.
 
     Raises what the model raises for ordinary pictures, and ValueError where too many pictures give NaN or infinity.
     """
     images = {image for shown in everywhere.image_of.values() for image in shown.values()}
-    part = on_every_rank(
-        lambda: _OwnPart(adapter, everywhere, consumers, batch_size, title, len(images)).run()
-    )
+    part = on_every_rank(lambda: _OwnPart(way, everywhere, consumers, title, len(images)).run())
+    way.reader.forget(images)
     outcome = PassOutcome()
     for other in gather_all(part):
         outcome.absorb(other)
@@ -95,10 +105,9 @@ def one_pass(
 class _OwnPart:
     """This rank's part of a pass."""
 
-    adapter: ConnectorAdapter
+    way: Way
     everywhere: AllRanksImages
     consumers: Consumers
-    batch_size: int
     title: str
     images: int
     """Of all ranks."""
@@ -114,17 +123,29 @@ class _OwnPart:
         )
         with self._bar(len(names)) as bar:
             for lane, untrained in zip(lanes, (True, False), strict=True):
-                pictures = self._pictures(lane, bar)
-                for batch in capture.stream(
-                    self.adapter, pictures, self.batch_size, left_out, untrained=untrained
-                ):
-                    outcome.passed |= Passed.of(batch)
-                    self._hand_out(batch)
+                with closing(self._tokens(lane, untrained)) as batches:
+                    for batch in batches:
+                        outcome.passed |= Passed.of(batch)
+                        self._hand_out(batch)
+                        bar.update(len(batch))
+                        del batch
+            bar.update(len(names) - bar.n)
         outcome.not_finite |= left_out.not_finite
         outcome.refused |= left_out.refused | left_out.not_finite
         files = {image: self.everywhere.mine[image].file_name() for image in outcome.refused}
         outcome.files = {image: file for image, file in files.items() if file is not None}
         return outcome
+
+    def _tokens(self, names: Sequence[str], untrained: bool) -> Generator[TokenBatch, None, None]:
+        way, left_out = self.way, self.left_out
+        return capture.stream(
+            way.adapter,
+            self._pictures(names),
+            way.batch_size,
+            left_out,
+            untrained=untrained,
+            timing=way.timing,
+        )
 
     def _copies(self, image: str) -> bool:
         return any(consumer.wants_untrained for consumer in self.consumers[image])
@@ -138,7 +159,8 @@ class _OwnPart:
         for consumer, wanted in positions.items():
             part = batch.take(wanted)
             try:
-                consumer.take(part if consumer.wants_untrained else replace(part, untrained=()))
+                with self.way.timing.of(f"statistics of {consumer.owner}"):
+                    consumer.take(part if consumer.wants_untrained else replace(part, untrained=()))
             except Exception as error:
                 self.outcome.failed[consumer.owner] = error_text(error)
 
@@ -151,15 +173,13 @@ class _OwnPart:
         rank, _ = rank_and_size()
         return tqdm(total=total, desc=self.title, unit="image", disable=rank != 0)
 
-    def _pictures(self, names: Sequence[str], bar: tqdm[Any]) -> Iterator[tuple[str, Image]]:
+    def _pictures(self, names: Sequence[str]) -> Iterator[tuple[str, Callable[[], Image]]]:
         for name in names:
             capture.refuse_not_finite(self.left_out.not_finite, self.images)
-            bar.update()
-            if not self._wanting(name):
-                continue
-            try:
-                picture = self.everywhere.mine[name].load()
-            except Exception as error:  # it could be read a moment ago
-                self.outcome.refused[name] = reason(error)
-                continue
-            yield name, picture
+            if self._wanting(name):
+                yield name, partial(self._picture, name)
+
+    def _picture(self, name: str) -> Image:
+        """As it was kept, or decoded once more; called by worker threads."""
+        kept = self.way.reader.take(name)
+        return self.everywhere.mine[name].load() if kept is None else kept

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loguru import logger
 
-from connector_bench.connectors import adapter_for
+from connector_bench.connectors import ConnectorAdapter, adapter_for
+from connector_bench.connectors.capture import BatchSize
 from connector_bench.processes import on_every_rank, rank_and_size
 from connector_bench.protocol import PROTOCOL_VERSION
 from connector_bench.reconstruction.config import TaskOptions
@@ -30,13 +31,16 @@ from connector_bench.run.measurement import (
     TaskFigures,
     measure_documents,
 )
+from connector_bench.timing import Timing
+from connector_bench.workers import worker_count
 
 if TYPE_CHECKING:
     from connector_bench.types import ConnectorInfo
 
 ARTEFACTS = "connector_bench"
 """Folder below `--output_path` for what is neither result nor sample file."""
-BATCH_SIZE = 8
+BATCH_SIZE, BATCH_SIZE_CUDA = 8, 32
+"""Pictures that pass the model together where `--batch_size` does not say: on the CPU, and on a graphics card."""
 UNTRAINED_SEEDS = (0, 1, 2)
 """Initialisations of the connector that are measured beside it as a control."""
 PACKAGES = ("connector-bench", "lmms-eval", "transformers", "torch", "faiss-cpu", "datasets", "numpy")
@@ -71,6 +75,7 @@ class Run:
     """`--output_path`; None where nothing may be written."""
     trainings: dict[str, ProbeTraining] = field(default_factory=dict)
     """By what is learnt from what: tasks that need the same probes share them."""
+    timing: Timing = field(default_factory=Timing)
 
     def folder(self, task: str) -> Path | None:
         """Where a task leaves state and artefacts of this model."""
@@ -139,15 +144,43 @@ def measure_tasks(
             measures[name] = measure
     found: dict[str, TaskFigures | Failed] = {name: Failed(error) for name, error in failures.of.items()}
     trainings = list(run.trainings.values())
-    found |= measure_documents(adapter, own, measures, trainings, batch_size=BATCH_SIZE)
+    batch_size = BatchSize(batch_size_of(wrapper, adapter))
+    found |= measure_documents(adapter, own, measures, trainings, batch_size=batch_size, timing=run.timing)
     for name, task in tasks.items():
         task.record.update(environment(), connector=asdict(adapter.info))
+        task.record["ran"] = {
+            "device": device_name(adapter),
+            "batch_size": batch_size.now,
+            "workers": worker_count(),
+            "processes": rank_and_size()[1],
+            "seconds": run.timing.as_record(),
+        }
         task.record["untrained_seeds"] = UNTRAINED_SEEDS if without_untrained is None else ()
         if without_untrained is not None:
             task.record["untrained_left_out"] = without_untrained
         outcome = found[name]
         task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
     return found
+
+
+def batch_size_of(wrapper: Any, adapter: ConnectorAdapter) -> int:
+    """Pictures that pass the model together: `--batch_size` as the wrapper keeps it.
+
+    Its default of 1, which every wrapper has, says nothing: then 8 on the CPU and 32 on a graphics card.
+    """
+    for name in ("batch_size_per_gpu", "batch_size"):
+        said = getattr(wrapper, name, None)
+        if isinstance(said, int) and said > 1:
+            return said
+    return BATCH_SIZE_CUDA if adapter.device.type == "cuda" else BATCH_SIZE
+
+
+def device_name(adapter: ConnectorAdapter) -> str:
+    """What the model runs on."""
+    import torch
+
+    device = adapter.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def reconstruction_of(
