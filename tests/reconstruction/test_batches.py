@@ -12,9 +12,11 @@ from connector_bench.pictures import for_controls
 from connector_bench.reconstruction import learning
 from connector_bench.reconstruction.learning import ProbeLearner, ResumableSample
 from connector_bench.reconstruction.probes import state_size
+from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.reservoir import Reservoir
 from connector_bench.reconstruction.probes.ridge import choose, pooled_r2
+from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 
 from .planted import patches, small_config
@@ -62,19 +64,19 @@ def test_batches_of_any_size_gather_the_same_bits(layouts: tuple[TokenLayout, ..
         assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_writing_the_state_in_between_changes_no_bit() -> None:
-    whole, written = (
-        gathered(LAYOUTS, 7),
-        ResumableSample(whole_config := gathered(LAYOUTS, 90).connector.config),
-    )
-    assert whole_config == whole.connector.config
-    given = list(pairs(90, LAYOUTS))
-    written.begin([name for name, _ in given], [])
-    for name, pair in given:
-        written.add(TokenBatch.of([name], [pair]))
-        state(written)
+@pytest.mark.parametrize("layouts", [LAYOUTS, (UNPLACED,)])
+def test_going_on_from_the_state_changes_no_bit(layouts: tuple[TokenLayout, ...]) -> None:
+    whole = gathered(layouts, 7)
+    sample = ResumableSample(whole.connector.config)
+    given = list(pairs(90, layouts))
+    sample.begin([name for name, _ in given], [])
+    for number, (name, pair) in enumerate(given):
+        sample.add(TokenBatch.of([name], [pair]))
+        if number % 20 == 0:
+            sample.connector = ProbeSample.from_state(*sample.connector.state())
+            sample.controls = ControlSample.from_tensors(sample.controls.tensors(), whole.connector.config)
     expected = state(whole)
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in state(written).items())
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in state(sample).items())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -84,7 +86,7 @@ def test_cuda_gathers_what_the_cpu_gathers(layouts: tuple[TokenLayout, ...]) -> 
     assert all(one.moments["full"].value().xx.is_cuda for one in sample.connector.cells.values())
     for name, tensor in state(sample).items():
         assert not tensor.is_cuda
-        if ".column." in name or "images." in name or "keys" in name:
+        if any(part in name for part in (".column.", "images.", "keys", ".waiting_", "seen")):
             assert torch.equal(tensor, expected[name])
         else:
             scale = expected[name].abs().max() if tensor.numel() else 1
@@ -149,7 +151,7 @@ def test_rows_stay_in_the_precision_they_came_in() -> None:
 def test_controls_learn_from_the_control_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "CONTROL_TRAINING_IMAGES", 20)
     given = dict(pairs(60, LAYOUTS[:1]))
-    learner = ProbeLearner(small_config())
+    learner = ProbeLearner(small_config(chunk_rows=1))
     learner.begin(given, [])
     chosen = for_controls(given, 20)
     assert {name for name in given if learner.wants_untrained(name)} == chosen

@@ -149,7 +149,7 @@ class AttentionSample:
         """Everything under `prefix.`, for safetensors."""
         stored: dict[str, Tensor] = {}
         for fold in FOLDS:
-            stored.update(self.pooled[fold].value().tensors(f"{prefix}.{fold}"))
+            stored.update(self.pooled[fold].tensors(f"{prefix}.{fold}"))
         stored.update(self.training.tensors(f"{prefix}.training_images"))
         stored.update(self.validation.tensors(f"{prefix}.validation_images"))
         return stored
@@ -157,7 +157,7 @@ class AttentionSample:
     def load(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
         """Take in what `tensors` wrote."""
         for fold in FOLDS:
-            self.pooled[fold].absorb(Moments.from_tensors(f"{prefix}.{fold}", tensors))
+            self.pooled[fold].load(f"{prefix}.{fold}", tensors)
         self.training.load(f"{prefix}.training_images", tensors)
         self.validation.load(f"{prefix}.validation_images", tensors)
 

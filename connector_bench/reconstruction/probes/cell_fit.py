@@ -52,7 +52,7 @@ class CellSample:
         """Everything under `prefix.`, for safetensors."""
         stored: dict[str, Tensor] = {}
         for fold in FOLDS:
-            stored.update(self.moments[fold].value().tensors(f"{prefix}.{fold}"))
+            stored.update(self.moments[fold].tensors(f"{prefix}.{fold}"))
         stored.update(self.training.tensors(f"{prefix}.training"))
         stored.update(self.validation.tensors(f"{prefix}.reservoir_validation"))
         return stored
@@ -60,7 +60,7 @@ class CellSample:
     def load(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
         """Take in what `tensors` wrote."""
         for fold in FOLDS:
-            self.moments[fold].absorb(Moments.from_tensors(f"{prefix}.{fold}", tensors))
+            self.moments[fold].load(f"{prefix}.{fold}", tensors)
         self.training.load(f"{prefix}.training", tensors)
         self.validation.load(f"{prefix}.reservoir_validation", tensors)
 

@@ -123,10 +123,9 @@ class ControlSample:
         """Everything gathered, under `control.`."""
         stored: dict[str, Tensor] = {}
         for part, stream in self._patches.items():
-            stored |= stream.value().tensors(f"control.patches.{part}")
+            stored |= stream.tensors(f"control.patches.{part}")
         for seed, sample in enumerate(self._untrained):
-            with _noting(f"untrained.{seed}", self.failed):
-                stored |= sample.tensors(f"control.untrained.{seed}")
+            stored |= sample.tensors(f"control.untrained.{seed}")
         return stored
 
     @classmethod
@@ -135,8 +134,8 @@ class ControlSample:
         self = cls(config)
         for part in PARTS:
             if f"control.patches.{part}.n" in tensors:
-                moments = Moments.from_tensors(f"control.patches.{part}", tensors)
-                self._stream(part, len(moments.mean_x)).absorb(moments)
+                width = len(tensors[f"control.patches.{part}.mean_x"])
+                self._stream(part, width).load(f"control.patches.{part}", tensors)
         seeds = {int(name.split(".")[2]) for name in tensors if name.startswith("control.untrained.")}
         for seed in sorted(seeds):
             self._sample(seed).load(f"control.untrained.{seed}", tensors)

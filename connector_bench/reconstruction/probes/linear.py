@@ -154,7 +154,7 @@ class LinearSample:
         stored: dict[str, Tensor] = {}
         for (rows, columns), streams in self._moments.items():
             for part, stream in streams.items():
-                stored |= stream.value().tensors(f"{prefix}.{rows}x{columns}.{part}")
+                stored |= stream.tensors(f"{prefix}.{rows}x{columns}.{part}")
         return stored
 
     def load(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
@@ -164,9 +164,9 @@ class LinearSample:
             if name.startswith(head) and name.endswith(".xy"):
                 shape, part, _ = name[len(head) :].split(".")
                 rows, columns = map(int, shape.split("x"))
-                moments = Moments.from_tensors(f"{head}{shape}.{part}", tensors)
-                streams = self._streams((rows, columns), *moments.xy.shape)
-                streams["training" if part == "training" else "validation"].absorb(moments)
+                streams = self._streams((rows, columns), *tensors[name].shape)
+                own: Part = "training" if part == "training" else "validation"
+                streams[own].load(f"{head}{shape}.{part}", tensors)
 
 
 def mapped(patches: Moments, matrix: Float[Tensor, "d r"]) -> Moments:

@@ -133,17 +133,21 @@ class MomentsStream:
         NaN or infinity in them is found when the value is asked for, so that nobody waits for the device here.
         """
         chunk = self._chunk_rows or (CHUNK_ROWS_ON_CUDA if x.is_cuda else CHUNK_ROWS)
+        if self._waiting and self._waiting[0][0].device != x.device:
+            self._waiting = [(a.to(x.device), b.to(x.device)) for a, b in self._waiting]
         first = 0
         while first < len(x):
-            last = min(len(x), first + chunk - self._waiting_rows)
-            part = x[first:last], y[first:last]
+            last = min(len(x), first + max(chunk - self._waiting_rows, 0))
             # the end of a larger block would keep all of it in memory
-            self._waiting.append((part[0].clone(), part[1].clone()) if first else part)
-            self._waiting_rows += last - first
+            self._wait(*((part[first:last].clone() if first else part[:last]) for part in (x, y)))
             first = last
-            if self._waiting_rows == chunk:
+            if self._waiting_rows >= chunk:
                 self._sums = self._with_waiting(self._sums)
                 self._waiting, self._waiting_rows = [], 0
+
+    def _wait(self, x: Float[Tensor, "n d"], y: Float[Tensor, "n m"]) -> None:
+        self._waiting.append((x, y))
+        self._waiting_rows += len(x)
 
     def absorb(self, moments: Moments) -> None:
         """Add a finished sample, such as another process's; it goes to this one's device."""
@@ -156,6 +160,20 @@ class MomentsStream:
             raise ValueError("tokens hold NaN or infinity: one such row would spoil every sum")
         own = sums.copy() if sums is self._sums else sums
         return replace(own, xx=own.xx.triu_().add_(own.xx.triu(1).T))
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """The state under `prefix.`, on the CPU: moments of full chunks, and rows that wait for theirs to be full."""
+        stored = self._sums.tensors(prefix)
+        if self._waiting:
+            x, y = (torch.cat(side).cpu() for side in zip(*self._waiting, strict=True))
+            stored |= {f"{prefix}.waiting_x": x, f"{prefix}.waiting_y": y}
+        return stored
+
+    def load(self, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+        """Take in what `tensors` wrote; an empty stream then goes on as the one that wrote it, to the bit."""
+        self.absorb(Moments.from_tensors(prefix, tensors))
+        if f"{prefix}.waiting_x" in tensors:
+            self._wait(tensors[f"{prefix}.waiting_x"], tensors[f"{prefix}.waiting_y"])
 
     def _with_waiting(self, sums: Moments) -> Moments:
         """The moments with the waiting rows added, in place."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from connector_bench.reconstruction.probes.attention_fit import AttentionSample,
 from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
 from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve, refuse_overflow
-from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
+from connector_bench.reconstruction.probes.moments import MomentsStream, TargetStatistics
 from connector_bench.types import TokenBatch, TokenPair
 
 LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
@@ -96,7 +95,8 @@ class ProbeSample:
         if learnt_from:
             parts = [batch.pre_rows[position] for position in learnt_from]
             rows = np.concatenate([np.arange(part.start, part.stop) for part in parts])
-            self._add_targets(pre.index_select(0, on_device(rows, pre.device)))
+            patches = pre.index_select(0, on_device(rows, pre.device))
+            self._targets_of(patches.shape[1]).add(patches[:, :0], patches)
         return list(folds)
 
     def fold_of(self, image_id: str) -> Fold:
@@ -136,10 +136,10 @@ class ProbeSample:
                 self._cells[cells.shape] = CellSample(d_in, math.prod(cells.shape) * d_pre, self.config)
             self._cells[cells.shape].add(fold, keys[cells.tokens], cells.x(post), cells.y(pre))
 
-    def _add_targets(self, patches: Float[Tensor, "n d"]) -> None:
+    def _targets_of(self, width: int) -> MomentsStream:
         if self._targets is None:
-            self._targets = MomentsStream(0, patches.shape[1], self.config.chunk_rows, self.config.sums)
-        self._targets.add(patches[:, :0], patches)
+            self._targets = MomentsStream(0, width, self.config.chunk_rows, self.config.sums)
+        return self._targets
 
     @property
     def _known_widths(self) -> tuple[int, int]:
@@ -153,15 +153,6 @@ class ProbeSample:
             return None
         found = self._targets.value()
         return TargetStatistics(found.n, found.mean_y.cpu(), found.yy.cpu())
-
-    def _absorb_target(self, target: TargetStatistics | None) -> None:
-        if target is None:
-            return
-        width = len(target.mean)
-        if self._targets is None:
-            self._targets = MomentsStream(0, width, self.config.chunk_rows, self.config.sums)
-        none = Moments.zeros(0, width)
-        self._targets.absorb(replace(none, n=target.n, mean_y=target.mean, yy=target.scatter))
 
     def _wants_attention(self) -> bool:
         if self.config.attention == "auto":
@@ -180,7 +171,9 @@ class ProbeSample:
         if (self._widths, self._placed) != (other._widths, other._placed):
             raise ValueError(f"states of widths {self._widths} and {other._widths} do not add up")
         self.validation_images += other.validation_images
-        self._absorb_target(other._target)
+        if other._targets is not None:
+            targets = other._targets.value()
+            self._targets_of(len(targets.mean_y)).absorb(targets)
         for shape, sample in other._cells.items():
             if shape not in self._cells:
                 self._cells[shape] = CellSample(sample.d_in, sample.d_out, self.config)
@@ -193,9 +186,8 @@ class ProbeSample:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything gathered, as tensors and plain values: what `RunStore.write` takes."""
         tensors = {"seen": torch.from_numpy(self.seen.array())}
-        target = self._target
-        if target is not None:
-            tensors["target.mean"], tensors["target.scatter"] = target.mean, target.scatter
+        if self._targets is not None:
+            tensors.update(self._targets.tensors("target"))
         for (rows, columns), sample in self._cells.items():
             tensors.update(sample.tensors(f"cell-{rows}x{columns}"))
         if self._attention is not None:
@@ -206,7 +198,6 @@ class ProbeSample:
             "placed": self._placed,
             "validation_images": self.validation_images,
             "validation_share": self.validation_share,
-            "target_patches": 0 if target is None else target.n,
             "cells": [[*shape, sample.d_in, sample.d_out] for shape, sample in self._cells.items()],
             "attention": self._attention is not None,
         }
@@ -223,9 +214,8 @@ class ProbeSample:
         self._widths = tuple(meta["widths"]) if meta["widths"] is not None else None
         self._placed, self.validation_images = meta["placed"], meta["validation_images"]
         self.validation_share = meta["validation_share"]
-        if meta["target_patches"]:
-            mean, scatter = tensors["target.mean"], tensors["target.scatter"]
-            self._absorb_target(TargetStatistics(meta["target_patches"], mean, scatter))
+        if "target.mean_y" in tensors:
+            self._targets_of(len(tensors["target.mean_y"])).load("target", tensors)
         for rows, columns, d_in, d_out in meta["cells"]:
             sample = CellSample(d_in, d_out, self.config)
             sample.load(f"cell-{rows}x{columns}", tensors)
