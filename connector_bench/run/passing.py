@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import reason
-from connector_bench.processes import error_text, gather_all, on_every_rank, rank_and_size
+from connector_bench.processes import error_text, gather_all, on_every_rank, rank_and_size, unbroken
 from connector_bench.run.documents import AllRanksImages
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class _OwnPart:
             outcome.passed[image] = Passed.of(pair)
             for consumer in self._wanting(image):
                 try:
-                    consumer.take(image, pair)
+                    with unbroken():
+                        consumer.take(image, pair)
                 except Exception as error:
                     outcome.failed[consumer.owner] = error_text(error)
         outcome.not_finite |= left_out.not_finite
