@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.coloured import coloured_picture
-from connector_bench.connectors.execution import dtype_of, gathering, on_device, run_gathered, unwrapped
+from connector_bench.connectors.execution import (
+    dtype_of,
+    gathering,
+    on_device,
+    refuse_shared_out,
+    run_gathered,
+    unwrapped,
+)
 from connector_bench.connectors.family import Batch, Family, Placement
 from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
@@ -49,6 +56,7 @@ class TransformersAdapter:
     """
 
     def __init__(self, model: nn.Module, family: Family, feed: Feed, name: str) -> None:
+        refuse_shared_out(model)
         self._gathering, model = gathering(model), unwrapped(model)
         if model.training:
             raise ValueError(

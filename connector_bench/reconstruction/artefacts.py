@@ -118,10 +118,14 @@ class Artefacts:
         )
 
     def maps(self) -> Iterator[LossMap]:
-        """Loss maps of all images, a shard at a time."""
+        """Loss maps of all images, a shard at a time; an image that two runs have scored counts once."""
+        given: set[str] = set()
         for name in json.loads((self.folder / FOLDERS).read_text(encoding="utf-8")):
             for path in sorted((self.folder / name).glob(MAPS)):
-                yield from unpack(*read_shard(path))
+                for one in unpack(*read_shard(path)):
+                    if one.image_id not in given:
+                        given.add(one.image_id)
+                        yield one
 
     def maps_of_selection(self) -> dict[str, LossMap]:
         """Loss maps of the selected images."""

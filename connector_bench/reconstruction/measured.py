@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.pictures import images_fingerprint
-from connector_bench.processes import on_first_rank, rank_and_size
+from connector_bench.processes import leave_behind, on_first_rank, rank_and_size, unbroken
 from connector_bench.reconstruction.artefacts import Mask, Selection, select, write_selection
 from connector_bench.reconstruction.figures import (
     ReconstructionFigures,
@@ -20,6 +20,7 @@ from connector_bench.reconstruction.figures import (
     paper_scores,
     set_scores,
 )
+from connector_bench.reconstruction.inherited import Inherited
 from connector_bench.reconstruction.learning import ProbeLadder, ProbeLearner
 from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
@@ -93,6 +94,17 @@ class Scored:
         self.store.keep(BOARD, *self.board.state())
         self._waiting, self._waiting_documents = [], []
 
+    def kept(self) -> bool:
+        """Write what is not written yet; whether all is on the disk."""
+        self.flush()
+        return self.store is not None and self.store.trouble is None
+
+    def absorb(self, other: Scored) -> None:
+        """Add other images."""
+        self.board.absorb(other.board)
+        self.rows |= other.rows
+        self.documents |= other.documents
+
 
 class MeasuredReconstruction:
     """Scores test images one by one with the learner's ladder; `finish` merges all ranks.
@@ -115,6 +127,7 @@ class MeasuredReconstruction:
         self._picture_of, self._mask_of = picture_of, mask_of
         self._folder, self._fingerprint, self._every = folder, dict(fingerprint or {}), every
         self._scored = Scored()
+        self._inherited = Inherited()
         self._documents: Mapping[str, Sequence[int]] = {}
         self._trained_on: set[str] = set()
         self._troubles: list[str] = []
@@ -142,12 +155,18 @@ class MeasuredReconstruction:
         self._folder = self._kept.path
         if self._folder is not None:
             rank, size = rank_and_size()
-            name = f"scored-{self._shown}-{rank}of{size}"
             found = self._fingerprint | {"documents": self._shown}
-            store, trouble = RunStore.opened(self._folder / name, found)
+            store, trouble = RunStore.opened(self._folder / f"{self._prefix}-{rank}of{size}", found)
         self._troubles = [text for text in (self._kept.trouble, trouble) if text]
         self._scored = Scored(store, every=self._every)
         self._scored.refuse_others(documents)
+        if store is not None:
+            leave_behind(self._scored.kept)
+        if self._folder is not None:
+            own, images_of = self._scored.board.images, lambda one: Scored(one).board.images
+            self._inherited = Inherited.of(
+                self._folder, self._prefix, BOARD, found, own, images_of, documents
+            )
 
     @property
     def _paper(self) -> bool:
@@ -158,10 +177,15 @@ class MeasuredReconstruction:
         """Documents of the task: a run with `--limit` has state of its own, and the same probes."""
         return sum(len(numbers) for numbers in self._documents.values())
 
+    @property
+    def _prefix(self) -> str:
+        return f"scored-{self._shown}"
+
     def wants(self, image: str) -> bool:
         """Whether this image is still to be scored."""
-        ready = self.learner.ladder is not None
-        return ready and image not in self._scored and image not in self._trained_on
+        if self.learner.ladder is None or image in self._scored or image in self._trained_on:
+            return False
+        return image not in self._inherited.known
 
     def update(self, image: str, pair: TokenPair) -> None:
         """Score one image, and lay the answer masks of its documents over its loss map."""
@@ -186,7 +210,10 @@ class MeasuredReconstruction:
         Where there is none, the summary's `error` says why.
         """
         scored = self._scored
-        scored.flush()
+        with unbroken():
+            scored.flush()
+        for store in self._inherited.stores:
+            scored.absorb(Scored(store))
         troubles = [*self.learner.troubles, *self._troubles]
         if scored.store is not None and scored.store.trouble is not None:
             troubles.append(scored.store.trouble)
@@ -246,7 +273,7 @@ class MeasuredReconstruction:
         if self._folder is None:
             return []
         try:
-            folders = [path.name for path in sorted(self._folder.glob(f"scored-{self._shown}-*"))]
+            folders = [path.name for path in sorted(self._folder.glob(f"{self._prefix}-*"))]
             selection = Selection(folders, select(losses, self._documents))
             write_selection(self._folder, selection, self._picture_of, self._mask_of)
         except OSError as error:
