@@ -13,10 +13,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "connector_bench"
 HARNESS = "lmms_eval"
 NUMERICS = [
-    *("processes", "types", "protocol"),
+    *("types", "protocol"),
     *(
         path.relative_to(PACKAGE).with_suffix("").as_posix()
-        for folder in ("preservation", "reconstruction", "stats")
+        for folder in ("preservation", "processes", "reconstruction", "stats")
         for path in (PACKAGE / folder).rglob("*.py")
     ),
 ]

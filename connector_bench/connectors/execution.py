@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
-from connector_bench.connectors.weights import hooks_of, keeps_flat
+from connector_bench.connectors.weights import hooks_of, is_sharded, keeps_flat
+from connector_bench.processes import rank_and_size
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,23 @@ def gathering(model: Any) -> Any:
         if inner is None:
             return None
         model = inner
+
+
+def refuse_shared_out(model: nn.Module) -> None:
+    """ValueError where several processes hold parts of one model (FSDP, tensor parallelism, ZeRO-3).
+
+    Their forward passes wait for each other, and ranks have different numbers of pictures to pass.
+    """
+    shared = gathering(model) is not None or any(
+        is_sharded(parameter) or hasattr(parameter, "ds_id") for parameter in unwrapped(model).parameters()
+    )
+    if shared and rank_and_size()[1] > 1:
+        raise ValueError(
+            f"{type(unwrapped(model)).__name__} is shared out over {rank_and_size()[1]} processes (FSDP, tensor "
+            "parallelism or ZeRO-3): each has pictures of its own to measure, and would wait for the others in every "
+            "forward pass. Give every process a whole copy (torchrun or accelerate without FSDP), or run one process "
+            "with device_map=auto"
+        )
 
 
 def run_gathered(

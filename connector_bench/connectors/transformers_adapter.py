@@ -18,6 +18,7 @@ from connector_bench.connectors.execution import (
     input_device,
     on_device,
     ready_for,
+    refuse_shared_out,
     run_gathered,
     unwrapped,
     without_waiting,
@@ -61,6 +62,7 @@ class TransformersAdapter(ConnectorAdapter):
     """
 
     def __init__(self, model: nn.Module, family: Family, feed: Feed, name: str) -> None:
+        refuse_shared_out(model)
         self._gathering, model = gathering(model), unwrapped(model)
         if model.training:
             raise ValueError(

@@ -11,7 +11,7 @@ from lmms_eval.api.model import lmms
 from loguru import logger
 
 from connector_bench.plugin.task_classes import RUNNING
-from connector_bench.processes import error_text, gather_all, rank_and_size
+from connector_bench.processes import error_text, gather_all, rank_and_size, watched
 from connector_bench.run.measurement import Failed, TaskFigures
 from connector_bench.run.running import environment, measure_tasks
 
@@ -20,8 +20,13 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
     """The request type's method on every model: all of this rank's documents in, one JSON answer each.
 
     A failure is logged, recorded and answered as an error rather than raised, because the same run may hold hours
-    of other tasks' answers that an exception here would lose.
+    of other tasks' answers that an exception here would lose. A signal, and the loss of another process, end this one.
     """
+    with watched():
+        return _measured(lm, requests)
+
+
+def _measured(lm: lmms, requests: list[Instance]) -> list[str]:
     names = gather_all(list(dict.fromkeys(request.task_name for request in requests)))
     tasks = {name: RUNNING[name] for part in names for name in part}
     try:

@@ -138,11 +138,18 @@ class Artefacts:
         self.selection = _held(tuple[Selected, ...], listed, folder / SELECTION)
 
     def maps(self) -> Iterator[LossMap]:
-        """Loss maps of all images, a shard at a time. ValueError for shards that hold none."""
+        """Loss maps of all images, a shard at a time; an image that two runs have scored counts once.
+
+        ValueError for shards that hold none.
+        """
+        given: set[str] = set()
         path = file_inside(self.folder, FOLDERS)
         for name in _held(list[_ImageName], read_json(path), path):
             for shard in sorted((self.folder / name).glob(MAPS)):
-                yield from _maps_in(file_inside(self.folder, name, shard.name))
+                for one in _maps_in(file_inside(self.folder, name, shard.name)):
+                    if one.image_id not in given:
+                        given.add(one.image_id)
+                        yield one
 
     def maps_of_selection(self) -> dict[str, LossMap]:
         """Loss maps of the selected images."""

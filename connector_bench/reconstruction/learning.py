@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.pictures import for_controls
-from connector_bench.processes import first_rank_takes_in_turn, on_first_rank, rank_and_size
+from connector_bench.processes import (
+    first_rank_takes_in_turn,
+    leave_behind,
+    on_first_rank,
+    rank_and_size,
+    unbroken,
+)
 from connector_bench.protocol import CONTROL_TRAINING_IMAGES
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger, validation_share
+from connector_bench.reconstruction.inherited import Inherited
 from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
@@ -34,7 +41,8 @@ if TYPE_CHECKING:
 
     from connector_bench.types import TokenBatch
 
-PROBES, CONTROLS, GATHERED, REFUSED_IMAGES = "probes", "controls", "gathered", "refused.json"
+PROBES, TRAINING = "probes", "training"  # folders; the second is followed by the rank
+CONTROLS, GATHERED, REFUSED_IMAGES = "controls", "gathered", "refused.json"
 SHARE_OF_WRITING = 0.05
 """Time that may go into writing the training state, which is gigabytes for a large model."""
 QUICK = 1.0
@@ -93,6 +101,7 @@ class ResumableSample:
         """Say which images will come, of all ranks. StateMismatch where the state holds one that is not among them."""
         if self.store is not None:
             self.store.refuse_other_images(self.connector.seen, images)
+            leave_behind(self.kept)
         self.connector.held_out = Ledger.of(held_out)
         self.controls.images = for_controls(images, CONTROL_TRAINING_IMAGES)
         self.connector.validation_share = validation_share(images, self.connector.config.validation)
@@ -131,11 +140,10 @@ class ResumableSample:
         self.connector.absorb(other.connector)
         self.controls.absorb(other.controls)
 
-    def forget(self) -> None:
-        """Remove the state from the disk: the fitted probes are there instead."""
-        if self.store is not None:
-            with suppress(OSError):
-                self.store.remove(GATHERED)
+    def kept(self) -> bool:
+        """Write what is not written yet; whether all is on the disk."""
+        self.flush()
+        return self.store is not None and self.store.trouble is None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"store": None}
@@ -144,8 +152,9 @@ class ResumableSample:
 class ProbeLearner:
     """Takes training images and ends in a ladder of probes.
 
-    With a folder its state survives the process: while gathering in `training-<rank>of<ranks>/`, fitted in
-    `probes/`. With `reuse` nothing is learnt, and the probes of another run are read from there.
+    With a folder its state survives the process: while gathering in `training-<rank>of<ranks>/`, from which a run with
+    another number of processes goes on as well, fitted in `probes/`. With `reuse` nothing is learnt, and the probes of
+    another run are read from there.
     """
 
     def __init__(
@@ -173,6 +182,7 @@ class ProbeLearner:
         self.warnings: list[str] = []
         """What else there is to say of this rank's training pass."""
         self._gathered: ResumableSample | None = None
+        self._inherited = Inherited()
 
     def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int = 0) -> None:
         """Say what will come: the training images of all ranks, and the test images, none of which is learnt.
@@ -198,13 +208,21 @@ class ProbeLearner:
         self._kept = StateFolder.claimed(self.folder)
         self.folder = folder = self._kept.path
         if folder is not None:
-            rank, size = rank_and_size()
-            store, trouble = RunStore.opened(folder / f"training-{rank}of{size}", self.fingerprint)
             self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None)
+            if self.ladder is not None:
+                _remove_training(folder)
+            else:
+                rank, size = rank_and_size()
+                store, trouble = RunStore.opened(folder / f"{TRAINING}-{rank}of{size}", self.fingerprint)
         self.troubles += [text for text in (self._kept.trouble, trouble) if text]
         if self.ladder is None:
             self._gathered = ResumableSample(self.config, store, every=self.every)
             self._gathered.begin(allowed, held_out)
+            if folder is not None:
+                own = self._gathered.connector.seen
+                self._inherited = Inherited.of(
+                    folder, TRAINING, GATHERED, self.fingerprint, own, _images_of, allowed
+                )
 
     def _reused(self, folder: Path) -> ProbeLadder:
         ladder = ProbeLadder.load(folder)
@@ -226,7 +244,9 @@ class ProbeLearner:
     def wants(self, image: str) -> bool:
         """Whether this training image is still to be learnt from."""
         gathered = self._gathered
-        return gathered is not None and image not in gathered and image not in gathered.connector.held_out
+        if gathered is None or image in gathered or image in gathered.connector.held_out:
+            return False
+        return image not in self._inherited.known
 
     def wants_untrained(self, image: str) -> bool:
         """Whether controls learn from this training image."""
@@ -243,8 +263,11 @@ class ProbeLearner:
         gathered = self._gathered
         if gathered is None:
             return
-        gathered.flush()
+        with unbroken():
+            gathered.flush()
         try:
+            for store in self._inherited.stores:
+                gathered.absorb(ResumableSample(self.config, store))
             self.ladder = first_rank_takes_in_turn(gathered, self._fitted)
         except Exception as error:
             self.failure = f"no probe could be fitted: {error}"
@@ -255,7 +278,6 @@ class ProbeLearner:
                 self.warnings.append(gathered.warning)
             if gathered.store is not None and gathered.store.trouble is not None:
                 self.troubles.append(gathered.store.trouble)
-        gathered.forget()
 
     def _fitted(self, parts: Iterator[ResumableSample]) -> ProbeLadder:
         total = next(parts)
@@ -269,10 +291,21 @@ class ProbeLearner:
                 write_atomically(
                     self.folder / PROBES / REFUSED_IMAGES, json.dumps(sorted(self.refused)).encode()
                 )
+                _remove_training(self.folder)
             except REFUSED as error:
                 size = sum(tensor.nbytes for tensor in ladder.probes.weights().values())
                 self.troubles.append(f"{refusal(self.folder / PROBES, size, error)}; the probes are not kept")
         return ladder
+
+
+def _images_of(store: RunStore) -> Ledger:
+    return Ledger.from_array(store.tensor(GATHERED, "seen").numpy())
+
+
+def _remove_training(folder: Path) -> None:
+    """Remove the state of gathering, of whatever number of ranks: the fitted probes are there instead."""
+    for path in folder.glob(f"{TRAINING}-*of*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:

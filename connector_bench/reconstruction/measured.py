@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.pictures import for_controls, images_fingerprint
-from connector_bench.processes import on_first_rank, rank_and_size
+from connector_bench.processes import leave_behind, on_first_rank, rank_and_size, unbroken
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 from connector_bench.reconstruction.artefacts import Mask, Selection, select, write_selection
 from connector_bench.reconstruction.end_to_end import parts
@@ -21,10 +21,11 @@ from connector_bench.reconstruction.figures import (
     paper_scores,
     set_scores,
 )
+from connector_bench.reconstruction.inherited import Inherited
 from connector_bench.reconstruction.learning import ProbeLadder, ProbeLearner
 from connector_bench.reconstruction.precision import full_precision, scoring_device
 from connector_bench.reconstruction.scored_images import ScoredBatch
-from connector_bench.reconstruction.scored_so_far import Figures, Scored
+from connector_bench.reconstruction.scored_so_far import BOARD, Figures, Scored
 from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.reconstruction.store import RunStore, StateFolder
 
@@ -58,6 +59,7 @@ class MeasuredReconstruction:
         self._picture_of, self._mask_of = picture_of, mask_of
         self._folder, self._fingerprint, self._every = folder, dict(fingerprint or {}), every
         self._scored = Scored()
+        self._inherited = Inherited()
         self._documents: Mapping[str, Sequence[int]] = {}
         self._trained_on: set[str] = set()
         self._control_images: set[str] = set()
@@ -91,12 +93,18 @@ class MeasuredReconstruction:
         self._folder = self._kept.path
         if self._folder is not None:
             rank, size = rank_and_size()
-            name = f"scored-{self._shown}-{rank}of{size}"
             found = self._fingerprint | {"documents": self._shown}
-            store, trouble = RunStore.opened(self._folder / name, found)
+            store, trouble = RunStore.opened(self._folder / f"{self._prefix}-{rank}of{size}", found)
         self._troubles = [text for text in (self._kept.trouble, trouble) if text]
         self._scored = Scored(store, every=self._every)
         self._scored.refuse_others(documents)
+        if store is not None:
+            leave_behind(self._scored.kept)
+        if self._folder is not None:
+            own, images_of = self._scored.board.images, lambda one: Scored(one).board.images
+            self._inherited = Inherited.of(
+                self._folder, self._prefix, BOARD, found, own, images_of, documents
+            )
 
     @property
     def _paper(self) -> bool:
@@ -107,10 +115,15 @@ class MeasuredReconstruction:
         """Documents of the task: a run with `--limit` has state of its own, and the same probes."""
         return sum(len(numbers) for numbers in self._documents.values())
 
+    @property
+    def _prefix(self) -> str:
+        return f"scored-{self._shown}"
+
     def wants(self, image: str) -> bool:
         """Whether this image is still to be scored."""
-        ready = self.learner.ladder is not None
-        return ready and image not in self._scored and image not in self._trained_on
+        if self.learner.ladder is None or image in self._scored or image in self._trained_on:
+            return False
+        return image not in self._inherited.known
 
     def wants_untrained(self, image: str) -> bool:
         """Whether controls are measured on this image; they are on `CONTROL_TEST_IMAGES` at most."""
@@ -171,7 +184,10 @@ class MeasuredReconstruction:
         """
         self._take_in()
         scored = self._scored
-        scored.flush()
+        with unbroken():
+            scored.flush()
+        for store in self._inherited.stores:
+            scored.absorb(Scored(store))
         troubles = [*self.learner.troubles, *self._troubles]
         if scored.store is not None and scored.store.trouble is not None:
             troubles.append(scored.store.trouble)
@@ -232,7 +248,7 @@ class MeasuredReconstruction:
         if self._folder is None:
             return []
         try:
-            folders = [path.name for path in sorted(self._folder.glob(f"scored-{self._shown}-*"))]
+            folders = [path.name for path in sorted(self._folder.glob(f"{self._prefix}-*"))]
             selection = Selection(folders, select(losses, self._documents))
             write_selection(self._folder, selection, self._picture_of, self._mask_of)
         except OSError as error:

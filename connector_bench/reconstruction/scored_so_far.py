@@ -70,3 +70,14 @@ class Scored:
         self.store.keep(f"{MAPS}{len(self.board) - len(self._waiting):08d}", tensors, meta)
         self.store.keep(BOARD, *self.board.state())
         self._waiting, self._waiting_documents = [], []
+
+    def kept(self) -> bool:
+        """Write what is not written yet; whether all is on the disk."""
+        self.flush()
+        return self.store is not None and self.store.trouble is None
+
+    def absorb(self, other: Scored) -> None:
+        """Add other images."""
+        self.board.absorb(other.board)
+        self.rows |= other.rows
+        self.documents |= other.documents

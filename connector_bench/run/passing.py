@@ -159,7 +159,7 @@ class _OwnPart:
         for consumer, wanted in positions.items():
             part = batch.take(wanted)
             try:
-                with self.way.timing.of(f"statistics of {consumer.owner}"):
+                with self.way.timing.of(f"statistics of {consumer.owner}"), unbroken():
                     consumer.take(part if consumer.wants_untrained else replace(part, untrained=()))
             except Exception as error:
                 self.outcome.failed[consumer.owner] = error_text(error)

@@ -85,12 +85,11 @@ class Run:
         return self.output / ARTEFACTS / f"{task}-{model}"
 
     def fingerprint(self, **parts: Any) -> dict[str, Any]:
-        """What state on the disk depends on: model, versions, number of processes, and these parts."""
+        """What state on the disk depends on: model, versions and these parts. States of several processes add up."""
         made_with = environment()
         return {
             "model": asdict(self.connector),
             "versions": made_with["versions"],
-            "processes": rank_and_size()[1],
             **parts,
         }
 

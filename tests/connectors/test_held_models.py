@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import nn
 
-from connector_bench.connectors import UnsupportedModel, adapter_for_model
+from connector_bench.connectors import UnsupportedModel, adapter_for_model, execution
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.weights import count_parameters, is_quantised, weights_sha256
 from connector_bench.types import ConnectorInfo, TokenPair
@@ -293,3 +293,13 @@ def test_packed_maps_count_as_what_they_stand_for() -> None:
     before = weights_sha256([packed])
     packed.qweight[0] = 1  # type: ignore[index]
     assert weights_sha256([packed]) != before
+
+
+def test_a_model_that_processes_share_out_is_refused_where_there_are_several(monkeypatch) -> None:
+    model = nn.Linear(2, 2)
+    execution.refuse_shared_out(model)
+    model.weight.ds_id = 0
+    execution.refuse_shared_out(model)
+    monkeypatch.setattr(execution, "rank_and_size", lambda: (0, 2))
+    with pytest.raises(ValueError, match="Linear is shared out over 2 processes"):
+        execution.refuse_shared_out(model)

@@ -35,7 +35,7 @@ from connector_bench.reconstruction.probes.linear import (
     part_of,
 )
 from connector_bench.reconstruction.probes.mlp import MLPProbe
-from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
+from connector_bench.reconstruction.probes.moments import MomentsStream
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import TokenBatch, means_by_image
 
