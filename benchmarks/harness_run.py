@@ -94,7 +94,6 @@ def run(
     command += ["--model_args", f"pretrained={checkpoint},{place}", "--include_path", str(work / "tasks")]
     command += ["--batch_size", "1", "--output_path", str(output), "--log_samples"]
     environment = os.environ | {"CONNECTOR_BENCH_IMAGE_FOLDER": str(pictures), "HF_HUB_OFFLINE": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     found, begun = HarnessRun(), time.perf_counter()
     process = subprocess.Popen(
         command, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
