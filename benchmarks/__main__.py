@@ -1,12 +1,16 @@
 """All benchmarks, each in a process of its own, and one table of what the issues ask for.
 
 python -m benchmarks [--quick] [knn statistics capture reconstruction]
+    python -m benchmarks gpu [OPTIONS]     whole runs beside the bare model; `gpu --help` tells the options
+    python -m benchmarks cpu [OPTIONS]
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import runpy
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -35,4 +39,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] in (["gpu"], ["cpu"]):
+        runpy.run_module(f"benchmarks.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
+    else:
+        main()

@@ -1,5 +1,6 @@
 """The benchmarks run, and a missed target is called one."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,19 @@ def test_every_simulation_of_coverage_runs(setting: coverage.Setting) -> None:
     shares = coverage.covered(setting, simulations=2, images=80)
     assert shares
     assert all(0 <= share <= 1 for share in shares.values())
+
+
+@pytest.mark.slow
+def test_whole_runs_beside_the_bare_model(tmp_path: Path) -> None:
+    """Every section but one in tiny sizes; none fails, and the findings are written."""
+    found = tmp_path / "found.json"
+    command = [sys.executable, "-m", "benchmarks", "gpu", "--tiny", "--geometry", "llava"]
+    command += ["--only", "bare,fit,search,whole", "--json", str(found)]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "FAILED" not in ran.stdout
+    values = {row["what"]: row["value"] for row in json.loads(found.read_text())["findings"]}
+    for part in ("tower and connector", "fit of", "exact search", "both tasks in one run"):
+        assert any(part in what and 0 < value < float("inf") for what, value in values.items()), values

@@ -1,0 +1,133 @@
+"""One run of lmms-eval's command line in a process of its own, and the rates of its progress bars."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connector_bench import tasks
+from connector_bench.results.harness_files import result_files
+
+KNN, RECONSTRUCTION = "knn_preservation_benchmark", "patch_reconstruction_imagefolder"
+TRAINING_BAR, TEST_BAR = "Training images", "Vision tower and connector"
+_KNN_YAML = f"""task: {KNN}
+class: !function functions.KnnPreservation
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: INDEX}}}}
+test_split: test
+process_docs: !function functions.image_folder_test
+doc_to_visual: !function functions.picture
+doc_to_text: ""
+doc_to_target: ""
+metadata: {{version: 1}}
+"""
+_FUNCTIONS = """from connector_bench.tasks.functions import KnnPreservation, picture
+from connector_bench.tasks.picture_folder import image_folder_test
+"""
+
+
+@dataclass
+class Bar:
+    """When a progress bar was seen first, first with work done, and last, in seconds of the run."""
+
+    begun: float
+    count: int = 0
+    ended: float = 0.0
+    steady_from: tuple[float, int] | None = None
+
+    def seen(self, now: float, count: int) -> None:
+        if count and self.steady_from is None:
+            self.steady_from = now, count
+        self.count, self.ended = count, now
+
+    @property
+    def rate(self) -> float:
+        """Items a second, start and warm-up with them."""
+        return self.count / max(self.ended - self.begun, 1e-9)
+
+    @property
+    def steady_rate(self) -> float:
+        """The same after the first batch; that of all where there was one alone."""
+        since, done = self.steady_from or (self.begun, 0)
+        return (self.count - done) / (self.ended - since) if self.count > done else self.rate
+
+
+@dataclass
+class HarnessRun:
+    """What was seen of a run, and the records that it left."""
+
+    seconds: float = 0.0
+    ended: bool = False
+    """Whether it left results with figures for every task."""
+    problem: str = ""
+    bars: dict[str, Bar] = field(default_factory=dict)
+    records: dict[str, dict[str, object]] = field(default_factory=dict)
+
+
+def write_knn_task(folder: Path) -> None:
+    """k-NN preservation of the test fifth alone; the plugin's task of a folder takes all of its pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index = folder / "image_folder.json"
+    (own,) = tasks.__path__
+    shutil.copy(Path(own) / index.name, index)
+    (folder / f"{KNN}.yaml").write_text(_KNN_YAML.replace("INDEX", str(index)), encoding="utf-8")
+    (folder / "functions.py").write_text(_FUNCTIONS, encoding="utf-8")
+
+
+def run(
+    wrapper: str, checkpoint: Path, pictures: Path, names: list[str], device: str, limit: float
+) -> HarnessRun:
+    """Run these tasks, batch size left to the run; ended after `limit` seconds, with what was seen until then."""
+    work = checkpoint.parent
+    write_knn_task(work / "tasks")
+    output = work / f"out-{time.monotonic_ns()}"
+    place = "device=cpu,device_map=cpu" if device == "cpu" else f"device_map={device}"
+    command = [sys.executable, "-m", "lmms_eval", "--model", wrapper, "--tasks", ",".join(names)]
+    command += ["--model_args", f"pretrained={checkpoint},{place}", "--include_path", str(work / "tasks")]
+    command += ["--batch_size", "1", "--output_path", str(output), "--log_samples"]
+    environment = os.environ | {"CONNECTOR_BENCH_IMAGE_FOLDER": str(pictures), "HF_HUB_OFFLINE": "1"}
+    found, begun = HarnessRun(), time.perf_counter()
+    process = subprocess.Popen(
+        command, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    timer = threading.Timer(limit, process.kill)
+    timer.start()
+    tail = _watch(process, found, begun)
+    process.wait()
+    timer.cancel()
+    found.seconds = time.perf_counter() - begun
+    files = list(result_files([output])) if output.exists() else []
+    if files:
+        configs = json.loads(files[0].read_text(encoding="utf-8"))["configs"]
+        found.records = {name: configs[name]["metadata"]["connector_bench"] for name in names}
+    errors = [str(record["error"]) for record in found.records.values() if "error" in record]
+    found.ended = bool(files) and not errors
+    if not found.ended:
+        late = f"not finished after {limit:.0f} s" if found.seconds >= limit else tail
+        found.problem = "; ".join(errors) or late
+    shutil.rmtree(output, ignore_errors=True)
+    return found
+
+
+def _watch(process: subprocess.Popen[bytes], found: HarnessRun, begun: float) -> str:
+    """Note the bars until the output ends; the last lines of the output."""
+    assert process.stdout is not None
+    rest, last = b"", [""]
+    while chunk := os.read(process.stdout.fileno(), 65536):
+        *lines, rest = re.split(rb"[\r\n]+", rest + chunk)
+        now = time.perf_counter() - begun
+        for line in (raw.decode(errors="replace").strip() for raw in lines):
+            bar = re.match(r"(.+?):\s+\d+%\|.*?\| *(\d+)/\d+", line)
+            if bar:
+                found.bars.setdefault(bar[1], Bar(now)).seen(now, int(bar[2]))
+            elif line:
+                last = [*last[-4:], line[-300:]]
+    return " / ".join(last)
