@@ -93,12 +93,12 @@ class TokenBatch:
     @cached_property
     def pre_rows(self) -> tuple[slice, ...]:
         """Each image's rows before the connector."""
-        return _slices([layout.n_pre for layout in self.layouts])
+        return slices([layout.n_pre for layout in self.layouts])
 
     @cached_property
     def post_rows(self) -> tuple[slice, ...]:
         """Each image's rows behind the connector."""
-        return _slices([layout.n_post for layout in self.layouts])
+        return slices([layout.n_post for layout in self.layouts])
 
     @property
     def encoder_norms(self) -> Float[Tensor, " images"]:
@@ -191,7 +191,8 @@ def means_by_image(tokens: Float[Tensor, "rows d"], rows: Sequence[slice]) -> Fl
     return torch.stack([tokens[part].mean(0, dtype=torch.float64) for part in rows])
 
 
-def _slices(counts: Sequence[int]) -> tuple[slice, ...]:
+def slices(counts: Sequence[int]) -> tuple[slice, ...]:
+    """Rows of images that lie end to end, so many each."""
     ends = list(accumulate(counts, initial=0))
     return tuple(slice(first, end) for first, end in pairwise(ends))
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from connector_bench.protocol import PROTOCOL_VERSION, respelled
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.reconstruction.probes.training_loop import Schedule
-from connector_bench.types import TokenPair
+from connector_bench.types import TokenBatch, TokenPair
 
 """Goes up when figures of the same run would change."""
 
@@ -123,11 +123,11 @@ def paper_config(**changes: Any) -> ReconstructionConfig:
     return replace(paper, **changes)
 
 
-def target_of(pair: TokenPair, config: ReconstructionConfig) -> torch.Tensor:
+def target_of(tokens: TokenPair | TokenBatch, config: ReconstructionConfig) -> torch.Tensor:
     """The encoder's tokens that are to be reconstructed, `[n_pre, d_pre]`."""
-    if config.tap == "pre_normed" and pair.pre_normed is not None:
-        return pair.pre_normed
-    return pair.pre
+    if config.tap == "pre_normed" and tokens.pre_normed is not None:
+        return tokens.pre_normed
+    return tokens.pre
 
 
 PROBES_VARIABLE = "CONNECTOR_BENCH_PROBES"

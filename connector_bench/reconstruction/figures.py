@@ -13,9 +13,10 @@ from jaxtyping import Bool
 from connector_bench import metrics
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.lossmaps import LossMap, inside_outside, mask_areas
-from connector_bench.reconstruction.probes.control_probes import ControlProbes
 from connector_bench.reconstruction.probes.fitted import FittedProbes
-from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard, summary_json
+from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
+from connector_bench.reconstruction.scored_images import ScoredImage
+from connector_bench.reconstruction.scores import ScoreBoard, summary_json
 from connector_bench.stats.intervals import Score, bootstrap_mean
 
 
@@ -42,14 +43,13 @@ def _trained(names: Mapping[str, Any], head: str) -> str:
     return next(probe for probe in TRAINED if f"{head}{probe}" in names)
 
 
-def paper_row(image: ImageReconstruction, encoder_norm: float) -> dict[str, float]:
+def paper_row(image: ScoredImage) -> dict[str, float]:
     """One image's figures."""
-    sums = image.sums()
-    probe = _trained(sums, "sse_")
+    probe = _trained(image.sums, "sse_")
     return {
-        "paper_mse": sums[f"standardized_{probe}"] / sums["patches"],
+        "paper_mse": image.sums[f"standardized_{probe}"] / image.sums["patches"],
         "paper_r2": image.r2(probe),
-        "encoder_norm": encoder_norm,
+        "encoder_norm": image.encoder_norm,
     }
 
 
@@ -78,31 +78,22 @@ def metric_names(config: ReconstructionConfig) -> dict[str, bool | None]:
     )
 
 
-def image_row(
-    image: ImageReconstruction, control_errors: Mapping[str, float], encoder_norm: float
-) -> dict[str, float]:
+def image_row(image: ScoredImage) -> dict[str, float]:
     """One image's figures, and the sums that add up to the whole set's.
 
     `sse` and `sst` are squared error of the best probe and squared total, over patches and dimensions, both divided
     by the training variance: `lost` of any set of images is the ratio of their sums.
     """
     figures = {name: value for name, value in image.figures().items() if name != "r2_mean"}
-    variance = image.statistics.total_variance
-    total = float(image.squared_total.sum())
-    figures["sse"] = float(image.errors[image.best].squared.sum()) / variance
-    figures["sst"] = total / variance
-    figures["encoder_norm"] = encoder_norm
+    total = image.sums["sst"]
+    figures["sse"] = image.sums[f"sse_{image.best}"] / image.total_variance
+    figures["sst"] = total / image.total_variance
+    figures["encoder_norm"] = image.encoder_norm
     if total > 0:
-        figures |= {name: 1 - error / total for name, error in control_errors.items() if "." not in name}
+        figures |= {
+            name: 1 - error / total for name, error in image.control_errors.items() if "." not in name
+        }
     return {name: value for name, value in figures.items() if np.isfinite(value)}
-
-
-def averaged_controls(errors: Mapping[str, float]) -> dict[str, float]:
-    """Squared errors by figure, those of several initialisations (`name.0`, `name.1` ...) averaged beside them."""
-    grouped: dict[str, list[float]] = {}
-    for name, error in errors.items():
-        grouped.setdefault(name.split(".")[0], []).append(error)
-    return dict(errors) | {name: float(np.mean(each)) for name, each in grouped.items()}
 
 
 def set_scores(

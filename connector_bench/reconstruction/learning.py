@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.processes import first_rank_takes_in_turn, on_first_rank, rank_and_size
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger, validation_share
-from connector_bench.reconstruction.probes.control_probes import ControlProbes, ControlSample
+from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
+from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.store import (
     REFUSED,

@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from connector_bench.reconstruction.cells import patch_boxes
-from connector_bench.reconstruction.scores import ImageReconstruction
 from connector_bench.types import Tile, TokenLayout
 
 MEASURES = ("loss", "cosine", "norm_difference")
@@ -33,18 +32,6 @@ class LossMap:
     """Squared error over the mean target variance: 0 is rebuilt exactly, 1 is what the training mean gets."""
     cosine: Float[Tensor, " n_pre"]
     norm_difference: Float[Tensor, " n_pre"]
-
-    @classmethod
-    def of(cls, image: ImageReconstruction) -> LossMap:
-        """The map of a scored image, in float32."""
-        errors = image.errors[image.best]
-        return cls(
-            image.image_id,
-            image.layout,
-            image.loss_map.float(),
-            errors.cosine.float(),
-            errors.norm_difference.float(),
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.pictures import images_fingerprint
+from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.processes import on_first_rank, rank_and_size
+from connector_bench.protocol import CONTROL_TEST_IMAGES
 from connector_bench.reconstruction.artefacts import Mask, Selection, select, write_selection
+from connector_bench.reconstruction.end_to_end import parts
 from connector_bench.reconstruction.figures import (
     ReconstructionFigures,
-    averaged_controls,
     describe_controls,
     describe_probes,
     image_row,
@@ -21,81 +22,23 @@ from connector_bench.reconstruction.figures import (
     set_scores,
 )
 from connector_bench.reconstruction.learning import ProbeLadder, ProbeLearner
-from connector_bench.reconstruction.lossmaps import LossMap, pack
-from connector_bench.reconstruction.scores import ImageReconstruction, ScoreBoard
+from connector_bench.reconstruction.precision import full_precision, scoring_device
+from connector_bench.reconstruction.scored_images import ScoredBatch
+from connector_bench.reconstruction.scored_so_far import Figures, Scored
+from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.reconstruction.store import RunStore, StateFolder
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
-    from connector_bench.types import TokenBatch, TokenPair
+    from connector_bench.types import TokenBatch
 
-BOARD, MAPS = "board", "maps-"
-
-Figures = dict[str, float]
 Part = tuple[ScoreBoard, dict[str, Figures], dict[int, Figures], list[str]]
 
 
-class Scored:
-    """Scored test images: sums over all of them, and figures and loss map of each, in shards."""
-
-    def __init__(self, store: RunStore | None = None, *, every: int = 512) -> None:
-        self.store, self.every = store, every
-        self.board = ScoreBoard()
-        self.rows: dict[str, Figures] = {}
-        """Figures of each image."""
-        self.documents: dict[int, Figures] = {}
-        """Figures of each document that has an answer mask."""
-        self._waiting: list[LossMap] = []
-        self._waiting_documents: list[int] = []
-        if store is not None and BOARD in store:
-            self.board = ScoreBoard.from_state(*store.read(BOARD))
-            for name in store.names(MAPS):
-                meta = store.read(name)[1]
-                self.rows |= {image: row for image, row in meta["rows"].items() if image in self.board}
-                self.documents |= {int(number): row for number, row in meta["documents"].items()}
-
-    def refuse_others(self, images: Collection[str]) -> None:
-        """StateMismatch where the state holds an image that is not among these."""
-        if self.store is not None:
-            self.store.refuse_other_images(self.board.images, images)
-
-    def __contains__(self, image_id: str) -> bool:
-        return image_id in self.board
-
-    def add(
-        self,
-        image: ImageReconstruction,
-        loss_map: LossMap,
-        row: Figures,
-        documents: Mapping[int, Figures],
-        control_errors: Mapping[str, float],
-    ) -> None:
-        """Take one image with its figures, those of its documents, and its controls' squared errors."""
-        self.board.add(image, control_errors)
-        self.rows[image.image_id] = row
-        self.documents |= documents
-        if self.store is None:
-            return
-        self._waiting.append(loss_map)
-        self._waiting_documents += documents
-        if len(self._waiting) >= self.every:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is not written yet: maps first, since the board says which images are done."""
-        if not self._waiting or self.store is None:
-            return
-        tensors, meta = pack(self._waiting)
-        meta["rows"] = {one.image_id: self.rows[one.image_id] for one in self._waiting}
-        meta["documents"] = {number: self.documents[number] for number in self._waiting_documents}
-        self.store.keep(f"{MAPS}{len(self.board) - len(self._waiting):08d}", tensors, meta)
-        self.store.keep(BOARD, *self.board.state())
-        self._waiting, self._waiting_documents = [], []
-
-
 class MeasuredReconstruction:
-    """Scores test images one by one with the learner's ladder; `finish` merges all ranks.
+    """Scores test images with the learner's ladder; `finish` merges all ranks.
 
     `picture_of` and `mask_of` give any document's picture and answer mask. With a folder, images that an earlier
     process has scored are not scored again, and loss maps and some pictures are left there to be looked at.
@@ -117,6 +60,9 @@ class MeasuredReconstruction:
         self._scored = Scored()
         self._documents: Mapping[str, Sequence[int]] = {}
         self._trained_on: set[str] = set()
+        self._control_images: set[str] = set()
+        self._placed: tuple[torch.device, ProbeLadder] | None = None
+        self._crossing: ScoredBatch | None = None
         self._troubles: list[str] = []
 
     @property
@@ -137,6 +83,9 @@ class MeasuredReconstruction:
             return
         trained = self.ladder.probes.training_images
         self._trained_on = {image for image in documents if image in trained}
+        if not self._paper:
+            left = documents.keys() - self._trained_on
+            self._control_images = for_controls(left, CONTROL_TEST_IMAGES)
         store, trouble = None, None
         self._kept = StateFolder.claimed(self._folder)
         self._folder = self._kept.path
@@ -164,35 +113,63 @@ class MeasuredReconstruction:
         return ready and image not in self._scored and image not in self._trained_on
 
     def wants_untrained(self, image: str) -> bool:
-        """Every image."""
-        return True
+        """Whether controls are measured on this image; they are on `CONTROL_TEST_IMAGES` at most."""
+        return image in self._control_images
 
     def update(self, batch: TokenBatch) -> None:
-        """Score some images, and lay the answer masks of their documents over their loss maps."""
-        for image, pair, norm in zip(batch.images, batch.pairs(), batch.encoder_norms.tolist(), strict=True):
-            self._update(image, pair, norm)
+        """Score some images, and lay the answer masks of their documents over their loss maps.
 
-    def _update(self, image: str, pair: TokenPair, encoder_norm: float) -> None:
-        scored = self.ladder.probes.score(image, pair)
-        loss_map = LossMap.of(scored)
-        if self._paper:
-            self._scored.add(scored, loss_map, paper_row(scored, encoder_norm), {}, {})
+        Where the tokens are on a device, the figures of the last images are taken in with the next ones.
+        """
+        device = scoring_device(self.learner.config.device, batch.pre.device)
+        ladder = self._ladder_on(device)
+        for part in parts(batch.mapped(lambda tokens: tokens.to(device))):
+            with full_precision(device):
+                scored = self._scored_by(ladder, part)
+            self._take_in()
+            self._crossing = scored
+            if device.type == "cpu":
+                self._take_in()
+
+    def _ladder_on(self, device: torch.device) -> ProbeLadder:
+        """The ladder on a device, moved there once."""
+        if self._placed is None or self._placed[0] != device:
+            probes, controls = self.ladder.probes.on(device), self.ladder.controls.on(device)
+            self._placed = device, ProbeLadder(probes, controls)
+        return self._placed[1]
+
+    def _scored_by(self, ladder: ProbeLadder, batch: TokenBatch) -> ScoredBatch:
+        found = ladder.probes.score(batch)
+        positions = [number for number, image in enumerate(batch.images) if image in self._control_images]
+        if not positions:
+            return ScoredBatch(found, batch.encoder_norms)
+        controlled = batch.take(positions)
+        errors = ladder.controls.squared_errors(controlled)
+        return ScoredBatch(found, batch.encoder_norms, controlled.images, errors)
+
+    def _take_in(self) -> None:
+        """Take in what is on its way from the device."""
+        if self._crossing is None:
             return
-        errors = averaged_controls(self.ladder.controls.squared_errors(pair))
-        numbers = self._documents[image] if self._mask_of else ()
-        masks = {number: self._mask_of(number) for number in numbers}  # type: ignore[misc]
-        figures = {
-            number: mask_figures(loss_map, mask)
-            for number, mask in masks.items()
-            if mask is not None and mask.any()
-        }
-        self._scored.add(scored, loss_map, image_row(scored, errors, encoder_norm), figures, errors)
+        crossing, self._crossing = self._crossing, None
+        images = crossing.images()
+        if self._paper:
+            self._scored.add(crossing.batch, images, {one.image_id: paper_row(one) for one in images}, {})
+            return
+        masked: dict[int, Figures] = {}
+        for one in images:
+            for number in self._documents[one.image_id] if self._mask_of else ():
+                mask = self._mask_of(number)  # type: ignore[misc]
+                if mask is not None and mask.any():
+                    masked[number] = mask_figures(one.loss_map, mask)
+        self._scored.add(crossing.batch, images, {one.image_id: image_row(one) for one in images}, masked)
 
     def finish(self, labels: Mapping[str, str] | None = None) -> ReconstructionFigures:
         """Figures over the images of all ranks, the same on every rank; labels are not used.
 
         Where there is none, the summary's `error` says why.
         """
+        self._take_in()
         scored = self._scored
         scored.flush()
         troubles = [*self.learner.troubles, *self._troubles]
@@ -227,6 +204,7 @@ class MeasuredReconstruction:
         summary: dict[str, object] = {
             "options": probes.config.as_json(),
             "n_images": len(rows),
+            "control_images": board.control_images,
             "images_sha256": images_fingerprint(rows),
             "train_images": len(probes.training_images),
             "train_sha256": probes.training_images.fingerprint(),

@@ -1,4 +1,4 @@
-"""Scores of patch reconstruction: per patch, per image, and over a data set with intervals.
+"""Scores of patch reconstruction over a data set, with intervals.
 
 `R2 = 1 - SSE / SST`, sums over patches and dimensions, SST about the *training* mean, so that predicting
 that mean scores exactly 0. Over a data set it is a ratio of sums over images, never a mean of ratios, and
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,95 +17,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from connector_bench.reconstruction.folds import Ledger, image_key
-from connector_bench.reconstruction.probes.moments import TargetStatistics
+from connector_bench.reconstruction.image_errors import BatchReconstruction
+from connector_bench.reconstruction.scored_images import ScoredImage
 from connector_bench.stats.intervals import Score, bootstrap
-from connector_bench.types import TokenLayout
 
 CONTROL = "control "
 """Begins the names of sums that belong to controls."""
 REPLICATES = 200
 """Resamples of the per-dimension median, kept as running sums."""
-
-
-@dataclass(frozen=True, eq=False)
-class PatchErrors:
-    """One probe's errors on one image, by patch in the encoder's order: raster order within each tile."""
-
-    squared: Float[Tensor, " n_pre"]
-    """Squared distance, summed over dimensions, in the encoder's units."""
-    cosine: Float[Tensor, " n_pre"]
-    """Cosine of patch and prediction, both less the training mean; 0 where the prediction is that mean."""
-    norm_difference: Float[Tensor, " n_pre"]
-    """| |y| - |prediction| |, over the root mean square norm of a training patch."""
-    by_dimension: Float[Tensor, " d_pre"]
-    """Squared error summed over patches."""
-
-
-@dataclass(frozen=True, eq=False)
-class ImageReconstruction:
-    """How well each probe rebuilt one image."""
-
-    image_id: str
-    layout: TokenLayout
-    errors: dict[str, PatchErrors]
-    best: str
-    """The probe that was best on the validation fold: chosen before any test image was seen."""
-    squared_total: Float[Tensor, " n_pre"]
-    """Squared distance of each patch from the training mean."""
-    total_by_dimension: Float[Tensor, " d_pre"]
-    statistics: TargetStatistics
-    unfitted_patches: int = 0
-    """Patches whose cell shape no training image had; they got the training mean."""
-
-    def r2(self, probe: str) -> float:
-        """This image's pooled R2; NaN where its patches all equal the training mean."""
-        total = float(self.squared_total.sum())
-        return 1 - float(self.errors[probe].squared.sum()) / total if total > 0 else math.nan
-
-    def nmse(self, probe: str) -> Float[Tensor, " n_pre"]:
-        """Per patch: squared error over the mean squared distance of a training patch from the mean."""
-        return self.errors[probe].squared / self.statistics.total_variance
-
-    @property
-    def loss_map(self) -> Float[Tensor, " n_pre"]:
-        """`nmse` of the best probe: what is shown, and what is compared inside and outside a mask."""
-        return self.nmse(self.best)
-
-    def sums(self) -> dict[str, float]:
-        """The sums from which figures over many images follow: they add up over images and processes."""
-        deviation = self.statistics.variance.sqrt()
-        scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
-        sums = {"patches": float(len(self.squared_total)), "sst": float(self.squared_total.sum())}
-        for name, errors in self.errors.items():
-            sums[f"sse_{name}"] = float(errors.squared.sum())
-            sums[f"cosine_{name}"] = float(errors.cosine.sum())
-            sums[f"standardized_{name}"] = float((errors.by_dimension / scale.square()).mean())
-        return sums
-
-    def figures(self) -> dict[str, float]:
-        """This image's figures under the harness's names."""
-        figures = {f"r2_{name}": self.r2(name) for name in self.errors}
-        figures["r2_best"] = self.r2(self.best)
-        figures["lost"] = 1 - figures["r2_best"]
-        if "r2_mlp" in figures:
-            figures["nonlinear"] = figures["r2_mlp"] - figures["r2_ridge"]
-        figures["nmse"] = float(self.loss_map.mean())
-        figures["cosine"] = float(self.errors[self.best].cosine.mean())
-        return figures
-
-
-def patch_errors(
-    truth: Float[Tensor, "n d"], predicted: Float[Tensor, "n d"], statistics: TargetStatistics
-) -> PatchErrors:
-    """One probe's errors; both sides in the encoder's units."""
-    truth, predicted = truth.double(), predicted.double()
-    squared = (truth - predicted).square()
-    a, b = truth - statistics.mean, predicted - statistics.mean
-    norms = a.norm(dim=1) * b.norm(dim=1)
-    cosine = torch.where(norms > 0, (a * b).sum(1) / norms.clamp(min=1e-300), torch.zeros_like(norms))
-    typical = math.sqrt(statistics.total_variance + float(statistics.mean.square().sum()))
-    gap = (truth.norm(dim=1) - predicted.norm(dim=1)).abs() / max(typical, 1e-300)
-    return PatchErrors(squared.sum(1), cosine, gap, squared.sum(0))
 
 
 def ratio_score(
@@ -143,20 +61,22 @@ class ScoreBoard:
         self._by_dimension: dict[str, Tensor] = {}
         self.unfitted_patches = 0
 
-    def add(self, image: ImageReconstruction, controls: Mapping[str, float] | None = None) -> None:
-        """Take one image and the squared errors of its controls, by figure.
+    def add(self, batch: BatchReconstruction, images: Sequence[ScoredImage]) -> None:
+        """Take images: what they rebuilt by dimension stays where it is, their sums are plain numbers.
 
-        ValueError where it was taken before or came from other probes.
+        ValueError where one was taken before or came from other probes.
         """
-        if image.image_id in self._sums:
-            raise ValueError(f"image {image.image_id!r} was scored already")
-        self._agree(image.best, image.statistics.total_variance)
-        of_controls = {f"{CONTROL}{name}": error for name, error in (controls or {}).items()}
-        self._sums[image.image_id] = image.sums() | of_controls
-        self.unfitted_patches += image.unfitted_patches
-        weights = _poisson_weights(image.image_id)
-        self._grow("total", weights, image.total_by_dimension)
-        for name, errors in image.errors.items():
+        for image in images:
+            if image.image_id in self._sums:
+                raise ValueError(f"image {image.image_id!r} was scored already")
+            self._agree(image.best, image.total_variance)
+            of_controls = {f"{CONTROL}{name}": error for name, error in image.control_errors.items()}
+            self._sums[image.image_id] = image.sums | of_controls
+            self.unfitted_patches += image.unfitted_patches
+        weights = torch.stack([_poisson_weights(image.image_id) for image in images], dim=1)
+        weights = weights.to(batch.total_by_dimension.device, non_blocking=True)
+        self._grow("total", weights, batch.total_by_dimension)
+        for name, errors in batch.errors.items():
             self._grow(name, weights, errors.by_dimension)
 
     def absorb(self, other: ScoreBoard) -> None:
@@ -171,6 +91,7 @@ class ScoreBoard:
         self._sums.update(other._sums)
         self.unfitted_patches += other.unfitted_patches
         for name, sums in other._by_dimension.items():
+            sums = sums.cpu()
             self._by_dimension[name] = self._by_dimension[name] + sums if name in self._by_dimension else sums
 
     def _agree(self, best: str, total_variance: float) -> None:
@@ -178,11 +99,12 @@ class ScoreBoard:
             raise ValueError("these images were scored by other probes than those on the board")
         self._best, self._total_variance = best, total_variance
 
-    def _grow(self, name: str, weights: Tensor, values: Tensor) -> None:
-        sums = self._by_dimension.setdefault(
-            name, torch.zeros(len(weights), len(values), dtype=torch.float64)
-        )
-        sums.addr_(weights, values)
+    def _grow(
+        self, name: str, weights: Float[Tensor, "replicates images"], values: Float[Tensor, "images d_pre"]
+    ) -> None:
+        if name not in self._by_dimension:
+            self._by_dimension[name] = values.new_zeros(len(weights), values.shape[1])
+        self._by_dimension[name] = self._by_dimension[name].to(values.device).addmm_(weights, values)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything on the board, as tensors and plain values: what `RunStore.write` takes."""
@@ -192,7 +114,7 @@ class ScoreBoard:
             "total_variance": None if math.isnan(self._total_variance) else self._total_variance,
             "unfitted_patches": self.unfitted_patches,
         }
-        return dict(self._by_dimension), meta
+        return {name: sums.cpu() for name, sums in self._by_dimension.items()}, meta
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> ScoreBoard:
@@ -223,7 +145,7 @@ class ScoreBoard:
         """Every figure over all images, under the harness's names; ValueError on an empty board."""
         if not self._sums or self._best is None:
             raise ValueError("no image was scored")
-        columns = self._columns()
+        columns = _columns(self._rows())
         probes = [name for name in self._by_dimension if name != "total"]
         scores: dict[str, Score] = {}
         for name in probes:
@@ -249,8 +171,8 @@ class ScoreBoard:
         return scores
 
     def control_scores(self, seed: int = 0) -> dict[str, Score]:
-        """R2 of every control that was given with the images, by figure."""
-        columns = self._columns()
+        """R2 of every control, by figure, over the images on which controls were measured."""
+        columns = _columns([row for row in self._rows() if _has_controls(row)])
         return {
             name.removeprefix(CONTROL): ratio_score(
                 errors, columns["sst"], sign=-1.0, offset=1.0, chance=0.0, seed=seed
@@ -259,10 +181,14 @@ class ScoreBoard:
             if name.startswith(CONTROL)
         }
 
-    def _columns(self) -> dict[str, list[float]]:
-        """Sums that all images have, in the order of the images' hashes: intervals do not depend on arrival."""
-        rows = [self._sums[image_id] for image_id in sorted(self._sums, key=image_key)]
-        return {name: [row[name] for row in rows] for name in rows[0] if all(name in row for row in rows)}
+    @property
+    def control_images(self) -> int:
+        """Images on which controls were measured."""
+        return sum(map(_has_controls, self._sums.values()))
+
+    def _rows(self) -> list[dict[str, float]]:
+        """Sums of all images in the order of the images' hashes: intervals do not depend on arrival."""
+        return [self._sums[image_id] for image_id in sorted(self._sums, key=image_key)]
 
     def _median_r2(self, name: str) -> Score:
         """Median over dimensions of R2, with a Poisson bootstrap over images kept as running sums."""
@@ -273,6 +199,16 @@ class ScoreBoard:
         low, high = medians[1:].nanquantile(ends).tolist() if len(self._sums) > 1 else (math.nan, math.nan)
         method = f"95 % Poisson bootstrap over images, {REPLICATES} replicates"
         return Score(float(medians[0]), low, high, len(self._sums), 0.0, method)
+
+
+def _has_controls(row: Mapping[str, float]) -> bool:
+    return any(name.startswith(CONTROL) for name in row)
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Sums that all of these images have."""
+    names = rows[0] if rows else ()
+    return {name: [row[name] for row in rows] for name in names if all(name in row for row in rows)}
 
 
 def _poisson_weights(image_id: str) -> Float[Tensor, " replicates"]:

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import unit_keys
+from connector_bench.reconstruction.image_errors import BatchReconstruction
 from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.training_loop import Schedule
+from connector_bench.reconstruction.scored_images import ScoredBatch, ScoredImage
 from connector_bench.reconstruction.scores import ScoreBoard
-from connector_bench.types import Tile, TokenLayout, TokenPair
+from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 
 WIDTH = 16
 GRID = (6, 6)
@@ -86,8 +88,28 @@ def board_of(probes: FittedProbes, pairs: Iterator[tuple[str, TokenPair]]) -> Sc
     """These images, scored."""
     board = ScoreBoard()
     for image_id, pair in pairs:
-        board.add(probes.score(image_id, pair))
+        put(board, score(probes, image_id, pair))
     return board
+
+
+def score(probes: FittedProbes, image_id: str, pair: TokenPair) -> BatchReconstruction:
+    """One image, scored alone."""
+    return probes.score(TokenBatch.of([image_id], [pair]))
+
+
+def kept(scored: BatchReconstruction) -> list[ScoredImage]:
+    """What is kept of scored images."""
+    return ScoredBatch(scored, torch.zeros(len(scored.images), dtype=torch.float64)).images()
+
+
+def put(board: ScoreBoard, scored: BatchReconstruction) -> None:
+    """Add scored images to a board."""
+    board.add(scored, kept(scored))
+
+
+def predict(probes: FittedProbes, pair: TokenPair) -> dict[str, Tensor]:
+    """Every trained probe's patches of one image."""
+    return probes.predict(TokenBatch.of(["image"], [pair]))
 
 
 def values(board: ScoreBoard) -> dict[str, float]:

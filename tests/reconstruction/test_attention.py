@@ -9,7 +9,7 @@ from connector_bench.reconstruction.probes.attention_probe import AttentionProbe
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
-from .planted import board_of, fit, patches, small_config, values
+from .planted import board_of, fit, patches, predict, small_config, values
 
 WIDTH, ROWS, COLUMNS = 16, 2, 3
 BARE = TokenLayout((Tile((ROWS, COLUMNS), None),), ROWS * COLUMNS)
@@ -49,7 +49,7 @@ def test_the_untrained_probe_is_the_ridge_from_pooled_tokens() -> None:
     probes = fit(resampled(120), config(epochs=0))
     assert probes.attention is not None
     assert probes.attention.training.steps == 0
-    predicted = probes.predict(next(resampled(1, start=5000))[1])
+    predicted = predict(probes, next(resampled(1, start=5000))[1])
     torch.testing.assert_close(predicted["attention"], predicted["pooled"], rtol=1e-4, atol=1e-3)
 
 
@@ -80,4 +80,4 @@ def test_attention_can_stand_beside_the_patch_probes() -> None:
     from .planted import images
 
     probes = fit(images(40), small_config(attention="always"))
-    assert set(probes.predict(next(images(1))[1])) == {"mean", "ridge", "mlp", "pooled", "attention"}
+    assert set(predict(probes, next(images(1))[1])) == {"ridge", "mlp", "pooled", "attention"}

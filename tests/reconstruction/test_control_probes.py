@@ -8,18 +8,15 @@ import torch
 from safetensors.torch import load, save
 from sklearn.linear_model import Ridge
 
-from connector_bench.reconstruction.probes.control_probes import (
-    ControlProbes,
-    ControlSample,
-    linear_controls,
-)
+from connector_bench.reconstruction.probes.control_probes import ControlSample
+from connector_bench.reconstruction.probes.fitted_controls import ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import LinearSample, mapped, projection
 from connector_bench.reconstruction.probes.moments import Moments
 from connector_bench.reconstruction.probes.ridge import best_linear_r2, solve
 from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.types import Tile, TokenLayout
+from connector_bench.types import Tile, TokenBatch, TokenLayout
 
-from .planted import WIDTH, images, patches, shuffled, small_config
+from .planted import WIDTH, images, patches, score, shuffled, small_config
 
 UNPLACED = TokenLayout((Tile((6, 6), None),), 5)
 
@@ -27,6 +24,10 @@ UNPLACED = TokenLayout((Tile((6, 6), None),), 5)
 def narrow(pair):
     """8 of 16 dimensions, and two untrained copies that keep 8 others."""
     return replace(pair, post=pair.pre[:, :8], untrained=(pair.pre[:, 8:], pair.pre[:, 4:12]))
+
+
+def alone(pair):
+    return TokenBatch.of(["image"], [pair])
 
 
 def without_places(pair):
@@ -48,8 +49,8 @@ def r2(controls: ControlProbes, connector, count: int = 30) -> dict[str, float]:
     total = 0.0
     for _, pair in images(count, start=10_000):
         total += float((pair.pre.double() - controls.mean).square().sum())
-        for name, error in controls.squared_errors(connector(pair)).items():
-            errors[name] = errors.get(name, 0.0) + error
+        for name, error in controls.squared_errors(alone(connector(pair))).items():
+            errors[name] = errors.get(name, 0.0) + float(error)
     return {name: 1 - error / total for name, error in errors.items()}
 
 
@@ -85,7 +86,7 @@ def test_an_untrained_copy_is_measured_as_a_connector_would_be() -> None:
     fitted = probes.fit()
     errors = total = 0.0
     for name, pair in images(30, start=10_000):
-        image = fitted.score(name, replace(pair, post=pair.pre[:, 8:]))
+        image = score(fitted, name, replace(pair, post=pair.pre[:, 8:]))
         errors += float(image.errors["ridge"].squared.sum())
         total += float(image.squared_total.sum())
     assert found["untrained_r2_ridge.0"] == pytest.approx(1 - errors / total, abs=1e-6)
@@ -109,7 +110,7 @@ def test_what_shuffled_pairs_teach_is_worth_nothing_on_shuffled_pairs_either() -
     errors = total = 0.0
     for _, pair in shuffled((name, narrow(pair)) for name, pair in images(30, start=10_000)):
         total += float((pair.pre.double() - fitted.mean).square().sum())
-        errors += fitted.squared_errors(pair)["shuffled_r2_ridge"]
+        errors += float(fitted.squared_errors(alone(pair))["shuffled_r2_ridge"])
     assert 1 - errors / total <= 0.01
 
 

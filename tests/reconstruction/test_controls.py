@@ -23,6 +23,8 @@ from .planted import (
     covariance,
     fit,
     images,
+    kept,
+    score,
     shuffled,
     small_config,
     through,
@@ -143,7 +145,7 @@ def test_a_cell_shape_that_no_training_image_had_gets_the_mean_and_is_counted() 
     probes = fit(images(60))
     odd = TokenLayout((Tile((2, 1), (1, 1)),), 1)
     pair = TokenPair(next(images(1))[1].pre[:2], torch.zeros(1, WIDTH), odd)
-    scored = probes.score("odd", pair)
+    (scored,) = kept(score(probes, "odd", pair))
     assert scored.unfitted_patches == 2
     assert scored.r2("ridge") == 0
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from connector_bench.reconstruction.lossmaps import LossMap, inside_outside, mask_areas
+from connector_bench.reconstruction.lossmaps import inside_outside, mask_areas
 from connector_bench.types import TokenPair
 
-from .planted import GRID, LAYOUT, WIDTH, board_of, fit, patches, values
+from .planted import GRID, LAYOUT, WIDTH, board_of, fit, kept, patches, score, values
 
 CHECKERBOARD = (torch.arange(GRID[0])[:, None] + torch.arange(GRID[1])) % 2 == 0
 
@@ -29,7 +29,7 @@ def probes():
 
 
 def test_the_map_shows_exactly_the_patches_that_lost_something(probes) -> None:
-    maps = [probes.score(*one).loss_map for one in forgetful_images(40, start=10_000)]
+    maps = [score(probes, *one).loss_map for one in forgetful_images(40, start=10_000)]
     mean = torch.stack(maps).mean(0).reshape(GRID)
     lost, kept = mean[CHECKERBOARD], mean[~CHECKERBOARD]
     assert lost.min() > 2 * kept.max()
@@ -39,7 +39,7 @@ def test_the_map_shows_exactly_the_patches_that_lost_something(probes) -> None:
 
 def test_the_loss_inside_a_mask_of_those_patches_is_the_higher_one(probes) -> None:
     (one,) = forgetful_images(1, start=10_000)
-    scored = LossMap.of(probes.score(*one))
+    scored = kept(score(probes, *one))[0].loss_map
     mask = CHECKERBOARD.repeat_interleave(10, 0).repeat_interleave(10, 1).numpy()
     inside, outside = inside_outside(scored.loss, mask_areas(scored.layout, mask))
     assert inside == pytest.approx(float(scored.loss[CHECKERBOARD.flatten()].mean()), rel=1e-6)
@@ -50,5 +50,5 @@ def test_the_loss_inside_a_mask_of_those_patches_is_the_higher_one(probes) -> No
 def test_the_harness_names_are_there(probes) -> None:
     (one,) = forgetful_images(1, start=10_000)
     wanted = {"r2_ridge", "r2_mlp", "r2_best", "lost", "nonlinear", "nmse", "cosine"}
-    assert wanted <= set(probes.score(*one).figures())
+    assert wanted <= set(kept(score(probes, *one))[0].figures())
     assert wanted <= set(values(board_of(probes, forgetful_images(5, start=10_000))))

@@ -16,7 +16,7 @@ from connector_bench.reconstruction.probes.training_loop import Schedule, train
 from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
-from .planted import LAYOUT, WIDTH, board_of, fit, images, small_config, values
+from .planted import LAYOUT, WIDTH, board_of, fit, images, kept, predict, put, score, small_config, values
 
 
 class Line:
@@ -49,13 +49,13 @@ def test_statistics_of_the_test_set_are_not_used() -> None:
     def shifted(pair: TokenPair) -> TokenPair:
         return replace(pair, pre=10 * pair.pre + 5)
 
-    scored = probes.score("other", shifted(next(images(1))[1]))
+    scored = score(probes, "other", shifted(next(images(1))[1]))
     truth = (10 * next(images(1))[1].pre + 5).double()
     assert torch.equal(probes.statistics.mean, before)
     torch.testing.assert_close(scored.squared_total, (truth - before).square().sum(1))
-    alone = probes.score("x", next(images(1, start=7000))[1])
+    (alone,) = kept(score(probes, "x", next(images(1, start=7000))[1]))
     with_others = board_of(probes, images(5, start=7000))
-    assert with_others.state()[1]["sums"]["image-7000"]["sse_ridge"] == alone.sums()["sse_ridge"]
+    assert with_others.state()[1]["sums"]["image-7000"]["sse_ridge"] == alone.sums["sse_ridge"]
 
 
 def test_statistics_of_the_validation_fold_are_not_used_either() -> None:
@@ -161,9 +161,9 @@ def test_a_loss_is_a_mean_over_patches_whatever_the_number_of_images() -> None:
     probes = fit(images(60))
     small = TokenLayout((Tile((2, 2), (2, 2)),), 4)
     board = ScoreBoard()
-    scored = [probes.score(*next(images(1, start=8000))), probes.score(*next(images(1, 8001, small)))]
+    scored = [score(probes, *next(images(1, start=8000))), score(probes, *next(images(1, 8001, small)))]
     for image in scored:
-        board.add(image)
+        put(board, image)
     found = board.scores()
     everything = torch.cat([image.loss_map for image in scored])
     assert everything.shape == (40,)
@@ -183,7 +183,7 @@ def test_evaluation_uses_the_trained_weights(tmp_path) -> None:
     again = FittedProbes.load(tmp_path)
     found = values(board_of(again, iter(bend[60:])))
     assert found == pytest.approx(values(board_of(probes, iter(bend[60:]))), abs=1e-12)
-    moved = values(board_of(probes.on("cpu"), iter(bend[60:])))
+    moved = values(board_of(probes.on(torch.device("cpu")), iter(bend[60:])))
     assert moved == pytest.approx(found, abs=1e-12)
     cells = probes.cells[(1, 1)]
     fresh = {(1, 1): replace(cells, mlp=MLPProbe(cells.mlp.shape).eval())}
@@ -210,7 +210,7 @@ def test_test_images_among_the_training_images_are_refused() -> None:
     probes = fit(images(60))
     for image_id in ("image-0", "image-59"):
         with pytest.raises(LeakError, match="used to fit"):
-            probes.score(image_id, next(images(1))[1])
+            score(probes, image_id, next(images(1))[1])
     tensors, meta = sample.state()
     with pytest.raises(LeakError, match="1 of 1 test images"):
         ProbeSample.from_state(tensors, meta, held_out=Ledger.of(["image-3"]))
@@ -219,7 +219,7 @@ def test_test_images_among_the_training_images_are_refused() -> None:
 def test_a_probe_before_its_first_step_is_the_ridge() -> None:
     """Under-training cannot pass for loss."""
     probes = fit(images(60), small_config(schedule=Schedule(epochs=0)))
-    predicted = probes.predict(next(images(1, start=5000))[1])
+    predicted = predict(probes, next(images(1, start=5000))[1])
     torch.testing.assert_close(predicted["mlp"], predicted["ridge"], rtol=1e-4, atol=1e-3)
     assert probes.cells[(1, 1)].training.steps == 0
 

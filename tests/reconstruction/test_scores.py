@@ -5,12 +5,14 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
+from connector_bench.reconstruction.image_errors import Truth, Yardstick
 from connector_bench.reconstruction.probes.linear import projection
 from connector_bench.reconstruction.probes.moments import TargetStatistics
-from connector_bench.reconstruction.scores import ScoreBoard, patch_errors, ratio_score, summary_json
+from connector_bench.reconstruction.scores import ScoreBoard, ratio_score, summary_json
 from connector_bench.stats.intervals import bootstrap_mean
+from connector_bench.types import Tile, TokenLayout
 
-from .planted import WIDTH, board_of, fit, images, through, values
+from .planted import WIDTH, board_of, fit, images, kept, predict, put, score, through, values
 
 CONTROL = projection(WIDTH, 4)
 
@@ -24,7 +26,7 @@ def probes():
 def truth_and_ridge(probes):
     pairs = [pair for _, pair in through(CONTROL, images(30, start=10_000))]
     truth = torch.cat([pair.pre for pair in pairs]).double().numpy()
-    return truth, torch.cat([probes.predict(pair)["ridge"] for pair in pairs]).numpy()
+    return truth, torch.cat([predict(probes, pair)["ridge"] for pair in pairs]).numpy()
 
 
 def test_r2_is_pooled_about_the_training_mean(probes, truth_and_ridge) -> None:
@@ -57,7 +59,9 @@ def test_predicting_the_training_mean_scores_exactly_zero(probes) -> None:
 
 def test_an_orthogonal_prediction_of_equal_norm_is_no_success() -> None:
     statistics = TargetStatistics(4, torch.zeros(2).double(), torch.full((2,), 2.0).double())
-    errors = patch_errors(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), statistics)
+    layout = TokenLayout((Tile((1, 1), (1, 1)),), 1)
+    truth = Truth.of(torch.tensor([[1.0, 0.0]]), (layout,), Yardstick.of(statistics))
+    errors = truth.errors(torch.tensor([[0.0, 1.0]]).double())
     assert errors.norm_difference.item() == 0
     assert errors.cosine.item() == 0
     assert errors.squared.item() == 2
@@ -91,9 +95,9 @@ def test_boards_of_two_processes_are_one_board(probes) -> None:
     a, b = board_of(probes, iter(everything[1::2])), board_of(probes, iter(everything[::2]))
     again = ScoreBoard.from_state(*a.state())
     again.absorb(b)
-    for name, score in again.scores().items():
-        assert score.value == pytest.approx(whole[name].value, abs=1e-12)
-        assert (score.low, score.high) == pytest.approx((whole[name].low, whole[name].high), abs=1e-9)
+    for name, found in again.scores().items():
+        assert found.value == pytest.approx(whole[name].value, abs=1e-12)
+        assert (found.low, found.high) == pytest.approx((whole[name].low, whole[name].high), abs=1e-9)
     with pytest.raises(ValueError, match="on both boards"):
         again.absorb(b)
 
@@ -101,9 +105,9 @@ def test_boards_of_two_processes_are_one_board(probes) -> None:
 def test_an_image_is_scored_once(probes) -> None:
     board = board_of(probes, images(0))
     (one,) = through(CONTROL, images(1, start=10_000))
-    board.add(probes.score(*one))
+    put(board, score(probes, *one))
     with pytest.raises(ValueError, match="scored already"):
-        board.add(probes.score(*one))
+        put(board, score(probes, *one))
     assert math.isnan(board.scores()["lost"].low)
     assert summary_json(board.scores())["lost"]["low"] is None
 
@@ -115,8 +119,8 @@ def test_an_empty_board_has_no_scores() -> None:
 
 def test_figures_per_image_and_their_sums_agree(probes) -> None:
     (one,) = through(CONTROL, images(1, start=10_000))
-    scored = probes.score(*one)
-    sums, figures = scored.sums(), scored.figures()
+    (scored,) = kept(score(probes, *one))
+    sums, figures = scored.sums, scored.figures()
     assert figures["r2_ridge"] == pytest.approx(1 - sums["sse_ridge"] / sums["sst"])
     assert figures["lost"] == pytest.approx(1 - figures["r2_best"])
     assert figures["nonlinear"] == pytest.approx(figures["r2_mlp"] - figures["r2_ridge"])

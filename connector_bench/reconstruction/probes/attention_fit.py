@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from connector_bench.reconstruction.cells import patch_boxes
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
+from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, padded, unpadded
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold, image_key, unit_keys
 from connector_bench.reconstruction.probes.attention_probe import (
     PARTS,
@@ -21,6 +22,7 @@ from connector_bench.reconstruction.probes.attention_probe import (
     SampledImage,
     TokenPlaces,
     batch_of,
+    places_and_boxes,
 )
 from connector_bench.reconstruction.probes.cell_fit import CurvePoint
 from connector_bench.reconstruction.probes.mlp import Rows
@@ -156,13 +158,19 @@ class AttentionFit:
     training: TrainingRecord
     curve: tuple[CurvePoint, ...]
 
+    @torch.no_grad()
     def predict(
-        self, post: Float[Tensor, "t d_in"], layout: TokenLayout
+        self, post: Float[Tensor, "n_post d_in"], layouts: tuple[TokenLayout, ...]
     ) -> dict[str, Float[Tensor, "n_pre d_out"]]:
-        """Both probes' patches of one image, float64."""
-        boxes = torch.from_numpy(patch_boxes(layout)).to(torch.float32)
-        pooled = self.pooled.affine(post.double().mean(0, keepdim=True)).expand(len(boxes), -1)
-        return {"pooled": pooled, "attention": self.probe.predict(post, TokenPlaces.of(layout), boxes)}
+        """Both probes' patches of images end to end, float64."""
+        pooled = self.pooled.affine(mean_tokens(post, layouts))
+        places, boxes = places_and_boxes(layouts, post.device)
+        answer = self.probe(padded(post, [layout.n_post for layout in layouts]), places, boxes)
+        attended = unpadded(answer, [layout.n_pre for layout in layouts])
+        return {
+            "pooled": pooled[image_of_patch(layouts, post.device)],
+            "attention": self.probe.targets.inverse(attended),
+        }
 
 
 class _ImageSample:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from connector_bench.reconstruction.cells import patch_boxes
 from connector_bench.reconstruction.probes.mlp import Standardizer
 from connector_bench.reconstruction.probes.ridge import Affine
 from connector_bench.types import WHOLE_PICTURE, TokenLayout
@@ -73,6 +75,20 @@ class TokenPlaces:
         return cls(
             index[None], boxes[None].to(torch.float32), torch.zeros(1, layout.n_post, dtype=torch.bool)
         )
+
+
+@lru_cache(maxsize=64)
+def places_and_boxes(
+    layouts: tuple[TokenLayout, ...], device: torch.device
+) -> tuple[TokenPlaces, Float[Tensor, "images most 4"]]:
+    """Where the tokens and the patches of images lie, padded to one length, on a device."""
+    places = [TokenPlaces.of(layout) for layout in layouts]
+    counts = torch.tensor([layout.n_post for layout in layouts])
+    index = pad_sequence([place.index[0] for place in places], batch_first=True)
+    tiles = pad_sequence([place.boxes[0] for place in places], batch_first=True)
+    padding = torch.arange(index.shape[1]) >= counts[:, None]
+    boxes = [torch.from_numpy(patch_boxes(layout)).to(torch.float32) for layout in layouts]
+    return TokenPlaces(index, tiles, padding).to(device), pad_sequence(boxes, batch_first=True).to(device)
 
 
 def box_features(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n features"]:

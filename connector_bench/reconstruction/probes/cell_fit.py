@@ -108,11 +108,6 @@ class CellProbes:
     training: TrainingRecord
     curve: tuple[CurvePoint, ...]
 
-    def predict(self, x: Float[Tensor, "n d_in"], d_pre: int) -> dict[str, Float[Tensor, "n slots d_pre"]]:
-        """Every probe's patches of these tokens' cells, float64."""
-        predictions = {"ridge": self.ridge.affine(x), "mlp": self.mlp.predict(x)}
-        return {name: y.unflatten(1, (-1, d_pre)) for name, y in predictions.items()}
-
 
 def fit_cells(
     shape: CellShape, sample: CellSample, statistics: TargetStatistics, config: ReconstructionConfig

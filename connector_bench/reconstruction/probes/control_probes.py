@@ -14,45 +14,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import Fold
 from connector_bench.reconstruction.probes.attention_fit import pooled_rows
+from connector_bench.reconstruction.probes.fitted_controls import ONE, ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
     POOLED,
-    LinearControl,
     LinearProbe,
     LinearSample,
-    identity,
     mapped,
-    one_to_one,
     part_of,
-    projection,
-    rotation,
 )
-from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape, Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import MLPProbe, Rows, fit_rows
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.ridge import best_linear_r2, choose
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import TokenPair
 
-ONE: CellShape = (1, 1)
 TRAINED = ("identity", "rotation", "shuffled")
 """Controls that get an MLP too."""
-
-
-def linear_controls(width: int, config: ReconstructionConfig) -> tuple[LinearControl, ...]:
-    """The controls that are linear maps of each patch, for an encoder of this width."""
-    rank = min(config.control_rank, width)
-    return identity(width), rotation(width, config.seed), projection(width, rank, config.seed)
 
 
 @contextmanager
@@ -184,95 +168,3 @@ def _fit_shuffled(
 
 def _rolled(rows: Rows) -> Rows:
     return Rows(rows.x, rows.y.roll(1, dims=0))
-
-
-@dataclass(frozen=True, eq=False)
-class ControlProbes:
-    """The fitted controls; they score the same test images as the connector's probes."""
-
-    config: ReconstructionConfig
-    mean: Float[Tensor, " d"]
-    """Mean training patch."""
-    linear: dict[str, LinearProbe]
-    """By control; `untrained.0` and so on for each initialisation."""
-    networks: dict[str, MLPProbe]
-    """By control and shape of cell, such as `shuffled.2x2`."""
-    closed_form: dict[str, float]
-    """Best linear R2 by the training patches' covariance, for the controls that are linear maps."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """Controls that could not be fitted, and why."""
-
-    @torch.no_grad()
-    def squared_errors(self, pair: TokenPair) -> dict[str, float]:
-        """Squared error over an image's patches, by figure; `untrained_r2_ridge.0` and so on."""
-        truth = target_of(pair, self.config).double()
-        errors: dict[str, float] = {}
-
-        def note(name: str, predicted: Tensor) -> None:
-            errors[name] = float((truth - predicted).square().sum())
-
-        for control in linear_controls(len(self.mean), self.config):
-            if control.name not in self.linear:
-                continue
-            through = replace(pair, post=truth @ control.matrix, layout=one_to_one(pair.layout))
-            note(f"{control.name}_r2_ridge", self.linear[control.name].maps[ONE](through.post))
-            if f"{control.name}.1x1" in self.networks:
-                note(
-                    f"{control.name}_r2_mlp",
-                    self.networks[f"{control.name}.1x1"].predict(through.post.float()),
-                )
-        for seed, post in enumerate(pair.untrained):
-            probe = self.linear.get(f"untrained.{seed}")
-            if probe is not None:
-                name = f"untrained_r2_{_kind(probe)}.{seed}"
-                note(name, probe.predict(post, pair.layout, self.mean))
-        if "shuffled" in self.linear:
-            shuffled = self.linear["shuffled"]
-            note(f"shuffled_r2_{_kind(shuffled)}", shuffled.predict(pair.post, pair.layout, self.mean))
-            if POOLED not in shuffled.maps:
-                note("shuffled_r2_mlp", self._shuffled_mlp(pair))
-        return errors
-
-    def _shuffled_mlp(self, pair: TokenPair) -> Tensor:
-        patches = self.mean.expand(pair.layout.n_pre, len(self.mean)).clone()
-        for cells in cells_of(pair.layout):
-            network = self.networks.get(f"shuffled.{cells.shape[0]}x{cells.shape[1]}")
-            if network is not None:
-                found = network.predict(pair.post[cells.tokens])
-                patches[cells.patches] = found.unflatten(1, (-1, len(self.mean)))
-        return patches
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything, as tensors and plain values: what `RunStore.write` takes."""
-        tensors = {"mean": self.mean}
-        for name, probe in self.linear.items():
-            tensors |= probe.tensors(f"linear.{name}")
-        for name, network in self.networks.items():
-            tensors |= {f"mlp.{name}.{key}": value for key, value in network.state_dict().items()}
-        meta = {
-            "config": self.config.as_json(),
-            "linear": list(self.linear),
-            "networks": {name: asdict(network.shape) for name, network in self.networks.items()},
-            "closed_form": self.closed_form,
-            "failed": self.failed,
-        }
-        return tensors, meta
-
-    @classmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> ControlProbes:
-        """The inverse of `state`."""
-        networks = {}
-        for name, shape in meta["networks"].items():
-            network = MLPProbe(MLPShape(**shape))
-            head = f"mlp.{name}."
-            network.load_state_dict(
-                {key[len(head) :]: value for key, value in tensors.items() if key.startswith(head)}
-            )
-            networks[name] = network.eval()
-        linear = {name: LinearProbe.from_tensors(f"linear.{name}", tensors) for name in meta["linear"]}
-        config = ReconstructionConfig.from_json(meta["config"])
-        return cls(config, tensors["mean"], linear, networks, dict(meta["closed_form"]), dict(meta["failed"]))
-
-
-def _kind(probe: LinearProbe) -> str:
-    return "pooled" if POOLED in probe.maps else "ridge"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,24 @@ from torch import Tensor
 
 from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
+from connector_bench.reconstruction.end_to_end import rebuilt
 from connector_bench.reconstruction.folds import LeakError, Ledger
+from connector_bench.reconstruction.image_errors import (
+    BatchReconstruction,
+    Truth,
+    Yardstick,
+    finite_by_image,
+    refuse_not_finite,
+)
 from connector_bench.reconstruction.probes.attention_fit import AttentionFit
-from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape
 from connector_bench.reconstruction.probes.cell_fit import CellProbes, CurvePoint
-from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.folded_mlp import FoldedMLP
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit
+from connector_bench.reconstruction.probes.stored_probes import cell_name, load_attention, load_cell, number
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord
-from connector_bench.reconstruction.scores import ImageReconstruction, patch_errors
 from connector_bench.reconstruction.store import write_atomically
-from connector_bench.types import TokenPair
+from connector_bench.types import TokenBatch, TokenLayout
 
 WEIGHTS, DESCRIPTION = "probes.safetensors", "probes.json"
 
@@ -60,57 +68,75 @@ class FittedProbes:
     attention: AttentionFit | None
     learning_curve: LearningCurve
 
-    def predict(self, pair: TokenPair) -> dict[str, Float[Tensor, "n_pre d_pre"]]:
-        """Every probe's patches, float64, in the encoder's order; `mean` is the bottom of the ladder."""
-        return self._predict(pair)[0]
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the probes are."""
+        ridges = [probes.ridge for probes in self.cells.values()]
+        ridges += [] if self.attention is None else [self.attention.pooled]
+        return ridges[0].affine.weight.device
 
-    def _predict(self, pair: TokenPair) -> tuple[dict[str, Tensor], int]:
-        n_pre, d_pre = pair.layout.n_pre, len(self.statistics.mean)
-        mean = self.statistics.mean.expand(n_pre, d_pre)
-        predictions, unfitted = {"mean": mean}, 0
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """The training patches' mean and spread, on the probes' device."""
+        return Yardstick.of(self.statistics, self.device)
+
+    @cached_property
+    def _by_shape(self) -> dict[str, dict[CellShape, Callable[[Tensor], Tensor]]]:
+        """What predicts a cell's patches from its token, by probe and shape of cell."""
+        return {
+            "ridge": {shape: probes.ridge.affine for shape, probes in self.cells.items()},
+            "mlp": {shape: FoldedMLP(probes.mlp).predict for shape, probes in self.cells.items()},
+        }
+
+    def predict(self, batch: TokenBatch) -> dict[str, Float[Tensor, "n_pre d_pre"]]:
+        """Every trained probe's patches, float64, in the encoder's order, images end to end; `mean` gives the mean."""
+        found: dict[str, Tensor] = {}
         if self.cells:
-            predictions.update({name: mean.clone() for name in ("ridge", "mlp")})
-            for cells in cells_of(pair.layout):
-                probes = self.cells.get(cells.shape)
-                if probes is None:
-                    unfitted += cells.patches.numel()
-                    continue
-                for name, patches in probes.predict(pair.post[cells.tokens], d_pre).items():
-                    predictions[name][cells.patches] = patches.cpu()
+            for name, probes in self._by_shape.items():
+                found[name] = rebuilt(batch.post, batch.layouts, self.yardstick.mean, probes)
         if self.attention is not None:
-            guessed = self.attention.predict(pair.post, pair.layout)
-            predictions.update({name: patches.cpu() for name, patches in guessed.items()})
-        return predictions, unfitted
+            found |= self.attention.predict(batch.post, batch.layouts)
+        return found
 
-    def score(self, image_id: str, pair: TokenPair) -> ImageReconstruction:
-        """How well each probe rebuilds this image; LeakError where it was fitted on it."""
-        if image_id in self.training_images:
-            raise LeakError(f"image {image_id!r} was used to fit these probes and cannot test them")
-        truth = target_of(pair, self.config).double()
-        if truth.shape != (pair.layout.n_pre, len(self.statistics.mean)):
+    def score(self, batch: TokenBatch) -> BatchReconstruction:
+        """How well each probe rebuilds these images, whose tokens are where the probes are.
+
+        Nothing waits for the device; on the CPU the last bits depend on what is in the batch: see `parts`. LeakError
+        where a probe was fitted on an image, ValueError where its patches have another width.
+        """
+        if trained := [image for image in batch.images if image in self.training_images]:
+            raise LeakError(f"image {trained[0]!r} was used to fit these probes and cannot test them")
+        patches = target_of(batch, self.config)
+        rows, width = sum(layout.n_pre for layout in batch.layouts), len(self.yardstick.mean)
+        if patches.shape != (rows, width):
             raise ValueError(
-                f"image {image_id!r} has patches {tuple(truth.shape)}, the probes rebuild "
-                f"{pair.layout.n_pre} x {len(self.statistics.mean)}"
+                f"image {batch.images[0]!r} has patches {tuple(patches.shape)}, the probes rebuild {rows} x {width}"
+                if len(batch) == 1
+                else f"{len(batch)} images have patches {tuple(patches.shape)}, the probes rebuild {rows} x {width}"
             )
-        refuse_overflow(image_id, truth, pair.post)
-        predictions, unfitted = self._predict(pair)
-        centred = (truth - self.statistics.mean).square()
-        return ImageReconstruction(
-            image_id,
-            pair.layout,
-            {name: patch_errors(truth, patches, self.statistics) for name, patches in predictions.items()},
+        truth = Truth.of(patches, batch.layouts, self.yardstick)
+        errors = {"mean": truth.errors_of_the_mean}
+        errors |= {name: truth.errors(predicted) for name, predicted in self.predict(batch).items()}
+        return BatchReconstruction(
+            batch.images,
+            batch.layouts,
+            errors,
             self.learning_curve.best,
-            centred.sum(1),
-            centred.sum(0),
-            self.statistics,
-            unfitted,
+            truth.errors_of_the_mean.squared,
+            truth.errors_of_the_mean.by_dimension,
+            self.yardstick,
+            finite_by_image(patches, batch.post, batch.layouts),
+            tuple(self._unfitted(layout) for layout in batch.layouts),
         )
 
-    def on(self, device: str) -> FittedProbes:
-        """The same probes, predicting on a device; what they answer is on the CPU wherever they are.
+    def _unfitted(self, layout: TokenLayout) -> int:
+        cells = cells_of(layout) if self.cells else ()
+        return sum(each.patches.numel() for each in cells if each.shape not in self.cells)
 
-        Trained networks are moved, not copied.
-        """
+    def on(self, device: torch.device) -> FittedProbes:
+        """The same probes on a device. Trained networks are moved, not copied."""
+        if device == self.device:
+            return self
         cells = {
             shape: replace(
                 probes,
@@ -176,7 +202,7 @@ class FittedProbes:
             "training_images": torch.from_numpy(self.training_images.array()),
         }
         for probes in self.cells.values():
-            head = _cell_name(probes.shape)
+            head = cell_name(probes.shape)
             weights.update(_affine_weights(f"{head}.ridge", probes.ridge.affine))
             weights.update({f"{head}.mlp.{name}": t for name, t in probes.mlp.state_dict().items()})
         if self.attention is not None:
@@ -199,12 +225,12 @@ class FittedProbes:
                 described["target_patches"], weights["statistics.mean"], weights["statistics.scatter"]
             ),
             Ledger.from_array(weights["training_images"].numpy()),
-            {tuple(cell["shape"]): _load_cell(cell, weights) for cell in described["cells"]},
-            _load_attention(described["attention"], weights),
+            {tuple(cell["shape"]): load_cell(cell, weights) for cell in described["cells"]},
+            load_attention(described["attention"], weights),
             LearningCurve(
                 tuple(curve["fractions"]),
                 tuple(curve["patches"]),
-                {name: tuple(map(_number, r2)) for name, r2 in curve["r2"].items()},
+                {name: tuple(map(number, r2)) for name, r2 in curve["r2"].items()},
                 curve["best"],
                 curve["more_data_helps"],
             ),
@@ -213,17 +239,7 @@ class FittedProbes:
 
 def refuse_overflow(image_id: str, pre: Tensor, post: Tensor) -> None:
     """ValueError where an image's tokens hold NaN or infinity, naming the side."""
-    sides = {"pre (the connector's input)": pre, "post (the connector's output)": post}
-    for side, tokens in sides.items():
-        if not torch.isfinite(tokens).all():
-            raise ValueError(
-                f"features of image {image_id[:12]!r} at {side} hold NaN or infinity; "
-                "half precision may have overflowed: load the model in float32 or bfloat16"
-            )
-
-
-def _cell_name(shape: CellShape) -> str:
-    return f"cell-{shape[0]}x{shape[1]}"
+    refuse_not_finite(image_id, bool(torch.isfinite(pre).all()), bool(torch.isfinite(post).all()))
 
 
 def _affine_weights(head: str, affine: Affine) -> dict[str, Tensor]:
@@ -247,27 +263,6 @@ def _describe_fit(ridge: RidgeFit, training: TrainingRecord, curve: tuple[CurveP
     }
 
 
-def _load_fit(
-    described: Mapping[str, Any], head: str, weights: Mapping[str, Tensor]
-) -> tuple[RidgeFit, TrainingRecord, tuple[CurvePoint, ...]]:
-    affine = Affine(weights[f"{head}.weight"], weights[f"{head}.bias"])
-    by_penalty = dict(described["validation_r2_by_penalty"])
-    losses = tuple(described["training"]["validation_losses"])
-    record = TrainingRecord(**{**described["training"], "validation_losses": losses})
-    curve = tuple(_load_point(point) for point in described["curve"])
-    return RidgeFit(affine, described["penalty"], by_penalty), record, curve
-
-
-def _load_point(values: Mapping[str, Any]) -> CurvePoint:
-    errors = {name: _number(error) for name, error in values["squared_error"].items()}
-    total = _number(values["squared_total"])
-    return CurvePoint(values["fraction"], values["patches"], errors, total)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def _without_nan(value: Any) -> Any:
     """The same with null for NaN, which JSON does not know."""
     if isinstance(value, dict):
@@ -275,26 +270,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _load_cell(described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> CellProbes:
-    head = _cell_name(tuple(described["shape"]))
-    ridge, record, curve = _load_fit(described, f"{head}.ridge", weights)
-    mlp = MLPProbe(MLPShape(**described["architecture"]))
-    mlp.load_state_dict(_under(f"{head}.mlp.", weights))
-    return CellProbes(tuple(described["shape"]), ridge, mlp.eval(), record, curve)
-
-
-def _load_attention(
-    described: Mapping[str, Any] | None, weights: Mapping[str, Tensor]
-) -> AttentionFit | None:
-    if described is None:
-        return None
-    ridge, record, curve = _load_fit(described, "pooled", weights)
-    probe = AttentionProbe(AttentionShape(**described["architecture"]))
-    probe.load_state_dict(_under("attention.", weights))
-    return AttentionFit(ridge, probe.eval(), record, curve)
-
-
-def _under(head: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(head) :]: tensor for name, tensor in weights.items() if name.startswith(head)}

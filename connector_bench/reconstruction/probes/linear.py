@@ -12,6 +12,7 @@ from torch import Tensor
 
 from connector_bench.reconstruction.cells import CellShape, cells_of, is_placed
 from connector_bench.reconstruction.config import ReconstructionConfig
+from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, rebuilt
 from connector_bench.reconstruction.folds import Fold
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.ridge import Affine, choose
@@ -78,17 +79,19 @@ class LinearProbe:
 
     @torch.no_grad()
     def predict(
-        self, post: Float[Tensor, "n_post d_post"], layout: TokenLayout, mean: Float[Tensor, " d"]
+        self,
+        post: Float[Tensor, "n_post d_post"],
+        layouts: tuple[TokenLayout, ...],
+        mean: Float[Tensor, " d"],
     ) -> Float[Tensor, "n_pre d"]:
-        """Patches in their units, float64; `mean` where no training image had such a cell."""
+        """Patches of images end to end in their units, float64; `mean` where no training image had such a cell."""
         if POOLED in self.maps:
-            return self.maps[POOLED](post.double().mean(0, keepdim=True)).expand(layout.n_pre, -1)
-        patches = mean.expand(layout.n_pre, len(mean)).clone()
-        for cells in cells_of(layout):
-            if cells.shape in self.maps:
-                found = self.maps[cells.shape](post[cells.tokens])
-                patches[cells.patches] = found.unflatten(1, (-1, len(mean)))
-        return patches
+            return self.maps[POOLED](mean_tokens(post, layouts))[image_of_patch(layouts, post.device)]
+        return rebuilt(post, layouts, mean, self.maps)
+
+    def to(self, device: torch.device) -> LinearProbe:
+        """The same on a device."""
+        return LinearProbe({shape: affine.to(device) for shape, affine in self.maps.items()})
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """Everything under `prefix.`, for safetensors."""

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from connector_bench.reconstruction.precision import affine
 from connector_bench.reconstruction.probes.moments import Moments
 
 PENALTIES = (1e-8, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -28,9 +29,9 @@ class Affine:
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n m"]:
         """Predict, in float64: inputs with large means would cancel in float32."""
-        return x.to(self.weight.device, self.weight.dtype) @ self.weight + self.bias
+        return affine(x.to(self.weight.device), self.weight, self.bias)
 
-    def to(self, device: str) -> Affine:
+    def to(self, device: torch.device | str) -> Affine:
         """The same on a device."""
         return Affine(self.weight.to(device), self.bias.to(device))
 
