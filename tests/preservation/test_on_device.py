@@ -6,6 +6,7 @@ import torch
 
 from connector_bench.preservation.neighbours import on_device, search
 from connector_bench.preservation.neighbours.device_space import DeviceSpace
+from connector_bench.preservation.neighbours.ranking import read_rankings
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.neighbours.space import DISTANCES, Space
 from connector_bench.preservation.neighbours.sums import sum_by_halves
@@ -110,3 +111,15 @@ def test_products_are_fp32_whatever_torch_was_told() -> None:
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("device", HERE)
+@pytest.mark.parametrize("kind", ["gaussian", "duplicates", "large mean"])
+def test_rankings_there_are_those_of_the_cpu(kind: str, device: str) -> None:
+    vectors = made(kind, 300, 40)
+    queries = np.arange(0, 300, 7)
+    readers = (lambda _, order: order,)
+    found, expected = (
+        read_rankings(vectors, "l2", *readers, queries=queries, device=where)[0] for where in (device, "cpu")
+    )
+    np.testing.assert_array_equal(found, expected)

@@ -7,6 +7,7 @@ are as large as the device's memory allows, and become smaller where it runs out
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 else:
     Tensor = object
 
-_MAX_ROWS = 4096
+_MAX_ROWS, _PART = 4096, 4096
 
 
 def ranked_candidates(
@@ -136,6 +137,44 @@ class DeviceSearch:
         sizes = torch.bincount(place, minlength=len(rows))
         first = torch.arange(known.shape[1] + 1, device=rows.device)
         return other[order[(sizes.cumsum(0) - sizes)[:, None] + first]]
+
+
+def orders(
+    space: DeviceSpace, distinct: Int[np.ndarray, " m"], same: Int[np.ndarray, " n"]
+) -> Callable[[Int[np.ndarray, " b"]], Int32[np.ndarray, "b others"]]:
+    """What puts all others of some rows in order, nearest first, by products in float64.
+
+    `distinct` are rows that hold different vectors, `same` says which of these each vector is.
+    """
+    import torch
+
+    device = space.vectors.device
+    first, twin = (torch.from_numpy(numbers).to(device) for numbers in (distinct, same))
+
+    def order_of(rows: Int[np.ndarray, " b"]) -> Int32[np.ndarray, "b others"]:
+        numbers = torch.from_numpy(rows).to(device)
+        own = -2 * space.centred(numbers)
+        away = torch.empty((len(rows), len(first)), dtype=torch.float64, device=device)
+        for block, part in zip(away.split(_PART, 1), first.split(_PART), strict=True):
+            others = space.centred(part)
+            block.copy_(own @ others.T).add_(others.square().sum(1))
+        if len(first) < len(twin):
+            away = away[:, twin]
+        away[torch.arange(len(rows), device=device), numbers] = torch.inf
+        found: Int32[np.ndarray, "b others"] = away.argsort(dim=1, stable=True)[:, :-1].int().cpu().numpy()
+        return found
+
+    return order_of
+
+
+def warn_of_memory(device: str, points: Float32[np.ndarray, "n d"]) -> None:
+    """Say that the CPU does what the device has no room for."""
+    warnings.warn(
+        f"{device} has too little free memory to search {len(points):,} vectors of {points.shape[1]:,} numbers: the "
+        "CPU searches, in more time and with the same result",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def in_blocks(work: Callable[[slice, int], None], n: int, rows: int, elements: int, title: str) -> None:

@@ -8,7 +8,6 @@ searched again over the whole gallery. Both stages work in blocks: the gallery i
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -67,12 +66,7 @@ def neighbours(
             _search_whole_gallery(search.within_reach, points, unsure, found, title)
             return found
         except torch.cuda.OutOfMemoryError:
-            warnings.warn(
-                f"{device} has too little free memory to search {len(points):,} vectors of {points.shape[1]:,} "
-                "numbers: the CPU searches, in more time and with the same result",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            on_device.warn_of_memory(device, points)
     space = Space.of(points, distance)
     bounds = RoundingBounds.of(space)
     index, unsure = _ranked_candidates(space, bounds, k, count, title)
