@@ -11,12 +11,17 @@ from jaxtyping import Float, Int
 
 from connector_bench import metrics
 from connector_bench.pictures import images_fingerprint
-from connector_bench.preservation import controls, geometry, influence, knn, retrieval
+from connector_bench.preservation import geometry, influence, knn, retrieval
+from connector_bench.preservation.control_figures import (
+    Columns,
+    Gallery,
+    Scores,
+    control_figures,
+    control_rows,
+)
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
-from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions
-from connector_bench.preservation.overlap import CommonNeighbours, chance_corrected
-from connector_bench.preservation.overlap_interval import Halvings, depth, scores_of_overlap
+from connector_bench.preservation.overlap_interval import depth
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.stats.intervals import bootstrap_mean
 
@@ -48,15 +53,21 @@ def preservation_figures(
     post: Float[np.ndarray, "n d_post"],
     options: PreservationOptions,
     labels: Sequence[object] | None = None,
-    untrained: Sequence[Float[np.ndarray, "n d_post"]] = (),
+    untrained: Sequence[Float[np.ndarray, "m d_post"]] = (),
     token_widths: tuple[int, int] | None = None,
+    *,
+    untrained_rows: Int[np.ndarray, " m"] | None = None,
+    device: str = "cpu",
 ) -> PreservationFigures:
     """Every figure that N allows; `images` name the rows, `labels` add retrieval where it can be computed.
 
     What is left out stands in the warnings.
 
-    `untrained` holds the connector's side as untrained copies of it give it, one array a seed. `token_widths` are those
-    of one token on either side, where a vector is several tokens in a row: control maps act on tokens.
+    `untrained` holds the connector's side as untrained copies of it give it, one array a seed, of all images or of
+    `untrained_rows`. `token_widths` are those of one token on either side, where a vector is several tokens in a row:
+    control maps act on tokens. Controls are measured on at most `CONTROL_TEST_IMAGES` images as a gallery of their own;
+    then the summary's `at_control_gallery` has the connector's own overlap there. `device` is where both sides are
+    searched and ranked, see `neighbours`.
 
     Raises:
         ValueError: N allows no k. A k needs at least k + 2 images, since with k = N - 1 any two sets agree.
@@ -84,11 +95,30 @@ def preservation_figures(
             distance=options.distance,
             classes=classes,
             seed=options.seed,
+            device=device,
         )
         lists = sides[0].lists, sides[1].lists
-        widths = token_widths or (pre.shape[1], post.shape[1])
-        references = _controls(pre, post, widths, options.seed) | {"untrained": untrained}
-        columns, scores, extra = _ours(*sides, ks, options, classes, references)
+        gallery = Gallery.of(*lists, ks, seed=options.seed)
+        columns, scores, extra = _ours(*sides, gallery, options, classes)
+        held = untrained_rows if untrained_rows is not None else np.arange(n)
+        controlled = control_rows(images, held if untrained else None)
+        copies = [side[np.searchsorted(held, controlled)] for side in untrained]
+        references = control_figures(
+            gallery,
+            images,
+            (pre, post),
+            controlled,
+            copies,
+            token_widths or (pre.shape[1], post.shape[1]),
+            distance=options.distance,
+            seed=options.seed,
+        )
+        columns |= references.columns
+        scores |= references.scores
+        extra |= references.extra
+        if few := [k for k in ks if f"identity_knor_{k}" not in references.scores]:
+            wanted = ", ".join(map(str, few))
+            warnings.append(f"controls are measured on {len(controlled)} images, too few for k = {wanted}")
     of_the_set = metrics.of_owner(scores, "set") & set(metric_names(options))
     constant = {name: float(scores[name]["value"]) for name in scores if name in of_the_set}
     rows = {
@@ -115,8 +145,6 @@ def preservation_figures(
     return PreservationFigures(rows, summary, tuple(warnings), lists=lists)
 
 
-Columns = dict[str, Float[np.ndarray, " n"]]
-Scores = dict[str, dict[str, Any]]
 Found = tuple[Columns, Scores, dict[str, object]]
 
 
@@ -128,21 +156,11 @@ def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: Preser
 def _ours(
     pre: Side,
     post: Side,
-    ks: Sequence[int],
+    gallery: Gallery,
     options: PreservationOptions,
     classes: Int[np.ndarray, " n"] | None,
-    references: dict[str, Sequence[np.ndarray]],
 ) -> Found:
-    halvings = Halvings.of(pre.lists, ks, seed=options.seed)
-    common = CommonNeighbours.of(pre.lists, post.lists)
-    gaps = halvings.gaps(common)
-    columns, scores = _overlaps(common, ks, halvings.jackknife_correction(common, gaps))
-    for k, differences in zip(halvings.ks, gaps.T, strict=True):
-        scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in differences]
-    for control, versions in references.items():
-        found, found_scores = _control(pre.lists, versions, ks, halvings, options.distance)
-        columns |= {f"{control}_{name}": column for name, column in found.items()}
-        scores |= {f"{control}_{name}": score for name, score in found_scores.items()}
+    columns, scores = gallery.overlaps_and_gaps()
     in_halves: list[InHalves] = [geometry.rank_geometry_in_halves]
     recalls = [k for k in retrieval.KS if k <= len(pre) - 2]
     if classes is not None:
@@ -158,59 +176,8 @@ def _ours(
         columns |= retrieved.columns()
         scores |= {name: asdict(score) for name, score in retrieved.scores.items()}
         scores |= _overlap_recall(columns, options.seed)
-    curve = common.curve(max(ks)).mean(axis=0)
+    curve = gallery.common.curve(max(gallery.ks)).mean(axis=0)
     return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
-
-
-def _overlaps(
-    common: CommonNeighbours, ks: Sequence[int], corrections: Mapping[int, float]
-) -> tuple[Columns, Scores]:
-    columns: Columns = {}
-    scores: Scores = {}
-    for k, score in scores_of_overlap(common, ks, corrections).items():
-        overlap = common.overlap(k)
-        columns |= {f"knor_{k}": overlap, f"knor_adj_{k}": np.asarray(chance_corrected(overlap, k, score.n))}
-        scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
-    return columns, scores
-
-
-def _controls(
-    pre: np.ndarray, post: np.ndarray, widths: tuple[int, int], seed: int
-) -> dict[str, Sequence[np.ndarray]]:
-    before, after = widths
-    tokens = pre.reshape(-1, before)
-    maps = controls.linear_controls(after, seed=seed)
-    found: dict[str, Sequence[np.ndarray]] = {
-        name: [make(tokens).reshape(len(pre), -1)] for name, make in maps.items()
-    }
-    return found | {"shuffled": [controls.shuffled(post, seed=seed)]}
-
-
-def _control(
-    before: Int[np.ndarray, "n c"],
-    versions: Sequence[np.ndarray],
-    ks: Sequence[int],
-    halvings: Halvings,
-    distance: str,
-) -> tuple[Columns, Scores]:
-    """Overlaps of one control, averaged over its versions (seeds); the interval spans those of all versions."""
-    results = []
-    for vectors in versions:
-        after = neighbours(vectors, before.shape[1], distance)
-        common = CommonNeighbours.of(before, after)
-        corrections = halvings.jackknife_correction(common, halvings.gaps(common))
-        results.append(_overlaps(common, ks, corrections))
-    columns: Columns = {}
-    scores: Scores = {}
-    for name in results[0][0] if results else ():
-        columns[name] = np.mean([found[name] for found, _ in results], axis=0)
-        each = [found[name] for _, found in results]
-        spans = {"low": min(score["low"] for score in each), "high": max(score["high"] for score in each)}
-        values = [score["value"] for score in each]
-        scores[name] = each[0] | spans | {"value": float(np.mean(values))}
-        if len(values) > 1:
-            scores[name] |= {"method": f"{each[0]['method']}; span over {len(values)} seeds", "seeds": values}
-    return columns, scores
 
 
 def _set_geometry(pre: Side, post: Side) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -18,7 +19,8 @@ class PreservationOptions:
     `ks` neighbourhood sizes; `distance` one of `DISTANCES`; `pooling` how an image's tokens become one vector:
     their `mean`, or all of them in a row (`none`); `tap` where the encoder's side is read: `pre` at the connector's
     input, `pre_normed` behind its leading norm; `gallery` how many images are drawn from a larger set, by `seed` and
-    their pixels alone (None: all are taken). `protocol: paper` gives the published procedure instead, in metrics of
+    their pixels alone (None: all are taken); `device` where vectors are searched: `auto` for where the model ran if
+    it is a CUDA card, `cpu`, or a torch device. `protocol: paper` gives the published procedure instead, in metrics of
     their own (`paper_knor_<k>`): L2, mean-pooled, the image itself counted as its neighbour.
     """
 
@@ -29,6 +31,7 @@ class PreservationOptions:
     seed: int = 0
     protocol: str = "connector_bench"
     gallery: int | None = None
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         _one_of("distance", self.distance, DISTANCES)
@@ -39,6 +42,12 @@ class PreservationOptions:
             raise ValueError(f"protocol: paper is l2 and mean, got {self.distance} and {self.pooling}")
         if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
             raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}")
+        if not isinstance(self.device, str) or not re.fullmatch(
+            r"auto|(torch-)?cpu|cuda(:\d+)?", self.device
+        ):
+            raise ValueError(
+                f"device must be auto, cpu, torch-cpu, cuda or cuda:<number>, got {self.device!r}"
+            )
         if self.gallery is not None and (
             not isinstance(self.gallery, int) or self.gallery < min(self.ks) + 2
         ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from connector_bench.pictures import draw_names
+from connector_bench.pictures import draw_names, for_controls
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
 from connector_bench.preservation.neighbour_lists import COLUMNS, NeighbourLists
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.processes import on_first_rank
+from connector_bench.protocol import CONTROL_TEST_IMAGES
 from connector_bench.types import means_by_image
 
 if TYPE_CHECKING:
@@ -33,20 +34,32 @@ class PooledVectors:
     pre: Float[np.ndarray, "n d_pre"]
     post: Float[np.ndarray, "n d_post"]
     labels: tuple[object, ...]
-    untrained: tuple[Float[np.ndarray, "n d_post"], ...] = ()
-    """The connector's side from untrained copies of it, one array a seed."""
+    untrained: tuple[Float[np.ndarray, "m d_post"], ...] = ()
+    """The connector's side of some images from untrained copies of it, one array a seed."""
     token_widths: tuple[int, int] | None = None
     """Width of one token on each side."""
+    untrained_rows: Int[np.ndarray, " m"] | None = None
+    """The rows that `untrained` is of, rising; None for all of them."""
+
+    @property
+    def with_untrained(self) -> Int[np.ndarray, " m"]:
+        """The rows whose untrained vectors are there."""
+        every = len(self.images) if self.untrained else 0
+        return np.arange(every) if self.untrained_rows is None else self.untrained_rows
 
     def take(self, rows: Sequence[int] | Int[np.ndarray, " m"]) -> PooledVectors:
         """Some of the images, in this order."""
+        place = np.full(len(self.images), -1)
+        place[self.with_untrained] = np.arange(len(self.with_untrained))
+        places = place[np.asarray(rows, dtype=np.intp)]
         return replace(
             self,
             images=tuple(self.images[row] for row in rows),
             pre=self.pre[rows],
             post=self.post[rows],
             labels=tuple(self.labels[row] for row in rows),
-            untrained=tuple(side[rows] for side in self.untrained),
+            untrained=tuple(side[places[places >= 0]] for side in self.untrained),
+            untrained_rows=np.flatnonzero(places >= 0),
         )
 
 
@@ -61,7 +74,10 @@ class PooledPreservation:
         self, options: PreservationOptions, folder: Path | None = None, *, labelled: bool = False
     ) -> None:
         self.options, self.folder, self.labelled = options, folder, labelled
+        self.device = "cpu"
+        """Where the tokens were, and so where their vectors are searched unless the options say otherwise."""
         self._documents: Mapping[str, Sequence[int]] = {}
+        self._controlled: set[str] = set()
         self._images: list[str] = []
         self._pre: list[Float[np.ndarray, " d_pre"]] = []
         self._post: list[Float[np.ndarray, " d_post"]] = []
@@ -69,16 +85,21 @@ class PooledPreservation:
         self._widths: tuple[int, int] | None = None
 
     def begin(self, documents: Mapping[str, Sequence[int]]) -> None:
-        """Say which documents show which image."""
+        """Say which documents show which image: all images that there are, whichever process passes them."""
         self._documents = documents
+        if self.options.protocol != "paper":
+            names: Collection[str] = documents.keys()
+            if self.options.gallery is not None and len(names) > self.options.gallery:
+                names = draw_names(names, self.options.gallery, self.options.seed)
+            self._controlled = for_controls(names, CONTROL_TEST_IMAGES)
 
     def wants(self, image: str) -> bool:
         """Every image."""
         return True
 
     def wants_untrained(self, image: str) -> bool:
-        """Every image."""
-        return True
+        """Whether the untrained control is measured on this image; it is on `CONTROL_TEST_IMAGES` at most."""
+        return image in self._controlled
 
     def update(self, batch: TokenBatch) -> None:
         """Take in some images.
@@ -111,6 +132,7 @@ class PooledPreservation:
             self._images.append(image)
             self._untrained.append(vectors[2:])
         self._widths = (pre.shape[1], batch.post.shape[1])
+        self.device = str(batch.post.device) if batch.post.is_cuda else "cpu"
 
     def finish(self, labels: Mapping[str, object] | None = None) -> PreservationFigures:
         """Figures over the images of all ranks, the same on every rank; `labels` are those of this rank's images."""
@@ -127,6 +149,8 @@ class PooledPreservation:
                 gallery.labels if labelled else None,
                 gallery.untrained,
                 gallery.token_widths,
+                untrained_rows=gallery.untrained_rows,
+                device=self.device if self.options.device == "auto" else self.options.device,
             )
             size = self.options.gallery
             if size is not None and len(gallery.images) < size:
@@ -165,9 +189,18 @@ class PooledPreservation:
         if not self._images:
             return PooledVectors((), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), ())
         named = tuple(labels.get(image) for image in self._images)
-        untrained = tuple(np.stack(side) for side in zip(*self._untrained, strict=True))
+        held = [row for row, versions in enumerate(self._untrained) if versions]
+        untrained = tuple(
+            np.stack(side) for side in zip(*(self._untrained[row] for row in held), strict=True)
+        )
         return PooledVectors(
-            tuple(self._images), np.stack(self._pre), np.stack(self._post), named, untrained, self._widths
+            tuple(self._images),
+            np.stack(self._pre),
+            np.stack(self._post),
+            named,
+            untrained,
+            self._widths,
+            np.array(held, dtype=np.intp),
         )
 
 
@@ -185,13 +218,16 @@ def merge(parts: Sequence[PooledVectors]) -> PooledVectors:
     filled = [part for part in parts if part.images]
     if not filled:
         return parts[0]
+    starts = np.cumsum([0, *(len(part.images) for part in filled)])
+    controlled = [part.untrained for part in filled if part.untrained]
     together = PooledVectors(
         tuple(name for part in filled for name in part.images),
         np.concatenate([part.pre for part in filled]),
         np.concatenate([part.post for part in filled]),
         tuple(label for part in filled for label in part.labels),
-        tuple(np.concatenate(sides) for sides in zip(*(part.untrained for part in filled), strict=True)),
+        tuple(np.concatenate(sides) for sides in zip(*controlled, strict=True)),
         filled[0].token_widths,
+        np.concatenate([start + part.with_untrained for start, part in zip(starts, filled, strict=False)]),
     )
     _, first = np.unique(np.array(together.images), return_index=True)
     return together.take(first)

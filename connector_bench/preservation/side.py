@@ -19,8 +19,8 @@ from connector_bench.preservation.neighbours.search import neighbours
 
 RANKED = 10
 """Neighbours on the other side whose ranks are found."""
-ALL_RANK, QUERIES = 10_000, 2_000
-"""Up to so many images each ranks all others; of more, so many are drawn to do so: sorting would outgrow the search."""
+QUERIES = 2_000
+"""Up to so many images each ranks all others; of more, so many are drawn: sorting would outgrow the search."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Side:
     lists: Int[np.ndarray, "n c"]
     """The nearest others of every image."""
     queries: Int[np.ndarray, " q"]
-    """The images whose ranking of all others was read; all of them, unless there are more than `ALL_RANK`."""
+    """The images whose ranking of all others was read; all of them, unless there are more than `QUERIES`."""
     ranks: Int[np.ndarray, "q r"]
     """Their ranks on this side of the images that are nearest on the other one, at most `RANKED` of them."""
     precision: Float64[np.ndarray, " q"] | None
@@ -67,15 +67,21 @@ def both_sides(
     if len(pre) != len(post):
         raise ValueError(f"both sides hold the same images, got {len(pre)} and {len(post)} vectors")
     vectors = pre, post
-    lists = [neighbours(side, columns, distance, device=device) for side in vectors]
-    rows = sample_rows(len(pre), seed)
-    queries = np.arange(len(pre)) if len(pre) <= ALL_RANK else sample_rows(len(pre), seed, QUERIES)
+    names = "before the connector", "after the connector"
+    lists = [
+        neighbours(side, columns, distance, device=device, title=f"searching {name}")
+        for side, name in zip(vectors, names, strict=True)
+    ]
+    rows, queries = sample_rows(len(pre), seed), sample_rows(len(pre), seed, QUERIES)
 
     def one(own: int) -> Side:
         readers: list[Reader] = [ranks_of(lists[1 - own][:, :RANKED])]
         if classes is not None:
             readers.append(lambda numbers, order: average_precision(classes[order] == classes[numbers, None]))
-        ranks, *precision = read_rankings(vectors[own], distance, *readers, queries=queries)
+        title = f"ranking {names[own]}"
+        ranks, *precision = read_rankings(
+            vectors[own], distance, *readers, queries=queries, device=device, title=title
+        )
         sample = Ordered.of(vectors[own][rows], distance)
         return Side(vectors[own], lists[own], queries, ranks, precision[0] if precision else None, sample)
 

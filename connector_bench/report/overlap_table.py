@@ -31,10 +31,24 @@ def headline_k(kept: Mapping[int, object]) -> int:
     return 10 if 10 in kept else max(kept)
 
 
-def overlap_table(name: str, scores: Mapping[str, Score]) -> ReportTable:
-    """Overlap of connector and controls at every measured k, with intervals; chance in a row of its own."""
-    kept = overlaps(scores)
+def overlap_table(
+    name: str, scores: Mapping[str, Score], beside_controls: Mapping[str, Score]
+) -> ReportTable:
+    """Overlap of connector and controls at every measured k, with intervals; chance in a row of its own.
+
+    `beside_controls` are the scores among the images that controls were measured on.
+    """
+    kept, among = overlaps(scores), overlaps(beside_controls)
     series = {"this connector": kept, "this connector, chance taken off": overlaps(scores, ADJUSTED)}
+    first, part = next(iter(kept.values())), next(iter(among.values()))
+    controls_on = ""
+    if part.n != first.n:
+        controls_on = (
+            f" Controls are measured among {part.n:,} of them, and so is the connector in a row of its own."
+        )
+        series[f"this connector, among {part.n:,} images"] = {
+            k: among[k] for k in kept if among[k].n == part.n
+        }
     series |= {c.label: overlaps(scores, f"{c.key}_knor_") for c in CONTROLS}
     rows = [
         (TableCell(label), *(_cell(found.get(k)) for k in kept)) for label, found in series.items() if found
@@ -42,13 +56,12 @@ def overlap_table(name: str, scores: Mapping[str, Score]) -> ReportTable:
     rows.append(
         (TableCell("chance"), *(TableCell(number(score.chance), score.chance) for score in kept.values()))
     )
-    first = next(iter(kept.values()))
     return ReportTable(
         name=name,
         title="Overlap and its controls",
         shows=(
             f"Value [95 % interval], N = {first.n:,} images. With chance taken off: (overlap − c) / (1 − c), where "
-            "c = k / (N − 1); 0 is chance, 1 is all."
+            f"c = k / (N − 1); 0 is chance, 1 is all.{controls_on}"
         ),
         columns=("what", *(f"k = {k}" for k in kept)),
         rows=tuple(rows),

@@ -36,7 +36,7 @@ def preservation_section(task: TaskRun, suffix: str = "") -> Section:
     if kept := overlaps(task.scores):
         blocks += [
             _k_curve(task, kept),
-            overlap_table(f"{task.anchor}-overlap", task.scores),
+            overlap_table(f"{task.anchor}-overlap", task.scores, task.scores_beside_controls),
             _spread(task, kept),
         ]
     if paper := overlaps(task.scores, "paper_knor_"):
@@ -70,11 +70,21 @@ def _k_curve(task: TaskRun, kept: dict[int, Score]) -> Chart:
         shows=(
             "Share of an image's k nearest neighbours before the connector that are among its k nearest after it, mean "
             f"over N = {first.n:,} images. Bars: {first.method}; for the untrained connector they span its seeds. "
-            "Identity and rotation must lie at 100 %, shuffled pairs at chance."
+            f"Identity and rotation must lie at 100 %, shuffled pairs at chance.{_controls_among(task, first.n)}"
         ),
         alt=f"Line chart. Share of neighbours that this connector keeps, at {'; '.join(said)}.",
         draw=curve.draw,
         inches=(WIDE, 4.1),
+    )
+
+
+def _controls_among(task: TaskRun, n: int) -> str:
+    among = next(iter(overlaps(task.scores_beside_controls).values())).n
+    if among == n:
+        return ""
+    return (
+        f" Controls are measured among {among:,} of the images, where any map keeps more: the table has the connector "
+        "there beside them."
     )
 
 
@@ -94,9 +104,8 @@ def _spread(task: TaskRun, kept: Mapping[int, Score]) -> Block:
     if not len(values):
         text = f"How overlap is spread over images: {task.name} has no sample file. Run lmms-eval with --log_samples."
         return Prose(text, "missing")
-    spread = SpreadChart(
-        values, untrained if len(untrained) else None, f"neighbours kept of {k}", min(k, FINEST)
-    )
+    beside = len(untrained) == len(values)  # among fewer images any map keeps more
+    spread = SpreadChart(values, untrained if beside else None, f"neighbours kept of {k}", min(k, FINEST))
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     said = (
         f"median {percent(middle)}, middle half {percent(low)} to {percent(high)}; "
@@ -105,7 +114,8 @@ def _spread(task: TaskRun, kept: Mapping[int, Score]) -> Block:
     return Chart(
         name=f"{task.anchor}-spread",
         title=f"Overlap by image, k = {k}",
-        shows=f"Images by the share of neighbours kept, N = {len(values):,}: {said}. Untrained: mean of its seeds.",
+        shows=f"Images by the share of neighbours kept, N = {len(values):,}: {said}."
+        + (" Untrained: mean of its seeds." if beside else ""),
         alt=f"Histogram of the share of neighbours kept: {said}.",
         draw=spread.draw,
         inches=(WIDE, 3.2),

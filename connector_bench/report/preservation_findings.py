@@ -31,7 +31,9 @@ def preservation_key(task: TaskRun) -> list[KeyFigure]:
     k = headline_k(kept)
     beside = [f"95 % interval {ends_in_percent(kept[k])}", f"chance {percent(kept[k].chance or 0.0)}"]
     if untrained := task.scores.get(f"untrained_knor_{k}"):
-        beside.append(f"untrained {percent(untrained.value)}")
+        own = task.scores_beside_controls[f"knor_{k}"]
+        among = "" if own.n == kept[k].n else f" ({percent(own.value)} trained, among {own.n:,} images)"
+        beside.append(f"untrained {percent(untrained.value)}{among}")
     return [
         KeyFigure(
             f"{k} nearest neighbours kept",
@@ -56,7 +58,7 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     if covers_chance(score):
         text += " That is not distinguishable from chance."
     findings = [Finding(f"Neighbours kept{suffix}", text)]
-    if beside := _beside_controls(scores, k, score):
+    if beside := _beside_controls(task.scores_beside_controls, k, score.n):
         findings.append(Finding(f"Neighbours, in comparison{suffix}", beside))
     findings += control_findings(f"Neighbours, controls{suffix}", *_controls(scores, k))
     if "recall_diff_5" in scores:
@@ -64,8 +66,16 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     return findings
 
 
-def _beside_controls(scores: Mapping[str, Score], k: int, score: Score) -> str:
+def _beside_controls(scores: Mapping[str, Score], k: int, n: int) -> str:
+    """`scores` are of the images that controls were measured on, `n` the number of all images."""
     said = []
+    score = scores[f"knor_{k}"]
+    compared = any(f"{control}_knor_{k}" in scores for control in ("untrained", "random_linear"))
+    if compared and score.n != n:
+        said.append(
+            f"Among the {score.n:,} images that controls are measured on, this connector keeps "
+            f"{percent_interval(score)}."
+        )
     if untrained := scores.get(f"untrained_knor_{k}"):
         text = f"The same architecture, untrained, keeps {percent_interval(untrained)}: "
         if not apart(score, untrained):

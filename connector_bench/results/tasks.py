@@ -138,17 +138,12 @@ class TaskRun:
     @cached_property
     def scores(self) -> Mapping[str, Score]:
         """Our record's scores that have a value; a missing end is NaN, a missing chance None."""
-        found = {}
-        for name, given in self.record.get("scores", {}).items():
-            if given.get("value") is not None:
-                low, high = (
-                    math.nan if given.get(end) is None else float(given[end]) for end in ("low", "high")
-                )
-                method = str(given.get("method") or "no interval")
-                found[name] = Score(
-                    float(given["value"]), low, high, int(given["n"]), given.get("chance"), method
-                )
-        return found
+        return _scores_of(self.record)
+
+    @cached_property
+    def scores_beside_controls(self) -> Mapping[str, Score]:
+        """`scores`, but of the images alone that controls were measured on, where these are not all."""
+        return {**self.scores, **_scores_of(self.record.get("at_control_gallery", {}))}
 
     @cached_property
     def metrics(self) -> tuple[TaskMetric, ...]:
@@ -256,3 +251,15 @@ def numbers(row: Mapping[str, Any]) -> dict[str, float]:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
+    found = {}
+    for name, given in record.get("scores", {}).items():
+        if given.get("value") is not None:
+            low, high = (math.nan if given.get(end) is None else float(given[end]) for end in ("low", "high"))
+            method = str(given.get("method") or "no interval")
+            found[name] = Score(
+                float(given["value"]), low, high, int(given["n"]), given.get("chance"), method
+            )
+    return found

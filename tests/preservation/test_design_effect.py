@@ -99,7 +99,6 @@ def test_intervals_cover_what_other_galleries_give(measure: Scores) -> None:
 @pytest.mark.parametrize("measure", [of_ranks, of_retrieval])
 def test_of_a_large_set_some_images_rank_all_others(measure: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure(np.random.default_rng(3), 0)
-    monkeypatch.setattr(side, "ALL_RANK", N - 1)
     monkeypatch.setattr(side, "QUERIES", 60)
     rng = np.random.default_rng(3)
     simulated = [measure(rng, seed) for seed in range(SIMULATIONS // 4)]
@@ -116,7 +115,6 @@ def test_values_of_images_that_rank_others_are_those_of_all(monkeypatch: pytest.
     pre, post = sides(np.random.default_rng(0), N)
     classes = np.arange(N) % 5
     whole = both_sides(pre, post, 10, classes=classes)
-    monkeypatch.setattr(side, "ALL_RANK", N - 1)
     monkeypatch.setattr(side, "QUERIES", 30)
     part = both_sides(pre, post, 10, classes=classes)
     for some, every in zip(part, whole, strict=True):

@@ -6,8 +6,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from connector_bench.pictures import draw_names
-from connector_bench.preservation import figures as figures_module
-from connector_bench.preservation import geometry, knn
+from connector_bench.preservation import control_figures, geometry, knn
 from connector_bench.preservation import side as side_module
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
 from connector_bench.preservation.neighbours.ranking import read_rankings
@@ -107,7 +106,7 @@ def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.Monkey
         ranked.append(vectors)
         return read_rankings(vectors, *arguments, **options)
 
-    for room in (side_module, figures_module, geometry, knn):
+    for room in (side_module, control_figures, geometry, knn):
         monkeypatch.setattr(room, "neighbours", search)
     for room in (side_module, geometry):
         monkeypatch.setattr(room, "read_rankings", rank)

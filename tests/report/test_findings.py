@@ -7,7 +7,8 @@ import pytest
 
 from connector_bench.report.blocks import Finding
 from connector_bench.report.measured_runs import read_model
-from connector_bench.report.preservation_findings import preservation_findings
+from connector_bench.report.overlap_table import overlap_table
+from connector_bench.report.preservation_findings import preservation_findings, preservation_key
 from connector_bench.report.reconstruction_findings import reconstruction_findings
 from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
 from tests.report.written import record, score, write_result
@@ -48,6 +49,20 @@ def overlap(value: float, untrained: float = 0.5, half: float = 0.01, **more: fl
 def test_the_untrained_connector_is_compared(untrained: float, expected: str, tmp_path: Path) -> None:
     findings = preservation_findings(task_with(tmp_path, overlap(0.4, untrained)))
     assert expected in said(findings, "Neighbours, in comparison").text
+
+
+def test_controls_of_fewer_images_are_set_beside_the_connector_among_these(tmp_path: Path) -> None:
+    """An untrained .5 of 100 images is more than .4 of all 500, and less than .6 of the same 100."""
+    scores = overlap(0.4, 0.5) | {"untrained_knor_10": score(0.5, 0.01, 10 / 99) | {"n": 100}}
+    among = {"n_images": 100, "scores": {"knor_10": score(0.6, 0.01, 10 / 99) | {"n": 100}}}
+    task = task_with(tmp_path, scores, at_control_gallery=among)
+    text = said(preservation_findings(task), "Neighbours, in comparison").text
+    assert "Among the 100 images that controls are measured on, this connector keeps 60.0" in text
+    assert "fewer than the trained one." in text
+    assert "(60.0\u202f% trained, among 100 images)" in " ".join(preservation_key(task)[0].beside)
+    table = overlap_table("overlap", task.scores, task.scores_beside_controls)
+    assert "Controls are measured among 100 of them" in table.shows
+    assert "this connector, among 100 images" in [row[0].text for row in table.rows]
 
 
 def test_overlap_comes_with_interval_n_and_chance(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """The fp32 stage of a self-search: the nearest others of every vector, but for rounding.
 
-On the CPU every pair of vectors is multiplied once: a block of distances serves its rows and, transposed, its
+Every pair of vectors is multiplied once: a block of distances serves its rows and, transposed, its
 columns. Blocks meet as in a round-robin tournament: those of one round share no vector, so threads need no
 locks. Distances go to a heap for each vector and are forgotten; beside the vectors, only the heaps and one
-block a thread are in memory. On a GPU each block of queries is searched alone.
+block a thread are in memory.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int32
 
 from connector_bench.preservation.neighbours.space import RUN, RoundingBounds, Space
-
-_GPU_ROWS = 4096
+from connector_bench.preservation.progress import steps
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,9 @@ class Candidates:
         self.index[rows] = index
 
 
-def on_cpu(space: Space, bounds: RoundingBounds, count: int, threads: Executor, block: int) -> Candidates:
+def nearest(
+    space: Space, bounds: RoundingBounds, count: int, threads: Executor, block: int, title: str
+) -> Candidates:
     """The `count` nearest others of every vector; `block` vectors meet `block` others at a time."""
     found = Candidates.of_none(len(space.vectors), count)
     blocks = space.parts(block)
@@ -60,7 +61,7 @@ def on_cpu(space: Space, bounds: RoundingBounds, count: int, threads: Executor, 
             found.offer(b, np.ascontiguousarray(half.T), a.start)
         found.offer(a, half, b.start)
 
-    for pairs in _rounds(len(blocks)):
+    for pairs in steps(_rounds(len(blocks)), title, total=len(blocks)):
         deque(threads.map(meet, pairs), maxlen=0)
     return found
 
@@ -83,35 +84,3 @@ def half_distances(
     np.subtract(bounds.half_square[columns], half, out=half)
     half += bounds.half_square[rows, None]
     return half
-
-
-def on_torch(space: Space, bounds: RoundingBounds, count: int, device: str) -> Candidates:
-    """The same by torch, on any of its devices: gallery and queries are there as a whole.
-
-    Raises:
-        ValueError: torch has been told to multiply in less than fp32.
-    """
-    import torch
-
-    if torch.get_float32_matmul_precision() != "highest":
-        raise ValueError(
-            "neighbours need full fp32: call torch.set_float32_matmul_precision('highest') first"
-        )
-    found = Candidates.of_none(len(space.vectors), count)
-    parts = space.parts(_GPU_ROWS)
-    gallery = [torch.from_numpy(space.coarse(part)).to(device) for part in parts]
-    halves = torch.from_numpy(bounds.half_square).to(device)
-    for rows, queries in zip(parts, gallery, strict=True):
-        best = torch.full((len(queries), count), torch.inf, device=device)
-        index = torch.zeros((len(queries), count), dtype=torch.int32, device=device)
-        for part, vectors in zip(parts, gallery, strict=True):
-            half = halves[part] + halves[rows, None]
-            for a, b in zip(queries.split(RUN, 1), vectors.split(RUN, 1), strict=True):
-                half -= a @ b.T
-            if part == rows:
-                half.fill_diagonal_(torch.inf)
-            number = torch.arange(part.start, part.stop, dtype=torch.int32, device=device)
-            best, order = torch.cat([best, half], 1).topk(count, 1, largest=False)
-            index = torch.cat([index, number.expand(len(queries), -1)], 1).gather(1, order)
-        found.half[rows], found.index[rows] = best.cpu().numpy(), index.cpu().numpy()
-    return found

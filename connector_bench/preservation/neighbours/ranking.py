@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 
+from connector_bench.preservation.neighbours import on_device
+from connector_bench.preservation.neighbours.device_space import DeviceSpace
 from connector_bench.preservation.neighbours.search import threads
 from connector_bench.preservation.neighbours.space import Space, checked
+from connector_bench.preservation.progress import steps
 
 Reader = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q others"]], np.ndarray]
 """What one measure takes from a block: `(rows, order)` to a number or more per row; `order` is nearest first."""
@@ -27,40 +31,78 @@ def read_rankings(
     distance: str,
     *readers: Reader,
     queries: Int[np.ndarray, " q"] | None = None,
+    device: str = "cpu",
+    title: str = "ranking",
 ) -> tuple[np.ndarray, ...]:
     """One pass over the ranking of all others by every vector, or by some `queries`, which each reader sees; its
-    results, row by row.
+    results, row by row. On a `device` (as `search.neighbours` takes it) the ranking happens there.
 
     Raises:
         ValueError: what `search.neighbours` refuses.
     """
     points = checked(vectors, 1, distance)
-    space = Space.of(points, distance)
-    _, first, same = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    numbers = np.arange(len(points)) if queries is None else queries
     # of equal vectors one is multiplied, so that their distances are equal to the last bit
-    distinct = first if len(first) < len(points) else np.arange(len(points))
+    distinct, same = _distinct(points)
+
+    def read(rows: Int[np.ndarray, " b"], order: Int[np.ndarray, "b others"]) -> list[np.ndarray]:
+        return [reader(rows, order) for reader in readers]
+
+    found: list[list[np.ndarray]] = []
+    if device != "cpu":
+        import torch
+
+        try:
+            space = DeviceSpace.of(points, distance, device.removeprefix("torch-"))
+            order_there = on_device.orders(space, distinct, same)
+
+            def work(part: slice, _: int) -> None:
+                found.append(read(numbers[part], order_there(numbers[part])))
+
+            elements = space.elements
+            rows = int(np.clip(elements // len(points), 1, _MAX_ROWS))
+            on_device.in_blocks(work, len(numbers), rows, elements, title)
+            return _joined(found)
+        except torch.cuda.OutOfMemoryError:
+            on_device.warn_of_memory(device, points)
+    order_of = _orders(Space.of(points, distance), distinct, same)
+    step = int(np.clip(_ELEMENTS // len(points), 1, _MAX_ROWS))
+    blocks = [numbers[start : start + step] for start in range(0, len(numbers), step)]
+    with threads() as (pool, _):
+        done = pool.map(lambda rows: read(rows, order_of(rows)), blocks)
+        return _joined(list(steps(done, title, total=len(blocks))))
+
+
+def _joined(found: list[list[np.ndarray]]) -> tuple[np.ndarray, ...]:
+    return tuple(np.concatenate(results) for results in zip(*found, strict=True))
+
+
+def _distinct(points: Float32[np.ndarray, "n d"]) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " n"]]:
+    """The first row of every distinct vector, and which of these each vector is; 0 and -0 are equal."""
+    numbers: dict[bytes, int] = {}
+    same = np.array([numbers.setdefault(sha256(row + 0.0).digest(), len(numbers)) for row in points])
+    return np.unique(same, return_index=True)[1], same
+
+
+def _orders(
+    space: Space, distinct: Int[np.ndarray, " m"], same: Int[np.ndarray, " n"]
+) -> Callable[[Int[np.ndarray, " b"]], Int[np.ndarray, "b others"]]:
     parts = [distinct[start : start + _PART] for start in range(0, len(distinct), _PART)]
     squares = [np.square(space.centred(part)).sum(1) for part in parts]
 
-    def read(rows: Int[np.ndarray, " b"]) -> list[np.ndarray]:
+    def order_of(rows: Int[np.ndarray, " b"]) -> Int[np.ndarray, "b others"]:
         own = -2 * space.centred(rows)
         away = np.empty((len(rows), len(distinct)))
         for number, part in enumerate(parts):
             block = away[:, number * _PART : number * _PART + len(part)]
             np.matmul(own, space.centred(part).T, out=block)
             block += squares[number]
-        if len(first) < len(points):
-            away = away[:, same.ravel()]
+        if len(distinct) < len(same):
+            away = away[:, same]
         away[np.arange(len(rows)), rows] = np.inf
-        order = _in_order(away)[:, :-1]
-        return [reader(rows, order) for reader in readers]
+        return _in_order(away)[:, :-1]
 
-    numbers = np.arange(len(points)) if queries is None else queries
-    step = int(np.clip(_ELEMENTS // len(points), 1, _MAX_ROWS))
-    blocks = [numbers[start : start + step] for start in range(0, len(numbers), step)]
-    with threads() as (pool, _):
-        found = list(pool.map(read, blocks))
-    return tuple(np.concatenate(results) for results in zip(*found, strict=True))
+    return order_of
 
 
 def _in_order(away: Float64[np.ndarray, "q n"]) -> Int[np.ndarray, "q n"]:

@@ -8,18 +8,19 @@ searched again over the whole gallery. Both stages work in blocks: the gallery i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 from threadpoolctl import ThreadpoolController
 
-from connector_bench.preservation.neighbours import coarse
+from connector_bench.preservation.neighbours import coarse, on_device
 from connector_bench.preservation.neighbours.space import RoundingBounds, Space, checked
+from connector_bench.preservation.progress import steps
 
 _MARGIN = 6
 _RANKED_ROWS = 256
@@ -27,7 +28,12 @@ _BATCH = 256
 
 
 def neighbours(
-    vectors: Float[np.ndarray, "n d"], k: int, distance: str = "l2", *, device: str = "cpu"
+    vectors: Float[np.ndarray, "n d"],
+    k: int,
+    distance: str = "l2",
+    *,
+    device: str = "cpu",
+    title: str = "searching",
 ) -> Int32[np.ndarray, "n k"]:
     """Indices of each vector's `k` nearest others, nearest first; ties go to the lower index.
 
@@ -41,30 +47,40 @@ def neighbours(
       (population, float64). A dimension that varies by no more than fp32 rounding counts as constant and is
       dropped.
 
-    `device` is `cpu`, `torch-cpu`, or a torch device such as `cuda` or `cuda:1`; the indices are the same.
+    `device` is `cpu`, `torch-cpu`, or a torch device such as `cuda` or `cuda:1`; the indices are the same. Where a
+    device has too little memory a warning says so, and the CPU searches. `title` names the bar of a long search.
 
     Raises:
         ValueError: vectors that are not a 2-D array of finite numbers, fewer than two of them, `k` outside
             1..n-1, or an unknown distance; the message names what arrived.
     """
-    space = Space.of(checked(vectors, k, distance), distance)
+    points = checked(vectors, k, distance)
+    count = min(len(points) - 1, k + _MARGIN)
+    if device != "cpu":
+        import torch
+
+        try:
+            search, found, unsure = on_device.ranked_candidates(
+                points, k, count, distance, device.removeprefix("torch-"), title
+            )
+            _search_whole_gallery(search.within_reach, points, unsure, found, title)
+            return found
+        except torch.cuda.OutOfMemoryError:
+            on_device.warn_of_memory(device, points)
+    space = Space.of(points, distance)
     bounds = RoundingBounds.of(space)
-    index, unsure = _ranked_candidates(space, bounds, k, device)
+    index, unsure = _ranked_candidates(space, bounds, k, count, title)
     found = np.ascontiguousarray(index[:, :k])
-    _search_whole_gallery(space, bounds, unsure, found)
+    _search_whole_gallery(partial(_within_reach, space, bounds), points, unsure, found, title)
     return found
 
 
 def _ranked_candidates(
-    space: Space, bounds: RoundingBounds, k: int, device: str
+    space: Space, bounds: RoundingBounds, k: int, count: int, title: str
 ) -> tuple[Int32[np.ndarray, "n c"], Int[np.ndarray, " r"]]:
-    """At least `k` candidates a row, the first `k` in order, and the rows that may lack a true neighbour."""
-    count = min(len(space.vectors) - 1, k + _MARGIN)
+    """`count` candidates a row, the first `k` in order, and the rows that may lack a true neighbour."""
     with threads() as (pool, number):
-        if device == "cpu":
-            candidates = coarse.on_cpu(space, bounds, count, pool, _block(space, number))
-        else:
-            candidates = coarse.on_torch(space, bounds, count, device.removeprefix("torch-"))
+        candidates = coarse.nearest(space, bounds, count, pool, _block(space, number), title)
         parts = space.parts(_RANKED_ROWS)
         certain = list(pool.map(lambda rows: _rank(space, bounds, candidates, rows, k), parts))
     return candidates.index, np.flatnonzero(~np.concatenate(certain))
@@ -143,24 +159,33 @@ def _ordered(distance: Float64[np.ndarray, "q c"], index: Int32[np.ndarray, "q c
     return order
 
 
+Within = Callable[[Int[np.ndarray, " r"], Int32[np.ndarray, "r k"]], Iterable[Int[np.ndarray, " m"]]]
+"""For each row, in their true order, vectors (itself too) as near as the farthest of `known` ones: at least `k + 1`."""
+
+
 def _search_whole_gallery(
-    space: Space, bounds: RoundingBounds, rows: Int[np.ndarray, " r"], found: Int32[np.ndarray, "n k"]
+    within: Within,
+    vectors: Float32[np.ndarray, "n d"],
+    rows: Int[np.ndarray, " r"],
+    found: Int32[np.ndarray, "n k"],
+    title: str,
 ) -> None:
     """Set the lists in `found` of some rows anew, from all vectors."""
-    for groups in _equal(space, rows):
+    batches = _equal(vectors, rows)
+    for groups in steps(batches, f"{title}, ties", total=len(batches)):
         first = np.array([members[0] for members in groups])
-        for members, others in zip(groups, _within_reach(space, bounds, first, found[first]), strict=True):
+        for members, others in zip(groups, within(first, found[first]), strict=True):
             for row in members:
                 found[row] = others[others != row][: found.shape[1]]
 
 
-def _equal(space: Space, rows: Int[np.ndarray, " r"]) -> Iterator[list[list[int]]]:
+def _equal(vectors: Float32[np.ndarray, "n d"], rows: Int[np.ndarray, " r"]) -> list[list[list[int]]]:
     """Batches of groups of rows; those of a group hold the same vector, so that one search serves them."""
     groups: dict[bytes, list[int]] = {}
     for row in rows.tolist():
-        groups.setdefault(sha256(space.vectors[row]).digest(), []).append(row)
+        groups.setdefault(sha256(vectors[row]).digest(), []).append(row)
     found = list(groups.values())
-    return (found[start : start + _BATCH] for start in range(0, len(found), _BATCH))
+    return [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
 
 
 def _within_reach(

@@ -15,9 +15,12 @@ whose dimensions are all equal can exceed it, which the search notices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
+
+from connector_bench.preservation.neighbours.sums import sum_by_halves
 
 DISTANCES = ("l2", "cosine", "l2_standardized")
 """What `neighbours` measures; each is one fixed choice for queries and gallery alike."""
@@ -28,11 +31,8 @@ ULP = 2.0**-24
 RUN = 256
 """Dimensions summed at a stretch."""
 
-_DEVIATIONS = 8
-_UNDERFLOW = 2.0**-120
+DEVIATIONS, UNDERFLOW = 8, 2.0**-120
 _CHUNK = 2**15  # elements of a float64 block that stays in the cache
-
-Rows = slice | Int[np.ndarray, " q"]
 
 
 def as_vectors(vectors: np.ndarray, name: str = "vectors") -> Float32[np.ndarray, "n d"]:
@@ -87,9 +87,8 @@ class Space:
     def of(cls, vectors: Float32[np.ndarray, "n d"], distance: str) -> Space:
         """The space of a distance, with the gallery's own statistics."""
         if distance == "cosine":
-            norms = np.concatenate(
-                [np.linalg.norm(vectors[part].astype(np.float64), axis=1) for part in _parts(vectors)]
-            )
+            squares = [sum_by_halves(np.square(vectors[part].astype(np.float64))) for part in _parts(vectors)]
+            norms = np.sqrt(np.concatenate(squares))
             mean, _ = cls(vectors, None, np.ones(1), norms).moments()
             return cls(vectors, mean, np.ones(1), norms)
         largest = np.maximum(vectors.max(0), -vectors.min(0)).astype(np.float64)
@@ -97,7 +96,7 @@ class Space:
         if distance == "l2_standardized":
             divisor = np.where(deviation > 2 * ULP * largest, deviation, np.inf)
             return cls(vectors, mean / divisor, divisor)
-        divisor = _power_of_two(largest.max())
+        divisor = power_of_two(largest.max())
         plain = divisor.item() == 1 and np.linalg.norm(mean) <= np.linalg.norm(deviation)
         return cls(vectors, None if plain else mean / divisor, divisor)
 
@@ -143,7 +142,7 @@ class Space:
             part = slice(start, start + step)
             gap = self.exact(a[part])
             gap -= self.exact(b[part])
-            out[part] = np.einsum("ij,ij->i", gap, gap)
+            out[part] = sum_by_halves(np.square(gap, out=gap))
         return out
 
     def moments(self) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"]]:
@@ -158,34 +157,36 @@ class Space:
 @dataclass(frozen=True)
 class RoundingBounds:
     """What the bounds need to know of every vector; `likely` and `worst` are those of its product with a vector
-    of length 1, in units u."""
+    of length 1, in units u. Numpy arrays, or torch tensors on one device."""
 
-    half_square: Float32[np.ndarray, " n"]
-    length: Float64[np.ndarray, " n"]
-    likely: Float64[np.ndarray, " n"]
-    worst: Float64[np.ndarray, " n"]
+    half_square: Float32[Any, " n"]
+    length: Float64[Any, " n"]
+    likely: Float64[Any, " n"]
+    worst: Float64[Any, " n"]
     underflow: float
 
     @classmethod
     def of(cls, space: Space) -> RoundingBounds:
         """Measured in float64, block by block."""
         energies = np.concatenate([_energies(space.coarse(part)) for part in space.parts()])
-        squares = energies.sum(axis=1)
-        run, runs = min(RUN, space.vectors.shape[1] + 1), energies.shape[1]
-        likely = _DEVIATIONS * np.sqrt(run * energies.max(axis=1) + runs * squares)
-        worst = (run + runs) * np.sqrt(squares)
-        underflow = space.vectors.shape[1] * _UNDERFLOW
-        return cls((squares / 2).astype(np.float32), np.sqrt(squares), likely, worst, underflow)
+        return cls.of_energies(energies, space.vectors.shape[1])
 
-    def error(
-        self, rows: Rows, within: Float64[np.ndarray, " q"], *, worst: bool = False
-    ) -> Float64[np.ndarray, " q"]:
+    @classmethod
+    def of_energies(cls, energies: Float64[np.ndarray, "n runs"], dimensions: int) -> RoundingBounds:
+        """From the sums of squares in every run of every vector."""
+        squares = energies.sum(axis=1)
+        run, runs = min(RUN, dimensions + 1), energies.shape[1]
+        likely = DEVIATIONS * np.sqrt(run * energies.max(axis=1) + runs * squares)
+        worst = (run + runs) * np.sqrt(squares)
+        return cls((squares / 2).astype(np.float32), np.sqrt(squares), likely, worst, dimensions * UNDERFLOW)
+
+    def error(self, rows: Any, within: Float64[Any, " q"], *, worst: bool = False) -> Float64[Any, " q"]:
         """Bound on the error of fp32 squared distances of `rows` to whatever lies `within` a squared distance.
 
         Beside the product, lengths, sums and the fp32 vectors themselves are rounded: five units at most.
         """
         own = self.length[rows]
-        partner = 1.01 * np.minimum(own + np.sqrt(np.maximum(within, 0)), self.length.max())
+        partner = 1.01 * (own + within.clip(0) ** 0.5).clip(max=self.length.max())
         product = 2 * (self.worst if worst else self.likely)[rows] * partner
         return ULP * (product + 5 * (own + partner) ** 2) + self.underflow
 
@@ -195,7 +196,7 @@ def _energies(vectors: Float32[np.ndarray, "m d"]) -> Float64[np.ndarray, "m run
     return np.stack([np.einsum("ij,ij->i", run, run) for run in runs], axis=1)
 
 
-def _power_of_two(largest: float) -> Float64[np.ndarray, " one"]:
+def power_of_two(largest: float) -> Float64[np.ndarray, " one"]:
     """Divisor that keeps fp32 squares finite; a power of two changes no digit, and 1 saves the division."""
     ordinary = largest == 0 or 1e-9 < largest < 1e9
     return np.ones(1) if ordinary else np.exp2(np.floor(np.log2([largest])))
