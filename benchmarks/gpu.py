@@ -120,7 +120,7 @@ def through_harness(bench: Bench, name: str, tasks: list[str]) -> harness_run.Ha
             f"    {bar.begun:6.1f} to {bar.ended:6.1f} s  {title}: {bar.count}, {bar.rate:.1f}/s", flush=True
         )
     for task, record in ran.records.items():
-        print(f"    {task}: timing {json.dumps(record.get('timing'))}", flush=True)
+        print(f"    {task}: timing {json.dumps(record.get('ran'))}", flush=True)
     return ran
 
 

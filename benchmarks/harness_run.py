@@ -57,7 +57,7 @@ class Bar:
     def steady_rate(self) -> float:
         """The same after the first batch; that of all where there was one alone."""
         since, done = self.steady_from or (self.begun, 0)
-        return (self.count - done) / (self.ended - since) if self.count > done else self.rate
+        return (self.count - done) / (self.ended - since) if self.ended > since else self.rate
 
 
 @dataclass
