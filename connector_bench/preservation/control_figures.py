@@ -30,7 +30,7 @@ def control_rows(
 
 
 @dataclass(frozen=True, eq=False)
-class Gallery:
+class SearchedGallery:
     """Images that are each other's neighbours: both sides' lists, and halves of the images."""
 
     ks: tuple[int, ...]
@@ -40,7 +40,7 @@ class Gallery:
     @classmethod
     def of(
         cls, pre: Int[np.ndarray, "n c"], post: Int[np.ndarray, "n c"], ks: Sequence[int], *, seed: int
-    ) -> Gallery:
+    ) -> SearchedGallery:
         """Of lists with `depth(max(ks), n)` columns."""
         return cls(tuple(ks), CommonNeighbours.of(pre, post), Halvings.of(pre, ks, seed=seed))
 
@@ -53,7 +53,7 @@ class Gallery:
         *,
         distance: str,
         seed: int,
-    ) -> Gallery:
+    ) -> SearchedGallery:
         """Of some images' vectors, searched among themselves."""
         columns = depth(max(ks), len(pre))
         before, after = (neighbours(side, columns, distance) for side in (pre, post))
@@ -117,7 +117,7 @@ class ControlFigures:
 
 
 def control_figures(
-    gallery: Gallery,
+    gallery: SearchedGallery,
     images: Sequence[str],
     sides: tuple[Float[np.ndarray, "n d_pre"], Float[np.ndarray, "n d_post"]],
     rows: Int[np.ndarray, " c"],
@@ -134,7 +134,7 @@ def control_figures(
         ks = [k for k in gallery.ks if k <= len(rows) - 2]
         if not ks:
             return ControlFigures({}, {}, extra)
-        gallery = Gallery.alone(pre, post, ks, distance=distance, seed=seed)
+        gallery = SearchedGallery.alone(pre, post, ks, distance=distance, seed=seed)
         extra["at_control_gallery"] = {
             "n_images": len(rows),
             "images_sha256": images_fingerprint([images[row] for row in rows]),

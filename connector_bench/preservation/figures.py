@@ -14,14 +14,15 @@ from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import geometry, influence, knn, retrieval
 from connector_bench.preservation.control_figures import (
     Columns,
-    Gallery,
     Scores,
+    SearchedGallery,
     control_figures,
     control_rows,
 )
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap_interval import depth
+from connector_bench.preservation.progress import doing
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.stats.intervals import bootstrap_mean
 
@@ -98,21 +99,22 @@ def preservation_figures(
             device=device,
         )
         lists = sides[0].lists, sides[1].lists
-        gallery = Gallery.of(*lists, ks, seed=options.seed)
+        gallery = SearchedGallery.of(*lists, ks, seed=options.seed)
         columns, scores, extra = _ours(*sides, gallery, options, classes)
         held = untrained_rows if untrained_rows is not None else np.arange(n)
         controlled = control_rows(images, held if untrained else None)
         copies = [side[np.searchsorted(held, controlled)] for side in untrained]
-        references = control_figures(
-            gallery,
-            images,
-            (pre, post),
-            controlled,
-            copies,
-            token_widths or (pre.shape[1], post.shape[1]),
-            distance=options.distance,
-            seed=options.seed,
-        )
+        with doing("overlap of controls"):
+            references = control_figures(
+                gallery,
+                images,
+                (pre, post),
+                controlled,
+                copies,
+                token_widths or (pre.shape[1], post.shape[1]),
+                distance=options.distance,
+                seed=options.seed,
+            )
         columns |= references.columns
         scores |= references.scores
         extra |= references.extra
@@ -156,21 +158,24 @@ def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: Preser
 def _ours(
     pre: Side,
     post: Side,
-    gallery: Gallery,
+    gallery: SearchedGallery,
     options: PreservationOptions,
     classes: Int[np.ndarray, " n"] | None,
 ) -> Found:
-    columns, scores = gallery.overlaps_and_gaps()
+    with doing("overlap and its intervals"):
+        columns, scores = gallery.overlaps_and_gaps()
     in_halves: list[InHalves] = [geometry.rank_geometry_in_halves]
     recalls = [k for k in retrieval.KS if k <= len(pre) - 2]
     if classes is not None:
         sampled = classes[sample_rows(len(pre), options.seed)]
         in_halves.append(retrieval.retrieval_in_halves(pre.sample, post.sample, sampled, ks=recalls))
-    effects = design_effects(pre.sample, post.sample, in_halves, seed=options.seed)
+    with doing("intervals of ranks and retrieval"):
+        effects = design_effects(pre.sample, post.sample, in_halves, seed=options.seed)
     near, near_scores = geometry.rank_geometry(pre, post, effects)
     columns |= near
     scores |= {name: asdict(score) for name, score in near_scores.items()}
-    scores |= _set_geometry(pre, post)
+    with doing("geometry of all images"):
+        scores |= _set_geometry(pre, post)
     if classes is not None:
         retrieved = retrieval.class_retrieval(pre, post, classes, effects, ks=recalls)
         columns |= retrieved.columns()
