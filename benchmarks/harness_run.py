@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from connector_bench import tasks
-from connector_bench.results.harness_files import result_files
+from connector_bench.results.harness_files import UnusableResult, result_files
 
 KNN, RECONSTRUCTION = "knn_preservation_benchmark", "patch_reconstruction_imagefolder"
 TRAINING_BAR, TEST_BAR = "Training images", "Vision tower and connector"
@@ -104,7 +105,9 @@ def run(
     process.wait()
     timer.cancel()
     found.seconds = time.perf_counter() - begun
-    files = list(result_files([output])) if output.exists() else []
+    files: list[Path] = []
+    with suppress(UnusableResult):  # it was ended before it wrote any
+        files = list(result_files([output])) if output.exists() else []
     if files:
         configs = json.loads(files[0].read_text(encoding="utf-8"))["configs"]
         found.records = {name: configs[name]["metadata"]["connector_bench"] for name in names}

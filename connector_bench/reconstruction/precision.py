@@ -38,17 +38,28 @@ def affine(
 @contextmanager
 def full_float32() -> Iterator[None]:
     """Matrix products of float32 on CUDA in float32, although a model's wrapper has allowed TF32 for itself."""
-    matmul = torch.backends.cuda.matmul
     try:
-        before = matmul.allow_tf32
-    except RuntimeError:  # set through torch's newer interface, beside which this one refuses to be read
-        yield
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set through torch's newer interface, beside which the older one refuses to be read
+        with _ieee():
+            yield
         return
-    matmul.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        matmul.allow_tf32 = before
+        torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _ieee() -> Iterator[None]:
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 @contextmanager

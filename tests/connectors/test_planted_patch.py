@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL.Image import Image
 
 from connector_bench.connectors import adapter_for_model
-from connector_bench.connectors.base import ConnectorAdapter
+from connector_bench.connectors.base import Prepared
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.family import Batch, Family, Place, Placement
 from connector_bench.connectors.layouts import square
 from connector_bench.connectors.planted import Planted, Side, planted_patches
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
-from connector_bench.types import TokenLayout, TokenPair
+from connector_bench.types import TokenBatch, TokenLayout
 from tests.tiny_vlms import NAMES, make
 
 SIZES = ((112, 112), (112, 80), (70, 140))
@@ -111,14 +110,13 @@ def test_it_fails_without_the_permutation(
     assert planted(adapter, (112, 112), side).share < 0.7
 
 
-class BehindTheNorm:
+class BehindTheNorm(TransformersAdapter):
     """An adapter whose encoder side is read behind the connector's leading norm."""
 
-    def __init__(self, adapter: ConnectorAdapter) -> None:
-        self.adapter = adapter
-
-    def capture(self, images: Sequence[Image]) -> list[TokenPair]:
-        return [replace(pair, pre=pair.pre_normed) for pair in self.adapter.capture(images)]
+    def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:
+        batch = super().run(prepared, untrained=untrained)
+        assert batch.pre_normed is not None
+        return replace(batch, pre=batch.pre_normed)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +125,8 @@ class BehindTheNorm:
 def test_both_taps_of_a_leading_norm_lie_in_raster_order(name: str, tiny: Tiny) -> None:
     model, processor = tiny(name)
     adapter = adapter_for_model(model, processor, name)
-    normed = BehindTheNorm(adapter)
+    assert isinstance(adapter, TransformersAdapter)
+    normed = BehindTheNorm(adapter.model, adapter.family, adapter.feed, name)
     assert planted(normed, (112, 80), "pre").share == 1
     (pair,) = adapter.capture([coloured_picture(112, 80)])
     assert pair.pre_normed is not None

@@ -22,6 +22,7 @@ from connector_bench.reconstruction.probes.ridge import choose
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.training_loop import Schedule, train
 from connector_bench.reconstruction.probes.training_step import OptimizerStep
+from connector_bench.types import TokenBatch
 
 from .planted import images, small_config
 from .test_attention import config as attention_config
@@ -166,7 +167,7 @@ def gathered(config, count: int = 40) -> tuple[ProbeSample, ControlSample]:
     sample, controls = ProbeSample(config), ControlSample(config)
     for name, pair in images(count):
         sample.update(name, narrow(pair))
-        controls.update(sample.fold_of(name), narrow(pair))
+        controls.update(TokenBatch.of([name], [narrow(pair)]), [sample.fold_of(name)])
     return sample, controls
 
 

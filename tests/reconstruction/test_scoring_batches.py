@@ -54,7 +54,7 @@ def ladder_of(training: list[tuple[str, TokenPair]], **changes: object) -> Probe
     for name, pair in training:
         plain = replace(pair, pre=pair.pre.float(), post=pair.post.float())
         sample.update(name, plain)
-        controls.update(sample.fold_of(name), plain)
+        controls.update(TokenBatch.of([name], [plain]), [sample.fold_of(name)])
     return ProbeLadder(sample.fit(), controls.fit(sample))
 
 
