@@ -254,7 +254,11 @@ def _stored(rows: Any, number: int, to_visual: Callable[..., Any]) -> dict[str, 
     column = getattr(to_visual, READS, None)
     if column is None or column not in rows.column_names:
         return {}
-    stored = rows.with_format("arrow")[number].column(column)[0].as_py()
+    stored = (
+        (rows if rows.format["type"] == "arrow" else rows.with_format("arrow"))[number]
+        .column(column)[0]
+        .as_py()
+    )
     return stored if isinstance(stored, dict) else {}
 
 

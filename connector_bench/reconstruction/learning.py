@@ -26,7 +26,7 @@ from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.reconstruction.probes.state_size import state_device
+from connector_bench.reconstruction.probes.state_size import state_bytes, state_device
 from connector_bench.reconstruction.store import (
     REFUSED,
     RunStore,
@@ -45,6 +45,8 @@ PROBES, TRAINING = "probes", "training"  # folders; the second is followed by th
 CONTROLS, GATHERED, REFUSED_IMAGES = "controls", "gathered", "refused.json"
 SHARE_OF_WRITING = 0.05
 """Time that may go into writing the training state, which is gigabytes for a large model."""
+WRITING_RATE = 5e8
+"""Bytes a second that a disk is taken to write, until the state was written once."""
 QUICK = 1.0
 """Seconds up to which a write is as frequent as it was asked for."""
 
@@ -113,6 +115,7 @@ class ResumableSample:
         """Take some training images, on the device that has room for the state."""
         if self._device is None:
             self._device, self.warning = state_device(batch, self.connector.config)
+            self._wait_after_writing_for(state_bytes(batch, self.connector.config) / WRITING_RATE)
         device = self._device
         batch = batch.mapped(lambda tokens: tokens.to(device))
         batch = batch.take(self.connector.learn(batch))
@@ -120,8 +123,17 @@ class ResumableSample:
             return
         self.controls.update(batch, [self.connector.fold_of(image) for image in batch.images])
         self._unwritten += len(batch)
-        if self._unwritten >= self.every and time.monotonic() >= self._wait_until:
+        if self._unwritten >= self.every:
+            self.flush_if_due()
+
+    def flush_if_due(self) -> None:
+        """Write what is not written yet, unless writing would take more than its share of the time so far."""
+        if time.monotonic() >= self._wait_until:
             self.flush()
+
+    def _wait_after_writing_for(self, seconds: float) -> None:
+        now = time.monotonic()
+        self._wait_until = now + seconds / SHARE_OF_WRITING if seconds > QUICK else now
 
     def flush(self) -> None:
         """Write what is not written yet."""
@@ -130,9 +142,7 @@ class ResumableSample:
             tensors, meta = self.connector.state()
             meta["failed_controls"] = self.controls.failed
             self.store.keep(GATHERED, tensors | self.controls.tensors(), meta)
-            now = time.monotonic()
-            taken = now - begun
-            self._wait_until = now + taken / SHARE_OF_WRITING if taken > QUICK else now
+            self._wait_after_writing_for(time.monotonic() - begun)
         self._unwritten = 0
 
     def absorb(self, other: ResumableSample) -> None:
@@ -264,7 +274,7 @@ class ProbeLearner:
         if gathered is None:
             return
         with unbroken():
-            gathered.flush()
+            gathered.flush_if_due()
         try:
             for store in self._inherited.stores:
                 gathered.absorb(ResumableSample(self.config, store))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,6 +79,11 @@ class PictureRows:
             pictures = as_pictures(self.to_visual(self.rows[number]))
             return as_rgb(pictures[0]), len(pictures)
 
+    @cached_property
+    def _stored(self) -> Any:
+        """The rows as they are stored, made once: a view of them takes half a millisecond."""
+        return self.rows.with_format("arrow") if hasattr(self.rows, "with_format") else self.rows
+
     def picture(self, number: int) -> Image:
         """A row's first picture as RGB. Raises what `shown` raises."""
         return self.shown(number)[0]
@@ -92,9 +98,9 @@ class PictureRows:
             self.source,
             lambda: self.shown(number),
             label,
-            lambda: encoded_picture(self.rows, number, self.to_visual),
+            lambda: encoded_picture(self._stored, number, self.to_visual),
             left_out,
-            lambda: file_of_picture(self.rows, number, self.to_visual),
+            lambda: file_of_picture(self._stored, number, self.to_visual),
         )
 
     def spread(self, most: int | None) -> list[int]:

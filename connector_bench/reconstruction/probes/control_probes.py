@@ -171,4 +171,4 @@ class ControlSample:
                 both = partial(fit_shuffled, connector, self.config)
                 shuffled, trained = log.with_room("the control shuffled", both, device)
                 probes["shuffled"], networks = shuffled, networks | trained
-        return ControlProbes(self.config, training.mean_x, probes, networks, closed, failed, log)
+        return ControlProbes(self.config, training.mean_x.cpu(), probes, networks, closed, failed, log)
