@@ -18,7 +18,7 @@ PROTOCOLS = ("connector_bench", "paper")
 """Whose procedure is followed: ours, or the published one, whose figures have names of their own."""
 
 OLD_NAMES = {"target": "tap", "shuffled_pairs": "control_pairs"}
-OLD_VALUES = {("protocol", "default"): "connector_bench"}
+OLD_VALUES = {("protocol", "default"): "connector_bench", ("reservoir_dtype", "float32"): "auto"}
 """How `patch_reconstruction` once spelled the same options."""
 
 

@@ -63,7 +63,7 @@ def test_of_a_state_little_is_pickled() -> None:
         sample.update(name, pair)
     packed = Packed.of(sample)
     assert len(packed.structure) < len(pickle.dumps(sample)) / 20
-    assert torch.equal(packed.value().state()[0]["target.mean"], sample.state()[0]["target.mean"])
+    assert torch.equal(packed.value().state()[0]["target.mean_y"], sample.state()[0]["target.mean_y"])
 
 
 def run_by_hand(
@@ -108,7 +108,10 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("point", "rank"),
-    [("fit", 0), *(pytest.param(point, 1, marks=pytest.mark.slow) for point in POINTS)],
+    [  # of the six test pictures rank 1 of 3 has none
+        ("fit", 0),
+        *(pytest.param(point, 0 if point == "test" else 1, marks=pytest.mark.slow) for point in POINTS),
+    ],
 )
 def test_a_rank_that_is_killed_ends_the_others(
     point: str, rank: int, arguments: tuple[str, ...], tmp_path: Path

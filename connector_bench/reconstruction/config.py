@@ -46,7 +46,7 @@ class ReconstructionConfig:
     attention_images: int = 2_000
     attention_patches: int = 64
     """Patches of each of those images that the attention probe is asked for."""
-    reservoir_dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    reservoir_dtype: Literal["auto", "bfloat16", "float16"] = "auto"
     """Precision of the rows that the trained probes learn from; `auto` is the model's own, which loses nothing."""
     mlp_width: int = 512
     mlp_layers: int = 3

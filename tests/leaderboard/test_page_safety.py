@@ -104,7 +104,7 @@ def test_the_embedded_figures_are_the_tables(tmp_path: Path) -> None:
 def test_a_small_picture_is_inlined_and_a_large_one_left_out(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     for name, size in (("small", 9), ("large", PICTURE_BYTES + 1)):
-        (tmp_path / f"pictures/{sha(name)}.webp").write_bytes(b"p" * size)
+        (tmp_path / f"pictures/{sha(name)}.webp").write_bytes(b"RIFFsizeWEBP" + b"p" * size)
     maps = [
         StoredLossMap(
             image=sha(name), why=name, rows=1, columns=1, values=(0.5,), picture=f"pictures/{sha(name)}.webp"
@@ -117,7 +117,7 @@ def test_a_small_picture_is_inlined_and_a_large_one_left_out(tmp_path: Path) -> 
     row = replace(row, results={**row.results, "patch_reconstruction": result})
     text = written(tmp_path, replace(table, rows=(row,))).read_text(encoding="utf-8")
     assert re.findall(r'"picture": ("[^"]*"|null)', text) == [
-        '"data:image/webp;base64,cHBwcHBwcHBw"',
+        '"data:image/webp;base64,UklGRnNpemVXRUJQcHBwcHBwcHBw"',
         "null",
         "null",
     ]
