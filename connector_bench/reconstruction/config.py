@@ -22,7 +22,6 @@ from connector_bench.types import TokenBatch, TokenPair
 
 DTYPES = {
     "auto": None,
-    "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
