@@ -18,8 +18,6 @@ from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import TokenBatch, TokenPair
 
-"""Goes up when figures of the same run would change."""
-
 DTYPES = {
     "auto": None,
     "bfloat16": torch.bfloat16,

@@ -157,10 +157,11 @@ class _OwnPart:
             for consumer in self._wanting(image):
                 positions.setdefault(consumer, []).append(position)
         for consumer, wanted in positions.items():
-            part = batch.take(wanted)
+            offered = batch if consumer.wants_untrained else replace(batch, untrained=())
+            part = offered.take(wanted)
             try:
                 with self.way.timing.of(f"statistics of {consumer.owner}"), unbroken():
-                    consumer.take(part if consumer.wants_untrained else replace(part, untrained=()))
+                    consumer.take(part)
             except Exception as error:
                 self.outcome.failed[consumer.owner] = error_text(error)
 

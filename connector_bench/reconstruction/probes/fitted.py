@@ -29,7 +29,6 @@ from connector_bench.reconstruction.image_errors import (
     Truth,
     Yardstick,
     finite_by_image,
-    refuse_not_finite,
 )
 from connector_bench.reconstruction.probes.attention_fit import AttentionFit
 from connector_bench.reconstruction.probes.cell_fit import CellProbes, CurvePoint
@@ -238,11 +237,6 @@ class FittedProbes:
                 curve["more_data_helps"],
             ),
         )
-
-
-def refuse_overflow(image_id: str, pre: Tensor, post: Tensor) -> None:
-    """ValueError where an image's tokens hold NaN or infinity, naming the side."""
-    refuse_not_finite(image_id, bool(torch.isfinite(pre).all()), bool(torch.isfinite(post).all()))
 
 
 def _affine_weights(head: str, affine: Affine) -> dict[str, Tensor]:

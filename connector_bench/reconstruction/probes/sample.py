@@ -31,10 +31,11 @@ from connector_bench.reconstruction.config import (
     target_of,
 )
 from connector_bench.reconstruction.folds import FOLDS, Fold, LeakError, Ledger, fold_of, unit_keys
+from connector_bench.reconstruction.image_errors import refuse_not_finite
 from connector_bench.reconstruction.probes.attention_fit import AttentionSample, fit_attention
 from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
 from connector_bench.reconstruction.probes.fit_log import FitLog
-from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve, refuse_overflow
+from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve
 from connector_bench.reconstruction.probes.moments import MomentsStream, TargetStatistics
 from connector_bench.types import TokenBatch, TokenPair
 
@@ -116,7 +117,8 @@ class ProbeSample:
             torch.isfinite(pre).all() & torch.isfinite(batch.post).all()
         ):  # the device is asked once a batch
             for image, before, after in zip(batch.images, batch.pre_rows, batch.post_rows, strict=True):
-                refuse_overflow(image, pre[before], batch.post[after])
+                sides = pre[before], batch.post[after]
+                refuse_not_finite(image, *(bool(torch.isfinite(side).all()) for side in sides))
         widths, placed = (batch.post.shape[1], pre.shape[1]), {is_placed(one) for one in batch.layouts}
         if self._widths not in (None, widths):
             raise ValueError(f"image {names} has widths {widths}, the images before {self._widths}")
