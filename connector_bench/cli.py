@@ -71,12 +71,10 @@ def new_task(
 ) -> None:
     """Write the lines of YAML that measure the connector on another task's images."""
     from connector_bench.new_task import write_task
+    from connector_bench.results.refusals import refusals
 
-    try:
+    with refusals("no task written", RuntimeError):
         path = write_task(task, folder, measure, train_split, include_path, replace)
-    except (ValueError, OSError, RuntimeError) as error:
-        typer.secho(str(error), fg="red", err=True)
-        raise typer.Exit(1) from error
     typer.echo(
         f"{path} written; run: lmms-eval --include_path {folder} --tasks {path.stem},{task} --model ..."
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 Measure = Literal["knn_preservation", "patch_reconstruction"]
@@ -58,13 +58,13 @@ class Metric:
     """For a table's head."""
     meaning: str
     """One line on how to read it."""
-    measure: Measure | None
-    """None for what is noted of a picture whatever the task."""
     family: Family
-    of: Owner
-    higher_is_better: bool | None
     source: str
     """Where the formula is from."""
+    measure: Measure | None
+    """None for what is noted of a picture whatever the task."""
+    of: Owner
+    higher_is_better: bool | None
     chance: str | None = None
     """What nothing kept gives, as a formula in N images; None where there is no such level."""
     controls: tuple[str, ...] = ()
@@ -103,85 +103,49 @@ class Metric:
 
 
 PAPER = "Lost in Embeddings (arXiv 2509.11986)"
-_KNN: Measure = "knn_preservation"
-_PATCH: Measure = "patch_reconstruction"
 _OF_OVERLAP = ("identity", "rotation", "random_linear", "shuffled", "untrained")
 
-
-def _neighbours(name: str, label: str, meaning: str, family: Family, source: str, **more: object) -> Metric:
-    more = {"of": "image", "higher_is_better": True, "neighbours": True} | more
-    return Metric(name, label, meaning, _KNN, family, source=source, **more)  # type: ignore[arg-type]
-
-
-def _geometry(name: str, label: str, meaning: str, source: str, **more: object) -> Metric:
-    more = {"of": "set", "higher_is_better": None} | more
-    return Metric(name, label, meaning, _KNN, "geometry", source=source, **more)  # type: ignore[arg-type]
-
-
-def _retrieval(name: str, label: str, meaning: str, **more: object) -> Metric:
-    return _neighbours(
-        name, label, meaning, "retrieval", "information retrieval", chance="by class sizes", **more
-    )
-
-
-def _patches(name: str, label: str, meaning: str, family: Family, source: str, **more: object) -> Metric:
-    more = {"of": "image", "higher_is_better": True} | more
-    return Metric(name, label, meaning, _PATCH, family, source=source, **more)  # type: ignore[arg-type]
-
-
-def _answer(name: str, label: str, meaning: str, **more: object) -> Metric:
-    return _patches(name, label, meaning, "answer", PAPER, of="question", **more)
-
+_of_vectors = partial(Metric, measure="knn_preservation", of="image", higher_is_better=True)
+_neighbours = partial(_of_vectors, neighbours=True)
+_geometry = partial(_of_vectors, family="geometry", of="set", higher_is_better=None)
+_retrieval = partial(_neighbours, family="retrieval", source="information retrieval", chance="by class sizes")
+_patches = partial(Metric, measure="patch_reconstruction", of="image", higher_is_better=True)
+_answer = partial(_patches, family="answer", source=PAPER, of="question")
+_noted = partial(Metric, measure=None, higher_is_better=None)
 
 METRICS = (
-    _neighbours(
-        "knor_{k}", "kept, k = {k}", "share of an image's k nearest before that are among its k nearest after",
-        "overlap", PAPER, chance="k / (N - 1)", controls=_OF_OVERLAP, loss="one minus",
-        loss_label="share of the {k} nearest neighbours that is lost",
-    ),
-    _neighbours(
-        "knor_adj_{k}", "kept beyond chance, k = {k}", "the same with chance taken off: 0 is chance, 1 is all",
-        "overlap", "(knor - c) / (1 - c), c = k / (N - 1)", chance="0", controls=_OF_OVERLAP, loss="one minus",
-        corrects="knor_{k}",
-    ),
-    _neighbours(
-        "trustworthiness", "trustworthiness", "new neighbours were near before too; 1 is best, by rank within the "
-        "10 nearest", "ranks", "Venna and Kaski 2001", loss="one minus",
-    ),
-    _neighbours(
-        "continuity", "continuity", "old neighbours stay near; 1 is best, by rank within the 10 nearest",
-        "ranks", "Venna and Kaski 2001", loss="one minus",
-    ),
-    _neighbours(
-        "imbalance_pre_post", "imbalance, before to after", "information imbalance: rank after of the nearest "
-        "before; 0 predicts it, 1 is chance", "ranks", "Glielmo et al. 2022", higher_is_better=False, chance="1",
-        loss="itself",
-    ),
-    _neighbours(
-        "imbalance_post_pre", "imbalance, after to before", "information imbalance: rank before of the nearest "
-        "after; 0 predicts it, 1 is chance", "ranks", "Glielmo et al. 2022", higher_is_better=False, chance="1",
-        loss="itself",
-    ),
-    _geometry(
-        "cka", "CKA", "debiased linear centred kernel alignment; 1 is the same geometry up to rotation and scale",
-        "Kornblith et al. 2019, debiased", higher_is_better=True, loss="one minus",
-    ),
-    _geometry(
-        "procrustes", "Procrustes", "similarity after the best rotation and scale; 1 is the same",
-        "orthogonal Procrustes", higher_is_better=True, loss="one minus",
-    ),
-    _geometry(
-        "procrustes_paper", "procrustes_paper", "the paper's residual, PCA of the side behind first; smaller is "
-        "closer, no fixed scale", PAPER,
-    ),
+    _neighbours("knor_{k}", "kept, k = {k}", "share of an image's k nearest before that are among its k nearest after",
+                "overlap", PAPER, chance="k / (N - 1)", controls=_OF_OVERLAP, loss="one minus",
+                loss_label="share of the {k} nearest neighbours that is lost"),
+    _neighbours("knor_adj_{k}", "kept beyond chance, k = {k}", "the same with chance taken off: 0 is chance, 1 is all",
+                "overlap", "(knor - c) / (1 - c), c = k / (N - 1)", chance="0", controls=_OF_OVERLAP, loss="one minus",
+                corrects="knor_{k}"),
+    _neighbours("trustworthiness", "trustworthiness",
+                "new neighbours were near before too; 1 is best, by rank within the 10 nearest", "ranks",
+                "Venna and Kaski 2001", loss="one minus"),
+    _neighbours("continuity", "continuity", "old neighbours stay near; 1 is best, by rank within the 10 nearest",
+                "ranks", "Venna and Kaski 2001", loss="one minus"),
+    _neighbours("imbalance_pre_post", "imbalance, before to after", "information imbalance: rank after of the nearest "
+                "before; 0 predicts it, 1 is chance", "ranks", "Glielmo et al. 2022", higher_is_better=False,
+                chance="1", loss="itself"),
+    _neighbours("imbalance_post_pre", "imbalance, after to before",
+                "information imbalance: rank before of the nearest after; 0 predicts it, 1 is chance", "ranks",
+                "Glielmo et al. 2022", higher_is_better=False, chance="1", loss="itself"),
+    _geometry("cka", "CKA",
+              "debiased linear centred kernel alignment; 1 is the same geometry up to rotation and scale",
+              source="Kornblith et al. 2019, debiased", higher_is_better=True, loss="one minus"),
+    _geometry("procrustes", "Procrustes", "similarity after the best rotation and scale; 1 is the same",
+              source="orthogonal Procrustes", higher_is_better=True, loss="one minus"),
+    _geometry("procrustes_paper", "procrustes_paper", "the paper's residual, PCA of the side behind first; smaller is "
+              "closer, no fixed scale", source=PAPER),
     _geometry("erank_pre", "erank_pre", "effective rank before: how many directions hold the variance",
-              "Roy and Vetterli 2007"),
-    _geometry("erank_post", "erank_post", "effective rank after", "Roy and Vetterli 2007"),
-    _geometry("top1_energy_pre", "top1_energy_pre", "share of the energy in one direction, before", "PCA"),
-    _geometry("top1_energy_post", "top1_energy_post", "share of the energy in one direction, after", "PCA"),
+              source="Roy and Vetterli 2007"),
+    _geometry("erank_post", "erank_post", "effective rank after", source="Roy and Vetterli 2007"),
+    _geometry("top1_energy_pre", "top1_energy_pre", "share of the energy in one direction, before", source="PCA"),
+    _geometry("top1_energy_post", "top1_energy_post", "share of the energy in one direction, after", source="PCA"),
     _geometry("hubness_pre", "hubness_pre", "skewness of how often an image is another's neighbour, before; "
-              "0 has no hubs", "Radovanović et al. 2010", neighbours=True),
-    _geometry("hubness_post", "hubness_post", "the same, after", "Radovanović et al. 2010", neighbours=True),
+              "0 has no hubs", source="Radovanović et al. 2010", neighbours=True),
+    _geometry("hubness_post", "hubness_post", "the same, after", source="Radovanović et al. 2010", neighbours=True),
     _retrieval("recall_pre_1", "recall at 1 before", "share of images whose nearest has their label, before"),
     _retrieval("recall_post_1", "recall at 1 after", "the same, after"),
     _retrieval("recall_pre_5", "recall at 5 before", "share of images with their label among the 5 nearest, before"),
@@ -193,10 +157,8 @@ METRICS = (
     _retrieval("map_diff", "mAP, after less before", "paired difference", reported=False),
     _retrieval("spearman_knor_10_recall_post_5", "overlap with recall after", "rank correlation, by image, of "
                "overlap at k = 10 with R@5 after", of="set", reported=False),
-    _neighbours(
-        "paper_knor_{k}", "published procedure, k = {k}", "the published procedure, which counts the image itself "
-        "as its neighbour", "published", PAPER,
-    ),
+    _neighbours("paper_knor_{k}", "published procedure, k = {k}",
+                "the published procedure, which counts the image itself as its neighbour", "published", PAPER),
     _patches("r2_ridge", "R² linear", "share of the patches' variance that a linear probe rebuilds", "probe",
              "ridge regression", chance="0", loss="one minus",
              controls=("identity", "rotation", "rank{k}", "untrained", "shuffled")),
@@ -229,11 +191,11 @@ METRICS = (
     _patches("paper_mse", "paper_mse", "the paper's error on standardised embeddings; 1 is what the mean gets",
              "published", PAPER, higher_is_better=False, chance="1"),
     _patches("paper_r2", "paper_r2", "share of the variance that the paper's probe rebuilds", "published", PAPER),
-    Metric("entropy", "entropy", "Shannon entropy of the picture's greys, in bits", None, "baseline", "image", None,
-           "Shannon 1948", reported=False),
-    Metric("encoder_norm", "encoder_norm", "mean Euclidean norm of the encoder's tokens", None, "baseline", "image",
-           None, "", reported=False),
-    Metric("n_images", "images", "different images that were measured", None, "count", "set", None, ""),
+    _noted("entropy", "entropy", "Shannon entropy of the picture's greys, in bits", "baseline", "Shannon 1948",
+           of="image", reported=False),
+    _noted("encoder_norm", "encoder_norm", "mean Euclidean norm of the encoder's tokens", "baseline", "", of="image",
+           reported=False),
+    _noted("n_images", "images", "different images that were measured", "count", "", of="set"),
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import torch
 from connector_bench.processes.packing import Packed
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from tests.harness import Outcome, run_here
-from tests.reconstruction.planted import images, small_config
+from tests.reconstruction.planted import images, learn, small_config
 from tests.reconstruction.small_task import write_small_task
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def test_tensors_and_arrays_cross_as_they_are() -> None:
 def test_of_a_state_little_is_pickled() -> None:
     sample = ProbeSample(small_config())
     for name, pair in images(40):
-        sample.update(name, pair)
+        learn(sample, name, pair)
     packed = Packed.of(sample)
     assert len(packed.structure) < len(pickle.dumps(sample)) / 20
     assert torch.equal(packed.value().state()[0]["target.mean_y"], sample.state()[0]["target.mean_y"])

@@ -1,19 +1,21 @@
-"""A leaderboard's folder: results, and the files that are generated from them."""
+"""A leaderboard's folder: results, and the files that are generated from them, which `build` and `check` know."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from connector_bench.leaderboard.board_files import name_on_board, run_path, run_text, stored_runs
-from connector_bench.leaderboard.generated import generated_files
+from connector_bench.leaderboard.data_files import csv_file, json_file
 from connector_bench.leaderboard.harness_results import run_of
 from connector_bench.leaderboard.loss_maps import PICTURES
 from connector_bench.leaderboard.loss_maps import pictures as loss_pictures
+from connector_bench.leaderboard.markdown import markdown
 from connector_bench.leaderboard.merge import merge
+from connector_bench.leaderboard.page import page
 from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.writing import finish_interrupted, locked, replace_together
@@ -21,6 +23,17 @@ from connector_bench.results.harness_files import UnusableResult, read_results
 
 LARGEST_RUN = 2**20
 """Bytes of one committed result; a larger one holds what nobody reads in a table."""
+
+RENDERINGS: Mapping[str, Callable[[Table, Path], str]] = {
+    "LEADERBOARD.md": lambda table, board: markdown(table),
+    "leaderboard.csv": lambda table, board: csv_file(table),
+    "leaderboard.json": lambda table, board: json_file(table),
+    "index.html": page,
+}
+"""Path below the board -> the file's whole text, from the table and what else is committed below the board.
+
+Nothing else goes into it, no date and no version, so that a stale file shows.
+"""
 
 
 def read_runs(
@@ -117,7 +130,7 @@ def add(
         files: dict[str, str | bytes] = dict(pictures or {})
         files |= {run_path(board, run).relative_to(board).as_posix(): run_text(run) for run in runs}
         with _as_it_will_be(board, files) as staged:
-            files |= generated_files(table, staged)
+            files |= _generated(table, staged)
         replace_together(board, files, leaving)
     return table
 
@@ -141,7 +154,7 @@ def build(board: Path) -> Table:
     with locked(board):
         finish_interrupted(board)
         table = merge(stored_runs(board))
-        replace_together(board, generated_files(table, board))
+        replace_together(board, _generated(table, board))
     return table
 
 
@@ -150,6 +163,11 @@ def stale_files(board: Path) -> list[Path]:
     finish_interrupted(board)
     return [
         board / name
-        for name, text in generated_files(merge(stored_runs(board)), board).items()
+        for name, text in _generated(merge(stored_runs(board)), board).items()
         if not (path := board / name).is_file() or path.read_bytes() != text.encode()
     ]
+
+
+def _generated(table: Table, board: Path) -> dict[str, str]:
+    """Text of every generated file by its path below the board."""
+    return {name: render(table, board) for name, render in RENDERINGS.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
 
 import numpy as np
 
@@ -12,11 +14,12 @@ from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.references import control_rows, kind_of
 from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, StoredRun, TaskResult
-from connector_bench.leaderboard.seeds import groups_of
-from connector_bench.leaderboard.table import Column, Key, Rank, Row, Table
+from connector_bench.leaderboard.table import Column, Group, Key, Rank, Row, Spread, Table
 from connector_bench.results.conditions import kind_of_probes
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import Sums
+
+SEED = re.compile(r"(?P<name>.+)-seed\d+")
 
 
 @dataclass
@@ -49,7 +52,7 @@ def merge(runs: Sequence[StoredRun]) -> Table:
     return Table(
         columns=columns,
         rows=(*rows, *control_rows(rows, columns)),
-        groups=groups_of(rows, columns),
+        groups=_groups(rows, columns),
         published=published(),
     )
 
@@ -106,6 +109,25 @@ def _sorted(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
         return row.kind != "competitor", len(ranked), 0.0, row.model
 
     return sorted(rows, key=place)
+
+
+def _groups(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Group, ...]:
+    """For display: models whose names differ in their seed alone, where there are at least two."""
+    members: dict[str, list[Row]] = {}
+    for row in rows:
+        if match := SEED.fullmatch(row.model):
+            members.setdefault(match["name"], []).append(row)
+    return tuple(_group(name, found, columns) for name, found in members.items() if len(found) > 1)
+
+
+def _group(name: str, rows: Sequence[Row], columns: Sequence[Column]) -> Group:
+    spreads: dict[Key, Spread] = {}
+    for column in columns:
+        values = [row.figures[column.key].value for row in rows if column.key in row.figures]
+        if len(values) == len(rows):
+            spreads[column.key] = Spread(fmean(values), stdev(values), min(values), max(values), len(values))
+    models = tuple(row.model for row in rows)
+    return Group(name, rows[0].kind, rows[0].connector, models, spreads)
 
 
 def _take(filed: _Filed, run: StoredRun) -> None:

@@ -15,8 +15,7 @@ from jaxtyping import Float, Float64, Int
 from scipy import linalg, stats
 
 from connector_bench.preservation.design_effect import Kind, mean_score
-from connector_bench.preservation.neighbours.ranking import Halved, ranks_of, read_rankings
-from connector_bench.preservation.neighbours.search import neighbours
+from connector_bench.preservation.neighbours.ranking import Halved
 from connector_bench.preservation.neighbours.space import as_vectors
 from connector_bench.preservation.side import RANKED, Side
 from connector_bench.stats.intervals import Score
@@ -30,54 +29,18 @@ RANK_GEOMETRY: dict[str, Kind] = {
 """Means over ranks, and which interval each gets."""
 
 
-def trustworthiness(
-    pre: Float[np.ndarray, "n d_pre"],
-    post: Float[np.ndarray, "n d_post"],
-    k: int,
-    *,
-    distance: str = "l2",
-) -> Float64[np.ndarray, " n"]:
-    """Whether the neighbours after the connector were neighbours before: intruders count by how far away they
-    come from.
-
-    `T_i = 1 - 2 / (k (2n - 3k - 1)) sum_{j in N_post(i, k)} max(0, r_pre(i, j) - k)`; the mean over images is
-    Venna and Kaski's trustworthiness (ICANN 2001), as in `sklearn.manifold.trustworthiness`. The mean lies in
-    0..1, higher is better, identity gives 1 and independent vectors about .5; a single image can lie below 0. With the
-    sides exchanged it is continuity: whether the neighbours before the connector stay near after it.
-
-    Raises:
-        ValueError: different numbers of images, `k` not in 1..(n-1)/2 (the normalisation's range), or vectors
-            not finite.
-    """
-    n = _same_images(pre, post)
-    if not 1 <= k <= (n - 1) / 2:
-        raise ValueError(f"trustworthiness needs 1 <= k <= (n-1)/2, got k={k} with n={n}")
-    return _share_near(_ranks(pre, neighbours(post, k, distance), distance), n)
-
-
-def information_imbalance(
-    a: Float[np.ndarray, "n d_a"], b: Float[np.ndarray, "n d_b"], *, distance: str = "l2"
-) -> Float64[np.ndarray, " n"]:
-    """How little the distances in `a` say about those in `b`: `2/n x rank in b of a's nearest neighbour`, per
-    image.
-
-    The mean over images is the information imbalance from a to b (Glielmo et al., PNAS Nexus 1 (2022)
-    pgac039): 2/n where the nearest neighbours agree, about 1 where a says nothing of b. Lower means more
-    kept. Not symmetric: pre -> post asks whether the encoder's nearest image is still near after the
-    connector, post -> pre whether the connector's is near in the encoder.
-
-    Raises:
-        ValueError: different numbers of images or vectors that are not finite.
-    """
-    n = _same_images(a, b)
-    return 2 / n * _ranks(b, neighbours(a, 1, distance), distance)[:, 0]
-
-
 def rank_geometry(
     pre: Side, post: Side, effects: Mapping[str, float]
 ) -> tuple[dict[str, Float64[np.ndarray, " n"]], dict[str, Score]]:
     """Imbalance, and where 2 `RANKED` + 1 images allow them trustworthiness and continuity: values per image, and
-    means with intervals from design `effects` (see `rank_geometry_in_halves`)."""
+    means with intervals from design `effects` (see `rank_geometry_in_halves`).
+
+    Imbalance from a to b is `2/n x rank in b of a's nearest neighbour` (Glielmo et al., PNAS Nexus 1 (2022) pgac039):
+    2/n where the nearest neighbours agree, about 1 where a says nothing of b, and not symmetric. Trustworthiness is
+    `1 - 2 / (k (2n - 3k - 1)) sum_{j in N_post(i, k)} max(0, r_pre(i, j) - k)` (Venna and Kaski, ICANN 2001): intruders
+    count by how far away they come from. Its mean lies in 0..1, identity gives 1, independent sides about .5; a
+    single image can lie below 0. Continuity is the same with the sides exchanged.
+    """
     n = len(pre)
     values = {
         "imbalance_pre_post": 2 / n * post.ranks[:, 0],
@@ -185,10 +148,6 @@ def hubness(found: Int[np.ndarray, "n k"]) -> float:
 def _share_near(ranks: Int[np.ndarray, "q k"], n: int) -> Float64[np.ndarray, " q"]:
     k = ranks.shape[1]
     return 1 - 2 * np.maximum(ranks - k, 0).sum(axis=1) / (k * (2 * n - 3 * k - 1))
-
-
-def _ranks(vectors: np.ndarray, partners: Int[np.ndarray, "n c"], distance: str) -> Int[np.ndarray, "n c"]:
-    return read_rankings(vectors, distance, ranks_of(partners))[0]
 
 
 def _hsic(x: Float64[np.ndarray, "n d_x"], y: Float64[np.ndarray, "n d_y"]) -> float:

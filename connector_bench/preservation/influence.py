@@ -23,15 +23,12 @@ def influence_interval(
     *,
     least: float = -np.inf,
     most: float = np.inf,
-    confidence: float = 0.95,
 ) -> Score:
-    """`value -+ t sd / sqrt(n)` with the influences' standard deviation, cut to the figure's range."""
+    """`value -+ t sd / sqrt(n)` with the influences' standard deviation at 95 %, cut to the figure's range."""
     n = len(influences)
-    half = float(
-        stats.t.ppf(0.5 + confidence / 2, n - 1) * np.sqrt(np.square(influences).sum() / (n - 1) / n)
-    )
+    half = float(stats.t.ppf(0.975, n - 1) * np.sqrt(np.square(influences).sum() / (n - 1) / n))
     low, high = max(least, value - half), min(most, value + half)
-    method = f"{100 * confidence:g} % infinitesimal jackknife over images"
+    method = "95 % infinitesimal jackknife over images"
     return Score(value, min(value, low), max(value, high), n, None, method)
 
 

@@ -137,11 +137,7 @@ def class_of(label: object) -> str | None:
 
 
 def overlap_recall(
-    overlap: Float[np.ndarray, " n"],
-    recall: Float[np.ndarray, " n"],
-    *,
-    seed: int = 0,
-    confidence: float = 0.95,
+    overlap: Float[np.ndarray, " n"], recall: Float[np.ndarray, " n"], *, seed: int = 0
 ) -> Score:
     """Spearman's correlation over the queries of neighbour overlap and recall (NaN where an image is no
     query): do images whose neighbours change also lose their retrieval? -1..1, chance 0; NaN where one of
@@ -154,7 +150,7 @@ def overlap_recall(
     if overlap.shape != recall.shape:
         raise ValueError(f"one value per image: got {overlap.shape} overlaps and {recall.shape} recalls")
     asked = ~np.isnan(recall)
-    return spearman(overlap[asked], recall[asked], seed=seed, confidence=confidence)
+    return spearman(overlap[asked], recall[asked], seed=seed)
 
 
 def retrieval_in_halves(

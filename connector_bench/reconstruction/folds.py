@@ -112,12 +112,6 @@ class Ledger:
             )
         return Ledger(self._keys | other._keys)
 
-    def refuse_overlap(self, other: Ledger, what: str) -> None:
-        """LeakError where the two share an image."""
-        common = self._keys & other._keys
-        if common:
-            raise LeakError(f"{len(common)} of {len(other)} {what} images are training images too")
-
     def array(self) -> np.ndarray:
         """The hashes in rising order, `[n]`, as int64 bit patterns."""
         return np.array(sorted(self._keys), dtype=np.uint64).view(np.int64)

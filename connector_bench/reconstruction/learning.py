@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.pictures import for_controls
 from connector_bench.processes import (
     first_rank_takes_in_turn,
-    leave_behind,
     on_first_rank,
     rank_and_size,
     unbroken,
 )
-from connector_bench.protocol import CONTROL_TRAINING_IMAGES
 from connector_bench.reconstruction.config import ReconstructionConfig
-from connector_bench.reconstruction.folds import Ledger, validation_share
+from connector_bench.reconstruction.folds import Ledger
+from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSample, images_of
 from connector_bench.reconstruction.inherited import Inherited
-from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
-from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.reconstruction.probes.state_size import state_bytes, state_device
 from connector_bench.reconstruction.store import (
     REFUSED,
     RunStore,
@@ -37,18 +31,10 @@ from connector_bench.reconstruction.store import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
     from connector_bench.types import TokenBatch
 
 PROBES, TRAINING = "probes", "training"  # folders; the second is followed by the rank
-CONTROLS, GATHERED, REFUSED_IMAGES = "controls", "gathered", "refused.json"
-SHARE_OF_WRITING = 0.05
-"""Time that may go into writing the training state, which is gigabytes for a large model."""
-WRITING_RATE = 5e8
-"""Bytes a second that a disk is taken to write, until the state was written once."""
-QUICK = 1.0
-"""Seconds up to which a write is as frequent as it was asked for."""
+CONTROLS, REFUSED_IMAGES = "controls", "refused.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,89 +60,6 @@ class ProbeLadder:
         probes = FittedProbes.load(folder)
         store = RunStore(folder, {"probes": probes.training_images.fingerprint()})
         return cls(probes, ControlProbes.from_state(*store.read(CONTROLS)))
-
-
-class ResumableSample:
-    """Connector's and controls' training state, written whole (it has a fixed size) after every so many images.
-
-    Not so often, though, that writing takes more than a twentieth of the time.
-    """
-
-    def __init__(
-        self, config: ReconstructionConfig, store: RunStore | None = None, *, every: int = 512
-    ) -> None:
-        self.store, self.every = store, every
-        self._unwritten = 0
-        self._wait_until = 0.0
-        self._device: torch.device | None = None
-        self.warning: str | None = None
-        """Where the state does not lie on the model's device for want of room: why."""
-        if store is not None and GATHERED in store:
-            tensors, meta = store.read(GATHERED)
-            self.connector = ProbeSample.from_state(tensors, meta)
-            self.controls = ControlSample.from_tensors(tensors, config)
-            self.controls.failed = meta["failed_controls"]
-        else:
-            self.connector, self.controls = ProbeSample(config), ControlSample(config)
-
-    def begin(self, images: Collection[str], held_out: Collection[str]) -> None:
-        """Say which images will come, of all ranks. StateMismatch where the state holds one that is not among them."""
-        if self.store is not None:
-            self.store.refuse_other_images(self.connector.seen, images)
-            leave_behind(self.kept)
-        self.connector.held_out = Ledger.of(held_out)
-        self.controls.images = for_controls(images, CONTROL_TRAINING_IMAGES)
-        self.connector.validation_share = validation_share(images, self.connector.config.validation)
-
-    def __contains__(self, image_id: str) -> bool:
-        return image_id in self.connector.seen
-
-    def add(self, batch: TokenBatch) -> None:
-        """Take some training images, on the device that has room for the state."""
-        if self._device is None:
-            self._device, self.warning = state_device(batch, self.connector.config)
-            self._wait_after_writing_for(state_bytes(batch, self.connector.config) / WRITING_RATE)
-        device = self._device
-        batch = batch.mapped(lambda tokens: tokens.to(device))
-        batch = batch.take(self.connector.learn(batch))
-        if not len(batch):
-            return
-        self.controls.update(batch, [self.connector.fold_of(image) for image in batch.images])
-        self._unwritten += len(batch)
-        if self._unwritten >= self.every:
-            self.flush_if_due()
-
-    def flush_if_due(self) -> None:
-        """Write what is not written yet, unless writing would take more than its share of the time so far."""
-        if time.monotonic() >= self._wait_until:
-            self.flush()
-
-    def _wait_after_writing_for(self, seconds: float) -> None:
-        now = time.monotonic()
-        self._wait_until = now + seconds / SHARE_OF_WRITING if seconds > QUICK else now
-
-    def flush(self) -> None:
-        """Write what is not written yet."""
-        if self._unwritten and self.store is not None:
-            begun = time.monotonic()
-            tensors, meta = self.connector.state()
-            meta["failed_controls"] = self.controls.failed
-            self.store.keep(GATHERED, tensors | self.controls.tensors(), meta)
-            self._wait_after_writing_for(time.monotonic() - begun)
-        self._unwritten = 0
-
-    def absorb(self, other: ResumableSample) -> None:
-        """Add another process's state; it must not have seen an image of this one."""
-        self.connector.absorb(other.connector)
-        self.controls.absorb(other.controls)
-
-    def kept(self) -> bool:
-        """Write what is not written yet; whether all is on the disk."""
-        self.flush()
-        return self.store is not None and self.store.trouble is None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"store": None}
 
 
 class ProbeLearner:
@@ -231,7 +134,7 @@ class ProbeLearner:
             if folder is not None:
                 own = self._gathered.connector.seen
                 self._inherited = Inherited.of(
-                    folder, TRAINING, GATHERED, self.fingerprint, own, _images_of, allowed
+                    folder, TRAINING, GATHERED, self.fingerprint, own, images_of, allowed
                 )
 
     def _reused(self, folder: Path) -> ProbeLadder:
@@ -294,7 +197,7 @@ class ProbeLearner:
         for part in parts:
             total.absorb(part)
         ladder = ProbeLadder(total.connector.fit(), total.controls.fit(total.connector))
-        self.troubles += ladder.probes.log.troubles + ladder.controls.log.troubles
+        self.troubles += [*ladder.probes.troubles, *ladder.controls.troubles]
         if self.folder is not None:
             try:
                 ladder.save(self.folder / PROBES)
@@ -306,10 +209,6 @@ class ProbeLearner:
                 size = sum(tensor.nbytes for tensor in ladder.probes.weights().values())
                 self.troubles.append(f"{refusal(self.folder / PROBES, size, error)}; the probes are not kept")
         return ladder
-
-
-def _images_of(store: RunStore) -> Ledger:
-    return Ledger.from_array(store.tensor(GATHERED, "seen").numpy())
 
 
 def _remove_training(folder: Path) -> None:

@@ -1,13 +1,21 @@
-"""Products that lose nothing: float64 where the device is fast at it, else fp32 of inputs centred in float64."""
+"""In which precision and on which device probes compute.
+
+Products lose nothing: float64 where the device is fast at it, else fp32 of inputs centred in float64.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from connector_bench.float32 import full_float32
+
+Fit = TypeVar("Fit")
 
 FAST_FLOAT64 = ((8, 0), (9, 0), (10, 0))
 """Compute capabilities of cards whose float64 products are about as fast as fp32 ones; on others 1/32 or 1/64."""
@@ -36,33 +44,6 @@ def affine(
 
 
 @contextmanager
-def full_float32() -> Iterator[None]:
-    """Matrix products of float32 on CUDA in float32, although a model's wrapper has allowed TF32 for itself."""
-    try:
-        before = torch.get_float32_matmul_precision()
-    except RuntimeError:  # set through torch's newer interface, beside which the older one refuses to be read
-        with _ieee():
-            yield
-        return
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-@contextmanager
-def _ieee() -> Iterator[None]:
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
-
-
-@contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """While the block runs, fp32 products are made in fp32, whatever the model's wrapper has allowed."""
     with full_float32(), torch.autocast(device.type, enabled=False):
@@ -74,3 +55,26 @@ def scoring_device(option: str, tokens: torch.device) -> torch.device:
     if option != "auto":
         return torch.device(option)
     return tokens if tokens.type in ("cpu", "cuda") else torch.device("cpu")
+
+
+def fit_device(option: str, sample: torch.device) -> torch.device:
+    """The device that fits run on; `auto` is the one that the sample lies on."""
+    return sample if option == "auto" else torch.device(option)
+
+
+def with_room(
+    what: str, fit: Callable[[torch.device], Fit], device: torch.device, troubles: list[str]
+) -> Fit:
+    """`fit(device)`; where the device's memory does not suffice, on the CPU, and `troubles` get a sentence more."""
+    try:
+        with full_float32():
+            return fit(device)
+    except torch.OutOfMemoryError:
+        if device.type == "cpu":
+            raise
+    # behind the `except`, whose traceback holds what the fit had put on the device
+    torch.cuda.empty_cache()
+    troubles.append(
+        f"{device} has too little free memory to fit {what}: fitted on the CPU, which takes longer"
+    )
+    return fit(torch.device("cpu"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,6 @@ def ratio_score(
     sign: float = 1.0,
     offset: float = 0.0,
     chance: float | None = None,
-    seed: int = 0,
 ) -> Score:
     """`offset + sign * sum(numerator) / sum(denominator)`, with a percentile bootstrap over images.
 
@@ -48,7 +48,11 @@ def ratio_score(
     method = "95 % percentile bootstrap over images"
     if len(top) < 2:
         return Score(float(ratio(top, bottom)), math.nan, math.nan, len(top), chance, method)
-    return bootstrap((top, bottom), ratio, seed=seed, confidence=0.95, chance=chance)
+    return bootstrap((top, bottom), ratio, seed=0, confidence=0.95, chance=chance)
+
+
+def _r2_score(errors: Sequence[float], totals: Sequence[float]) -> Score:
+    return ratio_score(errors, totals, sign=-1.0, offset=1.0, chance=0.0)
 
 
 class ScoreBoard:
@@ -125,11 +129,6 @@ class ScoreBoard:
         self._by_dimension, self.unfitted_patches = dict(tensors), meta["unfitted_patches"]
         return self
 
-    @property
-    def best(self) -> str | None:
-        """The probe that `lost` is about; None on an empty board."""
-        return self._best
-
     def __contains__(self, image_id: str) -> bool:
         return image_id in self._sums
 
@@ -141,7 +140,7 @@ class ScoreBoard:
         """The images on the board."""
         return Ledger.of(self._sums)
 
-    def scores(self, seed: int = 0) -> dict[str, Score]:
+    def scores(self) -> dict[str, Score]:
         """Every figure over all images, under the harness's names; ValueError on an empty board."""
         if not self._sums or self._best is None:
             raise ValueError("no image was scored")
@@ -149,34 +148,26 @@ class ScoreBoard:
         probes = [name for name in self._by_dimension if name != "total"]
         scores: dict[str, Score] = {}
         for name in probes:
-            sse = columns[f"sse_{name}"]
-            scores[f"r2_{name}"] = ratio_score(
-                sse, columns["sst"], sign=-1.0, offset=1.0, chance=0.0, seed=seed
-            )
+            scores[f"r2_{name}"] = _r2_score(columns[f"sse_{name}"], columns["sst"])
             scores[f"r2_median_{name}"] = self._median_r2(name)
-            scores[f"mse_standardized_{name}"] = ratio_score(
-                columns[f"standardized_{name}"], columns["patches"], chance=1.0, seed=seed
-            )
+            standardized = columns[f"standardized_{name}"]
+            scores[f"mse_standardized_{name}"] = ratio_score(standardized, columns["patches"], chance=1.0)
         best = columns[f"sse_{self._best}"]
         scores["r2_best"] = scores[f"r2_{self._best}"]
-        scores["lost"] = ratio_score(best, columns["sst"], chance=1.0, seed=seed)
+        scores["lost"] = ratio_score(best, columns["sst"], chance=1.0)
         if "mlp" in probes:
             gain = np.subtract(columns["sse_ridge"], columns["sse_mlp"])
-            scores["nonlinear"] = ratio_score(gain.tolist(), columns["sst"], seed=seed)
+            scores["nonlinear"] = ratio_score(gain.tolist(), columns["sst"])
         variance = np.multiply(columns["patches"], self._total_variance)
-        scores["nmse"] = ratio_score(best, variance.tolist(), chance=1.0, seed=seed)
-        scores["cosine"] = ratio_score(
-            columns[f"cosine_{self._best}"], columns["patches"], chance=0.0, seed=seed
-        )
+        scores["nmse"] = ratio_score(best, variance.tolist(), chance=1.0)
+        scores["cosine"] = ratio_score(columns[f"cosine_{self._best}"], columns["patches"], chance=0.0)
         return scores
 
-    def control_scores(self, seed: int = 0) -> dict[str, Score]:
+    def control_scores(self) -> dict[str, Score]:
         """R2 of every control, by figure, over the images on which controls were measured."""
         columns = _columns([row for row in self._rows() if _has_controls(row)])
         return {
-            name.removeprefix(CONTROL): ratio_score(
-                errors, columns["sst"], sign=-1.0, offset=1.0, chance=0.0, seed=seed
-            )
+            name.removeprefix(CONTROL): _r2_score(errors, columns["sst"])
             for name, errors in columns.items()
             if name.startswith(CONTROL)
         }
@@ -217,20 +208,12 @@ def _poisson_weights(image_id: str) -> Float[Tensor, " replicates"]:
     return torch.from_numpy(np.concatenate([[1.0], draws]))
 
 
-def summary_json(scores: Mapping[str, Score]) -> dict[str, dict[str, float | str | None]]:
+def summary_json(scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
     """Scores as plain values; NaN becomes null, which JSON knows."""
-
-    def plain(value: float | None) -> float | None:
-        return None if value is None or math.isnan(value) else value
-
     return {
         name: {
-            "value": plain(score.value),
-            "low": plain(score.low),
-            "high": plain(score.high),
-            "n": score.n,
-            "chance": plain(score.chance),
-            "method": score.method,
+            key: None if isinstance(value, float) and math.isnan(value) else value
+            for key, value in asdict(score).items()
         }
         for name, score in scores.items()
     }

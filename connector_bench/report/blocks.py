@@ -109,16 +109,14 @@ def control_findings(about: str, right: Sequence[str], wrong: Sequence[str]) -> 
 SCORE_COLUMNS = ("value", "95 % interval", "chance", "N")
 
 
-def score_cells(score: Score, digits: int = 3) -> tuple[TableCell, ...]:
+def score_cells(score: Score) -> tuple[TableCell, ...]:
     """The cells under `SCORE_COLUMNS`; a figure that chance would give as well is marked."""
     mark = "not distinguishable from chance" if covers_chance(score) else ""
-    ends = (
-        f"{number(score.low, digits)} to {number(score.high, digits)}" if has_interval(score) else NO_INTERVAL
-    )
+    ends = f"{number(score.low)} to {number(score.high)}" if has_interval(score) else NO_INTERVAL
     width = score.high - score.low if has_interval(score) else None
     return (
-        TableCell(number(score.value, digits), score.value, mark),
+        TableCell(number(score.value), score.value, mark),
         TableCell(ends, width),
-        TableCell(number(score.chance, digits), score.chance),
+        TableCell(number(score.chance), score.chance),
         TableCell(f"{score.n:,}", score.n),
     )

@@ -47,11 +47,11 @@ def in_percent(axis: Axis) -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
 
 
-def legend(figure: Figure, first: str | None = None, columns: int = 2) -> None:
+def legend(figure: Figure, first: str | None = None) -> None:
     """Below the plot, where it hides nothing and a narrow screen has room; the entry named comes first."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         found.update(zip(labels, handles, strict=True))
     names = sorted(found, key=lambda name: name != first)
-    figure.legend([found[name] for name in names], names, loc="outside lower left", ncols=columns)
+    figure.legend([found[name] for name in names], names, loc="outside lower left", ncols=2)

@@ -41,7 +41,6 @@ def render(
     *,
     masks: Mapping[str, Bool[np.ndarray, "rows columns"]] = MappingProxyType({}),
     highest: float | None = None,
-    title: str = "",
     encoding: Mapping[str, Any] = PNG,
 ) -> bytes:
     """An image file: the picture with the masks' outlines, then a panel of heat for each layer of tiles.
@@ -53,7 +52,7 @@ def render(
     layers = _layers(loss_map)
     shape = picture.height / picture.width
     width = PANEL_INCHES * (1 + len(layers)) + 0.9
-    height = PANEL_INCHES * min(max(shape, 0.35), 1.6) + (0.65 if title else 0.4)
+    height = PANEL_INCHES * min(max(shape, 0.35), 1.6) + 0.4
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.subplots(1, 1 + len(layers), squeeze=False)[0]
     pixels = np.asarray(picture.convert("RGB"))
@@ -68,8 +67,6 @@ def render(
             _heat(axis, tile, values[part].reshape(tile.pre_grid), scale, shape)
         _mark_worst(axis, layer, values, patch_boxes(loss_map.layout))
     _colour_bar(figure, axes, scale)
-    if title:
-        figure.suptitle(title.replace("$", r"\$"), fontsize=9)
     FigureCanvasAgg(figure)
     buffer = BytesIO()
     figure.savefig(buffer, **encoding)

@@ -16,7 +16,6 @@ def spearman(
     y: Float[np.ndarray, " n"],
     *,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> Score:
     """Spearman's rank correlation (ties at their mean rank) with a bootstrap interval over images; -1..1,
     chance 0.
@@ -27,7 +26,7 @@ def spearman(
         ValueError: lengths that differ, values not finite, or fewer than 3 images.
     """
     first, second = same_length(x, y, least=3)
-    return bootstrap((first, second), _rank_correlation, seed=seed, confidence=confidence, chance=0.0)
+    return bootstrap((first, second), _rank_correlation, seed=seed, confidence=0.95, chance=0.0)
 
 
 def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from connector_bench.atomic_files import write_atomically
 from connector_bench.zoo.cache import cache_root
 from connector_bench.zoo.decoder import Decoder
 from connector_bench.zoo.model import ZooModel, build_parts
@@ -83,17 +84,9 @@ def save_weights(folder: Path, card: Card, connector: nn.Module, decoder: Decode
     kept |= {name: value.contiguous() for name, value in both.named_buffers()}
     path = folder / f"{file_stem(card.connector, card.seed)}.safetensors"
     text = json.dumps(asdict(card), indent=1) + "\n"
-    for target, content in ((path.with_suffix(".json"), text.encode()), (path, save(kept))):
-        unfinished = target.with_suffix(target.suffix + ".tmp")
-        unfinished.write_bytes(content)
-        unfinished.replace(target)
+    write_atomically(path.with_suffix(".json"), text.encode())
+    write_atomically(path, save(kept))
     return path
-
-
-def read_card(connector: str, seed: int = 0, folder: Path | None = None) -> Card:
-    """The card of trained weights. Folder and errors as in ``find_weights``."""
-    text = find_weights(connector, seed, folder).with_suffix(".json").read_text(encoding="utf-8")
-    return Card(**json.loads(text))
 
 
 def load(connector: str, seed: int = 0, folder: Path | None = None) -> ZooModel:

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from connector_bench.leaderboard.csv_file import csv_file
+from connector_bench.leaderboard.data_files import csv_file, json_file
 from connector_bench.leaderboard.diff import table_diff
-from connector_bench.leaderboard.json_file import json_file
 from connector_bench.leaderboard.markdown import markdown
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.table import Table

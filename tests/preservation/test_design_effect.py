@@ -11,6 +11,8 @@ from connector_bench.preservation.retrieval import retrieval, retrieval_in_halve
 from connector_bench.preservation.side import both_sides
 from connector_bench.stats.intervals import Score
 
+from .test_geometry import rank_values
+
 SIMULATIONS = 200
 N = 120
 Scores = Callable[[np.random.Generator, int], dict[str, Score]]
@@ -53,12 +55,12 @@ def test_values_in_halves_are_those_of_the_measures() -> None:
     found = geometry.rank_geometry_in_halves(before, after)
     asked = retrieval_in_halves(before.whole, after.whole, labels)(before, after)
     for chosen in (half, ~half):
-        alone = geometry.trustworthiness(pre[chosen], post[chosen], 10)
-        np.testing.assert_allclose(1 + found["trustworthiness"][chosen] * 2 / (10 * (2 * 45 - 31)), alone)
-        np.testing.assert_allclose(
-            2 / 45 * found["imbalance_pre_post"][chosen],
-            geometry.information_imbalance(pre[chosen], post[chosen]),
-        )
+        alone = rank_values(pre[chosen], post[chosen])
+        for name in ("trustworthiness", "continuity"):
+            scaled = 1 + found[name][chosen] * 2 / (10 * (2 * 45 - 31))
+            np.testing.assert_allclose(scaled, alone[name], err_msg=name)
+        for name in ("imbalance_pre_post", "imbalance_post_pre"):
+            np.testing.assert_allclose(2 / 45 * found[name][chosen], alone[name], err_msg=name)
         expected = retrieval(pre[chosen], post[chosen], labels[chosen]).columns()
         for key, column in expected.items():
             np.testing.assert_allclose(asked[key][chosen], column, err_msg=key)

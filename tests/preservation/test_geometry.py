@@ -13,6 +13,7 @@ from connector_bench.preservation import controls, geometry, influence, knn
 from connector_bench.preservation.figures import preservation_figures
 from connector_bench.preservation.neighbours.ranking import ranks_of, read_rankings
 from connector_bench.preservation.options import PreservationOptions
+from connector_bench.preservation.side import RANKED, both_sides
 from tests.oracles import effective_rank, procrustes_similarity, top1_energy
 
 seeds = st.integers(0, 2**32 - 1)
@@ -57,23 +58,30 @@ def test_ranks_refuse_the_image_itself() -> None:
         ranks_of(np.array([[0], [2], [1]]))
 
 
-@pytest.mark.parametrize("k", [1, 5, 40])
-def test_trustworthiness_and_continuity_agree_with_scikit_learn(k: int) -> None:
-    pre, post = pair(150, 8, 3)
+def rank_values(pre: np.ndarray, post: np.ndarray) -> dict[str, np.ndarray]:
+    """By measure of ranks, a value per image."""
+    return geometry.rank_geometry(*both_sides(pre, post, RANKED), {})[0]
+
+
+@pytest.mark.parametrize("n", [21, 60, 150])
+def test_trustworthiness_and_continuity_agree_with_scikit_learn(n: int) -> None:
+    pre, post = pair(n, 8, 3)
     theirs = [
-        sklearn_trustworthiness(a.astype(float), b.astype(float), n_neighbors=k)
+        sklearn_trustworthiness(a.astype(float), b.astype(float), n_neighbors=RANKED)
         for a, b in ((pre, post), (post, pre))
     ]
-    assert geometry.trustworthiness(pre, post, k).mean() == pytest.approx(theirs[0], abs=1e-12)
-    assert geometry.trustworthiness(post, pre, k).mean() == pytest.approx(theirs[1], abs=1e-12)
+    found = rank_values(pre, post)
+    assert found["trustworthiness"].mean() == pytest.approx(theirs[0], abs=1e-12)
+    assert found["continuity"].mean() == pytest.approx(theirs[1], abs=1e-12)
 
 
 def test_information_imbalance_is_the_scaled_mean_rank() -> None:
     pre, post = pair(120, 6, 2)
     ranks_pre, ranks_post = all_ranks(pre), all_ranks(post)
-    for a, b, first, second in ((pre, post, ranks_pre, ranks_post), (post, pre, ranks_post, ranks_pre)):
+    found = rank_values(pre, post)
+    for name, first, second in (("pre_post", ranks_pre, ranks_post), ("post_pre", ranks_post, ranks_pre)):
         expected = 2 / 120 * second[np.arange(120), first.argmin(axis=1)]
-        np.testing.assert_allclose(geometry.information_imbalance(a, b), expected, rtol=0, atol=1e-15)
+        np.testing.assert_allclose(found[f"imbalance_{name}"], expected, rtol=0, atol=1e-15)
 
 
 def test_information_imbalance_agrees_with_dadapy() -> None:
@@ -83,10 +91,8 @@ def test_information_imbalance_agrees_with_dadapy() -> None:
     pre, post = pair(150, 6, 2)
     both = dadapy.MetricComparisons(np.hstack([pre, post]).astype(float), maxk=149)
     theirs = both.return_inf_imb_two_selected_coords(list(range(6)), [6, 7])
-    ours = [
-        geometry.information_imbalance(pre, post).mean(),
-        geometry.information_imbalance(post, pre).mean(),
-    ]
+    found = rank_values(pre, post)
+    ours = [found["imbalance_pre_post"].mean(), found["imbalance_post_pre"].mean()]
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
@@ -149,9 +155,10 @@ def test_the_papers_residual_agrees_with_scipy_and_scikit_learn(n: int, d_pre: i
 def test_limits() -> None:
     pre, _ = pair(80, 6, 4)
     for post in (controls.identity(pre), controls.rotation(pre)):
-        np.testing.assert_array_equal(geometry.trustworthiness(pre, post, 5), 1)
-        np.testing.assert_array_equal(geometry.trustworthiness(post, pre, 5), 1)
-        np.testing.assert_allclose(geometry.information_imbalance(pre, post), 2 / 80)
+        ranks = rank_values(pre, post)
+        np.testing.assert_array_equal(ranks["trustworthiness"], 1)
+        np.testing.assert_array_equal(ranks["continuity"], 1)
+        np.testing.assert_allclose(ranks["imbalance_pre_post"], 2 / 80)
         assert geometry.debiased_cka(pre, post) == pytest.approx(1, abs=1e-6)
         assert influence.procrustes(pre, post).value == pytest.approx(1, abs=1e-6)
         assert geometry.paper_procrustes_residual(pre, post) == pytest.approx(0, abs=1e-5)
@@ -160,8 +167,9 @@ def test_limits() -> None:
 def test_shuffled_pairs_lose_everything() -> None:
     pre, _ = pair(400, 6, 4)
     post = controls.shuffled(pre)
-    assert geometry.trustworthiness(pre, post, 5).mean() == pytest.approx(0.5, abs=0.03)
-    assert geometry.information_imbalance(pre, post).mean() == pytest.approx(1, abs=0.08)
+    ranks = rank_values(pre, post)
+    assert ranks["trustworthiness"].mean() == pytest.approx(0.5, abs=0.03)
+    assert ranks["imbalance_pre_post"].mean() == pytest.approx(1, abs=0.08)
     assert abs(geometry.debiased_cka(pre, post)) < 0.05
     assert influence.procrustes(pre, post).value < 0.2
 
@@ -183,9 +191,9 @@ def test_rotating_scaling_and_shifting_one_side_changes_nothing(seed: int) -> No
 def test_renaming_images_changes_nothing(seed: int) -> None:
     pre, post = pair(50, 5, 3, seed)
     order = np.random.default_rng(seed).permutation(50)
-    np.testing.assert_allclose(
-        geometry.trustworthiness(pre[order], post[order], 7), geometry.trustworthiness(pre, post, 7)[order]
-    )
+    moved, found = rank_values(pre[order], post[order]), rank_values(pre, post)
+    for name, values in found.items():
+        np.testing.assert_allclose(moved[name], values[order], err_msg=name)
     assert geometry.debiased_cka(pre[order], post[order]) == pytest.approx(
         geometry.debiased_cka(pre, post), abs=1e-9
     )
@@ -230,8 +238,7 @@ def test_hubs() -> None:
 
 def test_what_has_no_value_is_refused() -> None:
     pre, post = pair(20, 5, 3)
-    with pytest.raises(ValueError, match="k=10 with n=20"):
-        geometry.trustworthiness(pre, post, 10)
+    assert set(rank_values(pre, post)) == {"imbalance_pre_post", "imbalance_post_pre"}
     with pytest.raises(ValueError, match="at least 4 images, got 3"):
         geometry.debiased_cka(pre[:3], post[:3])
     with pytest.raises((ValueError, TypeError)):

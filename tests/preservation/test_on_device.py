@@ -8,8 +8,7 @@ from connector_bench.preservation.neighbours import on_device, search
 from connector_bench.preservation.neighbours.device_space import DeviceSpace
 from connector_bench.preservation.neighbours.ranking import read_rankings
 from connector_bench.preservation.neighbours.search import neighbours
-from connector_bench.preservation.neighbours.space import DISTANCES, Space
-from connector_bench.preservation.neighbours.sums import sum_by_halves
+from connector_bench.preservation.neighbours.space import DISTANCES, Space, sum_by_halves
 
 HERE = [
     "torch-cpu",

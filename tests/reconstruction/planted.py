@@ -10,6 +10,7 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import unit_keys
 from connector_bench.reconstruction.image_errors import BatchReconstruction
 from connector_bench.reconstruction.probes.fitted import FittedProbes
+from connector_bench.reconstruction.probes.linear import LinearControl
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.reconstruction.scored_images import ScoredBatch, ScoredImage
@@ -56,6 +57,17 @@ def through(connector: Connector, pairs: Iterator[tuple[str, TokenPair]]) -> Ite
     return ((image_id, connector(pair)) for image_id, pair in pairs)
 
 
+def as_connector(control: LinearControl) -> Connector:
+    """A connector that maps every patch on its own, tokens in the patches' places."""
+
+    def connector(pair: TokenPair) -> TokenPair:
+        tiles = tuple(replace(tile, post_grid=tile.pre_grid) for tile in pair.layout.tiles)
+        post = (pair.pre.double() @ control.matrix).float()
+        return replace(pair, post=post, layout=TokenLayout(tiles, pair.layout.n_pre))
+
+    return connector
+
+
 def small_config(**changes: object) -> ReconstructionConfig:
     """A budget of seconds."""
     options: dict[str, object] = {
@@ -80,8 +92,13 @@ def fit(pairs: Iterator[tuple[str, TokenPair]], config: ReconstructionConfig | N
     """The ladder, fitted on these images."""
     sample = ProbeSample(config or small_config())
     for image_id, pair in pairs:
-        sample.update(image_id, pair)
+        learn(sample, image_id, pair)
     return sample.fit()
+
+
+def learn(sample: ProbeSample, image_id: str, pair: TokenPair) -> bool:
+    """Take one training image; whether its name was new."""
+    return bool(sample.learn(TokenBatch.of([image_id], [pair])))
 
 
 def board_of(probes: FittedProbes, pairs: Iterator[tuple[str, TokenPair]]) -> ScoreBoard:

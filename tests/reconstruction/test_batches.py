@@ -9,8 +9,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from connector_bench.pictures import for_controls
-from connector_bench.reconstruction import learning
-from connector_bench.reconstruction.learning import ProbeLearner, ResumableSample
+from connector_bench.reconstruction import gathered_so_far
+from connector_bench.reconstruction.gathered_so_far import ResumableSample
+from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.probes import state_size
 from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
@@ -149,7 +150,7 @@ def test_rows_stay_in_the_precision_they_came_in() -> None:
 
 
 def test_controls_learn_from_the_control_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "CONTROL_TRAINING_IMAGES", 20)
+    monkeypatch.setattr(gathered_so_far, "CONTROL_TRAINING_IMAGES", 20)
     given = dict(pairs(60, LAYOUTS[:1]))
     learner = ProbeLearner(small_config(chunk_rows=1))
     learner.begin(given, [])

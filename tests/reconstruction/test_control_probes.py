@@ -16,7 +16,7 @@ from connector_bench.reconstruction.probes.ridge import best_linear_r2, solve
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import Tile, TokenBatch, TokenLayout
 
-from .planted import WIDTH, images, patches, score, shuffled, small_config
+from .planted import WIDTH, images, learn, patches, score, shuffled, small_config
 
 UNPLACED = TokenLayout((Tile((6, 6), None),), 5)
 
@@ -39,7 +39,7 @@ def gathered(connector, numbers=range(60), config=None):
     sample, controls = ProbeSample(config), ControlSample(config)
     for name, pair in images(max(numbers) + 1):
         if int(name.split("-")[1]) in numbers:
-            sample.update(name, connector(pair))
+            learn(sample, name, connector(pair))
             controls.update(TokenBatch.of([name], [connector(pair)]), [sample.fold_of(name)])
     return sample, controls
 

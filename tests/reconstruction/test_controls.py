@@ -8,7 +8,6 @@ import torch
 from connector_bench.reconstruction.probes.cell_fit import nested
 from connector_bench.reconstruction.probes.linear import (
     identity,
-    one_to_one,
     projection,
     rotation,
 )
@@ -18,13 +17,14 @@ from connector_bench.types import Tile, TokenLayout, TokenPair
 
 from .planted import (
     GRID,
-    LAYOUT,
     WIDTH,
+    as_connector,
     board_of,
     covariance,
     fit,
     images,
     kept,
+    learn,
     score,
     shuffled,
     small_config,
@@ -44,7 +44,7 @@ def figures(connector, config=None) -> dict[str, float]:
     "control", [identity(WIDTH), rotation(WIDTH, seed=3)], ids=lambda control: control.name
 )
 def test_identity_and_rotation_lose_nothing(control) -> None:
-    found = figures(control)
+    found = figures(as_connector(control))
     assert found["r2_ridge"] >= 0.999
     assert found["r2_mlp"] >= 0.999
     assert found["r2_median_ridge"] >= 0.999
@@ -63,14 +63,14 @@ def test_the_rotation_is_one() -> None:
 def test_ridge_meets_the_closed_form_of_a_rank_r_projection(rank: int) -> None:
     control = projection(WIDTH, rank)
     config = small_config(schedule=replace(small_config().schedule, epochs=0))
-    probes = fit(through(control, images(150)), config)
-    found = values(board_of(probes, through(control, images(150, start=10_000))))
+    probes = fit(through(as_connector(control), images(150)), config)
+    found = values(board_of(probes, through(as_connector(control), images(150, start=10_000))))
     seen = torch.cat([pair.pre for _, pair in images(150, start=10_000)]).double().T.cov()
     assert found["r2_ridge"] == pytest.approx(best_linear_r2(seen, control.matrix), abs=0.005)
     assert found["r2_ridge"] == pytest.approx(best_linear_r2(covariance(), control.matrix), abs=0.03)
     sample = ProbeSample(config)
     for image_id, pair in images(150):
-        sample.update(image_id, pair)
+        learn(sample, image_id, pair)
     (cells,) = sample.cells.values()
     ((_, moments),) = nested(cells.moments, False, torch.device("cpu"))
     closed = best_linear_r2(moments.xx / moments.n, control.matrix)
@@ -149,9 +149,3 @@ def test_a_cell_shape_that_no_training_image_had_gets_the_mean_and_is_counted() 
     (scored,) = kept(score(probes, "odd", pair))
     assert scored.unfitted_patches == 2
     assert scored.r2("ridge") == 0
-
-
-def test_controls_keep_the_layout_of_tiles() -> None:
-    layout = TokenLayout((Tile((2, 2), None), Tile((2, 4), (1, 2))), 9)
-    assert one_to_one(layout) == TokenLayout((Tile((2, 2), (2, 2)), Tile((2, 4), (2, 4))), 12)
-    assert one_to_one(LAYOUT) == LAYOUT

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from connector_bench.float32 import full_float32
 from connector_bench.protocol import respelled
+from connector_bench.reconstruction.precision import fit_device, with_room
 from connector_bench.reconstruction.probes.attention_batches import ImageSample, PackedImages
 from connector_bench.reconstruction.probes.attention_probe import (
     AttentionProbe,
@@ -15,7 +17,6 @@ from connector_bench.reconstruction.probes.attention_probe import (
     TokenPlaces,
 )
 from connector_bench.reconstruction.probes.control_probes import ControlSample
-from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device, full_float32
 from connector_bench.reconstruction.probes.mlp import Rows, RowSample, fit_rows, unwhitening, whitening
 from connector_bench.reconstruction.probes.moments import Moments
 from connector_bench.reconstruction.probes.ridge import choose
@@ -24,7 +25,7 @@ from connector_bench.reconstruction.probes.training_loop import Schedule, train
 from connector_bench.reconstruction.probes.training_step import OptimizerStep
 from connector_bench.types import TokenBatch
 
-from .planted import images, small_config
+from .planted import images, learn, small_config
 from .test_attention import config as attention_config
 from .test_attention import resampled
 from .test_control_probes import narrow
@@ -116,7 +117,7 @@ def test_a_step_has_the_rate_of_its_number_and_counts_an_incomplete_batch() -> N
 
 
 def test_a_device_that_runs_out_of_memory_costs_a_sentence() -> None:
-    log, asked = FitLog(), []
+    troubles, asked = [], []
 
     def fit(device: torch.device) -> str:
         asked.append(device.type)
@@ -124,9 +125,9 @@ def test_a_device_that_runs_out_of_memory_costs_a_sentence() -> None:
             raise torch.OutOfMemoryError("out of memory")
         return "fitted"
 
-    assert log.with_room("the probe", fit, torch.device("meta")) == "fitted"
+    assert with_room("the probe", fit, torch.device("meta"), troubles) == "fitted"
     assert asked == ["meta", "cpu"]
-    (sentence,) = log.troubles
+    (sentence,) = troubles
     assert "too little free memory to fit the probe: fitted on the CPU" in sentence
 
 
@@ -147,15 +148,6 @@ def test_tf32_stays_as_the_model_s_wrapper_set_it() -> None:
         matmul.allow_tf32 = before
 
 
-def test_where_the_time_went_is_known_and_no_part_of_the_figures() -> None:
-    sample, controls = gathered(small_config(attention="always", curve=True))
-    probes, beside = sample.fit(), controls.fit(sample)
-    assert set(probes.log.seconds) == {"ridge", "mlp", "attention", "learning curve"}
-    assert set(beside.log.seconds) == {"controls"}
-    assert all(seconds > 0 for seconds in (probes.log.seconds | beside.log.seconds).values())
-    assert "seconds" not in str(probes.description()) + str(beside.state()[1])
-
-
 def test_controls_learn_from_few_of_the_sample_s_rows() -> None:
     sample, controls = gathered(small_config(control_pairs=100))
     assert len(sample.sampled_patches()[0]) == 100
@@ -166,7 +158,7 @@ def test_controls_learn_from_few_of_the_sample_s_rows() -> None:
 def gathered(config, count: int = 40) -> tuple[ProbeSample, ControlSample]:
     sample, controls = ProbeSample(config), ControlSample(config)
     for name, pair in images(count):
-        sample.update(name, narrow(pair))
+        learn(sample, name, narrow(pair))
         controls.update(TokenBatch.of([name], [narrow(pair)]), [sample.fold_of(name)])
     return sample, controls
 
@@ -230,9 +222,9 @@ def test_a_fit_on_the_device_is_the_cpu_s(probe: str) -> None:
             config = replace(attention_config(), device=device)
             sample, controls = ProbeSample(config), None
             for name, pair in resampled(200):
-                sample.update(name, pair)
+                learn(sample, name, pair)
         fitted = sample.fit()
-        assert fitted.log.troubles == []
+        assert fitted.troubles == ()
         assert all(not weight.is_cuda for weight in fitted.weights().values())
         curves.append(fitted.learning_curve)
         if controls is not None:
@@ -252,5 +244,5 @@ def test_a_card_without_room_leaves_the_fit_to_the_cpu() -> None:
         fitted = sample.fit()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert len(fitted.log.troubles) == 1
+    assert len(fitted.troubles) == 1
     assert fitted.learning_curve.r2["ridge"][-1] > 0.5

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from connector_bench.reconstruction.folds import FOLDS, LeakError, Ledger, fold_of, image_key, unit_keys
+from connector_bench.reconstruction.folds import FOLDS, Ledger, fold_of, image_key, unit_keys
 
 
 def test_hashes_are_the_same_on_every_machine() -> None:
@@ -31,7 +31,5 @@ def test_ledgers() -> None:
     assert not ledger.add("a")
     assert ledger.add("c")
     assert Ledger.from_array(ledger.array()).fingerprint() == Ledger.of(["c", "b", "a"]).fingerprint()
-    with pytest.raises(LeakError, match="1 of 2 test images are training images too"):
-        ledger.refuse_overlap(Ledger.of(["a", "x"]), "test")
     with pytest.raises(ValueError, match="seen by both"):
         ledger + Ledger.of(["b"])

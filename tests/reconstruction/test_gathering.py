@@ -11,7 +11,7 @@ from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
 
-from .planted import WIDTH, board_of, fit, images, small_config, values
+from .planted import WIDTH, board_of, fit, images, learn, small_config, values
 
 
 def bent(pair: TokenPair) -> TokenPair:
@@ -24,7 +24,7 @@ def bent(pair: TokenPair) -> TokenPair:
 def gather(pairs, config: ReconstructionConfig | None = None) -> ProbeSample:
     sample = ProbeSample(config or small_config(attention="always"))
     for image_id, pair in pairs:
-        sample.update(image_id, pair)
+        learn(sample, image_id, pair)
     return sample
 
 
@@ -52,9 +52,9 @@ def test_two_processes_in_another_order_give_the_same_figures(pairs, test_pairs,
 def test_a_state_on_disk_goes_on_where_it_stopped(pairs, test_pairs, expected) -> None:
     tensors, meta = gather(pairs[:40]).state()
     sample = ProbeSample.from_state(load(save(tensors)), meta)
-    assert not sample.update(*pairs[3])
+    assert not learn(sample, *pairs[3])
     for image_id, pair in pairs[40:]:
-        assert sample.update(image_id, pair)
+        assert learn(sample, image_id, pair)
     assert values(board_of(sample.fit(), test_pairs)) == pytest.approx(expected, abs=1e-6)
 
 
@@ -108,7 +108,7 @@ def test_memory_does_not_depend_on_the_number_of_images() -> None:
 def test_pairs_that_do_not_fit_are_refused_by_name(change, message) -> None:
     sample = gather(images(1))
     with pytest.raises(ValueError, match=message):
-        sample.update("odd", replace(next(images(1))[1], **change))
+        learn(sample, "odd", replace(next(images(1))[1], **change))
     assert "odd" not in sample.seen
 
 

@@ -8,15 +8,30 @@ import torch
 from torch import nn
 
 from connector_bench.reconstruction.folds import LeakError, Ledger, fold_of
+from connector_bench.reconstruction.gathered_so_far import ResumableSample
 from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, AttentionShape, TokenPlaces
 from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.training_loop import Schedule, train
 from connector_bench.reconstruction.scores import ScoreBoard
-from connector_bench.types import Tile, TokenLayout, TokenPair
+from connector_bench.reconstruction.store import RunStore, StateMismatch
+from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 
-from .planted import LAYOUT, WIDTH, board_of, fit, images, kept, predict, put, score, small_config, values
+from .planted import (
+    LAYOUT,
+    WIDTH,
+    board_of,
+    fit,
+    images,
+    kept,
+    learn,
+    predict,
+    put,
+    score,
+    small_config,
+    values,
+)
 
 
 class Line:
@@ -104,9 +119,8 @@ def test_the_number_of_heads_is_saved_and_not_an_argument_of_evaluation(tmp_path
     trained = AttentionProbe(shape).eval()
     wrong = AttentionProbe(replace(shape, heads=16)).eval()
     wrong.load_state_dict(trained.state_dict())
-    tokens, boxes = torch.randn(5, 4), torch.rand(9, 4)
-    places = TokenPlaces.of(layout)
-    assert not torch.allclose(trained.predict(tokens, places, boxes), wrong.predict(tokens, places, boxes))
+    given = torch.randn(1, 5, 4), TokenPlaces.of(layout), torch.rand(1, 9, 4)
+    assert not torch.allclose(trained(*given), wrong(*given))
 
     bare = ((name, replace(pair, layout=TokenLayout((Tile((6, 6), None),), 36))) for name, pair in images(40))
     probes = fit(bare, small_config(attention_width=48, attention_heads=24))
@@ -203,20 +217,25 @@ def test_weights_of_another_run_are_not_taken_for_these(tmp_path) -> None:
         FittedProbes.load(tmp_path / "a")
 
 
-def test_test_images_among_the_training_images_are_refused() -> None:
+def test_test_images_among_the_training_images_are_refused(tmp_path) -> None:
     """COCO train2017 contains most of the Karpathy test images."""
-    sample = ProbeSample(small_config(), held_out=Ledger.of(["image-7"]))
+    sample = ProbeSample(small_config())
+    sample.held_out = Ledger.of(["image-7"])
     for image_id, pair in images(7):
-        sample.update(image_id, pair)
+        learn(sample, image_id, pair)
     with pytest.raises(LeakError, match="image-7"):
-        sample.update("image-7", next(images(1))[1])
+        learn(sample, "image-7", next(images(1))[1])
     probes = fit(images(60))
     for image_id in ("image-0", "image-59"):
         with pytest.raises(LeakError, match="used to fit"):
             score(probes, image_id, next(images(1))[1])
-    tensors, meta = sample.state()
-    with pytest.raises(LeakError, match="1 of 1 test images"):
-        ProbeSample.from_state(tensors, meta, held_out=Ledger.of(["image-3"]))
+    names = [image_id for image_id, _ in images(7)]
+    before = ResumableSample(small_config(), RunStore(tmp_path, {}))
+    before.begin(names, held_out=[])
+    before.add(TokenBatch.of(names, [pair for _, pair in images(7)]))
+    before.flush()
+    with pytest.raises(StateMismatch, match="1 of 7 images"):
+        ResumableSample(small_config(), RunStore(tmp_path, {})).begin(names[:-1], held_out=names[-1:])
 
 
 def test_a_probe_before_its_first_step_is_the_ridge() -> None:

@@ -12,9 +12,9 @@ from connector_bench.reconstruction.scores import ScoreBoard, ratio_score, summa
 from connector_bench.stats.intervals import bootstrap_mean
 from connector_bench.types import Tile, TokenLayout
 
-from .planted import WIDTH, board_of, fit, images, kept, predict, put, score, through, values
+from .planted import WIDTH, as_connector, board_of, fit, images, kept, predict, put, score, through, values
 
-CONTROL = projection(WIDTH, 4)
+CONTROL = as_connector(projection(WIDTH, 4))
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_intervals_resample_images_not_patches() -> None:
 
 
 def test_the_interval_of_the_median_covers_and_narrows() -> None:
-    connector = projection(WIDTH, 4)
+    connector = as_connector(projection(WIDTH, 4))
     fitted = fit(through(connector, images(120)))
     few = board_of(fitted, through(connector, images(15, start=20_000))).scores()["r2_median_ridge"]
     many = board_of(fitted, through(connector, images(150, start=20_000))).scores()["r2_median_ridge"]

@@ -16,7 +16,7 @@ from connector_bench.reconstruction.probes.mlp import Rows, fit_rows
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 
-from .planted import GRID, LAYOUT, images, patches, small_config
+from .planted import GRID, LAYOUT, images, learn, patches, small_config
 
 MERGED = TokenLayout((Tile(GRID, (3, 3)),), 9)
 ODD = TokenLayout((Tile((2, 6), (1, 1)),), 1)
@@ -53,7 +53,7 @@ def ladder_of(training: list[tuple[str, TokenPair]], **changes: object) -> Probe
     sample, controls = ProbeSample(config), ControlSample(config)
     for name, pair in training:
         plain = replace(pair, pre=pair.pre.float(), post=pair.post.float())
-        sample.update(name, plain)
+        learn(sample, name, plain)
         controls.update(TokenBatch.of([name], [plain]), [sample.fold_of(name)])
     return ProbeLadder(sample.fit(), controls.fit(sample))
 

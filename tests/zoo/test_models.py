@@ -10,9 +10,10 @@ from PIL import Image
 from connector_bench import zoo
 from connector_bench.zoo.connectors import GRID
 from connector_bench.zoo.named_connectors import UNTRAINED, connector_names
-from connector_bench.zoo.shipped import SHIPPED, find_weights, read_card
+from connector_bench.zoo.shipped import SHIPPED, find_weights
 from connector_bench.zoo.splits import SPLITS, make_scene
 from connector_bench.zoo.vocabulary import encode_question, token_ids, vocabulary
+from tests.zoo.cards import read_card
 
 SEEDS = (0, 1, 2)
 """Of what is trained; a connector left at its start is shipped with one seed, to keep the wheel small."""

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from connector_bench import zoo
 from connector_bench.zoo import scenes
 from connector_bench.zoo.cli import app
-from connector_bench.zoo.shipped import read_card
 from connector_bench.zoo.splits import SPLITS
 from connector_bench.zoo.train import TrainingConfig, train
+from tests.zoo.cards import read_card
 
 BUDGET = TrainingConfig(epochs=3, scenes=24, batch=8)
 

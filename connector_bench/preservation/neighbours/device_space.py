@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-from connector_bench.preservation.neighbours.space import RUN, ULP, RoundingBounds, power_of_two
-from connector_bench.preservation.neighbours.sums import sum_by_halves
+from connector_bench.preservation.neighbours.space import (
+    RUN,
+    ULP,
+    RoundingBounds,
+    power_of_two,
+    sum_by_halves,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

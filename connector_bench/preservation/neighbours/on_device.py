@@ -8,14 +8,14 @@ are as large as the device's memory allows, and become smaller where it runs out
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32
 
+from connector_bench.float32 import full_float32
 from connector_bench.preservation.neighbours.device_space import DeviceSpace, bounds_of
 from connector_bench.preservation.neighbours.space import RUN, RoundingBounds
 from connector_bench.preservation.progress import steps
@@ -38,7 +38,7 @@ def ranked_candidates(
     """
     import torch
 
-    with full_fp32():
+    with full_float32():
         search = DeviceSearch.of(DeviceSpace.of(vectors, distance, device))
         n = len(vectors)
         found = torch.empty((n, k), dtype=torch.int32, device=device)
@@ -111,7 +111,7 @@ class DeviceSearch:
         near as the farthest of `known` ones."""
         import torch
 
-        with full_fp32():
+        with full_float32():
             device, elements = self.z.device, self.space.elements
             own, others = (torch.from_numpy(array.astype(np.int64)).to(device) for array in (rows, known))
             found = torch.empty((len(rows), known.shape[1] + 1), dtype=torch.int64, device=device)
@@ -200,16 +200,3 @@ def in_blocks(work: Callable[[slice, int], None], n: int, rows: int, elements: i
                 continue
             start = part.stop
             bar.update(part.stop - part.start)
-
-
-@contextmanager
-def full_fp32() -> Iterator[None]:
-    """While the block runs, torch multiplies fp32 in fp32, whatever it was told before."""
-    import torch
-
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

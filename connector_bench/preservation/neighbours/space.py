@@ -15,12 +15,12 @@ whose dimensions are all equal can exceed it, which the search notices.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 
-from connector_bench.preservation.neighbours.sums import sum_by_halves
+Numbers = TypeVar("Numbers")  # a numpy array or a torch tensor
 
 DISTANCES = ("l2", "cosine", "l2_standardized")
 """What `neighbours` measures; each is one fixed choice for queries and gallery alike."""
@@ -33,6 +33,21 @@ RUN = 256
 
 DEVIATIONS, UNDERFLOW = 8, 2.0**-120
 _CHUNK = 2**15  # elements of a float64 block that stays in the cache
+
+
+def sum_by_halves(values: Float64[Numbers, "*shape d"]) -> Float64[Numbers, "*shape"]:
+    """Sum along the last axis, the second half added onto the first until one number is left; `values` are spent.
+
+    A library's own sum may depend on where a row lies in memory: equal rows would then lie at distances that differ in
+    the last bit, and ties would not be ties. This one gives the same bits in every library and on every device.
+    """
+    array: Any = values
+    width = array.shape[-1]
+    while width > 1:
+        kept = (width + 1) // 2
+        array[..., : width - kept] += array[..., kept:width]
+        width = kept
+    return array[..., 0]
 
 
 def as_vectors(vectors: np.ndarray, name: str = "vectors") -> Float32[np.ndarray, "n d"]:
@@ -87,7 +102,8 @@ class Space:
     def of(cls, vectors: Float32[np.ndarray, "n d"], distance: str) -> Space:
         """The space of a distance, with the gallery's own statistics."""
         if distance == "cosine":
-            squares = [sum_by_halves(np.square(vectors[part].astype(np.float64))) for part in _parts(vectors)]
+            parts = cls(vectors, None, np.ones(1)).parts()
+            squares = [sum_by_halves(np.square(vectors[part].astype(np.float64))) for part in parts]
             norms = np.sqrt(np.concatenate(squares))
             mean, _ = cls(vectors, None, np.ones(1), norms).moments()
             return cls(vectors, mean, np.ones(1), norms)
@@ -127,7 +143,9 @@ class Space:
 
     def parts(self, rows: int | None = None) -> list[slice]:
         """All rows in blocks of so many; by default, of so many as fit the cache in float64."""
-        return _parts(self.vectors, rows)
+        n, d = self.vectors.shape
+        step = rows or max(1, _CHUNK // d)
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
     @property
     def plain(self) -> bool:
@@ -200,9 +218,3 @@ def power_of_two(largest: float) -> Float64[np.ndarray, " one"]:
     """Divisor that keeps fp32 squares finite; a power of two changes no digit, and 1 saves the division."""
     ordinary = largest == 0 or 1e-9 < largest < 1e9
     return np.ones(1) if ordinary else np.exp2(np.floor(np.log2([largest])))
-
-
-def _parts(vectors: Float32[np.ndarray, "n d"], rows: int | None = None) -> list[slice]:
-    n, d = vectors.shape
-    step = rows or max(1, _CHUNK // d)
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]

@@ -15,7 +15,7 @@ from connector_bench.reconstruction.probes.attention_probe import (
     SampledImage,
     TokenPlaces,
 )
-from connector_bench.reconstruction.probes.mlp import CHUNK, Rows, Standardizer
+from connector_bench.reconstruction.probes.mlp import Rows, in_chunks
 from connector_bench.reconstruction.probes.training_step import input_dtype
 
 
@@ -68,9 +68,9 @@ class PackedImages:
         """In the network's units, tokens and mean tokens in `dtype`, patches in float32."""
         return replace(
             self,
-            tokens=_through(network.inputs, self.tokens, dtype),
-            means=Rows(_through(network.pooled_inputs, self.means.x, dtype), self.means.y),
-            patches=_through(network.targets, self.patches, torch.float32),
+            tokens=in_chunks(network.inputs, self.tokens, dtype),
+            means=Rows(in_chunks(network.pooled_inputs, self.means.x, dtype), self.means.y),
+            patches=in_chunks(network.targets, self.patches, torch.float32),
         )
 
     def batch(self, images: Int[Tensor, " b"]) -> ImageBatch:
@@ -99,15 +99,6 @@ def _places(
     rows = (counts.cumsum(0)[images] - own)[:, None] + offsets
     padding = offsets >= own[:, None]
     return torch.where(padding, 0, rows), padding
-
-
-@torch.no_grad()
-def _through(standardizer: Standardizer, rows: Float[Tensor, "n d"], dtype: torch.dtype) -> Tensor:
-    done = torch.empty(rows.shape, dtype=dtype, device=rows.device)
-    for first in range(0, len(rows), CHUNK):
-        part = slice(first, first + CHUNK)
-        done[part] = standardizer(rows[part])
-    return done
 
 
 def pooled_rows(images: Sequence[SampledImage]) -> Rows:

@@ -17,6 +17,7 @@ from connector_bench.reconstruction.cells import on_device, patch_boxes
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, padded, unpadded
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, Fold, image_key, unit_keys
+from connector_bench.reconstruction.precision import fit_device, with_room
 from connector_bench.reconstruction.probes.attention_batches import ImageSample, PackedImages
 from connector_bench.reconstruction.probes.attention_probe import (
     PARTS,
@@ -27,7 +28,6 @@ from connector_bench.reconstruction.probes.attention_probe import (
     places_and_boxes,
 )
 from connector_bench.reconstruction.probes.cell_fit import CurvePoint, nested
-from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
 from connector_bench.reconstruction.probes.mlp import CHUNK
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.probes.reservoir import SLACK
@@ -193,25 +193,22 @@ class AttentionFit:
 
 
 def fit_attention(
-    sample: AttentionSample, statistics: TargetStatistics, config: ReconstructionConfig, log: FitLog
+    sample: AttentionSample, statistics: TargetStatistics, config: ReconstructionConfig, troubles: list[str]
 ) -> AttentionFit:
     """Fit on all training images, and on 1/4 and 1/2 of them for the learning curve.
 
-    On the sample's device, if `config` names no other; the probes come back on the CPU.
+    On the sample's device, if `config` names no other and it has room; the probes come back on the CPU.
     """
-    return log.with_room(
+    return with_room(
         "the attention probe",
-        lambda device: _fit_attention(sample, statistics, config, log, device),
+        lambda device: _fit_attention(sample, statistics, config, device),
         fit_device(config.device, sample.device),
+        troubles,
     )
 
 
 def _fit_attention(
-    sample: AttentionSample,
-    statistics: TargetStatistics,
-    config: ReconstructionConfig,
-    log: FitLog,
-    device: torch.device,
+    sample: AttentionSample, statistics: TargetStatistics, config: ReconstructionConfig, device: torch.device
 ) -> AttentionFit:
     held_out = sample.pooled["validation"].value().to(device)
     images = sample.validation.images()
@@ -222,14 +219,11 @@ def _fit_attention(
         images = [image for image in sample.training.images() if image.fold <= FOLDS.index(fold)]
         if not images:
             continue
-        with log.stage("ridge", device):
-            ridge = choose(moments, held_out, config.penalties)
+        ridge = choose(moments, held_out, config.penalties)
         training = PackedImages.of(images, device)
-        with log.stage("attention", device):
-            probe, record = _fit_probe(training, validation, config)
-        with log.stage("learning curve", device):
-            batch = config.attention_schedule.batch_size
-            errors = _errors(validation, ridge.affine, probe, statistics.mean.to(device), batch)
+        probe, record = _fit_probe(training, validation, config)
+        batch = config.attention_schedule.batch_size
+        errors = _errors(validation, ridge.affine, probe, statistics.mean.to(device), batch)
         points.append(CurvePoint(FRACTIONS[fold], len(training.patches), *errors))
         fitted = replace(ridge, affine=ridge.affine.to("cpu")), probe.to("cpu"), record
     if fitted is None:

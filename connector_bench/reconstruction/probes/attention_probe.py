@@ -176,15 +176,6 @@ class AttentionProbe(nn.Module):
         answer: Tensor = self.head(self.norm(query))
         return answer if self.pooled is None else answer + self.pooled(pooled)[:, None]
 
-    @torch.no_grad()
-    def predict(
-        self, tokens: Float[Tensor, "t d_in"], places: TokenPlaces, boxes: Float[Tensor, "p 4"]
-    ) -> Float[Tensor, "p d_out"]:
-        """One image's patches in their original units, float64."""
-        device = self.inputs.mean.device
-        answer = self.forward(tokens[None].to(device), places.to(device), boxes[None].to(device))
-        return self.targets.inverse(answer[0])
-
     @property
     def parameters_count(self) -> int:
         """Trained numbers."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
-from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
+from connector_bench.reconstruction.precision import fit_device, with_room
 from connector_bench.reconstruction.probes.mlp import CHUNK, MLPProbe, Rows, fit_rows
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.probes.reservoir import Reservoir
@@ -121,16 +121,17 @@ def fit_cells(
     sample: CellSample,
     statistics: TargetStatistics,
     config: ReconstructionConfig,
-    log: FitLog,
+    troubles: list[str],
 ) -> CellProbes:
     """Fit ridge and MLP on all training images, and on 1/4 and 1/2 of them for the learning curve.
 
-    On the sample's device, if `config` names no other; the probes come back on the CPU.
+    On the sample's device, if `config` names no other and it has room; the probes come back on the CPU.
     """
-    return log.with_room(
+    return with_room(
         f"cells of {shape[0]} x {shape[1]} patches",
-        lambda device: _fit_cells(shape, sample, statistics, config, log, device),
+        lambda device: _fit_cells(shape, sample, statistics, config, device),
         fit_device(config.device, sample.device),
+        troubles,
     )
 
 
@@ -139,7 +140,6 @@ def _fit_cells(
     sample: CellSample,
     statistics: TargetStatistics,
     config: ReconstructionConfig,
-    log: FitLog,
     device: torch.device,
 ) -> CellProbes:
     held_out = sample.moments["validation"].value().to(device)
@@ -149,11 +149,9 @@ def _fit_cells(
     for fold, moments in nested(sample.moments, config.curve, device):
         if moments.n == 0:
             continue
-        with log.stage("ridge", device):
-            ridge = choose(moments, held_out, config.penalties)
-        sampled = fit_rows(sample.rows_up_to(fold).to(device), rows, config, log)
-        with log.stage("learning curve", device):
-            errors = _errors(rows, held_out.n, mean, ridge.affine, sampled.mlp)
+        ridge = choose(moments, held_out, config.penalties)
+        sampled = fit_rows(sample.rows_up_to(fold).to(device), rows, config)
+        errors = _errors(rows, held_out.n, mean, ridge.affine, sampled.mlp)
         patches = sampled.training.examples * (sample.d_out // len(mean))
         points.append(CurvePoint(FRACTIONS[fold], patches, *errors))
         affine = ridge.affine.to("cpu")

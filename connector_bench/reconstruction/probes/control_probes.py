@@ -23,8 +23,8 @@ from torch import Tensor
 from connector_bench.reconstruction.cells import cell_rows, is_placed
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import Fold
+from connector_bench.reconstruction.precision import fit_device, with_room
 from connector_bench.reconstruction.probes.control_fit import fit_linear, fit_shuffled
-from connector_bench.reconstruction.probes.fit_log import FitLog, fit_device
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
@@ -148,27 +148,26 @@ class ControlSample:
         """
         training, validation = (self._patches[part].value() for part in PARTS)
         device = fit_device(self.config.device, connector.device)
-        log = FitLog()
+        troubles: list[str] = []
         probes: dict[str, LinearProbe] = {}
         networks: dict[str, MLPProbe] = {}
         closed: dict[str, float] = {}
         failed = dict(self.failed)
-        with log.stage("controls", device):
-            patches = connector.sampled_patches()
-            for control in linear_controls(len(training.mean_x), self.config):
-                with _noting(control.name, failed):
-                    fit = partial(fit_linear, control, training, validation, patches, self.config)
-                    found = log.with_room(f"the control {control.name}", fit, device)
-                    probes[control.name], closed[control.name], network = found
-                    if network is not None:
-                        networks[f"{control.name}.1x1"] = network
-            for seed, sample in enumerate(self._untrained):
-                if f"untrained.{seed}" not in failed:
-                    with _noting(f"untrained.{seed}", failed):
-                        what = f"the control untrained.{seed}"
-                        probes[f"untrained.{seed}"] = log.with_room(what, sample.fit, device)
-            with _noting("shuffled", failed):
-                both = partial(fit_shuffled, connector, self.config)
-                shuffled, trained = log.with_room("the control shuffled", both, device)
-                probes["shuffled"], networks = shuffled, networks | trained
-        return ControlProbes(self.config, training.mean_x.cpu(), probes, networks, closed, failed, log)
+        patches = connector.sampled_patches()
+        for control in linear_controls(len(training.mean_x), self.config):
+            with _noting(control.name, failed):
+                fit = partial(fit_linear, control, training, validation, patches, self.config)
+                found = with_room(f"the control {control.name}", fit, device, troubles)
+                probes[control.name], closed[control.name], network = found
+                if network is not None:
+                    networks[f"{control.name}.1x1"] = network
+        for seed, sample in enumerate(self._untrained):
+            if (name := f"untrained.{seed}") not in failed:
+                with _noting(name, failed):
+                    probes[name] = with_room(f"the control {name}", sample.fit, device, troubles)
+        with _noting("shuffled", failed):
+            both = partial(fit_shuffled, connector, self.config)
+            shuffled, trained = with_room("the control shuffled", both, device, troubles)
+            probes["shuffled"], networks = shuffled, networks | trained
+        mean = training.mean_x.cpu()
+        return ControlProbes(self.config, mean, probes, networks, closed, failed, tuple(troubles))

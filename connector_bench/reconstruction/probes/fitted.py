@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from connector_bench.reconstruction.image_errors import (
 )
 from connector_bench.reconstruction.probes.attention_fit import AttentionFit
 from connector_bench.reconstruction.probes.cell_fit import CellProbes, CurvePoint
-from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.folded_mlp import FoldedMLP
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit
@@ -67,8 +66,8 @@ class FittedProbes:
     cells: dict[CellShape, CellProbes]
     attention: AttentionFit | None
     learning_curve: LearningCurve
-    log: FitLog = field(default_factory=FitLog)
-    """Where the time of the fit went; neither described nor saved."""
+    troubles: tuple[str, ...] = ()
+    """What stood in the fit's way, for the task's warnings; neither described nor saved."""
 
     @cached_property
     def device(self) -> torch.device:

@@ -15,7 +15,6 @@ from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.end_to_end import rebuilt, sums_by_image
 from connector_bench.reconstruction.precision import affine
-from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.folded_mlp import FoldedMLP
 from connector_bench.reconstruction.probes.linear import (
     POOLED,
@@ -26,6 +25,7 @@ from connector_bench.reconstruction.probes.linear import (
     rotation,
 )
 from connector_bench.reconstruction.probes.mlp import MLPProbe, MLPShape
+from connector_bench.reconstruction.probes.stored_probes import under
 from connector_bench.types import TokenBatch
 
 ONE: CellShape = (1, 1)
@@ -52,8 +52,8 @@ class ControlProbes:
     """Best linear R2 by the training patches' covariance, for the controls that are linear maps."""
     failed: dict[str, str] = field(default_factory=dict)
     """Controls that could not be fitted, and why."""
-    log: FitLog = field(default_factory=FitLog)
-    """How long the fit took; not saved."""
+    troubles: tuple[str, ...] = ()
+    """What stood in the fit's way, for the task's warnings; not saved."""
 
     @cached_property
     def _maps(self) -> dict[str, Float[Tensor, "d r"] | None]:
@@ -137,10 +137,7 @@ class ControlProbes:
         networks = {}
         for name, shape in meta["networks"].items():
             network = MLPProbe(MLPShape(**shape))
-            head = f"mlp.{name}."
-            network.load_state_dict(
-                {key[len(head) :]: value for key, value in tensors.items() if key.startswith(head)}
-            )
+            network.load_state_dict(under(f"mlp.{name}.", tensors))
             networks[name] = network.eval()
         linear = {name: LinearProbe.from_tensors(f"linear.{name}", tensors) for name in meta["linear"]}
         config = ReconstructionConfig.from_json(meta["config"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from connector_bench.reconstruction.end_to_end import image_of_patch, mean_token
 from connector_bench.reconstruction.folds import Fold
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.ridge import Affine, choose
-from connector_bench.types import TokenLayout, TokenPair
+from connector_bench.types import TokenLayout
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +25,6 @@ class LinearControl:
 
     name: str
     matrix: Float[Tensor, "d r"]
-
-    def __call__(self, pair: TokenPair) -> TokenPair:
-        """The pair that a connector of this matrix would have made, tokens in the patches' places."""
-        return replace(pair, post=(pair.pre.double() @ self.matrix).float(), layout=one_to_one(pair.layout))
-
-
-def one_to_one(layout: TokenLayout) -> TokenLayout:
-    """The layout of a connector that keeps every patch."""
-    tiles = tuple(replace(tile, post_grid=tile.pre_grid) for tile in layout.tiles)
-    return TokenLayout(tiles, layout.n_pre)
 
 
 def identity(width: int) -> LinearControl:

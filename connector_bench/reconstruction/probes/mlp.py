@@ -6,6 +6,7 @@ is saved beside the weights, so that no option can differ between them unnoticed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from connector_bench.reconstruction.config import ReconstructionConfig
-from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose, input_scale
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord, build_seeded, train
@@ -230,36 +230,34 @@ def _squared_error(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return (network(x).float() - y).square()
 
 
-@torch.no_grad()
 def _prepared(network: MLPProbe, rows: Rows, dtype: torch.dtype) -> Rows:
     """Rows in the network's units: inputs in `dtype`, targets in float32."""
-    width = rows.x.shape[1] if network.whitening is None else network.whitening.shape[1]
-    x = torch.empty(len(rows), width, dtype=dtype, device=rows.device)
-    y = torch.empty(rows.y.shape, device=rows.device)
+    return Rows(in_chunks(network.prepare, rows.x, dtype), in_chunks(network.targets, rows.y, torch.float32))
+
+
+@torch.no_grad()
+def in_chunks(
+    units: Callable[[Tensor], Tensor], rows: Float[Tensor, "n d"], dtype: torch.dtype
+) -> Float[Tensor, "n k"]:
+    """All rows in a network's units, in `dtype`; some of them at a time, which need float64 on the way."""
+    done = torch.empty(len(rows), units(rows[:1]).shape[1], dtype=dtype, device=rows.device)
     for first in range(0, len(rows), CHUNK):
-        part = slice(first, first + CHUNK)
-        x[part], y[part] = network.prepare(rows.x[part]), network.targets(rows.y[part])
-    return Rows(x, y)
+        done[first : first + CHUNK] = units(rows[first : first + CHUNK])
+    return done
 
 
-def fit_rows(
-    training: Rows, validation: Rows, config: ReconstructionConfig, log: FitLog | None = None
-) -> RowFit:
+def fit_rows(training: Rows, validation: Rows, config: ReconstructionConfig) -> RowFit:
     """Fit both probes; the penalty is chosen, and training stopped, on the validation rows.
 
     All of it happens where the rows lie. ValueError where there is no row to learn from.
     """
     if not len(training):
         raise ValueError("there is no row to fit a probe on")
-    log = FitLog() if log is None else log
-    with log.stage("ridge", training.device):
-        moments = training.moments(config)
-        ridge = choose(moments, validation.moments(config), config.penalties)
-    with log.stage("mlp", training.device):
-        network = _starting(moments, ridge.affine, config)
-        sample = RowSample(network, training, validation, config.schedule.batch_size)
-        record = train(network, sample, config.schedule)
-    return RowFit(ridge, network, record)
+    moments = training.moments(config)
+    ridge = choose(moments, validation.moments(config), config.penalties)
+    network = _starting(moments, ridge.affine, config)
+    sample = RowSample(network, training, validation, config.schedule.batch_size)
+    return RowFit(ridge, network, train(network, sample, config.schedule))
 
 
 def _starting(moments: Moments, ridge: Affine, config: ReconstructionConfig) -> MLPProbe:

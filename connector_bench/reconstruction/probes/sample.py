@@ -4,10 +4,7 @@
     for batch in training_batches:
         sample.learn(batch)
     probes = sample.fit()
-    board = ScoreBoard()
-    for image_id, pair in test_pairs:
-        board.add(probes.score(image_id, pair))
-    board.scores()["lost"]
+    errors = [probes.score(batch) for batch in test_batches]
 
 One pass over the training images, whose memory does not depend on their number: moments for the ridges,
 samples of fixed size for the trained probes. States of several processes add up (`absorb`), in any order.
@@ -26,18 +23,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from connector_bench.reconstruction.cells import CellShape, cell_rows, is_placed, on_device
-from connector_bench.reconstruction.config import (
-    ReconstructionConfig,
-    target_of,
-)
+from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import FOLDS, Fold, LeakError, Ledger, fold_of, unit_keys
 from connector_bench.reconstruction.image_errors import refuse_not_finite
 from connector_bench.reconstruction.probes.attention_fit import AttentionSample, fit_attention
 from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
-from connector_bench.reconstruction.probes.fit_log import FitLog
 from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve
 from connector_bench.reconstruction.probes.moments import MomentsStream, TargetStatistics
-from connector_bench.types import TokenBatch, TokenPair
+from connector_bench.types import TokenBatch
 
 LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
 """From the simplest probe to the strongest; of two equally good ones the simpler is the best."""
@@ -46,10 +39,10 @@ LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
 class ProbeSample:
     """Gathers training images, a `TokenBatch` at a time, and fits the probe ladder on them."""
 
-    def __init__(self, config: ReconstructionConfig, held_out: Ledger | None = None) -> None:
-        """`held_out` are test images: feeding one of them to `update` is a LeakError."""
+    def __init__(self, config: ReconstructionConfig) -> None:
         self.config = config
-        self.held_out = held_out if held_out is not None else Ledger()
+        self.held_out = Ledger()
+        """Test images, none of which may be learnt."""
         self.seen = Ledger()
         self.validation_share = config.validation
         """Share of the training images that validate; see `folds.validation_share` for few images."""
@@ -61,12 +54,8 @@ class ProbeSample:
         self._placed: bool | None = None
         self._widths: tuple[int, int] | None = None
 
-    def update(self, image_id: str, pair: TokenPair) -> bool:
-        """Take one training image, as `learn`; False (and nothing done) where this name was taken before."""
-        return bool(self.learn(TokenBatch.of([image_id], [pair])))
-
     def learn(self, batch: TokenBatch) -> list[int]:
-        """Take training images, where their tokens lie; the positions of those that were not taken before.
+        """Take training images, where their tokens lie; the positions of those whose name was not taken before.
 
         Of a batch with a fault nothing is taken: ValueError where shapes and layout disagree or change between
         images, LeakError for a held-out image.
@@ -113,9 +102,8 @@ class ProbeSample:
             raise ValueError(
                 f"image {names}: {len(pre)} -> {len(batch.post)} tokens, its layout says {(n_pre, n_post)}"
             )
-        if not (
-            torch.isfinite(pre).all() & torch.isfinite(batch.post).all()
-        ):  # the device is asked once a batch
+        # the device is asked once a batch
+        if not (torch.isfinite(pre).all() & torch.isfinite(batch.post).all()):
             for image, before, after in zip(batch.images, batch.pre_rows, batch.post_rows, strict=True):
                 sides = pre[before], batch.post[after]
                 refuse_not_finite(image, *(bool(torch.isfinite(side).all()) for side in sides))
@@ -206,13 +194,10 @@ class ProbeSample:
         return tensors, meta
 
     @classmethod
-    def from_state(
-        cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], held_out: Ledger | None = None
-    ) -> ProbeSample:
-        """The inverse of `state`; LeakError where it holds a held-out image."""
-        self = cls(ReconstructionConfig.from_json(meta["config"]), held_out)
+    def from_state(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> ProbeSample:
+        """The inverse of `state`."""
+        self = cls(ReconstructionConfig.from_json(meta["config"]))
         self.seen = Ledger.from_array(tensors["seen"].numpy())
-        self.seen.refuse_overlap(self.held_out, "test")
         self._widths = tuple(meta["widths"]) if meta["widths"] is not None else None
         self._placed, self.validation_images = meta["placed"], meta["validation_images"]
         self.validation_share = meta["validation_share"]
@@ -272,18 +257,18 @@ class ProbeSample:
                 f"{training} training and {self.validation_images} validation images: both are needed, and "
                 "at least two images that are no test images"
             )
-        log = FitLog()
+        troubles: list[str] = []
         fitted = {
-            shape: fit_cells(shape, sample, target, self.config, log)
+            shape: fit_cells(shape, sample, target, self.config, troubles)
             for shape, sample in sorted(self._cells.items())
             if sample.trained_on
         }
-        attention = fit_attention(self._attention, target, self.config, log) if self._attention else None
+        attention = fit_attention(self._attention, target, self.config, troubles) if self._attention else None
         curves = [probes.curve for probes in fitted.values()]
         if attention is not None:
             curves.append(attention.curve)
         curve = _learning_curve(curves, self.config)
-        return FittedProbes(self.config, target, self.seen, fitted, attention, curve, log)
+        return FittedProbes(self.config, target, self.seen, fitted, attention, curve, tuple(troubles))
 
 
 def _learning_curve(curves: list[tuple[CurvePoint, ...]], config: ReconstructionConfig) -> LearningCurve:

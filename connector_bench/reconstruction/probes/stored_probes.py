@@ -27,7 +27,7 @@ def load_cell(described: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Ce
     head = cell_name(tuple(described["shape"]))
     ridge, record, curve = _load_fit(described, f"{head}.ridge", weights)
     mlp = MLPProbe(MLPShape(**described["architecture"]))
-    mlp.load_state_dict(_under(f"{head}.mlp.", weights))
+    mlp.load_state_dict(under(f"{head}.mlp.", weights))
     return CellProbes(tuple(described["shape"]), ridge, mlp.eval(), record, curve)
 
 
@@ -37,11 +37,12 @@ def load_attention(described: Mapping[str, Any] | None, weights: Mapping[str, Te
         return None
     ridge, record, curve = _load_fit(described, "pooled", weights)
     probe = AttentionProbe(AttentionShape(**described["architecture"]))
-    probe.load_state_dict(_under("attention.", weights))
+    probe.load_state_dict(under("attention.", weights))
     return AttentionFit(ridge, probe.eval(), record, curve)
 
 
-def _under(head: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def under(head: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with `head`, by the rest of their names."""
     return {name[len(head) :]: tensor for name, tensor in weights.items() if name.startswith(head)}
 
 

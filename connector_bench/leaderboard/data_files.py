@@ -1,4 +1,4 @@
-"""The table for programs: every figure of every row, one row a line."""
+"""The table for programs (JSON: every figure of every row, one row a line) and for a spreadsheet (CSV: headlines)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
+
 from connector_bench.leaderboard.schema import SCHEMA_VERSION
 from connector_bench.leaderboard.table import Column, Group, Key, Row, Table
+from connector_bench.leaderboard.text import in_spreadsheet
 
 
 def json_file(table: Table) -> str:
@@ -32,21 +35,9 @@ def _name(key: Key) -> str:
 
 
 def _column(column: Column) -> dict[str, Any]:
-    shown = (
-        "task",
-        "metric",
-        "topic",
-        "label",
-        "measure",
-        "chance",
-        "higher_is_better",
-        "k",
-        "headline",
-        "ranked",
-    )
     return {
         "name": _name(column.key),
-        **{name: getattr(column, name) for name in (*shown, "control")},
+        **{name: value for name, value in vars(column).items() if name != "comparable"},
         "comparable": column.comparable.model_dump(mode="json", exclude_none=True),
     }
 
@@ -75,3 +66,28 @@ def _group(group: Group) -> dict[str, Any]:
         "models": group.models,
         "spreads": {_name(key): asdict(spread) for key, spread in group.spreads.items()},
     }
+
+
+def csv_file(table: Table) -> str:
+    """One line a model, headline columns with interval and rank; UTF-8 text.
+
+    Empty cells are figures that were not measured. Text cells cannot become formulas.
+    """
+    lines = [_line(row, table.headlines) for row in table.rows]
+    frame = pd.DataFrame(lines, columns=None if lines else ["model"])
+    return frame.to_csv(index=False, lineterminator="\n")
+
+
+def _line(row: Row, columns: tuple[Column, ...]) -> dict[str, str | float | None]:
+    line: dict[str, str | float | None] = {"model": in_spreadsheet(row.model), "kind": row.kind}
+    connector = row.connector
+    for name in ("family", "connector", "parameters", "dtype"):
+        line[name] = None if connector is None else in_spreadsheet(str(getattr(connector, name)))
+    for column in columns:
+        name = in_spreadsheet(f"{column.task}/{column.metric}")
+        figure, rank = row.figures.get(column.key), row.ranks.get(column.key)
+        ends = (None, None, None) if figure is None else (figure.value, figure.low, figure.high)
+        line |= dict(zip((name, f"{name} low", f"{name} high"), ends, strict=True))
+        if column.ranked:
+            line[f"{name} rank"] = None if rank is None else str(rank)
+    return line
