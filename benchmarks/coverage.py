@@ -19,6 +19,7 @@ from tqdm import tqdm
 from connector_bench.preservation import geometry, influence, knn
 from connector_bench.preservation.design_effect import design_effects
 from connector_bench.preservation.overlap_interval import depth, overlap_scores
+from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.retrieval import retrieval
 from connector_bench.preservation.side import RANKED, both_sides
 from connector_bench.stats.intervals import Score
@@ -64,8 +65,9 @@ def ranks(sides: Sides, seed: int) -> Mapping[str, Score]:
 
 
 def spectra(sides: Sides, seed: int) -> Mapping[str, Score]:
-    found = {"cka": influence.debiased_cka(*sides), "procrustes": influence.procrustes(*sides)}
-    return found | {f"{name}_post": score for name, score in influence.spectral(sides[1]).items()}
+    pre, post = (Principal.of(side) for side in sides)
+    found = {"cka": influence.debiased_cka(pre, post), "procrustes": influence.procrustes(pre, post)}
+    return found | {f"{name}_post": score for name, score in influence.spectral(post).items()}
 
 
 def labelled(sides: Sides, seed: int) -> Mapping[str, Score]:

@@ -22,6 +22,7 @@ from connector_bench.preservation.control_figures import (
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap_interval import depth
+from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.progress import doing
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.stats.intervals import bootstrap_mean
@@ -186,18 +187,18 @@ def _ours(
 
 
 def _set_geometry(pre: Side, post: Side) -> Scores:
-    n, vectors = len(pre), (pre.vectors, post.vectors)
-    values = {"procrustes_paper": geometry.paper_procrustes_residual(*vectors)}
+    n, sides = len(pre), (Principal.of(pre.vectors), Principal.of(post.vectors))
+    values = {"procrustes_paper": geometry.paper_procrustes_residual(*sides)}
     if n >= HUBNESS_K + 2:
         values["hubness_pre"] = geometry.hubness(pre.lists[:, :HUBNESS_K])
         values["hubness_post"] = geometry.hubness(post.lists[:, :HUBNESS_K])
     scores: Scores = {name: {"value": value, "n": n} for name, value in values.items()}
-    before, after = (influence.spectral(side) for side in vectors)
+    before, after = (influence.spectral(side) for side in sides)
     scores |= {f"{name}_pre": asdict(score) for name, score in before.items()}
     scores |= {f"{name}_post": asdict(score) for name, score in after.items()}
     if before and after:  # similarity to a side that does not vary has no meaning
-        scores["procrustes"] = asdict(influence.procrustes(*vectors))
-        cka = influence.debiased_cka(*vectors) if n >= 4 else None
+        scores["procrustes"] = asdict(influence.procrustes(*sides))
+        cka = influence.debiased_cka(*sides) if n >= 4 else None
         if cka is not None and np.isfinite(cka.value):
             scores["cka"] = asdict(cka)
     return scores

@@ -1,7 +1,8 @@
 """Geometry of image vectors before and after a connector, beside neighbour overlap: what is kept globally,
 and how.
 
-All measures take one vector per image, row i of both sides being the same image, and compute in float64.
+All measures take one vector per image, row i of both sides being the same image, and compute in float64; those of the
+whole set read both sides along their principal axes.
 Measures that are means over images return one value per image, and get their intervals here; the others return
 a number whose interval comes from `influence`.
 """
@@ -11,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float64, Int
 from scipy import linalg, stats
 
 from connector_bench.preservation.design_effect import Kind, mean_score
 from connector_bench.preservation.neighbours.ranking import Halved
-from connector_bench.preservation.neighbours.space import as_vectors
+from connector_bench.preservation.principal import Principal, same_images
 from connector_bench.preservation.side import RANKED, Side
 from connector_bench.stats.intervals import Score
 
@@ -69,30 +70,27 @@ def rank_geometry_in_halves(before: Halved, after: Halved) -> dict[str, Float64[
     }
 
 
-def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> float:
+def debiased_cka(pre: Principal, post: Principal) -> float:
     """Linear CKA with the unbiased estimate of HSIC: similarity of the two sides' inner products over images.
 
     `HSIC_u(K, L) / sqrt(HSIC_u(K, K) HSIC_u(L, L))` with `K = X X'` (Kornblith et al., ICML 2019; HSIC_u of
     Song et al., JMLR 13 (2012) 1393). At most 1 up to rounding, 0 expected for independent sides (it can be
-    slightly negative), 1 for a rotation, an isotropic scaling, a shift. Computed from d x d products where
-    images outnumber dimensions. NaN where one side does not vary, or where its own estimate is not above 0, as can
-    happen among few images or equal ones.
+    slightly negative), 1 for a rotation, an isotropic scaling, a shift. NaN where one side does not vary, or where its
+    own estimate is not above 0, as can happen among few images or equal ones.
 
     Raises:
-        ValueError: different numbers of images, fewer than 4, or vectors that are not finite.
+        ValueError: different numbers of images, or fewer than 4.
     """
-    if _same_images(pre, post) < 4:
+    if same_images(pre, post) < 4:
         raise ValueError(f"debiased CKA needs at least 4 images, got {len(pre)}")
-    x, y = _unit(pre), _unit(post)
-    if not (x.any() and y.any()):
+    if not (pre.varying.any() and post.varying.any()):
         return float("nan")
+    x, y = (side.coordinates / linalg.norm(side.singular) for side in (pre, post))
     own = _hsic(x, x), _hsic(y, y)
     return float(_hsic(x, y) / np.sqrt(own[0] * own[1])) if min(own) > 0 else float("nan")
 
 
-def paper_procrustes_residual(
-    pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]
-) -> float:
+def paper_procrustes_residual(pre: Principal, post: Principal) -> float:
     """The paper's variant, `protocol=paper`: post is first reduced by PCA to d_pre, then rotated onto pre.
 
     `min_R ||X - Z R||_F / sqrt(n)` over orthogonal R, X centred and Z the first d_pre principal components of
@@ -102,15 +100,12 @@ def paper_procrustes_residual(
     table 5 by order only.
 
     Raises:
-        ValueError: different numbers of images or vectors that are not finite.
+        ValueError: different numbers of images.
     """
-    n = _same_images(pre, post)
-    x, y = (side - side.mean(axis=0) for side in (_float64(pre), _float64(post)))
-    width = min(x.shape[1], *y.shape)
-    basis, values, _ = linalg.svd(y, full_matrices=False)
-    z = basis[:, :width] * values[:width]
-    overlap = linalg.svdvals(compact(x).T @ compact(z)).sum()
-    return float(np.sqrt(max(0.0, (np.square(x).sum() + np.square(z).sum() - 2 * overlap) / n)))
+    n = same_images(pre, post)
+    z = post.coordinates[:, : pre.width]
+    overlap = linalg.svdvals(pre.coordinates.T @ z).sum()
+    return float(np.sqrt(max(0.0, (pre.sizes.sum() + np.square(z).sum() - 2 * overlap) / n)))
 
 
 def effective_rank(singular_values: Float64[np.ndarray, " r"]) -> float:
@@ -151,35 +146,10 @@ def _share_near(ranks: Int[np.ndarray, "q k"], n: int) -> Float64[np.ndarray, " 
 
 
 def _hsic(x: Float64[np.ndarray, "n d_x"], y: Float64[np.ndarray, "n d_y"]) -> float:
-    """Unbiased HSIC of `x x'` and `y y'` times n (n - 3), for centred columns; no n x n matrix where n >
-    d."""
+    """Unbiased HSIC of `x x'` and `y y'` times n (n - 3), for centred columns of at most n dimensions."""
     n = len(x)
     diagonal_x, diagonal_y = (np.square(side).sum(axis=1) for side in (x, y))
-    trace = np.square(compact(x).T @ compact(y)).sum() - diagonal_x @ diagonal_y
+    trace = np.square(x.T @ y).sum() - diagonal_x @ diagonal_y
     # the columns are centred, so K's rows sum to 0 and, with the diagonal taken out, to minus the diagonal
     totals = diagonal_x.sum() * diagonal_y.sum()
     return trace + totals / ((n - 1) * (n - 2)) - 2 / (n - 2) * (diagonal_x @ diagonal_y)
-
-
-def compact(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
-    """Vectors with the same inner products between images in no more than n dimensions."""
-    return linalg.qr(x.T, mode="r")[0][: len(x)].T if len(x) < x.shape[1] else x
-
-
-def _unit(vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    """Centred, of unit Frobenius norm; zeros where the vectors do not vary beyond fp32 rounding."""
-    x = _float64(vectors)
-    scale = np.abs(x).max()
-    x = x - x.mean(axis=0)
-    norm = linalg.norm(x)
-    return x / norm if norm > 1e-7 * scale * np.sqrt(len(x)) else np.zeros_like(x)
-
-
-def _float64(vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    return as_vectors(vectors).astype(np.float64)
-
-
-def _same_images(pre: np.ndarray, post: np.ndarray) -> int:
-    if len(pre) != len(post):
-        raise ValueError(f"both sides hold the same images, got {len(pre)} and {len(post)} vectors")
-    return len(pre)

@@ -9,11 +9,11 @@ subsets, which matters where it takes the singular values of 10,000 x 4,096 numb
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from scipy import linalg, stats
 
 from connector_bench.preservation import geometry
-from connector_bench.preservation.neighbours.space import as_vectors
+from connector_bench.preservation.principal import Principal
 from connector_bench.stats.intervals import Score
 
 
@@ -32,12 +32,12 @@ def influence_interval(
     return Score(value, min(value, low), max(value, high), n, None, method)
 
 
-def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> Score:
+def debiased_cka(pre: Principal, post: Principal) -> Score:
     """`geometry.debiased_cka`, its influences from each image's share in the sums over pairs of different images.
 
     Too wide near 0, where the first-order influence of an image vanishes.
     """
-    x, y = _centred(pre), _centred(post)
+    x, y = pre.coordinates, post.coordinates
     both, first, second = (_pairs(*sides) for sides in ((x, y), (x, x), (y, y)))
     scale = np.sqrt(first.mean() * second.mean())
     cka = both.mean() / scale
@@ -45,7 +45,7 @@ def debiased_cka(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d
     return influence_interval(geometry.debiased_cka(pre, post), 2 * (relative - relative.mean()), most=1.0)
 
 
-def procrustes(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"]) -> Score:
+def procrustes(pre: Principal, post: Principal) -> Score:
     """How well a rotation and a scaling bring one side onto the other: nuclear norm of `X' Y`, both centred
     and of unit Frobenius norm, the narrower one padded with zeros.
 
@@ -56,24 +56,21 @@ def procrustes(pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_p
     Influences run along the polar factor of the nuclear norm: too wide for sides that have little in common. Both
     sides have to vary.
     """
-    x, y = _centred(pre), _centred(post)
+    x, y = pre.coordinates, post.coordinates
     left, values, right = linalg.svd(x.T @ y / len(x), full_matrices=False)
     aligned = np.einsum("ij,ij->i", x @ left, y @ right.T) - values.sum()
-    sizes = np.square(x).sum(axis=1), np.square(y).sum(axis=1)
+    sizes = pre.sizes, post.sizes
     relative = sizes[0] / sizes[0].mean() + sizes[1] / sizes[1].mean() - 2
     scale = np.sqrt(sizes[0].mean() * sizes[1].mean())
     influences = (aligned - values.sum() / 2 * relative) / scale
     return influence_interval(min(1.0, float(values.sum() / scale)), influences, least=0.0, most=1.0)
 
 
-def spectral(vectors: Float[np.ndarray, "n d"]) -> dict[str, Score]:
-    """`erank` and `top1_energy` of vectors, as in `geometry`, from one decomposition; none where nothing varies."""
-    x = _centred(vectors)
-    basis, singular, _ = linalg.svd(x, full_matrices=False)
-    varying = singular > 1e-7 * np.abs(vectors).max() * np.sqrt(len(x))
-    if not varying.any():
+def spectral(side: Principal) -> dict[str, Score]:
+    """`erank` and `top1_energy` of one side, as in `geometry`; none where nothing varies."""
+    if not side.varying.any():
         return {}
-    energies = np.square(basis[:, varying] * singular[varying])
+    energies = np.square(side.coordinates[:, side.varying])
     values = energies.mean(axis=0)
     total = energies.sum(axis=1)
     top1 = (energies[:, 0] - values[0] / values.sum() * total) / values.sum()
@@ -82,10 +79,10 @@ def spectral(vectors: Float[np.ndarray, "n d"]) -> dict[str, Score]:
     entropy = stats.entropy(share)
     slope = -(np.log(share) + entropy) / (2 * deviations * deviations.sum())
     rank = np.exp(entropy) * (energies - values) @ slope
-    widest = float(min(len(x) - 1, x.shape[1]))
+    widest = float(min(len(side) - 1, side.width))
     return {
-        "erank": influence_interval(geometry.effective_rank(singular), rank, least=1.0, most=widest),
-        "top1_energy": influence_interval(geometry.top1_energy(singular), top1, least=0.0, most=1.0),
+        "erank": influence_interval(geometry.effective_rank(side.singular), rank, least=1.0, most=widest),
+        "top1_energy": influence_interval(geometry.top1_energy(side.singular), top1, least=0.0, most=1.0),
     }
 
 
@@ -93,9 +90,3 @@ def _pairs(x: Float64[np.ndarray, "n d_x"], y: Float64[np.ndarray, "n d_y"]) -> 
     """Mean over the other images of `<x_i, x_j> <y_i, y_j>`, for every image."""
     with_itself = np.einsum("ij,ij->i", x @ (x.T @ y), y)
     return (with_itself - np.square(x).sum(axis=1) * np.square(y).sum(axis=1)) / (len(x) - 1)
-
-
-def _centred(vectors: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n r"]:
-    """Less the mean, in no more dimensions than there are images."""
-    x = as_vectors(vectors).astype(np.float64)
-    return geometry.compact(x - x.mean(axis=0))

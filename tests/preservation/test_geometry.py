@@ -13,6 +13,7 @@ from connector_bench.preservation import controls, geometry, influence, knn
 from connector_bench.preservation.figures import preservation_figures
 from connector_bench.preservation.neighbours.ranking import ranks_of, read_rankings
 from connector_bench.preservation.options import PreservationOptions
+from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.side import RANKED, both_sides
 from tests.oracles import effective_rank, procrustes_similarity, top1_energy
 
@@ -25,6 +26,18 @@ def pair(n: int, d_pre: int, d_post: int, seed: int = 0) -> tuple[np.ndarray, np
     pre = rng.normal(size=(n, d_pre)).astype(np.float32)
     post = pre @ rng.normal(size=(d_pre, d_post)) + rng.normal(size=(n, d_post)) + 2
     return pre, post.astype(np.float32)
+
+
+def cka(pre: np.ndarray, post: np.ndarray) -> float:
+    return geometry.debiased_cka(Principal.of(pre), Principal.of(post))
+
+
+def procrustes(pre: np.ndarray, post: np.ndarray) -> float:
+    return influence.procrustes(Principal.of(pre), Principal.of(post)).value
+
+
+def paper_residual(pre: np.ndarray, post: np.ndarray) -> float:
+    return geometry.paper_procrustes_residual(Principal.of(pre), Principal.of(post))
 
 
 def all_ranks(vectors: np.ndarray) -> np.ndarray:
@@ -111,7 +124,7 @@ def test_debiased_cka_agrees_with_u_centred_gram_matrices(n: int, d_pre: int, d_
     pre, post = pair(n, d_pre, d_post)
     a, b = (u_centred(side.astype(float) @ side.astype(float).T) for side in (pre, post))
     expected = (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
-    assert geometry.debiased_cka(pre, post) == pytest.approx(expected, abs=1e-10)
+    assert cka(pre, post) == pytest.approx(expected, abs=1e-10)
 
 
 def test_debiased_cka_agrees_with_dcor() -> None:
@@ -122,15 +135,12 @@ def test_debiased_cka_agrees_with_dcor() -> None:
         dcor.u_centered(gram - np.diag(np.diag(gram))) for gram in grams
     )  # dcor expects zeros on the diagonal
     expected = dcor.u_product(a, b) / np.sqrt(dcor.u_product(a, a) * dcor.u_product(b, b))
-    assert geometry.debiased_cka(pre, post) == pytest.approx(expected, abs=1e-10)
+    assert cka(pre, post) == pytest.approx(expected, abs=1e-10)
 
 
 def test_debiased_cka_of_independent_sides_is_zero_on_average() -> None:
     """The biased estimate would be near d / n and more: .7 here."""
-    values = [
-        geometry.debiased_cka(pair(20, 50, 2, seed)[0], pair(20, 50, 2, 1000 + seed)[0])
-        for seed in range(200)
-    ]
+    values = [cka(pair(20, 50, 2, seed)[0], pair(20, 50, 2, 1000 + seed)[0]) for seed in range(200)]
     assert abs(np.mean(values)) < 3 * scipy_stats.sem(values)
 
 
@@ -138,7 +148,7 @@ def test_debiased_cka_of_independent_sides_is_zero_on_average() -> None:
 def test_procrustes_agrees_with_scipy(n: int, d_pre: int, d_post: int) -> None:
     pre, post = pair(n, d_pre, d_post)
     expected = procrustes_similarity(pre, post)
-    assert influence.procrustes(pre, post).value == pytest.approx(expected, abs=1e-10)
+    assert procrustes(pre, post) == pytest.approx(expected, abs=1e-10)
 
 
 @pytest.mark.parametrize(("n", "d_pre", "d_post"), [(60, 5, 9), (60, 9, 5), (30, 20, 50)])
@@ -149,7 +159,7 @@ def test_the_papers_residual_agrees_with_scipy_and_scikit_learn(n: int, d_pre: i
     reduced = np.pad(reduced, ((0, 0), (0, d_pre - reduced.shape[1])))
     rotation, _ = linalg.orthogonal_procrustes(reduced, x)
     expected = np.linalg.norm(x - reduced @ rotation) / np.sqrt(n)
-    assert geometry.paper_procrustes_residual(pre, post) == pytest.approx(expected, rel=1e-10)
+    assert paper_residual(pre, post) == pytest.approx(expected, rel=1e-10)
 
 
 def test_limits() -> None:
@@ -159,9 +169,9 @@ def test_limits() -> None:
         np.testing.assert_array_equal(ranks["trustworthiness"], 1)
         np.testing.assert_array_equal(ranks["continuity"], 1)
         np.testing.assert_allclose(ranks["imbalance_pre_post"], 2 / 80)
-        assert geometry.debiased_cka(pre, post) == pytest.approx(1, abs=1e-6)
-        assert influence.procrustes(pre, post).value == pytest.approx(1, abs=1e-6)
-        assert geometry.paper_procrustes_residual(pre, post) == pytest.approx(0, abs=1e-5)
+        assert cka(pre, post) == pytest.approx(1, abs=1e-6)
+        assert procrustes(pre, post) == pytest.approx(1, abs=1e-6)
+        assert paper_residual(pre, post) == pytest.approx(0, abs=1e-5)
 
 
 def test_shuffled_pairs_lose_everything() -> None:
@@ -170,8 +180,8 @@ def test_shuffled_pairs_lose_everything() -> None:
     ranks = rank_values(pre, post)
     assert ranks["trustworthiness"].mean() == pytest.approx(0.5, abs=0.03)
     assert ranks["imbalance_pre_post"].mean() == pytest.approx(1, abs=0.08)
-    assert abs(geometry.debiased_cka(pre, post)) < 0.05
-    assert influence.procrustes(pre, post).value < 0.2
+    assert abs(cka(pre, post)) < 0.05
+    assert procrustes(pre, post) < 0.2
 
 
 @quick
@@ -179,7 +189,7 @@ def test_shuffled_pairs_lose_everything() -> None:
 def test_rotating_scaling_and_shifting_one_side_changes_nothing(seed: int) -> None:
     pre, post = pair(40, 5, 7, seed)
     moved = controls.rotation(post, seed=seed) * np.float32(3) + np.float32(1)
-    for measure in (geometry.debiased_cka, lambda *sides: influence.procrustes(*sides).value):
+    for measure in (cka, procrustes):
         assert measure(pre, moved) == pytest.approx(measure(pre, post), abs=1e-5)
         assert measure(post, pre) == pytest.approx(measure(pre, post), abs=1e-9)
     assert effective_rank(moved) == pytest.approx(effective_rank(post), rel=1e-5)
@@ -194,9 +204,7 @@ def test_renaming_images_changes_nothing(seed: int) -> None:
     moved, found = rank_values(pre[order], post[order]), rank_values(pre, post)
     for name, values in found.items():
         np.testing.assert_allclose(moved[name], values[order], err_msg=name)
-    assert geometry.debiased_cka(pre[order], post[order]) == pytest.approx(
-        geometry.debiased_cka(pre, post), abs=1e-9
-    )
+    assert cka(pre[order], post[order]) == pytest.approx(cka(pre, post), abs=1e-9)
 
 
 def test_spectra_with_known_answers() -> None:
@@ -217,7 +225,7 @@ def test_spectra_with_known_answers() -> None:
 def test_sides_that_do_not_vary_have_no_geometry() -> None:
     pre, _ = pair(20, 5, 3)
     still = np.full((20, 3), 0.1, np.float32)
-    assert np.isnan(geometry.debiased_cka(pre, still))
+    assert np.isnan(cka(pre, still))
     names = [f"{i:064x}" for i in range(20)]
     for sides in ((pre, still), (still, pre)):
         scores = preservation_figures(names, *sides, PreservationOptions(ks=(1,))).summary["scores"]
@@ -240,6 +248,18 @@ def test_what_has_no_value_is_refused() -> None:
     pre, post = pair(20, 5, 3)
     assert set(rank_values(pre, post)) == {"imbalance_pre_post", "imbalance_post_pre"}
     with pytest.raises(ValueError, match="at least 4 images, got 3"):
-        geometry.debiased_cka(pre[:3], post[:3])
-    with pytest.raises((ValueError, TypeError)):
-        geometry.debiased_cka(pre[:10], post)
+        cka(pre[:3], post[:3])
+    with pytest.raises(ValueError, match="got 10 and 20 vectors"):
+        cka(pre[:10], post)
+
+
+@pytest.mark.parametrize(("n", "d"), [(200, 12), (30, 100)])
+def test_principal_axes_keep_inner_products(n: int, d: int) -> None:
+    vectors, _ = pair(n, d, 2)
+    vectors += np.float32(100)
+    side, centred = Principal.of(vectors), vectors.astype(float) - vectors.mean(axis=0, dtype=float)
+    np.testing.assert_allclose(side.coordinates @ side.coordinates.T, centred @ centred.T, atol=1e-9)
+    np.testing.assert_allclose(side.singular, linalg.svdvals(centred), atol=1e-10)
+    products = side.coordinates.T @ side.coordinates
+    np.testing.assert_allclose(products, np.diag(np.square(side.singular)), atol=1e-9)
+    assert side.varying.sum() == min(n - 1, d)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from connector_bench.preservation import geometry, influence
+from connector_bench.preservation.principal import Principal
 from connector_bench.stats.intervals import Score
 from tests.oracles import effective_rank, procrustes_similarity, top1_energy
 
@@ -21,8 +22,12 @@ def sides(rng: np.random.Generator, n: int, noise: float = 1.0, d: int = 6) -> S
     return pre.astype(np.float32), post.astype(np.float32)
 
 
+def principal(pair: Sides) -> tuple[Principal, Principal]:
+    return Principal.of(pair[0]), Principal.of(pair[1])
+
+
 FIGURES: dict[str, tuple[Callable[..., Score], Callable[..., float]]] = {
-    "cka": (influence.debiased_cka, geometry.debiased_cka),
+    "cka": (influence.debiased_cka, lambda *pair: geometry.debiased_cka(*principal(pair))),
     "procrustes": (influence.procrustes, procrustes_similarity),
     "erank": (
         lambda _, post: influence.spectral(post)["erank"],
@@ -39,7 +44,7 @@ FIGURES: dict[str, tuple[Callable[..., Score], Callable[..., float]]] = {
 def test_interval_is_that_of_leaving_images_out(figure: str) -> None:
     measured, plain = FIGURES[figure]
     pre, post = sides(np.random.default_rng(0), 400)
-    score = measured(pre, post)
+    score = measured(*principal((pre, post)))
     assert score.value == pytest.approx(plain(pre, post), rel=1e-12)
     without = np.array([plain(np.delete(pre, i, 0), np.delete(post, i, 0)) for i in range(400)])
     jackknife = np.sqrt(399 / 400 * np.square(without - without.mean()).sum())
@@ -50,8 +55,9 @@ def test_interval_is_that_of_leaving_images_out(figure: str) -> None:
 def test_intervals_cover_the_figure_expected_of_other_images(noise: float) -> None:
     rng = np.random.default_rng(1)
     drawn = [sides(rng, 300, noise) for _ in range(SIMULATIONS)]
+    turned = [principal(pair) for pair in drawn]
     for figure, (measured, _) in FIGURES.items():
-        scores = [measured(*pair) for pair in drawn]
+        scores = [measured(*pair) for pair in turned]
         truth = np.mean([score.value for score in scores])
         assert 0.93 <= np.mean([score.low <= truth <= score.high for score in scores]) <= 0.975, figure
 
@@ -59,18 +65,20 @@ def test_intervals_cover_the_figure_expected_of_other_images(noise: float) -> No
 def test_sides_with_nothing_in_common_get_intervals_that_are_too_wide() -> None:
     rng = np.random.default_rng(1)
     drawn = [(sides(rng, 200)[0], sides(rng, 200)[1]) for _ in range(200)]
-    scores = [influence.debiased_cka(*pair) for pair in drawn]
+    scores = [influence.debiased_cka(*principal(pair)) for pair in drawn]
     assert np.mean([score.low <= 0 <= score.high for score in scores]) >= 0.95
 
 
 def test_fewer_images_than_dimensions() -> None:
     pre, post = sides(np.random.default_rng(0), 40, d=100)
-    found = influence.spectral(post)
+    side = Principal.of(post)
+    assert side.coordinates.shape == (40, 40)
+    found = influence.spectral(side)
     assert found["erank"].value == pytest.approx(effective_rank(post))
     assert found["erank"].high <= 39
-    assert influence.procrustes(pre, pre).low == pytest.approx(1)
-    assert influence.debiased_cka(pre, pre).low == pytest.approx(1)
+    assert influence.procrustes(*principal((pre, pre))).low == pytest.approx(1)
+    assert influence.debiased_cka(*principal((pre, pre))).low == pytest.approx(1)
 
 
 def test_what_does_not_vary_has_no_spectrum() -> None:
-    assert influence.spectral(np.full((20, 4), 0.3, np.float32)) == {}
+    assert influence.spectral(Principal.of(np.full((20, 4), 0.3, np.float32))) == {}
