@@ -16,7 +16,7 @@ from connector_bench.reconstruction.end_to_end import image_of_patch, mean_token
 from connector_bench.reconstruction.folds import Fold
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.ridge import Affine, choose
-from connector_bench.types import TokenLayout, TokenPair
+from connector_bench.types import Tile, TokenLayout, TokenPair
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,10 @@ class LinearControl:
 
 
 def one_to_one(layout: TokenLayout) -> TokenLayout:
-    """The layout of a connector that keeps every patch."""
+    """The layout of a connector that keeps every patch; in one row where nobody knows where they lie."""
+    if layout.unplaced:
+        row = (1, layout.unplaced)
+        return TokenLayout((Tile(row, row),), layout.unplaced)
     tiles = tuple(replace(tile, post_grid=tile.pre_grid) for tile in layout.tiles)
     return TokenLayout(tiles, layout.n_pre)
 
