@@ -147,10 +147,9 @@ def _grids(batch: Batch, pre: tuple[int, ...], n_pre: int) -> Iterator[tuple[Gri
     leading = n_pre - math.prod(grid)
     if leading in (0, 1, 1 + int(getattr(vision, "num_register_tokens", None) or 0)):
         yield grid, leading
-    try:
-        yield layouts.grid_like(n_pre, grid), 0  # pooled before the connector
-    except ValueError:
-        return
+    pooled = _cells(grid, n_pre, pre)  # before the connector
+    if pooled is not None:
+        yield pooled, 0
 
 
 def _pair(value: Any) -> Grid | None:
