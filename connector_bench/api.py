@@ -58,6 +58,7 @@ def measure(
             or infinity in the features of more pictures than `capture.most_not_finite` allows.
     """
     adapter = adapter_for_model(model, processor)
+    info = adapter.info
     without_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
     measured = PooledPreservation(options or PreservationOptions())
     given, left_out, passed = _Given(), capture.LeftOut(), dict[str, Passed]()
@@ -84,6 +85,8 @@ def measure(
     summary = run_summary(list(passed.values()), without, len(names), not_finite=len(left_out.not_finite))
     said = list(figures.warnings)
     lines = [] if without_untrained is None else [f"untrained control left out: {without_untrained}"]
+    if not info.knows_places:
+        lines.append(f"places of tokens are {info.places}")
     if without:
         lines.append(left_out_line("picture", dict(sorted(without.items())), {}))
     for line in lines:

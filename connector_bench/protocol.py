@@ -35,3 +35,7 @@ def respelled(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             changes.append(f"{old}: {given} -> {name}: {value}")
         found[name] = value
     return found, changes
+
+
+PLACES_NOT_KNOWN = "not known"
+"""How `places` of a recorded connector begins where nobody knows which part of the picture a token is of."""

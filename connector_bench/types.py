@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 
+from connector_bench.protocol import PLACES_NOT_KNOWN
+
 if TYPE_CHECKING:
     from torch import Tensor
 else:
@@ -44,16 +46,28 @@ class TokenLayout:
 
     tiles: tuple[Tile, ...]
     n_post: int
+    unplaced: int = 0
+    """Number of encoder tokens where nobody knows where any token lies; there are no tiles then."""
+
+    def __post_init__(self) -> None:
+        if self.unplaced and self.tiles:
+            raise ValueError(
+                f"{self.unplaced} tokens without a place, beside {len(self.tiles)} tiles; allowed is one"
+            )
 
     @property
     def n_pre(self) -> int:
         """Number of encoder tokens."""
-        return sum(math.prod(tile.pre_grid) for tile in self.tiles)
+        return sum(math.prod(tile.pre_grid) for tile in self.tiles) + self.unplaced
 
     @property
     def has_places(self) -> bool:
         """Whether every connector token covers a known rectangle of the picture."""
-        return all(tile.post_grid is not None for tile in self.tiles)
+        return not self.unplaced and all(tile.post_grid is not None for tile in self.tiles)
+
+    def without_places(self) -> TokenLayout:
+        """The same tokens where nobody knows where they lie."""
+        return TokenLayout((), self.n_post, self.n_pre)
 
 
 @dataclass(frozen=True)
@@ -224,3 +238,12 @@ class ConnectorInfo:
     """What size pictures are given, such as `336x336` or `448x448 tiles`; None where the processor does not say."""
     assumptions: tuple[str, ...] = field(default=())
     """What a generic adapter had to assume, and what the user allowed; empty for a known family."""
+    places: str | None = None
+    """What the planted-patch check says of the tokens' places, in a few words; None where it was not asked."""
+    planted_found: float | None = None
+    """Share of planted patches that moved their own token most, on the side and picture with the fewest."""
+
+    @property
+    def knows_places(self) -> bool:
+        """Whether layouts say where tokens lie; without that there are no loss maps and no probes per cell."""
+        return not (self.places or "").startswith(PLACES_NOT_KNOWN)

@@ -46,6 +46,11 @@ class ConnectorAdapter(ABC):
     def info(self) -> ConnectorInfo:
         """The connector that is measured."""
 
+    @property
+    def claiming(self) -> ConnectorAdapter:
+        """An adapter of the same model that hands out the places its family claims, also where they are refuted."""
+        return self
+
     @abstractmethod
     def add_untrained(self, seeds: Sequence[int]) -> str | None:
         """From now on `run` can also give what untrained copies of the connector make, one for each seed.

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
+from connector_bench.connectors.place_check import PASSED
 from connector_bench.types import TokenLayout, TokenPair
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from connector_bench.connectors.planted import Planted
 
 app = typer.Typer(help="Connectors of vision-language models.", invoke_without_command=True)
-PASSED = 0.9
-"""Share of planted patches that must be found: trained towers have a few tokens that move with everything."""
 
 
 @app.callback()
@@ -48,9 +47,9 @@ def inspect_checkpoint(
         pair = adapter.capture([picture])[0]
         console.print(connector_table(adapter, pair))
         console.print(layout_table(pair.layout, picture))
-        results = planted(adapter, pair, cells)
+        results = planted(adapter, cells)
         console.print(planted_table(results))
-        if image is not None:
+        if image is not None and not pair.layout.unplaced:
             from connector_bench.connectors.token_grid_picture import draw_tokens
 
             draw_tokens(picture, pair.layout).savefig(output, dpi=150)
@@ -58,12 +57,13 @@ def inspect_checkpoint(
     except (ValueError, OSError, RuntimeError) as error:
         typer.secho(f"cannot inspect {pretrained}: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
-    if any(result.share < PASSED for result in results):
-        typer.secho(
-            "Planted patches were not found: do not trust maps or per-patch figures of this model.",
-            fg="red",
-            err=True,
+    if not adapter.info.knows_places or any(result.share < PASSED for result in results):
+        what = (
+            "do not trust maps or per-patch figures of this model"
+            if adapter.info.knows_places
+            else "this model is measured without token places, so without loss maps and probes per cell"
         )
+        typer.secho(f"Planted patches were not found: {what}.", fg="red", err=True)
         raise typer.Exit(2)
 
 
@@ -123,12 +123,12 @@ def opened(path: Path | None) -> Image:
     return coloured_picture(448, 336) if path is None else as_rgb(pillow.open(path))
 
 
-def planted(adapter: ConnectorAdapter, pair: TokenPair, cells: int) -> list[Planted]:
-    """The planted-patch check on a picture of strong colours, on every side whose tokens have places."""
+def planted(adapter: ConnectorAdapter, cells: int) -> list[Planted]:
+    """The planted-patch check on a picture of strong colours, on every side for which the family claims places."""
     from connector_bench.connectors.coloured import coloured_picture
     from connector_bench.connectors.planted import check
 
-    return list(check(adapter, coloured_picture(448, 336), limit=cells))
+    return list(check(adapter.claiming, coloured_picture(448, 336), limit=cells))
 
 
 def families_table() -> Table:
@@ -163,6 +163,7 @@ def connector_table(adapter: ConnectorAdapter, pair: TokenPair) -> Table:
             "-" if pair.pre_normed is None else _shape(pair.pre_normed.shape),
         ),
         ("post (connector tokens)", _shape(pair.post.shape)),
+        ("places", info.places or "-"),
         ("assumed", "\n".join(info.assumptions) or "nothing"),
     )
     table = Table(show_header=False, title="Connector")
@@ -176,6 +177,8 @@ def layout_table(layout: TokenLayout, picture: Image) -> Table:
     table = Table(title=f"Tokens of a picture of {picture.width} x {picture.height}")
     for column in ("tile", "encoder grid", "connector grid", "left", "top", "right", "bottom"):
         table.add_column(column, justify="right")
+    if layout.unplaced:
+        table.add_row("-", f"{layout.unplaced} tokens, not known", f"{layout.n_post} tokens", *4 * "-")
     for number, tile in enumerate(layout.tiles):
         post = "no place" if tile.post_grid is None else _shape(tile.post_grid)
         table.add_row(str(number), _shape(tile.pre_grid), post, *(f"{edge:.3f}" for edge in tile.box))

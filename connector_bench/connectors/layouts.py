@@ -177,7 +177,18 @@ def cells_by_tile(pictures: Sequence[tuple[Sequence[Box], Sequence[tuple[Grid, G
 
 def square(n: int) -> Grid:
     """The square grid of `n` tokens."""
-    side = math.isqrt(n)
-    if side * side != n:
-        raise ValueError(f"{n} tokens are no square grid; declare the layout of this model")
-    return side, side
+    return grid_like(n, (1, 1))
+
+
+def grid_like(n: int, shape: tuple[int, int]) -> Grid:
+    """The grid of `n` tokens whose rows stand to its columns as `shape`'s height to its width.
+
+    Raises:
+        ValueError: there is none.
+    """
+    height, width = shape
+    rows = math.isqrt(n * height // width)
+    if rows * rows * width != n * height or n % max(rows, 1):
+        like = "square grid" if height == width else f"grid of the shape {height}x{width}"
+        raise ValueError(f"{n} tokens are no {like}; declare the layout of this model")
+    return rows, n // max(rows, 1)

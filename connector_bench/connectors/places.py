@@ -8,15 +8,22 @@ from typing import Any
 
 from connector_bench.connectors import layouts
 from connector_bench.connectors.boxes import fitted, grid_boxes
-from connector_bench.connectors.family import Batch, Place, Placement
+from connector_bench.connectors.family import Batch, PictureSize, Place, Placement
 from connector_bench.types import WHOLE_PICTURE, Box, Grid
 
 
-def tokens_of(shape: tuple[int, ...], skip: int = 0) -> tuple[Grid, int]:
-    """Grid and number of the tokens in one `[batch, n, width]` or `[batch, rows, columns, width]` tensor."""
-    if len(shape) == 4:
-        return (shape[1], shape[2]), shape[1] * shape[2]
-    return layouts.square(shape[1] - skip), shape[1] - skip
+def tokens_of(shape: tuple[int, ...], skip: int = 0, pixels: PictureSize = (1, 1)) -> Grid:
+    """Grid of the tokens in one `[batch, n, width]` or `[batch, rows, columns, width]` tensor.
+
+    `pixels` are height and width of what the tower was given. ValueError where the tokens are no grid of that shape.
+    """
+    return (shape[1], shape[2]) if len(shape) == 4 else layouts.grid_like(shape[1] - skip, pixels)
+
+
+def pixels_of(batch: Batch) -> PictureSize | None:
+    """Height and width that the processor gave every tile; None where its pixels come as patches, or are not known."""
+    shape = tuple(getattr(batch.inputs.get("pixel_values"), "shape", ()))
+    return (int(shape[-2]), int(shape[-1])) if len(shape) >= 4 and shape[-3] in (1, 3) else None
 
 
 def check_tiles(batch: Batch, boxes: Sequence[Sequence[Box]]) -> None:
@@ -70,10 +77,11 @@ def stacked(
 ) -> list[Placement]:
     """Tiles on the batch axis, their grids read from the shapes at the connector."""
     check_tiles(batch, boxes)
-    pre_grid, _ = tokens_of(batch.pre_shapes[0], skip_pre)
+    pixels = pixels_of(batch) or (1, 1)
+    pre_grid = tokens_of(batch.pre_shapes[0], skip_pre, pixels)
     post = batch.post_shapes[0]
     n_post = math.prod(post[1:-1]) - skip_post
-    post_grid = None if resampler else tokens_of(post, skip_post)[0]
+    post_grid = None if resampler else tokens_of(post, skip_post, pixels)
     order = layouts.blocks(pre_grid, block) if block else None
     normed = layouts.blocks(pre_grid, normed_block) if normed_block else None
     return layouts.tiled(boxes, pre_grid, post_grid, n_post, skip_pre, skip_post, order, normed)

@@ -36,6 +36,7 @@ class Planted:
 
     side: Side
     cells: int
+    """Those after which any of the tile's tokens had changed."""
     hits: int
     chance: float
     """Share of hits that a layout without any truth would have."""
@@ -79,10 +80,11 @@ def planted_patches(
     found = [
         moved_most(reference, pair, side, spans[cell.tile]) for cell, pair in zip(cells, pairs, strict=True)
     ]
-    missed = tuple((cell, token) for cell, token in zip(cells, found, strict=True) if token != cell.index)
-    sizes = [spans[cell.tile][1] - spans[cell.tile][0] for cell in cells]
+    answers = [(cell, token) for cell, token in zip(cells, found, strict=True) if token is not None]
+    missed = tuple((cell, token) for cell, token in answers if token != cell.index)
+    sizes = [spans[cell.tile][1] - spans[cell.tile][0] for cell, _ in answers]
     chance = float(np.mean([1 / size for size in sizes])) if sizes else math.nan
-    return Planted(side, len(cells), len(cells) - len(missed), chance, missed)
+    return Planted(side, len(answers), len(answers) - len(missed), chance, missed)
 
 
 def grid_of(tile: Tile, side: Side) -> Grid | None:
@@ -134,15 +136,26 @@ def inverted(image: Image, pixels: PixelBox) -> Image:
     return pillow.fromarray(values)
 
 
-def moved_most(before: TokenPair, after: TokenPair, side: Side, span: tuple[int, int]) -> int:
-    """Index within the tile of the token that changed most in Euclidean distance."""
+def moved_most(before: TokenPair, after: TokenPair, side: Side, span: tuple[int, int]) -> int | None:
+    """Index within the tile of the token that changed most in Euclidean distance.
+
+    None where no token changed, as behind a connector whose weights are zero, or a change is not finite.
+    """
     first, last = span
-    difference = getattr(after, side)[first:last] - getattr(before, side)[first:last]
-    return int(difference.norm(dim=-1).argmax())
+    difference = (getattr(after, side)[first:last] - getattr(before, side)[first:last]).norm(dim=-1)
+    if not bool(difference.isfinite().all()) or not bool(difference.any()):
+        return None
+    return int(difference.argmax())
+
+
+def sides_of(layout: TokenLayout) -> tuple[Side, ...]:
+    """The sides of the connector whose tokens have places."""
+    if layout.unplaced:
+        return ()
+    return ("pre", "post") if layout.has_places else ("pre",)
 
 
 def check(adapter: ConnectorAdapter, image: Image, limit: int | None = None) -> Iterable[Planted]:
-    """The check on both sides of the connector; on `post` only where its tokens have places."""
-    layout = adapter.capture([image])[0].layout
-    sides: tuple[Side, ...] = ("pre", "post") if layout.has_places else ("pre",)
+    """The check on every side whose tokens have places."""
+    sides = sides_of(adapter.capture([image])[0].layout)
     return [planted_patches(adapter, image, side, limit=limit) for side in sides]

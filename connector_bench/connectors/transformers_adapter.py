@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from connector_bench.connectors.feeding import Fed, Feed
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
 from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.modules import expand, find
+from connector_bench.connectors.place_check import PlaceCheck, check_places
 from connector_bench.connectors.resolution import resolution_of
 from connector_bench.connectors.untrained import CannotCopy, UntrainedCopy
 from connector_bench.connectors.weights import (
@@ -60,6 +62,8 @@ class TransformersAdapter(ConnectorAdapter):
         UnsupportedModel: a declared module is missing, or its weights
             were missing from the checkpoint (see `fresh`).
     """
+
+    _checks_places = True
 
     def __init__(self, model: nn.Module, family: Family, feed: Feed, name: str) -> None:
         refuse_shared_out(model)
@@ -112,9 +116,25 @@ class TransformersAdapter(ConnectorAdapter):
         """Where the model takes its inputs."""
         return input_device(self.model)
 
+    @property
+    def claiming(self) -> TransformersAdapter:
+        """The same without untrained copies; its layouts are what the family says, also where that is refuted."""
+        other = copy.copy(self)
+        other._tapped = [replace(tap, copies=()) for tap in self._tapped]
+        other._checks_places = False
+        return other
+
+    @cached_property
+    def place_check(self) -> PlaceCheck:
+        """What planted patches say of the family's places; the model runs on some pictures on first use."""
+        from connector_bench.connectors.registry import declared_families
+
+        return check_places(self.claiming, self.name, any(self.family is one for one in declared_families()))
+
     @cached_property
     def info(self) -> ConnectorInfo:
-        """The connector that is measured; hashing its weights takes a moment on first use."""
+        """The connector that is measured; trying its places and hashing its weights takes a moment on first use."""
+        check = self.place_check
         with gathered(self._gathering):
             modules = list(self._modules.values())
             return ConnectorInfo(
@@ -127,6 +147,8 @@ class TransformersAdapter(ConnectorAdapter):
                 weights_sha256=weights_sha256(modules),
                 resolution=resolution_of(self.feed.image_processor, self.feed.options),
                 assumptions=(*self.family.assumptions, *self._fresh),
+                places=check.phrase,
+                planted_found=check.found,
             )
 
     @property
@@ -161,7 +183,8 @@ class TransformersAdapter(ConnectorAdapter):
         """
         tapped = self._tapped if untrained else [replace(tap, copies=()) for tap in self._tapped]
         batch = TokenBatch.end_to_end([self._tokens(fed, tapped) for fed in prepared.inputs])
-        return replace(batch, images=prepared.images)
+        batch = replace(batch, images=prepared.images)
+        return self.place_check.applied(batch) if self._checks_places else batch
 
     def _tokens(self, fed: Any, tapped: Sequence[Tapped]) -> TokenBatch:
         import torch

@@ -85,6 +85,7 @@ def _connector(row: Row) -> list[Fact]:
         ("resolution", connector.resolution),
         ("weights (SHA-256)", connector.weights_sha256),
         ("assumed by the adapter", "; ".join(connector.assumptions)),
+        ("places of tokens", connector.places),
     ]
 
 

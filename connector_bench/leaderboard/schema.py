@@ -155,6 +155,10 @@ class Connector(_Frozen):
     """Of the vision tower in pixels, such as `336x336`, where the run recorded it."""
     assumptions: tuple[str, ...] = ()
     """What a generic adapter had to assume; empty for a known family."""
+    places: str | None = Field(default=None, max_length=400)
+    """What planted patches say of the tokens' places, where the run tried them."""
+    planted_found: float | None = Field(default=None, ge=0, le=1)
+    """Share of planted patches that were found."""
 
 
 class Provenance(_Frozen):

@@ -7,6 +7,7 @@ import re
 
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Row, Spread
+from connector_bench.results.conditions import places_taken_away
 
 LONGEST_NAME = 80
 JOINER = "\N{WORD JOINER}"
@@ -66,9 +67,10 @@ def heading(column: Column) -> str:
 
 
 def connector_text(row: Row) -> str:
-    """Kind and size of a row's connector."""
-    return (
-        ""
-        if row.connector is None
-        else f"{in_markdown(row.connector.connector)}, {row.connector.parameters:,}"
-    )
+    """Kind and size of a row's connector, and whether nobody knows where its tokens lie."""
+    if row.connector is None:
+        return ""
+    said = f"{in_markdown(row.connector.connector)}, {row.connector.parameters:,}"
+    if places_taken_away(row.connector.model_dump()):
+        said += f", places {in_markdown(row.connector.places or '')}"
+    return said

@@ -39,10 +39,10 @@ class Cells:
 def is_placed(layout: TokenLayout) -> bool:
     """Whether every patch has a token of its own or shares one with its cell.
 
-    False for resamplers, and where a tile has more tokens than patches along an axis: several tokens then
-    describe one patch, and giving it only one of them would pass for loss.
+    False for resamplers, where nobody knows where the tokens lie, and where a tile has more tokens than patches along
+    an axis: several tokens then describe one patch, and giving it only one of them would pass for loss.
     """
-    return all(_fits(tile) for tile in layout.tiles)
+    return not layout.unplaced and all(_fits(tile) for tile in layout.tiles)
 
 
 def _fits(tile: Tile) -> bool:
@@ -138,9 +138,25 @@ def on_device(index: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor,
 
 @lru_cache(maxsize=512)
 def patch_boxes(layout: TokenLayout) -> Float[np.ndarray, "n_pre 4"]:
-    """Left, top, right, bottom of every patch, as fractions of the picture; padding lies outside 0..1."""
+    """Left, top, right, bottom of every patch, as fractions of the picture; padding lies outside 0..1.
+
+    ValueError where nobody knows where the patches lie.
+    """
+    if layout.unplaced:
+        raise ValueError(f"nobody knows where these {layout.unplaced} patches lie")
     boxes = [_grid_boxes(tile.pre_grid, tile) for tile in layout.tiles]
     return np.concatenate(boxes) if boxes else np.zeros((0, 4))
+
+
+def query_boxes(layout: TokenLayout) -> Float[np.ndarray, "n_pre 4"]:
+    """By which box the attention probe asks for each patch: its own in the picture, as `patch_boxes`.
+
+    Where nobody knows where patches lie, boxes tell their rows in the encoder's output apart and mean no place.
+    """
+    if not layout.unplaced:
+        return patch_boxes(layout)
+    side = math.isqrt(layout.unplaced - 1) + 1
+    return _grid_boxes((side, side), Tile((side, side), None))[: layout.unplaced]
 
 
 def _grid_boxes(grid: Grid, tile: Tile) -> np.ndarray:

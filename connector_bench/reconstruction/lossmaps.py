@@ -93,8 +93,11 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def pack(maps: Iterable[LossMap]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Maps as one shard for `RunStore.write`: float16 values end to end, and each layout once."""
-    listed = list(maps)
+    """Maps as one shard for `RunStore.write`: float16 values end to end, and each layout once.
+
+    What has no places is no map and is left out.
+    """
+    listed = [one for one in maps if not one.layout.unplaced]
     layouts: dict[TokenLayout, int] = {}
     numbers = [layouts.setdefault(one.layout, len(layouts)) for one in listed]
     tensors = {

@@ -171,7 +171,7 @@ class MeasuredReconstruction:
             return
         masked: dict[int, Figures] = {}
         for one in images:
-            for number in self._documents[one.image_id] if self._mask_of else ():
+            for number in self._documents[one.image_id] if self._mask_of and not one.layout.unplaced else ():
                 mask = self._mask_of(number)  # type: ignore[misc]
                 if mask is not None and mask.any():
                     masked[number] = mask_figures(one.loss_map, mask)

@@ -9,6 +9,7 @@ from connector_bench.report.answered_questions import questions_by_image
 from connector_bench.report.blocks import Block, Prose, Section
 from connector_bench.report.gallery_values import AskedQuestion, Picture
 from connector_bench.report.picture_gallery import chosen, gallery, image_figures, loss_of
+from connector_bench.results.conditions import places_taken_away
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import RECONSTRUCTION
 
@@ -61,6 +62,9 @@ def _pictured(
             )
             continue
         why |= {one.image: (REASONS.get(one.why, one.why),) for one in artefacts.selection}
+        connector = task.record.get("connector") or {}
+        if places_taken_away(connector):
+            missing.append(f"No loss maps of {task.name}: places of tokens are {connector['places']}.")
         pictures |= loss_pictures(task, artefacts, questions)
     return why, pictures, missing
 

@@ -14,6 +14,9 @@ from connector_bench.results.scrub import cleaned
 from connector_bench.results.tasks import TaskRun
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
+OF_THE_CONNECTOR = (
+    *("family", "connector", "modules", "parameters", "dtype", "weights_sha256", "assumptions", "places"),
+)
 OF_THE_DATA = (
     "n_images",
     "n_documents",
@@ -43,7 +46,7 @@ def provenance_section(results: ModelRuns) -> Section:
 def _connector(results: ModelRuns) -> Iterator[tuple[str, str]]:
     connector = results.connector or {}
     yield "model", results.model
-    for key in ("family", "connector", "modules", "parameters", "dtype", "weights_sha256", "assumptions"):
+    for key in OF_THE_CONNECTOR:
         if connector.get(key):
             yield key, _plain(connector[key])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connector_bench.protocol import respelled
+from connector_bench.protocol import PLACES_NOT_KNOWN, respelled
 from connector_bench.results.scrub import cleaned
 from connector_bench.results.tasks import TaskRun
 
@@ -44,9 +44,16 @@ def conditions_of(task: TaskRun) -> dict[str, object]:
 
 
 def layout_of(connector: Mapping[str, Any]) -> str:
-    """Whether anybody said where the connector's tokens lie, as the record of a run has it."""
+    """Whether anybody knows where the connector's tokens lie, as the record of a run has it."""
+    if places_taken_away(connector):
+        return f"places {PLACES_NOT_KNOWN}"
     assumed = [text for text in connector.get("assumptions") or () if UNDECLARED in text]
     return f"layout {UNDECLARED}" if assumed else "layout declared"
+
+
+def places_taken_away(connector: Mapping[str, Any]) -> bool:
+    """Whether the run measured without the places of tokens, since planted patches were not where they should be."""
+    return str(connector.get("places") or "").startswith(PLACES_NOT_KNOWN)
 
 
 def differing(first: Mapping[str, object], second: Mapping[str, object]) -> dict[str, tuple[object, object]]:

@@ -64,6 +64,8 @@ class _Connector(_FilePart):
     modules: list[Name] = []
     weights_sha256: Name | None
     assumptions: list[Text] = []
+    places: Text | None = None
+    planted_found: FiniteFloat | None = None
 
 
 class _Curve(_FilePart):

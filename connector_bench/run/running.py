@@ -134,7 +134,7 @@ def measure_tasks(
     without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
     if without_untrained is not None and rank_and_size()[0] == 0:
         logger.warning(f"untrained control left out: {without_untrained}")
-    run = Run(adapter.info, folder)
+    run = Run(on_every_rank(lambda: adapter.info), folder)
     failures = Failures()
     measures: dict[str, Measure] = {}
     for name, task in tasks.items():

@@ -107,7 +107,9 @@ def test_it_fails_without_the_permutation(
     family = replace(right.family, place=wrong(right.family))
     adapter = TransformersAdapter(right.model, family, right.feed, name)
     assert planted(right, (112, 112), side).share == 1
-    assert planted(adapter, (112, 112), side).share < 0.7
+    assert planted(adapter.claiming, (112, 112), side).share < 0.7
+    (pair,) = adapter.capture([coloured_picture(112, 112)])
+    assert pair.layout == TokenLayout((), len(pair.post), unplaced=len(pair.pre))
 
 
 class BehindTheNorm(TransformersAdapter):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import on_device, patch_boxes
+from connector_bench.reconstruction.cells import on_device, query_boxes
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, padded, unpadded
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, Fold, image_key, unit_keys
@@ -52,7 +52,7 @@ class ImageReservoir:
         keys = unit_keys(image_id, len(pre), salt="attention")
         chosen = np.sort(np.argsort(keys, kind="stable")[: self.patches])
         places = TokenPlaces.of(layout)
-        boxes = torch.from_numpy(patch_boxes(layout)).to(torch.float32)
+        boxes = torch.from_numpy(query_boxes(layout)).to(torch.float32)
         self._images[key] = SampledImage(
             FOLDS.index(fold),
             post.to(self.dtype or post.dtype, copy=True),

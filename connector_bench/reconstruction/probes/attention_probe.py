@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from connector_bench.reconstruction.cells import patch_boxes
+from connector_bench.reconstruction.cells import query_boxes
 from connector_bench.reconstruction.probes.mlp import Standardizer
 from connector_bench.reconstruction.probes.ridge import Affine
 from connector_bench.types import WHOLE_PICTURE, TokenLayout
@@ -65,7 +65,7 @@ class TokenPlaces:
     def of(cls, layout: TokenLayout) -> TokenPlaces:
         """One image's; tokens are shared out evenly over tiles, or all belong to the whole picture."""
         tiles = len(layout.tiles)
-        if layout.n_post % tiles:
+        if layout.unplaced or layout.n_post % tiles:
             boxes, per_tile = torch.tensor([WHOLE_PICTURE]).repeat(layout.n_post, 1), layout.n_post
         else:
             per_tile = layout.n_post // tiles
@@ -86,7 +86,7 @@ def places_and_boxes(
     index = pad_sequence([place.index[0] for place in places], batch_first=True)
     tiles = pad_sequence([place.boxes[0] for place in places], batch_first=True)
     padding = torch.arange(index.shape[1]) >= counts[:, None]
-    boxes = [torch.from_numpy(patch_boxes(layout)).to(torch.float32) for layout in layouts]
+    boxes = [torch.from_numpy(query_boxes(layout)).to(torch.float32) for layout in layouts]
     return TokenPlaces(index, tiles, padding).to(device), pad_sequence(boxes, batch_first=True).to(device)
 
 
