@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from connector_bench.progress import doing
 from connector_bench.reconstruction.precision import full_float32
 
 Fit = TypeVar("Fit")
@@ -38,7 +39,7 @@ class FitLog:
     def with_room(self, what: str, fit: Callable[[torch.device], Fit], device: torch.device) -> Fit:
         """`fit(device)`; where the device's memory does not suffice, on the CPU, and a sentence says so."""
         try:
-            with full_float32():
+            with full_float32(), doing(f"fitting {what}"):
                 return fit(device)
         except torch.OutOfMemoryError:
             if device.type == "cpu":
@@ -48,7 +49,8 @@ class FitLog:
         self.troubles.append(
             f"{device} has too little free memory to fit {what}: fitted on the CPU, which takes longer"
         )
-        return fit(torch.device("cpu"))
+        with doing(f"fitting {what} on the CPU"):
+            return fit(torch.device("cpu"))
 
 
 def fit_device(option: str, sample: torch.device) -> torch.device:
