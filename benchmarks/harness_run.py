@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,10 @@ class HarnessRun:
     bars: dict[str, Bar] = field(default_factory=dict)
     records: dict[str, dict[str, object]] = field(default_factory=dict)
 
+    def saw(self, title: str, count: int, now: float) -> None:
+        """A bar stood at this count, so many seconds after the start."""
+        self.bars.setdefault(title, Bar(now)).seen(now, count)
+
 
 def write_knn_task(folder: Path) -> None:
     """k-NN preservation of the test fifth alone; the plugin's task of a folder takes all of its pictures."""
@@ -101,7 +106,12 @@ def run(
     )
     timer = threading.Timer(limit, process.kill)
     timer.start()
-    tail = _watch(process, found, begun)
+    tail: list[str] = []
+    for line in said(process):
+        if bar := bar_in(line):
+            found.saw(*bar, time.perf_counter() - begun)
+        else:
+            tail = [*tail[-4:], line[-300:]]
     process.wait()
     timer.cancel()
     found.seconds = time.perf_counter() - begun
@@ -114,23 +124,22 @@ def run(
     errors = [str(record["error"]) for record in found.records.values() if "error" in record]
     found.ended = bool(files) and not errors
     if not found.ended:
-        late = f"not finished after {limit:.0f} s" if found.seconds >= limit else tail
+        late = f"not finished after {limit:.0f} s" if found.seconds >= limit else " / ".join(tail)
         found.problem = "; ".join(errors) or late
     shutil.rmtree(output, ignore_errors=True)
     return found
 
 
-def _watch(process: subprocess.Popen[bytes], found: HarnessRun, begun: float) -> str:
-    """Note the bars until the output ends; the last lines of the output."""
+def said(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What a process says, line by line as it comes; every state of a progress bar is a line."""
     assert process.stdout is not None
-    rest, last = b"", [""]
+    rest = b""
     while chunk := os.read(process.stdout.fileno(), 65536):
         *lines, rest = re.split(rb"[\r\n]+", rest + chunk)
-        now = time.perf_counter() - begun
-        for line in (raw.decode(errors="replace").strip() for raw in lines):
-            bar = re.match(r"(.+?):\s+\d+%\|.*?\| *(\d+)/\d+", line)
-            if bar:
-                found.bars.setdefault(bar[1], Bar(now)).seen(now, int(bar[2]))
-            elif line:
-                last = [*last[-4:], line[-300:]]
-    return " / ".join(last)
+        yield from (line for raw in lines if (line := raw.decode(errors="replace").strip()))
+
+
+def bar_in(line: str) -> tuple[str, int] | None:
+    """Title and count of the progress bar that a line shows; None for any other line."""
+    bar = re.match(r"(.+?):\s+\d+%\|.*?\| *(\d+)/\d+", line)
+    return (bar[1], int(bar[2])) if bar else None

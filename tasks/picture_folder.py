@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from connector_bench.tasks.folders import folder_of
 
+from connector_bench.progress import steps
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -115,7 +117,8 @@ def labels_of(names: list[str]) -> list[str | None]:
 
 def _part_of_folder(index: Dataset | None, test: bool) -> Dataset:
     rows = image_folder(index)
-    hashes = [_file_hash(Path(row["path"])) for row in rows.with_format("arrow")["image"].to_pylist()]
+    files = rows.with_format("arrow")["image"].to_pylist()
+    hashes = [_file_hash(Path(row["path"])) for row in steps(files, "Hashing files", unit="file")]
     different = sorted(set(hashes))
     tested = {name for name in different if name[0] % 5 == 0}
     if not tested:

@@ -280,11 +280,12 @@ def _not_finite_side(batch: TokenBatch) -> str | None:
     names = ["pre (the connector's input)", "post (the connector's output)"]
     names += [] if batch.pre_normed is None else ["the connector's leading norm"]
     names += ["an untrained copy's output"] * len(batch.untrained)
-    finite = [torch.stack(side.aminmax()).isfinite().all() for side in batch.sides if side.numel()]
-    if len(finite) < len(names):
-        return None
-    if len({side.device for side in finite}) > 1:  # a model that is spread over devices
-        finite = [side.cpu() for side in finite]
-    return next(
-        (side for side, good in zip(names, torch.stack(finite).tolist(), strict=True) if not good), None
-    )
+    finite = {
+        number: torch.stack(side.aminmax()).isfinite().all()
+        for number, side in enumerate(batch.sides)
+        if side.numel()
+    }
+    if len({side.device for side in finite.values()}) > 1:  # a model that is spread over devices
+        finite = {number: side.cpu() for number, side in finite.items()}
+    good = torch.stack(list(finite.values())).tolist() if finite else []
+    return next((names[number] for number, one in zip(finite, good, strict=True) if not one), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -37,6 +38,7 @@ def plates(
     os.environ.update(
         HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1"
     )  # read when the libraries are first imported
+    from connector_bench.atomic_files import write_atomically
     from connector_bench.entry import loaded_plugin
     from connector_bench.plates.neighbour_gallery import galleries
     from connector_bench.plates.plate import draw_plate
@@ -48,5 +50,12 @@ def plates(
         chosen = [gallery.rows(document or (), most_lost) for gallery in found]
         tasks = dict.fromkeys(gallery.task for gallery in found)
         documents = {name: loaded_plugin().documents_of(name, include_path) for name in tasks}
-        for gallery, rows in zip(found, chosen, strict=True):
-            typer.echo(draw_plate(output, gallery, rows, neighbours, documents[gallery.task]))
+        with TemporaryDirectory() as folder:  # all of them or none
+            drawn = [
+                draw_plate(Path(folder), gallery, rows, neighbours, documents[gallery.task])
+                for gallery, rows in zip(found, chosen, strict=True)
+            ]
+            output.mkdir(parents=True, exist_ok=True)
+            for path in drawn:
+                write_atomically(output / path.name, path.read_bytes())
+                typer.echo(output / path.name)

@@ -22,7 +22,7 @@ LONGEST_SIDE = 336
 def draw_plate(
     folder: Path, gallery: NeighbourGallery, rows: Sequence[int], columns: int, documents: Documents
 ) -> Path:
-    """Draw `<model>-<task>.png` in a folder, which is made. Raises what `Gallery.picture` raises, ValueError where
+    """Draw `<model>-<task>.png` in a folder. Raises what `Gallery.picture` raises, ValueError where
     the run kept fewer neighbours, OSError."""
     nearest = gallery.nearest
     if columns > nearest.columns:
@@ -37,7 +37,6 @@ def draw_plate(
         return found
 
     captions = {row: gallery.caption(row, documents) for row in _shown(gallery, rows, columns)}
-    folder.mkdir(parents=True, exist_ok=True)
     options = gallery.of.record.get("options", {})
     return neighbour_plate(
         folder / f"{as_file_name(gallery.model)}-{as_file_name(gallery.task)}.png",

@@ -23,8 +23,8 @@ from connector_bench.preservation.design_effect import InHalves, design_effects,
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap_interval import depth
 from connector_bench.preservation.principal import Principal
-from connector_bench.preservation.progress import doing
 from connector_bench.preservation.side import RANKED, Side, both_sides
+from connector_bench.progress import doing
 from connector_bench.stats.intervals import bootstrap_mean
 
 HUBNESS_K = 10
@@ -100,7 +100,8 @@ def preservation_figures(
             device=device,
         )
         lists = sides[0].lists, sides[1].lists
-        gallery = SearchedGallery.of(*lists, ks, seed=options.seed)
+        with doing("halving the images"):
+            gallery = SearchedGallery.of(*lists, ks, seed=options.seed)
         columns, scores, extra = _ours(*sides, gallery, options, classes)
         held = untrained_rows if untrained_rows is not None else np.arange(n)
         controlled = control_rows(images, held if untrained else None)
@@ -124,12 +125,13 @@ def preservation_figures(
             warnings.append(f"controls are measured on {len(controlled)} images, too few for k = {wanted}")
     of_the_set = metrics.of_owner(scores, "set") & set(metric_names(options))
     constant = {name: float(scores[name]["value"]) for name in scores if name in of_the_set}
-    rows = {
-        image: {"n_images": n}
-        | {name: float(column[row]) for name, column in columns.items() if np.isfinite(column[row])}
-        | constant
-        for row, image in enumerate(images)
-    }
+    with doing("figures of every image"):
+        rows = {
+            image: {"n_images": n}
+            | {name: float(column[row]) for name, column in columns.items() if np.isfinite(column[row])}
+            | constant
+            for row, image in enumerate(images)
+        }
     summary = {
         "options": asdict(options),
         "n_images": n,
@@ -178,10 +180,12 @@ def _ours(
     with doing("geometry of all images"):
         scores |= _set_geometry(pre, post)
     if classes is not None:
-        retrieved = retrieval.class_retrieval(pre, post, classes, effects, ks=recalls)
+        with doing("retrieval by label"):
+            retrieved = retrieval.class_retrieval(pre, post, classes, effects, ks=recalls)
         columns |= retrieved.columns()
         scores |= {name: asdict(score) for name, score in retrieved.scores.items()}
-        scores |= _overlap_recall(columns, options.seed)
+        with doing("overlap against retrieval"):
+            scores |= _overlap_recall(columns, options.seed)
     curve = gallery.common.curve(max(gallery.ks)).mean(axis=0)
     return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
 

@@ -123,7 +123,10 @@ def classes_of(labels: Sequence[object]) -> Int[np.ndarray, " n"]:
         raise ValueError(f"retrieval needs a label of every image, {missing} of {len(named)} have none")
     distinct, classes, sizes = np.unique(np.array(named), return_inverse=True, return_counts=True)
     if len(distinct) == 1:
-        raise ValueError(f"retrieval needs 2 classes, all {len(named)} images are of class {distinct[0]}")
+        raise ValueError(
+            f"retrieval needs 2 classes, all {len(named)} images are of class {distinct[0]:.60}; of a data set that is "
+            "sorted by class --limit takes the first class alone, where the option gallery draws from all"
+        )
     if (sizes == 1).all():
         raise ValueError("retrieval needs 2 images that share their class with another, got 0")
     return classes

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.processes import leave_behind, on_first_rank, rank_and_size, unbroken
+from connector_bench.progress import doing
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 from connector_bench.reconstruction.artefacts import Mask, Selection, select, write_selection
 from connector_bench.reconstruction.end_to_end import parts
@@ -235,8 +236,9 @@ class MeasuredReconstruction:
             "test_images_left_out_as_training_images": len(self._trained_on),
             "unfitted_patches": board.unfitted_patches,
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
-            "scores": paper_scores(board) if self._paper else set_scores(board, documents, image_of),
         }
+        with doing("intervals of patch reconstruction"):
+            summary["scores"] = paper_scores(board) if self._paper else set_scores(board, documents, image_of)
         lost = "paper_mse" if self._paper else "lost"
         losses = {image: row[lost] for image, row in rows.items() if lost in row}
         troubles = list(dict.fromkeys(troubles)) or self._left_to_look_at(losses)
@@ -250,7 +252,8 @@ class MeasuredReconstruction:
         try:
             folders = [path.name for path in sorted(self._folder.glob(f"{self._prefix}-*"))]
             selection = Selection(folders, select(losses, self._documents))
-            write_selection(self._folder, selection, self._picture_of, self._mask_of)
+            with doing("pictures to look at"):
+                write_selection(self._folder, selection, self._picture_of, self._mask_of)
         except OSError as error:
             return [f"pictures could not be written to {self._folder}: {error}"]
         return []

@@ -67,7 +67,7 @@ def with_room(
 ) -> Fit:
     """`fit(device)`; where the device's memory does not suffice, on the CPU, and `troubles` get a sentence more."""
     try:
-        with full_float32():
+        with full_float32(), doing(f"fitting {what}"):
             return fit(device)
     except torch.OutOfMemoryError:
         if device.type == "cpu":
@@ -77,4 +77,5 @@ def with_room(
     troubles.append(
         f"{device} has too little free memory to fit {what}: fitted on the CPU, which takes longer"
     )
-    return fit(torch.device("cpu"))
+    with doing(f"fitting {what} on the CPU"):
+        return fit(torch.device("cpu"))

@@ -4,97 +4,74 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from connector_bench.results.names import without_folders
 from connector_bench.results.scrub import secret_in
 
-MODEL_ARGUMENTS = frozenset(
-    [
-        "attn_implementation",
-        "connector",
-        "conv_template",
-        "device",
-        "device_map",
-        "do_image_splitting",
-        "dtype",
-        "force_sample",
-        "load_in_4bit",
-        "load_in_8bit",
-        "max_frames_num",
-        "max_length",
-        "max_num",
-        "max_num_frames",
-        "max_patches",
-        "max_pixels",
-        "min_pixels",
-        "model",
-        "model_name",
-        "model_version",
-        "num_crops",
-        "pretrained",
-        "revision",
-        "seed",
-        "torch_dtype",
-        "truncation",
-        "trust_remote_code",
-        "use_flash_attention_2",
-        "use_cache",
-    ]
-)
-"""An argument that is not here may hold a key or an address, and is left out."""
-
-_YES_OR_NO = re.compile("true|false|0|1|none", re.IGNORECASE)
+_SWITCH = re.compile("true|false|0|1|none", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d{1,12}|none", re.IGNORECASE)
+_DECIMAL = re.compile(r"\d{1,6}(\.\d{1,12})?(e-?\d{1,2})?|none", re.IGNORECASE)
 _PRECISION = re.compile(
-    r"(torch\.)?(auto|float64|float32|float16|bfloat16|half|float8_\w{1,12})|fp32|fp16|bf16|none", re.I
+    r"(torch\.)?(auto|float64|float32|float16|bfloat16|half|float8_e[45]m[23](fn|fnuz)?)|fp32|fp16|bf16|none",
+    re.I,
 )
 _DEVICE = re.compile(
     r"(auto|cpu|cuda|mps|xpu|npu|balanced|balanced_low_0|sequential|disk|meta|none)(:\d{1,3})?", re.I
 )
-VALUES = {
-    **dict.fromkeys(("dtype", "torch_dtype"), _PRECISION),
-    **dict.fromkeys(("device", "device_map"), _DEVICE),
-    **dict.fromkeys(
-        (
-            "do_image_splitting",
-            "force_sample",
-            "load_in_4bit",
-            "load_in_8bit",
-            "truncation",
-            "trust_remote_code",
-            "use_cache",
-            "use_flash_attention_2",
-        ),
-        _YES_OR_NO,
-    ),
-    **dict.fromkeys(
-        (
-            "max_frames_num",
-            "max_length",
-            "max_num",
-            "max_num_frames",
-            "max_patches",
-            "max_pixels",
-            "min_pixels",
-            "num_crops",
-            "seed",
-        ),
-        _NUMBER,
-    ),
-    "attn_implementation": re.compile(
-        r"eager|sdpa|flash_attention_[23]|flex_attention|xformers|none", re.IGNORECASE
-    ),
-}
-"""What an argument may be where it is one of few: anything else is left out, since it may be a key or a folder."""
+_ATTENTION = re.compile("eager|sdpa|flash_attention_[23]|flex_attention|xformers|none", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}", re.ASCII)
+_CHECKPOINT = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(/[\w.-]{1,99})?([@:]\w[\w.-]{0,39})?", re.ASCII)
+_REVISION = re.compile(r"refs/pr/\d{1,6}|[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+_CONNECTOR = re.compile(r"[A-Za-z_]\w{0,99}([.]\w{1,99})*(:[A-Za-z_]\w{0,99})?", re.ASCII)
 
-GENERATION_ARGUMENTS = frozenset(
-    ["do_sample", "max_new_tokens", "num_beams", "temperature", "top_k", "top_p"]
-)
+MODEL_ARGUMENTS = {
+    "attn_implementation": _ATTENTION,
+    "connector": _CONNECTOR,
+    "conv_template": _WORD,
+    "device": _DEVICE,
+    "device_map": _DEVICE,
+    "do_image_splitting": _SWITCH,
+    "dtype": _PRECISION,
+    "force_sample": _SWITCH,
+    "load_in_4bit": _SWITCH,
+    "load_in_8bit": _SWITCH,
+    "max_frames_num": _NUMBER,
+    "max_length": _NUMBER,
+    "max_num": _NUMBER,
+    "max_num_frames": _NUMBER,
+    "max_patches": _NUMBER,
+    "max_pixels": _NUMBER,
+    "min_pixels": _NUMBER,
+    "model": _CHECKPOINT,
+    "model_name": _CHECKPOINT,
+    "model_version": _CHECKPOINT,
+    "num_crops": _NUMBER,
+    "pretrained": _CHECKPOINT,
+    "revision": _REVISION,
+    "seed": _NUMBER,
+    "torch_dtype": _PRECISION,
+    "truncation": _SWITCH,
+    "trust_remote_code": _SWITCH,
+    "use_cache": _SWITCH,
+    "use_flash_attention_2": _SWITCH,
+}
+"""What the value of a model's argument may be. Anything else may be a key, an address or a folder: it is left out."""
+
+GENERATION_ARGUMENTS = {
+    "do_sample": _SWITCH,
+    "max_new_tokens": _NUMBER,
+    "num_beams": _NUMBER,
+    "temperature": _DECIMAL,
+    "top_k": _NUMBER,
+    "top_p": _DECIMAL,
+}
+"""The same for `--gen_kwargs`."""
+
 CHECKPOINT = ("pretrained", "model", "model_version", "model_name")
-HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]{0,199}")
+BATCH_SIZE = re.compile(r"\d{1,6}|auto(:\d{1,6})?")
 DEFAULT_SEEDS = (0, 1234, 1234, 1234)
 
 
@@ -114,12 +91,8 @@ class ModelArguments:
 def model_arguments(given: object) -> ModelArguments:
     """From the `model_args` of a result file, a text or a mapping."""
     pairs = list(argument_pairs(given))
-    shown = {}
-    for key, value in pairs:
-        text = without_folders(str(value)) if key in CHECKPOINT else str(value)
-        known = VALUES.get(str(key))
-        if key in MODEL_ARGUMENTS and _is_harmless(text) and (known is None or known.fullmatch(text)):
-            shown[str(key)] = text
+    texts = ((str(key), _checkpoint(str(value)) if key in CHECKPOINT else str(value)) for key, value in pairs)
+    shown = _harmless(texts, MODEL_ARGUMENTS)
     return ModelArguments(shown, len(pairs) - len(shown))
 
 
@@ -140,10 +113,11 @@ def command_line(config: Mapping[str, Any], tasks: Sequence[str]) -> str:
     if arguments.shown:
         parts += ["--model_args", ",".join(f"{key}={value}" for key, value in arguments.shown.items())]
     parts += ["--tasks", ",".join(_shown(task) for task in tasks)]
-    if _is_harmless(batch_size := str(config.get("batch_size", ""))):
+    if BATCH_SIZE.fullmatch(batch_size := str(config.get("batch_size", ""))):
         parts += ["--batch_size", batch_size]
-    if generation := _generation(config.get("gen_kwargs")):
-        parts += ["--gen_kwargs", generation]
+    generation = ((str(key), str(value)) for key, value in argument_pairs(config.get("gen_kwargs")))
+    if known := _harmless(generation, GENERATION_ARGUMENTS):
+        parts += ["--gen_kwargs", ",".join(f"{key}={value}" for key, value in known.items())]
     given = config.get("resolved_cli_args")
     if isinstance(given, Mapping) and given.get("force_simple") is True:
         parts.append("--force_simple")
@@ -152,17 +126,23 @@ def command_line(config: Mapping[str, Any], tasks: Sequence[str]) -> str:
 
 
 def _shown(name: object) -> str:
+    """The name of a task or wrapper, which is one word."""
     text = str(name)
-    return text if _is_harmless(text) else "NAME"
+    return text if _WORD.fullmatch(text) and secret_in(text) is None else "NAME"
 
 
-def _is_harmless(text: str) -> bool:
-    return HARMLESS.fullmatch(text) is not None and secret_in(text) is None
+def _checkpoint(text: str) -> str:
+    """A checkpoint's name; of a folder, also one given from where the command was typed, the last part alone."""
+    name = without_folders(text)
+    return name.rsplit("/", 1)[-1] if name.count("/") > 1 else name
 
 
-def _generation(given: object) -> str:
-    known = ((key, value) for key, value in argument_pairs(given) if key in GENERATION_ARGUMENTS)
-    return ",".join(f"{key}={value}" for key, value in known if _is_harmless(str(value)))
+def _harmless(given: Iterable[tuple[str, str]], known: Mapping[str, re.Pattern[str]]) -> dict[str, str]:
+    return {
+        key: text
+        for key, text in given
+        if key in known and known[key].fullmatch(text) and secret_in(text) is None
+    }
 
 
 def _seeds(config: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int32
 
 from connector_bench.preservation.neighbours.space import RUN, RoundingBounds, Space
-from connector_bench.preservation.progress import steps
+from connector_bench.progress import steps
 
 
 @dataclass(frozen=True)

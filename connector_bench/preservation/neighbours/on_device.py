@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32, Int, Int32
 from connector_bench.float32 import full_float32
 from connector_bench.preservation.neighbours.device_space import DeviceSpace, bounds_of
 from connector_bench.preservation.neighbours.space import RUN, RoundingBounds
-from connector_bench.preservation.progress import steps
+from connector_bench.progress import steps
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from connector_bench.preservation.neighbours import on_device
 from connector_bench.preservation.neighbours.device_space import DeviceSpace
 from connector_bench.preservation.neighbours.search import threads
 from connector_bench.preservation.neighbours.space import Space, checked
-from connector_bench.preservation.progress import steps
+from connector_bench.progress import steps
 
 Reader = Callable[[Int[np.ndarray, " q"], Int[np.ndarray, "q others"]], np.ndarray]
 """What one measure takes from a block: `(rows, order)` to a number or more per row; `order` is nearest first."""

@@ -20,7 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from connector_bench.preservation.neighbours import coarse, on_device
 from connector_bench.preservation.neighbours.space import RoundingBounds, Space, checked
-from connector_bench.preservation.progress import steps
+from connector_bench.progress import steps
 
 _MARGIN = 6
 _RANKED_ROWS = 256
@@ -82,7 +82,8 @@ def _ranked_candidates(
     with threads() as (pool, number):
         candidates = coarse.nearest(space, bounds, count, pool, _block(space, number), title)
         parts = space.parts(_RANKED_ROWS)
-        certain = list(pool.map(lambda rows: _rank(space, bounds, candidates, rows, k), parts))
+        ranked = pool.map(lambda rows: _rank(space, bounds, candidates, rows, k), parts)
+        certain = list(steps(ranked, f"{title}, exact order", total=len(parts)))
     return candidates.index, np.flatnonzero(~np.concatenate(certain))
 
 

@@ -1,0 +1,51 @@
+"""What is being worked on, for whoever waits: nothing is shown of what ends within two seconds, nothing off rank 0."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from connector_bench.processes import rank_and_size
+
+T = TypeVar("T")
+PATIENCE = 2.0
+"""Seconds."""
+TICK, TICK_IN_A_LOG = 1.0, 5.0
+"""Seconds between two states of a bar that has nothing to count, on a terminal and elsewhere."""
+
+
+def steps(items: Iterable[T], title: str, total: int | None = None, unit: str = "block") -> tqdm[T]:
+    """The items, with a bar that tells how many are done and how long the rest will take."""
+    off = rank_and_size()[0] != 0
+    return tqdm(items, desc=title, total=total, unit=unit, delay=PATIENCE, mininterval=0.5, disable=off)
+
+
+@contextmanager
+def doing(title: str) -> Iterator[None]:
+    """Work that cannot be counted, such as a decomposition of one matrix: a bar with its name and the time so far."""
+    if rank_and_size()[0] != 0:
+        yield
+        return
+    done = Event()
+    ticking = Thread(target=_tick, args=(title, done), daemon=True)
+    ticking.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ticking.join()
+
+
+def _tick(title: str, done: Event) -> None:
+    if done.wait(PATIENCE):
+        return
+    with tqdm(desc=title, bar_format="{desc}: {elapsed}") as bar:
+        bar.start_t -= PATIENCE
+        bar.refresh()
+        while not done.wait(TICK if sys.stderr.isatty() else TICK_IN_A_LOG):
+            bar.refresh()
