@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from connector_bench.connectors.family import Placement
-from connector_bench.types import Box, Grid, Tile, TokenLayout
+from connector_bench.types import WHOLE_PICTURE, Box, Grid, Tile, TokenLayout
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -93,21 +93,26 @@ def tiled(
 
 
 def packed(
-    grids: Sequence[Grid], merge: int = 1, block_order: bool = False, window: int | None = None
+    grids: Sequence[Grid],
+    merge: int = 1,
+    block_order: bool = False,
+    window: int | None = None,
+    boxes: Sequence[Box] | None = None,
 ) -> list[Placement]:
-    """Images of unequal size laid end to end, each a single tile over the whole picture.
+    """Images of unequal size laid end to end, each a single tile.
 
     Args:
         grids: patches of each image, rows and columns.
         merge: side of the block of patches that one connector token covers.
         block_order: whether patches are stored block by block (otherwise raster).
         window: side in cells of the attention windows, where blocks are stored window by window.
+        boxes: the place of each tile, the whole picture unless told.
     """
     placements, pre_first, post_first = [], 0, 0
-    for grid in grids:
+    for grid, box in zip(grids, boxes or [WHOLE_PICTURE] * len(grids), strict=True):
         cells = merged(grid, merge)
         pre, post = _one_packed(grid, cells, merge, block_order, window)
-        layout = TokenLayout((Tile(grid, cells),), math.prod(cells))
+        layout = TokenLayout((Tile(grid, cells, box),), math.prod(cells))
         placements.append(Placement(layout, pre_first + pre, post_first + post))
         pre_first += math.prod(grid)
         post_first += math.prod(cells)
@@ -149,26 +154,30 @@ def masked(
     return placements
 
 
-def cells_by_tile(pictures: Sequence[tuple[Sequence[Box], Sequence[tuple[Grid, Grid]]]]) -> list[Placement]:
-    """Tiles of unequal size laid end to end in raster order; behind the connector's own norm, block by block.
+def cells_by_tile(
+    pictures: Sequence[tuple[Sequence[Box], Sequence[tuple[Grid, Grid]]]], block_order: bool = False
+) -> list[Placement]:
+    """Tiles of unequal size laid end to end; behind the connector's own norm, block by block.
 
     Args:
         pictures: for each, the places of its tiles and their grids before and after the connector.
+        block_order: whether patches are stored block by block before the norm as well (otherwise raster).
     """
     placements, pre_first, post_first = [], 0, 0
     for boxes, grids in pictures:
         tiles = tuple(Tile(pre, post, box) for box, (pre, post) in zip(boxes, grids, strict=True))
         layout = TokenLayout(tiles, sum(math.prod(post) for _, post in grids))
-        pre_rows, post_rows = np.arange(layout.n_pre), np.arange(layout.n_post)
+        post_rows = np.arange(layout.n_post)
         starts = np.cumsum([0] + [math.prod(pre) for pre, _ in grids])
-        normed = [
-            start + blocks(pre, pre[0] // post[0])
-            for start, (pre, post) in zip(starts[:-1], grids, strict=True)
-        ]
+        in_blocks = np.concatenate(
+            [
+                start + blocks(pre, pre[0] // post[0])
+                for start, (pre, post) in zip(starts[:-1], grids, strict=True)
+            ]
+        )
+        pre_rows = in_blocks if block_order else np.arange(layout.n_pre)
         placements.append(
-            Placement(
-                layout, pre_first + pre_rows, post_first + post_rows, pre_first + np.concatenate(normed)
-            )
+            Placement(layout, pre_first + pre_rows, post_first + post_rows, pre_first + in_blocks)
         )
         pre_first += layout.n_pre
         post_first += layout.n_post

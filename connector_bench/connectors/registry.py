@@ -145,7 +145,8 @@ def adapter_for(lm: Any) -> ConnectorAdapter:
     if prepared is not None and not family.through_wrapper:
         feed: Feed = _processor_feed(processor_of(lm), family, prepared.picture, prepared.options)
         return _adapter(held, family, feed, name)
-    if hasattr(model, "get_image_features") and not family.through_wrapper:
+    alone = family.run is not None or hasattr(model, "get_image_features")
+    if alone and not family.through_wrapper:
         return _adapter(held, family, WrapperFeed(lm, model), name)
     return WrapperAdapter(lm, model, family, name)
 

@@ -25,13 +25,13 @@ def cropped_grid(batch: Batch, index: int) -> Grid:
     size = batch.option("size")
     tile = (side(size, "height") or 0, side(size, "width") or 0)
     limits = (batch.option("min_patches"), batch.option("max_patches"))
-    columns, rows = _beside(batch.image_processor, "get_optimal_tiled_canvas")(
+    columns, rows = beside(batch.image_processor, "get_optimal_tiled_canvas")(
         batch.sizes[index], tile, *limits
     )
     return int(rows), int(columns)
 
 
-def _beside(image_processor: Any, name: str) -> Callable[..., Any]:
+def beside(image_processor: Any, name: str) -> Callable[..., Any]:
     """The function `name` of the module that holds the image processor's class; transformers renamed such modules."""
     modules = (sys.modules[kind.__module__] for kind in type(image_processor).__mro__)
     found: Callable[..., Any] = next(getattr(module, name) for module in modules if hasattr(module, name))
@@ -66,7 +66,7 @@ def _llama4(batch: Batch, size: PictureSize, index: int) -> list[Box]:
     room = canvas
     if not batch.option("resize_to_max_canvas", False):
         room = (min(max(size[0], tile), canvas[0]), min(max(size[1], tile), canvas[1]))
-    largest = _beside(batch.image_processor, "get_max_res_without_distortion")
+    largest = beside(batch.image_processor, "get_max_res_without_distortion")
     height, width = (int(n) for n in largest(size, room))
     whole = (0.0, 0.0, canvas[1] / width, canvas[0] / height)
     boxes = [within(whole, box) for box in grid_boxes((rows, columns))]

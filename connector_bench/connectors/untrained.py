@@ -45,8 +45,16 @@ class UntrainedCopy:
     def of(
         cls, modules: Sequence[nn.Module], seed: int, learnt_arguments: tuple[str, ...] = ()
     ) -> UntrainedCopy:
-        """Copies of all modules; see `untrained_copy`, also for what it raises."""
-        return cls(tuple(untrained_copy(module, seed) for module in modules), seed, learnt_arguments)
+        """Copies of all modules; see `untrained_copy`, also for what it raises.
+
+        A module that learns nothing, such as a pooling, is copied as it is beside others that do.
+        """
+        learning = [any(True for _ in module.parameters()) for module in modules]
+        copies = (
+            untrained_copy(module, seed) if learns or not any(learning) else copy.deepcopy(module)
+            for module, learns in zip(modules, learning, strict=True)
+        )
+        return cls(tuple(copies), seed, learnt_arguments)
 
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """The first module's output on what the model gives its own."""
@@ -83,14 +91,22 @@ class UntrainedRun:
         elif self._trained is None:
             return []
         else:
-            repeat = _repetition(self._trained, args[0], self.between_modules)
+            named = None if args else next(iter(kwargs))
+            repeat = _repetition(
+                self._trained, args[0] if named is None else kwargs[named], self.between_modules
+            )
             given = [repeat(latest) for latest in self._latest]
             self._latest = [
-                self.first_tensor(copy.modules[stage](tokens, *args[1:], **kwargs))
+                self.first_tensor(
+                    copy.modules[stage](tokens, *args[1:], **kwargs)
+                    if named is None
+                    else copy.modules[stage](**{**kwargs, named: tokens})
+                )
                 for copy, tokens in zip(self.copies, given, strict=True)
             ]
         last = stage == len(self.copies[0].modules) - 1
-        self._trained = None if last else self.first_tensor(output)
+        # its own storage: what lies between two modules may change the output in place (Gemma 3n scales it)
+        self._trained = None if last else self.first_tensor(output).clone()
         return self._latest
 
 
@@ -103,6 +119,7 @@ def _repetition(
     ways: list[Callable[[Tensor], Tensor]] = [
         lambda tokens: tokens.reshape(given.shape),
         lambda tokens: tokens[:, : given.shape[1]],
+        lambda tokens: tokens[_order(output, given)],
     ]
     if between_modules is not None:
         ways.insert(0, lambda tokens: between_modules(tokens, given))
@@ -116,6 +133,20 @@ def _repetition(
     raise CannotRepeat(
         f"tokens of shape {tuple(output.shape)} become {tuple(given.shape)} in a way not known"
     )
+
+
+def _order(output: Tensor, given: Tensor) -> Tensor:
+    """Rows of `output` in the order in which `given` holds them, told apart by one random direction."""
+    import torch
+
+    if output.shape != given.shape or output.ndim != 2:
+        raise RuntimeError("rows are not the same")
+    random = torch.Generator().manual_seed(0)
+    direction = torch.randn(given.shape[1], 1, generator=random, dtype=torch.float64).to(given.device)
+    ours, theirs = ((tokens.double() @ direction)[:, 0].argsort() for tokens in (output, given))
+    order = torch.empty_like(ours)
+    order[theirs] = ours
+    return order
 
 
 def untrained_copy(module: nn.Module, seed: int) -> nn.Module:

@@ -23,6 +23,8 @@ from tests.tiny_vlms import NAMES, make
 SIZES = ((112, 112), (112, 80), (70, 140))
 ALIGNED = dict.fromkeys(("deepseek_vl", "janus"), ((112, 112), (112, 56), (56, 112)))
 """Padded to a square: a patch with a single row of picture in it would move far for that row."""
+ALIGNED["molmo2"] = ((112, 112), (154, 70), (70, 154))
+"""Crops of whole patches: its pooling attends without a norm, and a few pixels of a neighbour move it far."""
 
 Tiny = Callable[[str], tuple[Any, Any]]
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import transformers
 from packaging.version import Version
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-from tests.tiny_vlms import building, further, idefics, llava, packed, with_processor
+from tests.tiny_vlms import building, further, idefics, llava, merging, packed, pooling, with_processor
 from tests.tiny_vlms.parts import Built, decoder
 
 __all__ = ["FURTHER", "HARNESS", "NAMES", "Built", "decoder", "make", "save"]
@@ -59,10 +60,15 @@ FURTHER: dict[str, Callable[[], Built]] = {
     "aria": further.aria,
     "perception_lm": further.perception_lm,
     "fast_vlm": further.fast_vlm,
+    **merging.FAMILIES,
+    **pooling.FAMILIES,
 }
 """Families with a bare image processor, which is all that the adapter needs."""
 
 NAMES: Sequence[str] = (*HARNESS, *FURTHER)
+
+RECENT = (*merging.FAMILIES, *pooling.FAMILIES)
+"""Families under the name of their type, which older versions of transformers may lack."""
 
 SINCE = {"fast_vlm": "5.0", "glm46v": "5.0", "qwen3_5": "5.2", "qwen3_5_moe": "5.2"}
 """The first transformers that has a family, where that is later than the oldest that we run on."""
@@ -72,6 +78,8 @@ def make(name: str) -> Built:
     """Model in evaluation mode, and processor; skips the test where the installed transformers lacks the family."""
     if Version(transformers.__version__) < Version(SINCE.get(name, "0")):
         pytest.skip(f"transformers {transformers.__version__} has no {name}, which came with {SINCE[name]}")
+    if name in RECENT and name not in CONFIG_MAPPING_NAMES:
+        pytest.skip(f"transformers {transformers.__version__} has no {name}")
     return building.make({**HARNESS, **FURTHER}[name])
 
 

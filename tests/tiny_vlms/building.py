@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from timm.layers import Conv2dSame
 
 from tests.tiny_vlms.parts import Built
 
@@ -51,9 +52,10 @@ def centre(convolution: torch.nn.Conv2d, sharpness: float) -> None:
     With random taps a neighbour may change most, and no layout could be told from a wrong one. What the layers of a
     stack spread adds up (the variances of their kernels), so a deeper stack needs sharper kernels: FastVLM's has 17.
     """
-    stride = convolution.stride[0]
-    own = int(convolution.padding[0]) + (stride - 1) / 2
-    offsets = torch.arange(convolution.kernel_size[0]) - own
+    stride, kernel = convolution.stride[0], convolution.kernel_size[0]
+    lead = (kernel - stride) // 2 if isinstance(convolution, Conv2dSame) else int(convolution.padding[0])
+    own = lead + (stride - 1) / 2
+    offsets = torch.arange(kernel) - own
     weight = torch.exp(-sharpness * (offsets / stride) ** 2)
     convolution.weight *= weight[:, None] * weight * len(weight)
 

@@ -92,7 +92,7 @@ def llava_onevision() -> Built:
     return hf.LlavaOnevisionForConditionalGeneration(config), processor
 
 
-def _pixtral_parts(merge: int) -> tuple[Any, Any, Any]:
+def pixtral_parts(merge: int) -> tuple[Any, Any, Any]:
     tok = tokenizer(image_token="[IMG]", image_break_token="[IMG_BREAK]", image_end_token="[IMG_END]")
     vision = hf.PixtralVisionConfig(**encoder(112, head_dim=8))
     images = hf.PixtralImageProcessor(size={"longest_edge": 112}, patch_size=square(PATCH))
@@ -103,7 +103,7 @@ def _pixtral_parts(merge: int) -> tuple[Any, Any, Any]:
 
 
 def llava_pixtral() -> Built:
-    tok, vision, processor = _pixtral_parts(merge=1)
+    tok, vision, processor = pixtral_parts(merge=1)
     config = hf.LlavaConfig(
         vision_config=vision,
         text_config=hf.MistralConfig(**decoder()),
@@ -115,7 +115,7 @@ def llava_pixtral() -> Built:
 
 
 def mistral3() -> Built:
-    tok, vision, processor = _pixtral_parts(merge=2)
+    tok, vision, processor = pixtral_parts(merge=2)
     config = hf.Mistral3Config(
         vision_config=vision,
         text_config=hf.MistralConfig(**decoder()),
