@@ -45,7 +45,12 @@ class UntrainedCopy:
     def of(
         cls, modules: Sequence[nn.Module], seed: int, learnt_arguments: tuple[str, ...] = ()
     ) -> UntrainedCopy:
-        """Copies of all modules; see `untrained_copy`, also for what it raises."""
+        """Copies of all modules; see `untrained_copy`, also for what it raises.
+
+        A module without parameters, such as a norm without a scale, is copied as it is beside others that have some.
+        """
+        if not any(True for module in modules for _ in module.parameters()):
+            raise CannotCopy(f"its {type(modules[0]).__name__} has no parameters to draw")
         return cls(tuple(untrained_copy(module, seed) for module in modules), seed, learnt_arguments)
 
     def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -147,8 +152,10 @@ def untrained_copy(module: nn.Module, seed: int) -> nn.Module:
                 for name, parameter in part.named_parameters(recurse=False):
                     _draw(name, parameter)
     like = next((p for p in module.parameters() if p.is_floating_point()), None)
-    if like is None:
+    if like is None and any(True for _ in module.parameters()):
         raise CannotCopy(f"its {type(module).__name__} has no parameters to draw")
+    if like is None:
+        return fresh.eval()
     return fresh.to(like.device, like.dtype).requires_grad_(False).eval()
 
 
