@@ -1,4 +1,4 @@
-"""Tiles of a shape-keeping enlargement that is padded to a canvas: LLaVA-NeXT, OneVision."""
+"""Tiles of a shape-keeping enlargement that is padded to a canvas: LLaVA-NeXT, OneVision, Granite 4 Vision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from connector_bench.connectors.boxes import centred, grid_boxes, padded_canvas, within
 from connector_bench.connectors.family import Batch, PictureSize, Placement
 from connector_bench.connectors.layouts import square
-from connector_bench.types import Box, Grid, Tile, TokenLayout
+from connector_bench.types import WHOLE_PICTURE, Box, Grid, Tile, TokenLayout
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -19,16 +19,30 @@ Span = tuple[int, int]
 
 
 def place_anyres(batch: Batch) -> list[Placement]:
-    """The whole picture squeezed in a square, then canvas tiles row by row, without tokens of padding."""
-    grid = square(batch.pre_shapes[0][1])
+    """The whole picture squeezed in a square, then canvas tiles row by row, without tokens of padding.
+
+    What the model keeps is told by the connector's tokens; the encoder's that those cover are kept with them.
+
+    Raises:
+        ValueError: tiles and tokens do not fit each other.
+    """
+    pre_grid, post_grid = square(batch.pre_shapes[0][1]), square(batch.post_shapes[0][1])
+    block, rest = divmod(pre_grid[0], post_grid[0])
+    if rest:
+        raise ValueError(
+            f"{pre_grid[0]} patches a side do not make {post_grid[0]} tokens a side in whole blocks"
+        )
     placements, first = [], 0
     for size in batch.sizes:
-        tiles, n_tiles = _tiles_of(batch, size, grid)
-        kept = np.concatenate(
-            [(first + number) * math.prod(grid) + rows for number, (_, rows) in tiles.items()]
+        tiles, n_tiles = _tiles_of(batch, size, post_grid, block)
+        pre, post = (
+            np.concatenate(
+                [(first + number) * math.prod(grid) + rows[side] for number, (_, *rows) in tiles.items()]
+            )
+            for side, grid in enumerate((pre_grid, post_grid))
         )
-        layout = TokenLayout(tuple(tile for tile, _ in tiles.values()), len(kept))
-        placements.append(Placement(layout, kept, kept))
+        layout = TokenLayout(tuple(tile for tile, *_ in tiles.values()), len(post))
+        placements.append(Placement(layout, pre, post))
         first += n_tiles
     if first != batch.pre_shapes[0][0]:
         raise ValueError(
@@ -46,18 +60,21 @@ def canvas_of(batch: Batch, size: PictureSize) -> tuple[PictureSize, int]:
 
 
 def _tiles_of(
-    batch: Batch, size: PictureSize, grid: Grid
-) -> tuple[dict[int, tuple[Tile, Int[np.ndarray, " n"]]], int]:
-    """By number, the tiles that keep any token and the tokens they keep; and the number of all tiles."""
+    batch: Batch, size: PictureSize, grid: Grid, block: int
+) -> tuple[dict[int, tuple[Tile, Int[np.ndarray, " n_pre"], Int[np.ndarray, " n_post"]]], int]:
+    """By number, the tiles that keep any token and what they keep on both sides; and the number of all tiles.
+
+    `grid` are the connector's tokens of a tile, of which each covers `block` x `block` of the encoder's.
+    """
     canvas, side = canvas_of(batch, size)
     whole = centred(padded_canvas(size, canvas), canvas)
     rows, columns = canvas[0] // side, canvas[1] // side
     kept = unpadded((rows * grid[0], columns * grid[1]), size)
-    found = {0: (Tile(grid, grid), np.arange(math.prod(grid)))}
+    found = {0: _part(grid, block, (0, grid[0]), (0, grid[1]), WHOLE_PICTURE)}
     for number, cell in enumerate(grid_boxes((rows, columns))):
         spans = [_cut(kept[axis], divmod(number, columns)[axis] * grid[axis], grid[axis]) for axis in (0, 1)]
         if all(stop > start for start, stop in spans):
-            found[number + 1] = _part(grid, spans[0], spans[1], within(whole, cell))
+            found[number + 1] = _part(grid, block, spans[0], spans[1], within(whole, cell))
     return found, 1 + rows * columns
 
 
@@ -76,9 +93,16 @@ def _cut(span: Span, first: int, length: int) -> Span:
     return max(span[0] - first, 0), min(span[1] - first, length)
 
 
-def _part(grid: Grid, rows: Span, columns: Span, box: Box) -> tuple[Tile, Int[np.ndarray, " n"]]:
-    """A tile cut to some of its rows and columns, and the raster numbers of the tokens that stay."""
-    kept = np.arange(math.prod(grid)).reshape(grid)[slice(*rows), slice(*columns)]
+def _part(
+    grid: Grid, block: int, rows: Span, columns: Span, box: Box
+) -> tuple[Tile, Int[np.ndarray, " n_pre"], Int[np.ndarray, " n_post"]]:
+    """A tile cut to some of its rows and columns, and the raster numbers of the tokens that stay on both sides."""
     part = (columns[0] / grid[1], rows[0] / grid[0], columns[1] / grid[1], rows[1] / grid[0])
-    shape = (rows[1] - rows[0], columns[1] - columns[0])
-    return Tile(shape, shape, within(box, part)), kept.reshape(-1)
+    pre, post = (_cut_out(grid, rows, columns, times) for times in (block, 1))
+    return Tile(pre.shape, post.shape, within(box, part)), pre.reshape(-1), post.reshape(-1)
+
+
+def _cut_out(grid: Grid, rows: Span, columns: Span, times: int) -> Int[np.ndarray, "rows columns"]:
+    """Raster numbers of a part of a grid that is so many times finer than the one its spans count in."""
+    numbers = np.arange(math.prod(grid) * times**2).reshape(grid[0] * times, grid[1] * times)
+    return numbers[rows[0] * times : rows[1] * times, columns[0] * times : columns[1] * times]

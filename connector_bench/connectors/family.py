@@ -73,6 +73,10 @@ class Family:
     """Path under the first module of the norm the connector begins with, if it begins with one."""
     pre_argument: str | int = 0
     """Position or keyword of the argument of the first module that holds the encoder's tokens."""
+    pre_output_of: Callable[[Any], str] | str = ""
+    """Module of the tower whose output is *pre*, where the tower pools or shuffles it before the first module."""
+    joined: bool = False
+    """Whether the module takes or returns several token sets of one place; they are joined on the last dimension."""
     learnt_arguments: tuple[str, ...] = ()
     """Keyword arguments of the first module that are weights, such as queries; untrained copies draw their own."""
     between_modules: BetweenModules | None = None

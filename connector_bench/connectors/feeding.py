@@ -180,8 +180,12 @@ def image_half(processor: Any) -> Any:
     Raises:
         UnsupportedModel: there is none, as for a bare tokenizer.
     """
-    if hasattr(processor, "image_processor"):
-        return processor.image_processor
+    for half in (
+        "image_processor",
+        "video_processor",
+    ):  # a model of videos alone takes a picture as one frame
+        if hasattr(processor, half):
+            return getattr(processor, half)
     if callable(processor) and hasattr(processor, "preprocess"):
         return processor
     raise UnsupportedModel(

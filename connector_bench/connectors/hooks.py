@@ -33,6 +33,10 @@ class Tapped:
     """In the order they run."""
     norm: nn.Module | None = None
     pre_argument: str | int = 0
+    pre_output_of: nn.Module | None = None
+    """A module of the tower whose output is *pre*, instead of the first module's input."""
+    joined: bool = False
+    """Whether all tensors that the module takes or returns are joined on the last dimension."""
     copies: tuple[UntrainedCopy, ...] = ()
     """Untrained copies that run beside the connector."""
     between_modules: BetweenModules | None = None
@@ -49,6 +53,15 @@ def first_tensor(value: Any) -> Tensor:
     raise TypeError(
         f"the connector returned {type(value).__name__}; a tensor or a tuple of tensors is needed"
     )
+
+
+def all_tensors(value: Any) -> Tensor:
+    """Every tensor in a nested tuple or list, joined on the last dimension."""
+    import torch
+
+    if hasattr(value, "shape"):
+        return value
+    return torch.cat([all_tensors(part) for part in value], dim=-1)
 
 
 def _argument(where: str | int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -83,20 +96,27 @@ def recording(tapped: Sequence[Tapped]) -> Iterator[list[Calls]]:
 
 
 def _attach(connector: Tapped, seen: Calls) -> list[Any]:
+    read = all_tensors if connector.joined else first_tensor
+
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.pre.append(_argument(connector.pre_argument, args, kwargs).detach())
+        given = all_tensors(args) if connector.joined else _argument(connector.pre_argument, args, kwargs)
+        seen.pre.append(given.detach())
+
+    def after_tower(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        seen.pre.append(first_tensor(output).detach())
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        seen.post.append(first_tensor(output).detach())
+        seen.post.append(read(output).detach())
 
     def after_norm(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         seen.normed.append(first_tensor(output).detach())
 
     first, last = connector.modules[0], connector.modules[-1]
-    handles = [
-        first.register_forward_pre_hook(before, with_kwargs=True),
-        last.register_forward_hook(after),
-    ]
+    if connector.pre_output_of is not None:
+        handles = [connector.pre_output_of.register_forward_hook(after_tower)]
+    else:
+        handles = [first.register_forward_pre_hook(before, with_kwargs=True)]
+    handles.append(last.register_forward_hook(after))
     if connector.norm is not None:
         handles.append(connector.norm.register_forward_hook(after_norm))
     return handles + _attach_copies(connector, seen)
@@ -106,7 +126,8 @@ def _attach_copies(connector: Tapped, seen: Calls) -> list[Any]:
     seen.untrained = [[] for _ in connector.copies]
     if not connector.copies:
         return []
-    run = UntrainedRun(connector.copies, connector.between_modules, first_tensor)
+    read = all_tensors if connector.joined else first_tensor
+    run = UntrainedRun(connector.copies, connector.between_modules, read)
 
     def stepping(stage: int) -> Any:
         def after(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

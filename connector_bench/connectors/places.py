@@ -107,6 +107,11 @@ def whole_first_if_split(grid_of: Callable[[Batch, int], Grid]) -> Callable[[Bat
     return boxes
 
 
+def packed_grids(batch: Batch) -> list[Grid]:
+    """Rows and columns of each packed picture's patches, as `image_grid_thw` reports them."""
+    return [(int(rows), int(columns)) for _, rows, columns in batch.inputs["image_grid_thw"].tolist()]
+
+
 def by_grid_thw(window: Callable[[Any], int] | None = None) -> Place:
     """Packed pictures whose grids come as `image_grid_thw`, patches stored block by block (Qwen-VL, GLM-V).
 
@@ -116,9 +121,10 @@ def by_grid_thw(window: Callable[[Any], int] | None = None) -> Place:
 
     def place(batch: Batch) -> list[Placement]:
         vision = batch.config.vision_config
-        grids = [(int(h), int(w)) for _, h, w in batch.inputs["image_grid_thw"].tolist()]
         side = window(vision) if window else None
-        return layouts.packed(grids, int(vision.spatial_merge_size), block_order=True, window=side)
+        return layouts.packed(
+            packed_grids(batch), int(vision.spatial_merge_size), block_order=True, window=side
+        )
 
     return place
 

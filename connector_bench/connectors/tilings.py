@@ -23,11 +23,13 @@ def cropped_grid(batch: Batch, index: int) -> Grid:
     if not batch.option("crop_to_patches", True):
         return 1, 1
     size = batch.option("size")
-    tile = (side(size, "height") or 0, side(size, "width") or 0)
+    return optimal_grid(batch, batch.sizes[index], (side(size, "height") or 0, side(size, "width") or 0))
+
+
+def optimal_grid(batch: Batch, size: PictureSize, tile: PictureSize) -> Grid:
+    """Rows and columns that GOT-OCR 2.0's processor and its kin choose for a picture and tiles of that size."""
     limits = (batch.option("min_patches"), batch.option("max_patches"))
-    columns, rows = beside(batch.image_processor, "get_optimal_tiled_canvas")(
-        batch.sizes[index], tile, *limits
-    )
+    columns, rows = beside(batch.image_processor, "get_optimal_tiled_canvas")(size, tile, *limits)
     return int(rows), int(columns)
 
 

@@ -81,7 +81,16 @@ class TransformersAdapter(ConnectorAdapter):
     def _tap(self, chain: tuple[str, ...]) -> Tapped:
         modules = tuple(find(self.model, path) for path in chain)
         norm = find(modules[0], self.family.leading_norm) if self.family.leading_norm else None
-        return Tapped(modules, norm, self.family.pre_argument, between_modules=self.family.between_modules)
+        source = self.family.pre_output_of
+        path = source(self.model.config) if callable(source) else source
+        return Tapped(
+            modules,
+            norm,
+            self.family.pre_argument,
+            find(self.model, path) if path else None,
+            self.family.joined,
+            between_modules=self.family.between_modules,
+        )
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -254,7 +263,7 @@ class TransformersAdapter(ConnectorAdapter):
 def connector_paths(model: nn.Module, family: Family) -> tuple[tuple[str, ...], ...]:
     """Module paths of the connector's parallel chains, the main one first."""
     branches = [(path,) for pattern in family.parallel for path in expand(model, pattern)]
-    return (family.modules, *branches)
+    return (family.modules, *(branch for branch in branches if branch != family.modules))
 
 
 def get_image_features(model: nn.Module, inputs: Mapping[str, Any]) -> Any:

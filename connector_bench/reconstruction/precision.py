@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from connector_bench.float32 import full_float32
+from connector_bench.progress import doing
 
 Fit = TypeVar("Fit")
 

@@ -15,7 +15,18 @@ import transformers
 from packaging.version import Version
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-from tests.tiny_vlms import building, further, idefics, llava, merging, packed, pooling, with_processor
+from tests.tiny_vlms import (
+    building,
+    further,
+    idefics,
+    llava,
+    merged_blocks,
+    merging,
+    packed,
+    pooling,
+    viewing,
+    with_processor,
+)
 from tests.tiny_vlms.parts import Built, decoder
 
 __all__ = ["FURTHER", "HARNESS", "NAMES", "Built", "decoder", "make", "save"]
@@ -62,12 +73,14 @@ FURTHER: dict[str, Callable[[], Built]] = {
     "fast_vlm": further.fast_vlm,
     **merging.FAMILIES,
     **pooling.FAMILIES,
+    **merged_blocks.MERGING,
+    **viewing.VIEWING,
 }
 """Families with a bare image processor, which is all that the adapter needs."""
 
 NAMES: Sequence[str] = (*HARNESS, *FURTHER)
 
-RECENT = (*merging.FAMILIES, *pooling.FAMILIES)
+RECENT = (*merging.FAMILIES, *pooling.FAMILIES, *merged_blocks.MERGING, *viewing.VIEWING)
 """Families under the name of their type, which older versions of transformers may lack."""
 
 SINCE = {"fast_vlm": "5.0", "glm46v": "5.0", "qwen3_5": "5.2", "qwen3_5_moe": "5.2"}

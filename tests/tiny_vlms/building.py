@@ -35,7 +35,8 @@ def redraw(model: torch.nn.Module) -> None:
             if parameter.dim() < 2 or parameter[0].numel() == 1:
                 continue
             fan_in = parameter[0].numel() if parameter.dim() > 2 else parameter.shape[-1]
-            wide = any(part in name for part in DRAWN_WIDE)
+            path = name.replace("embed_tokens_extend.image_embed", "")  # Phi-4's whole tower lies in it
+            wide = any(part in path for part in DRAWN_WIDE)
             parameter.normal_(0, 1.0 if wide else fan_in**-0.5)
         overlapping = [
             module

@@ -7,7 +7,7 @@ from connector_bench.connectors.places import thumbnail_last, tiles
 from connector_bench.types import Grid
 
 
-def _grid(batch: Batch, index: int) -> Grid:
+def reported_grid(batch: Batch, index: int) -> Grid:
     """Rows and columns of tiles, as the image processor reports them (0 x 0 where it does not split)."""
     rows, columns = int(batch.inputs["rows"][index][0]), int(batch.inputs["cols"][index][0])
     return max(rows, 1), max(columns, 1)
@@ -17,7 +17,7 @@ IDEFICS3 = Family(
     model_types=("idefics3", "smolvlm"),
     connector="pixel shuffle + linear",
     modules=("model.connector",),
-    place=tiles(thumbnail_last(_grid)),
+    place=tiles(thumbnail_last(reported_grid)),
     nested=True,
     options={"return_row_col_info": True},
 )
