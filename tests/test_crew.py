@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from PIL import Image
 from connector_bench.connectors import adapter_for_model
 from connector_bench.connectors.capture import LeftOut, stream
 from connector_bench.connectors.coloured import coloured_picture
-from connector_bench.pictures import PictureReader, reads_column
+from connector_bench.pictures import PictureReader
 from connector_bench.run.documents import PictureRows, read_pictures
 from connector_bench.workers.crew import Crew, NoCrew
 from tests import tiny_vlms
@@ -28,9 +29,26 @@ from tests import tiny_vlms
 PICTURES = [(str(i), partial(coloured_picture, 56 + 14 * (i % 3), 56, i)) for i in range(30)]
 
 
+UTILS = """
+from connector_bench.pictures import reads_column
+
+COLUMN = "image"
+
 @reads_column("image")
-def shown(document: dict[str, Any]) -> Any:
-    return document["image"]
+def shown(document):
+    return document[COLUMN]
+"""
+
+
+def as_a_task_loads_it(folder: Path) -> Any:
+    """A function of a file that no other process can import by its name."""
+    (folder / "utils.py").write_text(UTILS)
+    spec = spec_from_file_location("utils", folder / "utils.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.shown
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +69,14 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> PictureRows:
     cut.write_bytes(cut.read_bytes()[:-500])
     files = [str(folder / f"{number}.png") for number in range(40)]
     table = datasets.Dataset.from_dict({"image": files}).cast_column("image", datasets.Image())
-    return PictureRows(table, shown, "files")
+    return PictureRows(table, as_a_task_loads_it(folder), "files")
 
 
 @pytest.fixture(scope="module")
 def crew(adapter: Any, rows: PictureRows) -> Iterator[Crew]:
     made = Crew(4, pinned=False)
     try:
-        made.hand_over([adapter.preparer, rows, refuse])
+        made.hand_over([np.empty(0), adapter.preparer, rows, refuse])
         yield made
     finally:
         made.close()

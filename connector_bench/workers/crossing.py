@@ -20,7 +20,8 @@ def packed_once(shared: Sequence[object]) -> bytes:
         Exception: what cannot cross, such as open files; a model; more than `MOST_BYTES`.
     """
     stream = io.BytesIO()
-    _Refusing(stream, protocol=5, recurse=True).dump(list(shared))
+    # not protocol 5: there Python's own pickler takes an empty buffer's bytes for a bytearray wherever they come again
+    _Refusing(stream, protocol=4, recurse=True).dump(list(shared))
     if stream.tell() > MOST_BYTES:
         raise ValueError(
             f"it takes {stream.tell() / 2**30:.1f} GiB; at most {MOST_BYTES / 2**30:.1f} are handed over"
