@@ -76,7 +76,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> PictureRows:
 def crew(adapter: Any, rows: PictureRows) -> Iterator[Crew]:
     made = Crew(4, pinned=False)
     try:
-        made.hand_over([np.empty(0), adapter.preparer, rows, refuse])
+        made.hand_over([adapter.preparer, rows, refuse])
         yield made
     finally:
         made.close()
