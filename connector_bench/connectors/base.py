@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,11 @@ class ConnectorAdapter(ABC):
 
     prepares_ahead = True
     """Whether `prepare` may be called in other threads while the model runs."""
+
+    @property
+    def preparer(self) -> Callable[[Sequence[tuple[str, Image]]], Prepared] | None:
+        """What `prepare` does as far as it needs no model, for other processes to do; None where all of it does."""
+        return None
 
     @property
     def device(self) -> torch.device:

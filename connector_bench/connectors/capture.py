@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
-from connector_bench.connectors.launching import Launched, rejoin
+from connector_bench.connectors.launching import Launched, rejoin, settle
+from connector_bench.connectors.ready import Batch, LeftOut, Picture, Ready, Readying, kept
 from connector_bench.pictures import reason
 from connector_bench.timing import Timing
 from connector_bench.types import TokenBatch
-from connector_bench.workers import in_order, worker_count, worker_threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from connector_bench.workers.crew import Crew
+
 NOT_FINITE_SHARE, NOT_FINITE_AT_LEAST = 0.05, 5
 """A run is refused when more than this share of its pictures, and more than so many, give NaN or infinity."""
-
-
-Picture = Union["Image", Callable[[], "Image"]]
-"""An RGB picture, or what gives it."""
 
 
 @dataclass
@@ -45,16 +44,6 @@ class BatchSize:
         )
 
 
-@dataclass
-class LeftOut:
-    """Pictures of a stream that gave no tokens that could be measured, each with the reason."""
-
-    refused: dict[str, str] = field(default_factory=dict)
-    """By the wrapper's preparation, the processor or the model, which takes an ordinary picture."""
-    not_finite: dict[str, str] = field(default_factory=dict)
-    """Their tokens hold NaN or infinity."""
-
-
 def stream(
     adapter: ConnectorAdapter,
     images: Iterable[tuple[str, Picture]],
@@ -63,6 +52,7 @@ def stream(
     *,
     untrained: bool = True,
     timing: Timing | None = None,
+    crew: Crew | None = None,
 ) -> Generator[TokenBatch, None, None]:
     """Tokens of pictures, batch by batch, on the model's device; worker threads decode and prepare them ahead.
 
@@ -78,6 +68,8 @@ def stream(
             that fails is tried again picture by picture. Without it what they raise is raised.
         untrained: whether the connector's untrained copies run beside it, where there are any.
         timing: takes the seconds of decoding, preparing, and of tower and connector.
+        crew: worker processes that decode and prepare in place of threads, given the adapter's `preparer`; what a
+            picture refuses there it is asked once more here.
 
     Yields:
         Batches in the order of `images`, without those that are left out; none is empty.
@@ -88,7 +80,8 @@ def stream(
             short for a single picture.
     """
     sizes = BatchSize(batch_size) if isinstance(batch_size, int) else batch_size
-    yield from _Stream(adapter, sizes, left_out, untrained, timing or Timing()).over(images)
+    readying = Readying(adapter, left_out, timing or Timing(), crew)
+    yield from _Stream(adapter, sizes, readying, untrained).over(images)
 
 
 def refuse_not_finite(not_finite: Mapping[str, str], pictures: int) -> None:
@@ -107,87 +100,56 @@ def most_not_finite(pictures: int) -> int:
     return max(NOT_FINITE_AT_LEAST, int(NOT_FINITE_SHARE * pictures))
 
 
-Batch = Sequence[tuple[str, "Picture"]]
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """One batch as a worker thread hands it over: prepared, or its pictures where the model's own thread prepares."""
-
-    batch: Batch
-    pictures: Sequence[tuple[str, Image]] = ()
-    prepared: Prepared | None = None
-    failed: bool = False
-    """Whether its pictures could not be prepared together."""
-
-
 @dataclass(frozen=True)
 class _Stream:
     adapter: ConnectorAdapter
     sizes: BatchSize
-    left_out: LeftOut | None
+    readying: Readying
     untrained: bool
-    timing: Timing
+
+    @property
+    def left_out(self) -> LeftOut | None:
+        return self.readying.left_out
 
     def over(self, images: Iterable[tuple[str, Picture]]) -> Iterator[TokenBatch]:
-        count, held = worker_count(), None
+        held: Launched | None = None
+        release = taken = kept
         try:
-            with worker_threads(count) as pool:
-                for ready in in_order(pool, self._made_ready, self._batches(images), count + 1):
+            with closing(self.readying.ahead(self._batches(images))) as ahead:
+                for ready in ahead:
+                    taken = ready.release
                     launched = self._first_try(ready)
                     batch = ready.batch
                     del ready
                     if held is not None:
-                        yield from self._handed_out(held)
-                    held = launched
+                        yield from self._handed_out(held, release)
+                    held, release = launched, taken
                     if launched is None:
+                        settle(self.adapter.device)
+                        taken()
                         yield from self._again(batch)
                     del launched
                 if held is not None:
-                    yield from self._handed_out(held)
+                    yield from self._handed_out(held, release)
         finally:
             rejoin(self.adapter.device)
+            if taken is not kept:
+                settle(self.adapter.device)
+                release()
+                taken()
 
     def _batches(self, images: Iterable[tuple[str, Picture]]) -> Iterator[Batch]:
         waiting = iter(images)
         while batch := list(islice(waiting, self.sizes.now)):
             yield batch
 
-    def _made_ready(self, batch: Batch) -> _Ready:
-        """The work of a worker thread."""
-        pictures = self._decoded(batch)
-        if not (pictures and self.adapter.prepares_ahead):
-            return _Ready(batch, pictures)
-        try:
-            return _Ready(batch, prepared=self._prepared(pictures))
-        except Exception:
-            if self.left_out is None:
-                raise
-        return _Ready(batch, failed=True)
-
-    def _decoded(self, batch: Batch) -> list[tuple[str, Image]]:
-        found = []
-        with self.timing.of("decode"):
-            for name, picture in batch:
-                try:
-                    found.append((name, picture() if callable(picture) else picture))
-                except Exception as error:
-                    if self.left_out is None:
-                        raise
-                    self.left_out.refused[name] = reason(error)
-        return found
-
-    def _prepared(self, pictures: Sequence[tuple[str, Image]]) -> Prepared:
-        with self.timing.of("prepare"):
-            return self.adapter.prepare(pictures)
-
     def _launched(self, pictures: Sequence[tuple[str, Image]], prepared: Prepared | None = None) -> Launched:
-        ready = self._prepared(pictures) if prepared is None else prepared
+        ready = self.readying.prepared(pictures) if prepared is None else prepared
         return Launched.of(lambda: self.adapter.run(ready, untrained=self.untrained), self.adapter.device)
 
-    def _first_try(self, ready: _Ready) -> Launched | None:
+    def _first_try(self, ready: Ready) -> Launched | None:
         """The batch as a whole; None where it has to be tried in parts, or holds no picture."""
-        size = len(ready.pictures if ready.prepared is None else ready.prepared.images)
+        size = ready.size
         if ready.failed or not 0 < size <= self.sizes.now:
             return None
         try:
@@ -212,11 +174,11 @@ class _Stream:
         while rest:
             part, rest = rest[:size], rest[size:]
             known = set() if self.left_out is None else self.left_out.refused.keys()
-            pictures = self._decoded([one for one in part if one[0] not in known])
+            pictures = self.readying.decoded([one for one in part if one[0] not in known])
             if not pictures:
                 continue
             alone = len(pictures) == 1
-            launched = self._alone(pictures[0]) if alone else self._first_try(_Ready(part, pictures))
+            launched = self._alone(pictures[0]) if alone else self._first_try(Ready(part, pictures))
             del pictures
             if launched is not None:
                 yield from self._handed_out(launched)
@@ -239,12 +201,16 @@ class _Stream:
         self.left_out.refused[picture[0]] = reason(failure)
         return None
 
-    def _handed_out(self, launched: Launched) -> Iterator[TokenBatch]:
+    def _handed_out(self, launched: Launched, release: Callable[[], None] = kept) -> Iterator[TokenBatch]:
         with launched.beside_the_next():
             tokens: TokenBatch | None = launched.tokens
             if self.left_out is not None:
                 tokens = _finite_part(launched.tokens, self.left_out)
-            self.timing.add("tower and connector", launched.took())
+            self.readying.timing.add("tower and connector", launched.took())
+            if release is not kept:
+                if not launched.followed:
+                    settle(self.adapter.device)
+                release()
             del launched
             if tokens is not None:
                 yield tokens

@@ -106,19 +106,29 @@ def dtype_of(model: Any) -> torch.dtype:
     return dtype
 
 
-def ready_for(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs on the CPU in the model's precision, where a graphics card can fetch them while it computes."""
+def in_precision(inputs: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Inputs with their floating tensors of the CPU in this precision."""
     import torch
 
-    dtype, cuda = dtype_of(model), input_device(model).type == "cuda"
+    def cast(value: Any) -> Any:
+        ours = isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.is_floating_point()
+        return value.to(dtype) if ours else value
 
-    def readied(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or value.device.type != "cpu":
-            return value
-        value = value.to(dtype) if value.is_floating_point() else value
-        return value.pin_memory() if cuda else value
+    return {name: cast(value) for name, value in inputs.items()}
 
-    return {name: readied(value) for name, value in inputs.items()}
+
+def fetchable(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs where a graphics card, if the model is on one, can fetch them while it computes."""
+    import torch
+
+    if input_device(model).type != "cuda":
+        return dict(inputs)
+
+    def pinned(value: Any) -> Any:
+        ours = isinstance(value, torch.Tensor) and value.device.type == "cpu"
+        return value.pin_memory() if ours else value
+
+    return {name: pinned(value) for name, value in inputs.items()}
 
 
 def on_device(model: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:

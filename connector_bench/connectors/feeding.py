@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from connector_bench.connectors.base import UnsupportedModel
+from connector_bench.connectors.base import Prepared, UnsupportedModel
+from connector_bench.connectors.execution import in_precision
 from connector_bench.connectors.family import PictureSize
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
 
@@ -50,6 +52,35 @@ class Feed(Protocol):
     def __call__(self, images: Sequence[Image]) -> Fed:
         """Inputs for `get_image_features`, on the CPU."""
         ...
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Named pictures to model inputs on the CPU, in the model's precision but without the model."""
+
+    feed: Feed
+    alone: bool
+    """Whether the model takes one picture a call: then every picture is a part of its own."""
+    dtype: torch.dtype
+
+    def __call__(self, images: Sequence[tuple[str, Image]]) -> Prepared:
+        """Pictures of one batch. Raises ValueError where one is not RGB, and what the feed raises."""
+        pictures = all_rgb(images)
+        parts = [[image] for image in pictures] if self.alone else [pictures]
+        return Prepared(tuple(name for name, _ in images), [self._fed(part) for part in parts])
+
+    def _fed(self, images: Sequence[Image]) -> Fed:
+        fed = self.feed(images)
+        return replace(fed, inputs=in_precision(fed.inputs, self.dtype))
+
+
+def all_rgb(images: Sequence[tuple[str, Image]]) -> list[Image]:
+    """The pictures of named ones. ValueError where one is not RGB."""
+    pictures = [image for _, image in images]
+    for image in pictures:
+        if image.mode != "RGB":
+            raise ValueError(f"a picture has mode {image.mode!r}; RGB is needed (image.convert('RGB'))")
+    return pictures
 
 
 def unchanged(image: Image) -> Image:

@@ -57,6 +57,11 @@ class Launched:
         with torch.cuda.stream(aside):
             yield
 
+    @property
+    def followed(self) -> bool:
+        """Whether `took` waits until the device is done."""
+        return self._events is not None
+
     def took(self) -> float:
         """Seconds of the device that ran it; waits for it."""
         if self._events is None:
@@ -64,6 +69,14 @@ class Launched:
         before, behind = self._events
         behind.synchronize()
         return before.elapsed_time(behind) / 1000
+
+
+def settle(device: torch.device) -> None:
+    """Wait until a graphics card has done all that it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def rejoin(device: torch.device) -> None:

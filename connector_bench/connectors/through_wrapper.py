@@ -13,9 +13,9 @@ from functools import cached_property
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.connectors.base import UnsupportedModel
+from connector_bench.connectors.base import Prepared, UnsupportedModel
 from connector_bench.connectors.family import Family
-from connector_bench.connectors.feeding import Fed, Recorder
+from connector_bench.connectors.feeding import Fed, Recorder, all_rgb
 from connector_bench.connectors.hooks import Tapped, recording
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 from connector_bench.connectors.wrappers import processor_of
@@ -142,8 +142,9 @@ class WrapperAdapter(TransformersAdapter):
         super().__init__(model, family, WrapperFeed(lm, model), name)
         self.lm = lm
 
-    def _feed(self, images: Sequence[Image]) -> Sequence[Image]:
-        return images
+    def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
+        """The pictures as they are: the wrapper prepares them itself. ValueError where one is not RGB."""
+        return Prepared(tuple(name for name, _ in images), [[image] for image in all_rgb(images)])
 
     def _tokens(self, fed: Sequence[Image], tapped: Sequence[Tapped]) -> TokenBatch:
         with asked(self.lm, fed) as requests, recording(tapped) as calls:

@@ -15,17 +15,17 @@ from connector_bench.connectors.base import ConnectorAdapter, Prepared, Unsuppor
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.execution import (
     dtype_of,
+    fetchable,
     gathering,
     input_device,
     on_device,
-    ready_for,
     refuse_shared_out,
     run_gathered,
     unwrapped,
     without_waiting,
 )
 from connector_bench.connectors.family import Batch, Family
-from connector_bench.connectors.feeding import Fed, Feed
+from connector_bench.connectors.feeding import Fed, Feed, Preparer
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
 from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.modules import expand, find
@@ -171,18 +171,18 @@ class TransformersAdapter(ConnectorAdapter):
         Raises:
             ValueError: a picture is not RGB.
         """
-        pictures = [image for _, image in images]
-        for image in pictures:
-            if image.mode != "RGB":
-                raise ValueError(f"a picture has mode {image.mode!r}; RGB is needed (image.convert('RGB'))")
-        alone = self.family.one_at_a_time or self.feed.one_at_a_time
-        parts = [[image] for image in pictures] if alone else [pictures]
-        names = tuple(name for name, _ in images)
-        return Prepared(names, [self._feed(part) for part in parts])
+        prepared = self._preparer()(images)
+        inputs = [replace(fed, inputs=fetchable(self.model, fed.inputs)) for fed in prepared.inputs]
+        return replace(prepared, inputs=inputs)
 
-    def _feed(self, images: Sequence[Image]) -> Any:
-        fed = self.feed(images)
-        return replace(fed, inputs=ready_for(self.model, fed.inputs))
+    @cached_property
+    def preparer(self) -> Preparer | None:
+        """What `prepare` does but for memory that a graphics card can fetch from."""
+        return self._preparer() if self.feed.ahead else None
+
+    def _preparer(self) -> Preparer:
+        alone = self.family.one_at_a_time or self.feed.one_at_a_time
+        return Preparer(self.feed, alone, dtype_of(self.model))
 
     def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:
         """One batch through vision tower and connector, and through the untrained copies where they are wanted.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,12 @@ class ZooAdapter(ConnectorAdapter):
 
     def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
         """The pictures as they are: those that were met before are not encoded again."""
-        return Prepared(tuple(name for name, _ in images), [image for _, image in images])
+        return as_they_are(images)
+
+    @property
+    def preparer(self) -> Callable[[Sequence[tuple[str, Image]]], Prepared]:
+        """The same as `prepare`."""
+        return as_they_are
 
     def run(self, prepared: Prepared, *, untrained: bool = True) -> TokenBatch:
         """One batch; of each picture `pre` has 196 rows of 112, `post` m of 128, both in raster order."""
@@ -105,6 +110,11 @@ class ZooAdapter(ConnectorAdapter):
     def _layout(self) -> TokenLayout:
         layout = self._model.layout
         return TokenLayout((Tile(ENCODER_GRID, layout.grid),), n_post=layout.tokens)
+
+
+def as_they_are(images: Sequence[tuple[str, Image]]) -> Prepared:
+    """Named pictures, unchanged."""
+    return Prepared(tuple(name for name, _ in images), [image for _, image in images])
 
 
 def _end_to_end(tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "rows d"]:

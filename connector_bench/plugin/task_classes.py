@@ -71,7 +71,16 @@ class DataSet(ConfigurableMessagesTask):
         return str(self.config.test_split or self.config.validation_split)
 
     def pictures(self, split: str) -> PictureRows:
-        """A split's documents, as the measurement takes them."""
+        """A split's documents, as the measurement takes them: made once, since each document asks for them."""
+        if split not in self._pictures:
+            self._pictures[split] = self._pictures_of(split)
+        return self._pictures[split]
+
+    @cached_property
+    def _pictures(self) -> dict[str, PictureRows]:
+        return {}
+
+    def _pictures_of(self, split: str) -> PictureRows:
         config = self.config
         parts = (config.dataset_path, config.dataset_name, config.dataset_kwargs, split)
         functions = [getattr(f, "__qualname__", f) for f in (config.process_docs, config.doc_to_visual)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +18,18 @@ from connector_bench.pictures import (
     as_rgb,
     encoded_picture,
     file_of_picture,
+    picture_facts,
     reason,
     strict_decoding,
     without_folders,
 )
 from connector_bench.processes import gather_all, rank_and_size
-from connector_bench.workers import in_order, worker_count, worker_threads
+from connector_bench.workers import in_order, in_parts, worker_count, worker_threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from connector_bench.workers.crew import Crew
 
 
 class NoPicture(ValueError):
@@ -48,6 +53,8 @@ class Document:
     """Why its picture is not measured; None where it is."""
     file: Callable[[], str | None] | None = None
     """Name of the picture's file, where there is one."""
+    rows: PictureRows | None = None
+    """What `shown`, `encoded` and `file` read, where they share it with other documents."""
 
     def load(self) -> Image:
         """Its first picture as RGB. Raises whatever stands against it."""
@@ -88,6 +95,14 @@ class PictureRows:
         """A row's first picture as RGB. Raises what `shown` raises."""
         return self.shown(number)[0]
 
+    def encoded(self, number: int) -> bytes | None:
+        """The bytes that `shown` decodes and nothing else, None where there are none such."""
+        return encoded_picture(self._stored, number, self.to_visual)
+
+    def file(self, number: int) -> str | None:
+        """Name of the file of a row's picture, where there is one."""
+        return file_of_picture(self._stored, number, self.to_visual)
+
     def document(
         self, task: str, number: int, label: str | None = None, left_out: str | None = None
     ) -> Document:
@@ -96,11 +111,12 @@ class PictureRows:
             task,
             number,
             self.source,
-            lambda: self.shown(number),
+            partial(self.shown, number),
             label,
-            lambda: encoded_picture(self._stored, number, self.to_visual),
+            partial(self.encoded, number),
             left_out,
-            lambda: file_of_picture(self._stored, number, self.to_visual),
+            partial(self.file, number),
+            self,
         )
 
     def spread(self, most: int | None) -> list[int]:
@@ -124,6 +140,10 @@ def as_pictures(visuals: Any) -> list[Image]:
     return pictures
 
 
+HASHED_TOGETHER, DECODED_TOGETHER = 64, 16
+"""Documents in one message to a worker process."""
+
+
 @dataclass
 class LocalImages:
     """What this rank's documents show."""
@@ -142,24 +162,23 @@ class LocalImages:
     """One document for each picture."""
 
 
-def read_pictures(documents: Sequence[Document], reader: PictureReader, title: str) -> LocalImages:
-    """Decode and name every picture in worker threads; what cannot be had, for whatever reason, is left out."""
-    from PIL import Image
+def read_pictures(
+    documents: Sequence[Document], reader: PictureReader, title: str, crew: Crew | None = None
+) -> LocalImages:
+    """Decode and name every picture in threads, or by a crew; what cannot be had, for whatever reason, is left out."""
     from tqdm import tqdm
 
-    Image.preinit()
-    Image.init()  # in threads of its own it may miss a format that another thread is just loading
     first: dict[tuple[str, int], Document] = {}
     for document in documents:
         if document.left_out is None:
             first.setdefault((document.source, document.doc_id), document)
+    facts_of: dict[tuple[str, int], PictureFacts | str] = {}
+    read = _in_threads(first, reader) if crew is None else _by_crew(first, reader, crew)
     bar = tqdm(total=len(documents), desc=title, unit="image", disable=rank_and_size()[0] != 0)
-    with bar, worker_threads(count := worker_count()) as pool:
-        found = in_order(pool, lambda one: _facts(one, reader), first.values(), 8 * count)
-        facts_of: dict[tuple[str, int], PictureFacts | str] = {}
-        for place, facts in zip(first, found, strict=True):
-            facts_of[place] = facts
-            bar.update()
+    with bar, closing(read) as found:
+        for part in found:
+            facts_of |= part
+            bar.update(len(part))
         bar.update(len(documents) - len(first))
     seen = LocalImages()
     for document in documents:
@@ -169,6 +188,103 @@ def read_pictures(documents: Sequence[Document], reader: PictureReader, title: s
         else:
             _note(seen, document, facts_of[document.source, document.doc_id])
     return seen
+
+
+Place = tuple[str, int]
+"""Source and number of a document."""
+FactsOf = dict[Place, PictureFacts | str]
+
+
+def _in_threads(documents: Mapping[Place, Document], reader: PictureReader) -> Generator[FactsOf, None, None]:
+    from PIL import Image
+
+    Image.preinit()
+    Image.init()  # in threads of its own it may miss a format that another thread is just loading
+    with worker_threads(count := worker_count()) as pool:
+        found = in_order(pool, lambda one: _facts(one, reader), documents.values(), 8 * max(count, 1))
+        for place, facts in zip(documents, found, strict=True):
+            yield {place: facts}
+
+
+def _by_crew(
+    documents: Mapping[Place, Document], reader: PictureReader, crew: Crew
+) -> Generator[FactsOf, None, None]:
+    """The same by worker processes: what a worker cannot decode is tried here, so that each refusal is this process's.
+
+    Files are hashed first, so that each is decoded once, whichever worker meets it.
+    """
+    found: FactsOf = {}
+    twins: dict[Place, Place] = {}
+    asked: deque[Sequence[Place]] = deque()
+
+    def chunks() -> Iterator[list[Callable[[], tuple[Image, int]]]]:
+        for chunk in in_parts(_one_of_each_file(documents, twins, crew), DECODED_TOGETHER):
+            asked.append(chunk)
+            yield [documents[place].shown for place in chunk]
+
+    for _, answer in crew.in_order(facts_elsewhere, chunks()):
+        places = asked.popleft()
+        given: Sequence[PictureFacts | None] = answer.value or [None] * len(places)
+        part = {
+            place: facts or _facts(documents[place], reader)
+            for place, facts in zip(places, given, strict=True)
+        }
+        found |= part
+        yield part
+    for place, first in twins.items():
+        facts = found[first]
+        yield {place: _facts(documents[place], reader) if isinstance(facts, str) else facts}
+
+
+def _one_of_each_file(
+    documents: Mapping[Place, Document], twins: dict[Place, Place], crew: Crew
+) -> Iterator[Place]:
+    """Documents to decode; the others are put among `twins`, each with one that shows the same file."""
+    first: dict[bytes, Place] = {}
+    asked: deque[Sequence[Place]] = deque()
+
+    def chunks() -> Iterator[list[Callable[[], bytes | None] | None]]:
+        for chunk in in_parts(documents, HASHED_TOGETHER):
+            asked.append(chunk)
+            yield [documents[place].encoded for place in chunk]
+
+    for _, answer in crew.in_order(files_elsewhere, chunks()):
+        places = asked.popleft()
+        for place, file in zip(places, answer.value or [None] * len(places), strict=True):
+            if file is None or first.setdefault(file, place) == place:
+                yield place
+            else:
+                twins[place] = first[file]
+
+
+def files_elsewhere(chunk: Sequence[Callable[[], bytes | None] | None]) -> list[bytes | None]:
+    """A hash of every encoded file, None where there is none that can be read; the work of a worker process."""
+    return [_file_hash(encoded) for encoded in chunk]
+
+
+def _file_hash(encoded: Callable[[], bytes | None] | None) -> bytes | None:
+    try:
+        content = None if encoded is None else encoded()
+    except Exception:  # it is said of the picture, by the process itself
+        return None
+    return None if content is None else hashlib.sha256(content).digest()
+
+
+def facts_elsewhere(chunk: Sequence[Callable[[], tuple[Image, int]]]) -> list[PictureFacts | None]:
+    """Facts about pictures, None about those that cannot be had; the work of a worker process."""
+    return [_facts_if_any(shown) for shown in chunk]
+
+
+def _facts_if_any(shown: Callable[[], tuple[Image, int]]) -> PictureFacts | None:
+    try:
+        return picture_facts(*shown())
+    except Exception:  # it is said of the picture, by the process itself
+        return None
+
+
+def first_of(shown: Callable[[], tuple[Image, int]]) -> Image:
+    """The picture that a document shows."""
+    return shown()[0]
 
 
 def _note(seen: LocalImages, document: Document, facts: PictureFacts | str) -> None:

@@ -18,6 +18,7 @@ from connector_bench.timing import Timing
 
 if TYPE_CHECKING:
     from connector_bench.types import TokenBatch
+    from connector_bench.workers.crew import Crew
 
 __all__ = [
     "Document",
@@ -136,16 +137,18 @@ def measure_documents(
     *,
     batch_size: BatchSize,
     timing: Timing,
+    crew: Crew | None = None,
 ) -> dict[str, TaskFigures | Failed]:
     """Stream every picture once and ask each task's measure for its figures.
 
     `measures` maps a task's name to its state. Identical pictures count once: the document with the lowest id
     carries the figures, the others name it. Pictures that cannot be measured are left out; a task whose measure or
-    training raises has failed and costs the others nothing. Raises what the model raises, on all ranks alike.
+    training raises has failed and costs the others nothing. A `crew` decodes and prepares in place of threads. Raises
+    what the model raises, on all ranks alike.
     """
-    way = Way(adapter, PictureReader(), batch_size, timing)
+    way = Way(adapter, PictureReader(), batch_size, timing, crew)
     with timing.of("reading pictures"):
-        seen = on_every_rank(lambda: read_pictures(documents, way.reader, "Reading pictures"))
+        seen = on_every_rank(lambda: read_pictures(documents, way.reader, "Reading pictures", crew))
     tested = AllRanksImages.of(seen)
     failures = Failures()
     for task in measures:
@@ -212,7 +215,9 @@ def _learn(
         return {}
     documents = [document for training in trainings for document in training.documents]
     with way.timing.of("reading pictures"):
-        seen = on_every_rank(lambda: read_pictures(documents, way.reader, "Reading training pictures"))
+        seen = on_every_rank(
+            lambda: read_pictures(documents, way.reader, "Reading training pictures", way.crew)
+        )
     shown = AllRanksImages.of(seen)
     consumers: dict[str, list[Consumer]] = {}
     for training in trainings:

@@ -12,7 +12,7 @@ from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import PictureReader
 from connector_bench.processes import error_text, gather_all, on_every_rank, rank_and_size, unbroken
-from connector_bench.run.documents import AllRanksImages
+from connector_bench.run.documents import AllRanksImages, first_of
 from connector_bench.timing import Timing
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from connector_bench.types import TokenBatch
+    from connector_bench.workers.crew import Crew
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Way:
     reader: PictureReader
     batch_size: capture.BatchSize
     timing: Timing
+    crew: Crew | None = None
+    """Worker processes that decode and prepare; None where threads do."""
 
 
 def one_pass(way: Way, everywhere: AllRanksImages, consumers: Consumers, title: str) -> PassOutcome:
@@ -145,6 +148,7 @@ class _OwnPart:
             left_out,
             untrained=untrained,
             timing=way.timing,
+            crew=way.crew,
         )
 
     def _copies(self, image: str) -> bool:
@@ -178,7 +182,9 @@ class _OwnPart:
         for name in names:
             capture.refuse_not_finite(self.left_out.not_finite, self.images)
             if self._wanting(name):
-                yield name, partial(self._picture, name)
+                elsewhere = self.way.crew is not None and self.way.crew.alive
+                shown = self.everywhere.mine[name].shown
+                yield name, partial(first_of, shown) if elsewhere else partial(self._picture, name)
 
     def _picture(self, name: str) -> Image:
         """As it was kept, or decoded once more; called by worker threads."""

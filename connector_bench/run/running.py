@@ -31,8 +31,8 @@ from connector_bench.run.measurement import (
     TaskFigures,
     measure_documents,
 )
+from connector_bench.run.workforce import workforce
 from connector_bench.timing import Timing
-from connector_bench.workers import worker_count
 
 if TYPE_CHECKING:
     from connector_bench.types import ConnectorInfo
@@ -131,35 +131,39 @@ def measure_tasks(
     these two raise, on all ranks alike.
     """
     adapter, own, folder = on_every_rank(lambda: (adapter_for(wrapper), documents(), output()))
-    without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
-    if without_untrained is not None and rank_and_size()[0] == 0:
-        logger.warning(f"untrained control left out: {without_untrained}")
-    run = Run(on_every_rank(lambda: adapter.info), folder)
-    failures = Failures()
-    measures: dict[str, Measure] = {}
-    for name, task in tasks.items():
-        measure = failures.attempt([name], partial(task.measure, run))
-        if measure is not None:
-            measures[name] = measure
-    found: dict[str, TaskFigures | Failed] = {name: Failed(error) for name, error in failures.of.items()}
-    trainings = list(run.trainings.values())
-    batch_size = BatchSize(batch_size_of(wrapper, adapter))
-    found |= measure_documents(adapter, own, measures, trainings, batch_size=batch_size, timing=run.timing)
-    for name, task in tasks.items():
-        task.record.update(environment(), connector=asdict(adapter.info))
-        task.record["ran"] = {
-            "device": device_name(adapter),
-            "batch_size": batch_size.now,
-            "workers": worker_count(),
-            "processes": rank_and_size()[1],
-            "seconds": run.timing.as_record(),
-        }
-        task.record["untrained_seeds"] = UNTRAINED_SEEDS if without_untrained is None else ()
-        if without_untrained is not None:
-            task.record["untrained_left_out"] = without_untrained
-        outcome = found[name]
-        task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
-    return found
+    with workforce(adapter) as workers:
+        without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
+        if without_untrained is not None and rank_and_size()[0] == 0:
+            logger.warning(f"untrained control left out: {without_untrained}")
+        run = Run(on_every_rank(lambda: adapter.info), folder)
+        failures = Failures()
+        measures: dict[str, Measure] = {}
+        for name, task in tasks.items():
+            measure = failures.attempt([name], partial(task.measure, run))
+            if measure is not None:
+                measures[name] = measure
+        found: dict[str, TaskFigures | Failed] = {name: Failed(error) for name, error in failures.of.items()}
+        trainings = list(run.trainings.values())
+        workers.hand_over([*own, *(one for training in trainings for one in training.documents)])
+        batch_size = BatchSize(batch_size_of(wrapper, adapter))
+        found |= measure_documents(
+            adapter, own, measures, trainings, batch_size=batch_size, timing=run.timing, crew=workers.crew
+        )
+        for name, task in tasks.items():
+            task.record.update(environment(), connector=asdict(adapter.info))
+            task.record["ran"] = {
+                "device": device_name(adapter),
+                "batch_size": batch_size.now,
+                **workers.as_record(),
+                "processes": rank_and_size()[1],
+                "seconds": run.timing.as_record(),
+            }
+            task.record["untrained_seeds"] = UNTRAINED_SEEDS if without_untrained is None else ()
+            if without_untrained is not None:
+                task.record["untrained_left_out"] = without_untrained
+            outcome = found[name]
+            task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
+        return found
 
 
 def batch_size_of(wrapper: Any, adapter: ConnectorAdapter) -> int:

@@ -1,41 +1,34 @@
-"""Worker threads that decode and prepare pictures ahead of the model; what they give comes in order."""
+"""Worker threads, and results in the order of what they are made of."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-WORKERS = "CONNECTOR_BENCH_WORKERS"
-MAX_WORKERS = 16
-"""More are used only where the environment variable says so."""
 SWITCH_SECONDS = 5e-4
 """How long a thread keeps Python's lock from one that waits; at its own 5 ms the model's thread starves."""
 
 
-def worker_count() -> int:
-    """Threads that work ahead: `CONNECTOR_BENCH_WORKERS`, else this process's share of the cores, less one.
+class AtOnce(Executor):
+    """No thread: work is done where it is handed in."""
 
-    Raises:
-        ValueError: the variable is no whole number from 1 on.
-    """
-    said = os.environ.get(WORKERS)
-    if said:
-        if not said.isdecimal() or int(said) < 1:
-            raise ValueError(f"{WORKERS} is {said!r}; a whole number from 1 on is needed")
-        return int(said)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    share = cores // max(1, int(beside) if beside.isdecimal() else 1)
-    return min(max(1, share - 1), MAX_WORKERS)
+    def submit(self, work: Callable[..., R], /, *arguments: Any, **keywords: Any) -> Future[R]:
+        """What the work gave or raised."""
+        done: Future[R] = Future()
+        try:
+            done.set_result(work(*arguments, **keywords))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 @contextmanager
@@ -43,9 +36,13 @@ def worker_threads(count: int) -> Iterator[Executor]:
     """So many threads, each of which computes with one thread of torch's; the others' number stays as it is.
 
     When the block ends, also by an exception or an interrupt, work that has not begun is dropped and the threads end.
+    With a count of 0 there are none, and work is done when it is handed in.
     """
     import torch
 
+    if count == 0:
+        yield AtOnce()
+        return
     pool = ThreadPoolExecutor(count, thread_name_prefix="connector_bench")
     threads, patience = torch.get_num_threads(), sys.getswitchinterval()
     started = Barrier(count + 1)
@@ -79,3 +76,10 @@ def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: 
             yield begun.popleft().result()
     while begun:
         yield begun.popleft().result()
+
+
+def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Items, so many together."""
+    waiting = iter(items)
+    while part := list(islice(waiting, size)):
+        yield part
