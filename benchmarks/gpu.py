@@ -131,6 +131,16 @@ def whole(bench: Bench, name: str) -> None:
     begun = min(passed, default=0.0)
     seconds = ran.seconds - begun if ran.ended else float("nan")
     note = f"of {ran.seconds:.0f} s with loading; {ran.problem}".removesuffix("; ")
+    for title, words in (
+        (harness_run.TRAINING_BAR, "training pass"),
+        (harness_run.TEST_BAR, "test pass, both tasks"),
+    ):
+        if title in ran.bars and name in bench.bare:
+            bar = ran.bars[title]
+            note_rate = f"{bar.rate:.0f} images/s over {bar.count}"
+            bench.note(
+                Finding(f"{name}: {words}, over bare", bar.rate / bench.bare[name], least=0.6, note=note_rate)
+            )
     what = f"{name}: both tasks in one run, {len(bench.files)} pictures, four fifths of them for training"
     bench.note(Finding(what, seconds, "s", most=150 if len(bench.files) == 25_000 else None, note=note))
 

@@ -87,8 +87,11 @@ def test_cuda_gathers_what_the_cpu_gathers(layouts: tuple[TokenLayout, ...]) -> 
     assert all(one.moments["full"].value().xx.is_cuda for one in sample.connector.cells.values())
     for name, tensor in state(sample).items():
         assert not tensor.is_cuda
-        if any(part in name for part in (".column.", "images.", "keys", ".waiting_", "seen")):
-            assert torch.equal(tensor, expected[name])
+        kept = any(part in name for part in (".column.", "images.", "keys", ".waiting_", "seen"))
+        if (
+            kept and tensor.dtype != torch.float64
+        ):  # means over an image's tokens are sums, in the device's order
+            assert torch.equal(tensor, expected[name]), name
         else:
             scale = expected[name].abs().max() if tensor.numel() else 1
             torch.testing.assert_close(tensor, expected[name], rtol=1e-9, atol=1e-11 * float(scale))
