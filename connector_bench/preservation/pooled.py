@@ -113,11 +113,9 @@ class PooledPreservation:
             raise ValueError(
                 "tap pre_normed was asked for, but this connector has no leading norm; use tap pre"
             )
-        before = self._vectors_of(pre, batch.pre_rows)
-        sides = [
-            before,
-            *(self._vectors_of(tokens, batch.post_rows) for tokens in (batch.post, *batch.untrained)),
-        ]
+        sides = self._vectors_of(
+            (pre, batch.pre_rows), *((tokens, batch.post_rows) for tokens in (batch.post, *batch.untrained))
+        )
         names = ["pre (the connector's input)", "post (the connector's output)"]
         names += ["an untrained copy's output"] * len(batch.untrained)
         for number, image in enumerate(batch.images):
@@ -176,14 +174,14 @@ class PooledPreservation:
         return replace(figures, summary={**figures.summary, "artefacts": named})
 
     def _vectors_of(
-        self, tokens: Float[Tensor, "rows d"], rows: Sequence[slice]
-    ) -> Sequence[Float[np.ndarray, " d"]]:
-        """One vector an image, rounded to float32: what crosses from the model's device."""
+        self, *sides: tuple[Float[Tensor, "rows d"], Sequence[slice]]
+    ) -> list[Sequence[Float[np.ndarray, " d"]]]:
+        """One vector an image on every side, rounded to float32: what crosses from the model's device, at once."""
         if self.options.pooling == "mean":
-            pooled: Float[np.ndarray, "images d"] = means_by_image(tokens, rows).float().cpu().numpy()
-            return list(pooled)
-        flat = tokens.float().cpu().numpy()
-        return [flat[part].reshape(-1) for part in rows]
+            pooled = [means_by_image(tokens, rows).float() for tokens, rows in sides]
+            return [list(one) for one in to_numpy(pooled)]
+        flat = [tokens.float().cpu().numpy() for tokens, _ in sides]
+        return [[one[part].reshape(-1) for part in rows] for one, (_, rows) in zip(flat, sides, strict=True)]
 
     def _vectors(self, labels: Mapping[str, object]) -> PooledVectors:
         if not self._images:
@@ -202,6 +200,16 @@ class PooledPreservation:
             self._widths,
             np.array(held, dtype=np.intp),
         )
+
+
+def to_numpy(tables: Sequence[Float[Tensor, "images _"]]) -> list[Float[np.ndarray, "images _"]]:
+    """Tables of as many rows, which the host waits for once where they lie on one device."""
+    import torch
+
+    if len({table.device for table in tables}) > 1:  # a model that is spread over devices
+        return [table.cpu().numpy() for table in tables]
+    ends = np.cumsum([table.shape[1] for table in tables])[:-1]
+    return np.split(torch.cat(list(tables), dim=1).cpu().numpy(), ends, axis=1)
 
 
 def _finite(vector: Float[np.ndarray, " d"], image: str, side: str) -> Float[np.ndarray, " d"]:
