@@ -18,12 +18,12 @@ from tqdm import tqdm
 from benchmarks.findings import Finding, machine, now, table
 from benchmarks.knn import vectors
 from connector_bench.preservation import figures, geometry, retrieval
-from connector_bench.preservation.control_figures import SearchedGallery, control_figures, control_rows
+from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import design_effects, sample_rows
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import CommonNeighbours
-from connector_bench.preservation.overlap_interval import Halvings, depth, scores_of_overlap
+from connector_bench.preservation.overlap_interval import Halvings, SearchedGallery, depth, scores_of_overlap
 from connector_bench.preservation.side import both_sides
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from loguru import logger
 
-from connector_bench import entry
+from connector_bench import device_map, entry
 from tests.harness import run_command
 from tests.tiny_vlms import save
 
@@ -111,7 +111,7 @@ def test_a_wrapper_of_ones_own_inherits_it(llava: Path) -> None:
     assert Mine(str(llava)).device_map == "cpu"
 
 
-@pytest.mark.parametrize("model", sorted(entry.NEED_A_DEVICE_MAP))
+@pytest.mark.parametrize("model", sorted(device_map.NEED_A_DEVICE_MAP))
 def test_every_wrapper_named_gets_as_far_as_its_checkpoint(model: str, tmp_path: Path) -> None:
     """A missing checkpoint is what stops them, and no device map."""
     if model in ("aero", "phi4_multimodal"):
@@ -136,7 +136,7 @@ def resolved(kind: type) -> type:
         def get_model_class(self, name: str) -> type:
             return kind
 
-    entry.give_wrappers_a_device_map(Registry)
+    device_map.give_wrappers_a_device_map(Registry)
     return Registry().get_model_class("any")
 
 

@@ -5,6 +5,7 @@ import configparser
 import subprocess
 import sys
 from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,39 @@ def test_a_report_needs_files_alone() -> None:
 def test_a_comparison_needs_files_alone() -> None:
     for path in (PACKAGE / "comparison").glob("*.py"):
         assert not top(imports_of(path)) & {HARNESS, "torch", "transformers", "datasets"}, path
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_data_passes_between_rooms_one_way() -> None:
+    """No room imports one that, by whatever way, imports it."""
+    above: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+        own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        above.setdefault(own, set()).update(room_of(n) for n in names if n.startswith("connector_bench."))
+    TopologicalSorter({room: others - {room} for room, others in above.items()}).prepare()
+
+
+def test_a_space_is_searched_and_ranked_in_one_place() -> None:
+    """`Side`: a gallery of controls searches its own vectors, `knn` is the same on any two arrays."""
+    users: dict[str, set[str]] = {"neighbours": set(), "read_rankings": set()}
+    for path in (PACKAGE / "preservation").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in users:
+                users[node.func.id].add(path.name)
+    assert users == {
+        "neighbours": {"side.py", "overlap_interval.py", "knn.py"},
+        "read_rankings": {"side.py"},
+    }
 
 
 def test_setup_cfg_lists_every_package() -> None:

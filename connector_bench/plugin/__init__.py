@@ -11,7 +11,7 @@ from lmms_eval.api.model import lmms
 from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 
 from connector_bench.connectors.fresh import observe_loading
-from connector_bench.entry import give_wrappers_a_device_map
+from connector_bench.device_map import give_wrappers_a_device_map
 from connector_bench.plugin.index import index_our_tasks, pictures_of, tasks_folder
 from connector_bench.plugin.measuring import measure_connector
 from connector_bench.plugin.task_classes import (

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.preservation import controls
-from connector_bench.preservation.neighbours.search import neighbours
-from connector_bench.preservation.overlap import CommonNeighbours, chance_corrected
-from connector_bench.preservation.overlap_interval import Halvings, depth, scores_of_overlap
+from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery
 from connector_bench.protocol import CONTROL_TEST_IMAGES
-
-Columns = dict[str, Float[np.ndarray, " n"]]
-Scores = dict[str, dict[str, Any]]
 
 
 def control_rows(
@@ -27,83 +21,6 @@ def control_rows(
     candidates = range(len(images)) if with_untrained is None else with_untrained.tolist()
     names = for_controls([images[row] for row in candidates], CONTROL_TEST_IMAGES)
     return np.array([row for row in candidates if images[row] in names])
-
-
-@dataclass(frozen=True, eq=False)
-class SearchedGallery:
-    """Images that are each other's neighbours: both sides' lists, and halves of the images."""
-
-    ks: tuple[int, ...]
-    common: CommonNeighbours
-    halvings: Halvings
-
-    @classmethod
-    def of(
-        cls, pre: Int[np.ndarray, "n c"], post: Int[np.ndarray, "n c"], ks: Sequence[int], *, seed: int
-    ) -> SearchedGallery:
-        """Of lists with `depth(max(ks), n)` columns."""
-        return cls(tuple(ks), CommonNeighbours.of(pre, post), Halvings.of(pre, ks, seed=seed))
-
-    @classmethod
-    def alone(
-        cls,
-        pre: Float[np.ndarray, "n d_pre"],
-        post: Float[np.ndarray, "n d_post"],
-        ks: Sequence[int],
-        *,
-        distance: str,
-        seed: int,
-    ) -> SearchedGallery:
-        """Of some images' vectors, searched among themselves."""
-        columns = depth(max(ks), len(pre))
-        before, after = (neighbours(side, columns, distance) for side in (pre, post))
-        return cls.of(before, after, ks, seed=seed)
-
-    def overlaps(self) -> tuple[Columns, Scores]:
-        """Overlap at every k, as it is and corrected for chance, by image and with intervals."""
-        return self._overlaps(self.common)[:2]
-
-    def overlaps_and_gaps(self) -> tuple[Columns, Scores]:
-        """The same, and in the scores of `knor_<k>` the gaps of halves by which runs are compared."""
-        columns, scores, gaps = self._overlaps(self.common)
-        for k, differences in zip(self.halvings.ks, gaps.T, strict=True):
-            scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in differences]
-        return columns, scores
-
-    def control(self, versions: Sequence[Float[np.ndarray, "n w"]], distance: str) -> tuple[Columns, Scores]:
-        """Overlaps of one control, averaged over its versions (seeds); the interval spans those of all versions."""
-        results = []
-        for vectors in versions:
-            after = neighbours(vectors, self.common.pre.shape[1], distance, title="searching a control")
-            results.append(self._overlaps(CommonNeighbours.of(self.common.pre, after))[:2])
-        columns: Columns = {}
-        scores: Scores = {}
-        for name in results[0][0] if results else ():
-            columns[name] = np.mean([found[name] for found, _ in results], axis=0)
-            each = [found[name] for _, found in results]
-            spans = {"low": min(score["low"] for score in each), "high": max(score["high"] for score in each)}
-            values = [score["value"] for score in each]
-            scores[name] = each[0] | spans | {"value": float(np.mean(values))}
-            if len(values) > 1:
-                scores[name] |= {
-                    "method": f"{each[0]['method']}; span over {len(values)} seeds",
-                    "seeds": values,
-                }
-        return columns, scores
-
-    def _overlaps(self, common: CommonNeighbours) -> tuple[Columns, Scores, Float[np.ndarray, "t ks"]]:
-        gaps = self.halvings.gaps(common)
-        columns: Columns = {}
-        scores: Scores = {}
-        corrections = self.halvings.jackknife_correction(common, gaps)
-        for k, score in scores_of_overlap(common, self.ks, corrections).items():
-            overlap = common.overlap(k)
-            columns |= {
-                f"knor_{k}": overlap,
-                f"knor_adj_{k}": np.asarray(chance_corrected(overlap, k, score.n)),
-            }
-            scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
-        return columns, scores, gaps
 
 
 @dataclass(frozen=True)

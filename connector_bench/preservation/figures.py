@@ -12,16 +12,10 @@ from jaxtyping import Float, Int
 from connector_bench import metrics
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import geometry, influence, knn, retrieval
-from connector_bench.preservation.control_figures import (
-    Columns,
-    Scores,
-    SearchedGallery,
-    control_figures,
-    control_rows,
-)
+from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
 from connector_bench.preservation.options import PreservationOptions
-from connector_bench.preservation.overlap_interval import depth
+from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.progress import doing

@@ -13,22 +13,28 @@ halves claims to estimate the same. The ratio of the two, over many random halvi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 from scipy import stats
 
 from connector_bench.preservation.design_effect import random_halves
 from connector_bench.preservation.neighbours.ranking import places_in_half
-from connector_bench.preservation.neighbours.search import threads
-from connector_bench.preservation.overlap import CommonNeighbours, chance, place_type
+from connector_bench.preservation.neighbours.search import neighbours, threads
+from connector_bench.preservation.overlap import CommonNeighbours, chance, chance_corrected, place_type
 from connector_bench.stats.intervals import Score, wilson
 
 MIN_HALVINGS, MAX_HALVINGS = 30, 100
 _ELEMENTS = 2**28
 _JACKKNIFED = 4
 _MIN_CORRECTION = 0.25
+
+Columns = dict[str, Float[np.ndarray, " n"]]
+"""A value per image, by metric."""
+Scores = dict[str, dict[str, Any]]
+"""A `Score` as plain values, by metric."""
 
 
 def depth(k: int, n: int) -> int:
@@ -211,3 +217,80 @@ def _among(members: Bool[np.ndarray, " n"], found: Int[np.ndarray, "n c"], k: in
         [own, np.flatnonzero(members)]
     )  # itself stands for a neighbour that the list lacks
     return (np.cumsum(members) - 1)[np.take_along_axis(padded, places, 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchedGallery:
+    """Images that are each other's neighbours: both sides' lists, and halves of the images."""
+
+    ks: tuple[int, ...]
+    common: CommonNeighbours
+    halvings: Halvings
+
+    @classmethod
+    def of(
+        cls, pre: Int[np.ndarray, "n c"], post: Int[np.ndarray, "n c"], ks: Sequence[int], *, seed: int
+    ) -> SearchedGallery:
+        """Of lists with `depth(max(ks), n)` columns."""
+        return cls(tuple(ks), CommonNeighbours.of(pre, post), Halvings.of(pre, ks, seed=seed))
+
+    @classmethod
+    def alone(
+        cls,
+        pre: Float[np.ndarray, "n d_pre"],
+        post: Float[np.ndarray, "n d_post"],
+        ks: Sequence[int],
+        *,
+        distance: str,
+        seed: int,
+    ) -> SearchedGallery:
+        """Of some images' vectors, searched among themselves."""
+        columns = depth(max(ks), len(pre))
+        before, after = (neighbours(side, columns, distance) for side in (pre, post))
+        return cls.of(before, after, ks, seed=seed)
+
+    def overlaps(self) -> tuple[Columns, Scores]:
+        """Overlap at every k, as it is and corrected for chance, by image and with intervals."""
+        return self._overlaps(self.common)[:2]
+
+    def overlaps_and_gaps(self) -> tuple[Columns, Scores]:
+        """The same, and in the scores of `knor_<k>` the gaps of halves by which runs are compared."""
+        columns, scores, gaps = self._overlaps(self.common)
+        for k, differences in zip(self.halvings.ks, gaps.T, strict=True):
+            scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in differences]
+        return columns, scores
+
+    def control(self, versions: Sequence[Float[np.ndarray, "n w"]], distance: str) -> tuple[Columns, Scores]:
+        """Overlaps of one control, averaged over its versions (seeds); the interval spans those of all versions."""
+        results = []
+        for vectors in versions:
+            after = neighbours(vectors, self.common.pre.shape[1], distance, title="searching a control")
+            results.append(self._overlaps(CommonNeighbours.of(self.common.pre, after))[:2])
+        columns: Columns = {}
+        scores: Scores = {}
+        for name in results[0][0] if results else ():
+            columns[name] = np.mean([found[name] for found, _ in results], axis=0)
+            each = [found[name] for _, found in results]
+            spans = {"low": min(score["low"] for score in each), "high": max(score["high"] for score in each)}
+            values = [score["value"] for score in each]
+            scores[name] = each[0] | spans | {"value": float(np.mean(values))}
+            if len(values) > 1:
+                scores[name] |= {
+                    "method": f"{each[0]['method']}; span over {len(values)} seeds",
+                    "seeds": values,
+                }
+        return columns, scores
+
+    def _overlaps(self, common: CommonNeighbours) -> tuple[Columns, Scores, Float[np.ndarray, "t ks"]]:
+        gaps = self.halvings.gaps(common)
+        columns: Columns = {}
+        scores: Scores = {}
+        corrections = self.halvings.jackknife_correction(common, gaps)
+        for k, score in scores_of_overlap(common, self.ks, corrections).items():
+            overlap = common.overlap(k)
+            columns |= {
+                f"knor_{k}": overlap,
+                f"knor_adj_{k}": np.asarray(chance_corrected(overlap, k, score.n)),
+            }
+            scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
+        return columns, scores, gaps

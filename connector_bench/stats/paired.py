@@ -17,12 +17,13 @@ from connector_bench.stats.intervals import RESAMPLES, percentile_tail
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
+SEED = 0
 ROUNDING = 1e-6
 """Figures that lie no further apart are the same: what isometries and invertible maps lose beyond is rounding."""
 _BATCH_VALUES = 2**22
 
-BOOTSTRAP = "95 % percentile bootstrap of the paired difference over {unit}"
-EXCHANGE = f"exchange of the two models within {{unit}}, {EXCHANGES:,} random ones"
+BOOTSTRAP = "95 % percentile bootstrap of the paired difference over images"
+EXCHANGE = f"exchange of the two models within images, {EXCHANGES:,} random ones"
 HALVINGS = "95 % t interval from {count} halvings of the images, each half a gallery of its own"
 
 
@@ -51,7 +52,7 @@ class Difference:
     test_method: str
 
 
-def difference(first: Sums, second: Sums, *, seed: int = 0, unit: str = "images") -> Difference:
+def difference(first: Sums, second: Sums) -> Difference:
     """Paired difference of two figures over the same clusters.
 
     The interval is a percentile bootstrap over clusters, expanded to a t interval's width. The p-value comes from
@@ -63,15 +64,14 @@ def difference(first: Sums, second: Sums, *, seed: int = 0, unit: str = "images"
     """
     n = len(first.numerator)
     if {len(side) for sums in (first, second) for side in (sums.numerator, sums.denominator)} != {n} or n < 2:
-        raise ValueError(f"a paired difference needs the same {unit} on both sides, at least two of them")
+        raise ValueError("a paired difference needs the same images on both sides, at least two of them")
     if not first.denominator.sum() or not second.denominator.sum():
         raise ValueError("a figure whose denominator is 0 has no value")
     value = second.value - first.value
-    resampled = resampled_figures([first, second], seed=seed)
+    resampled = resampled_figures([first, second])
     low, high = percentile_interval(resampled[1] - resampled[0], n)
     low, high = min(low, value), max(high, value)
-    p = _exchange_p(first, second, value, seed)
-    return Difference(value, low, high, p, BOOTSTRAP.format(unit=unit), EXCHANGE.format(unit=unit))
+    return Difference(value, low, high, _exchange_p(first, second, value), BOOTSTRAP, EXCHANGE)
 
 
 def halved_difference(
@@ -97,14 +97,14 @@ def halved_difference(
     return Difference(value, value - half, value + half, p, method, method.replace("interval", "test"))
 
 
-def resampled_figures(figures: Sequence[Sums], *, seed: int = 0) -> Float[np.ndarray, "figures resamples"]:
+def resampled_figures(figures: Sequence[Sums]) -> Float[np.ndarray, "figures resamples"]:
     """Bootstrap of several figures over the same clusters, on the same resamples for all of them."""
     top, bottom = (
         np.stack([np.asarray(getattr(sums, side), dtype=np.float64) for sums in figures], axis=1)
         for side in ("numerator", "denominator")
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        parts = [(counts @ top) / (counts @ bottom) for counts in _draws(len(top), seed)]
+        parts = [(counts @ top) / (counts @ bottom) for counts in _draws(len(top))]
     return np.concatenate(parts).T
 
 
@@ -125,11 +125,11 @@ def false_discovery_rate(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def _exchange_p(first: Sums, second: Sums, value: float, seed: int) -> float:
+def _exchange_p(first: Sums, second: Sums, value: float) -> float:
     tops = np.stack([first.numerator, second.numerator], axis=1)
     bottoms = np.stack([first.denominator, second.denominator], axis=1)
     at_least = 0
-    for swapped in _swaps(len(tops), seed):
+    for swapped in _swaps(len(tops)):
         kept = 1 - swapped
         figures = [
             (kept @ tops[:, side] + swapped @ tops[:, 1 - side])
@@ -140,15 +140,15 @@ def _exchange_p(first: Sums, second: Sums, value: float, seed: int) -> float:
     return (1 + at_least) / (1 + EXCHANGES)
 
 
-def _draws(n: int, seed: int) -> Iterator[Float[np.ndarray, "b n"]]:
+def _draws(n: int) -> Iterator[Float[np.ndarray, "b n"]]:
     """How often each cluster is drawn, in batches of resamples."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     for size in _batches(RESAMPLES, n):
         yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
 
 
-def _swaps(n: int, seed: int) -> Iterator[Float[np.ndarray, "b n"]]:
-    rng = np.random.default_rng(seed)
+def _swaps(n: int) -> Iterator[Float[np.ndarray, "b n"]]:
+    rng = np.random.default_rng(SEED)
     for size in _batches(EXCHANGES, n):
         yield rng.integers(0, 2, size=(size, n)).astype(np.float64)
 

@@ -114,12 +114,12 @@ def _box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def compose_scene(rng: np.random.Generator, drawing: Drawing, ranges: Ranges | None = None) -> Scene:
+def compose_scene(rng: np.random.Generator, drawing: Drawing) -> Scene:
     """One scene from a generator alone.
 
     An object's mask holds its pixels of alpha above one half that show.
     """
-    ranges = ranges or Ranges()
+    ranges = Ranges()
     focus, names = draw_names(rng, ranges)
     background, pixels = paint_background(rng)
     canvas = Image.fromarray(pixels)

@@ -49,14 +49,14 @@ def rasterise(path: Path) -> Image.Image:
     return Image.open(path).convert("RGBA")
 
 
-def crop_and_fit(drawing: Image.Image, size: int = SPRITE_SIZE) -> Image.Image:
-    """Crop to the opaque pixels and fit into a transparent ``size`` x ``size`` square, centred."""
+def crop_and_fit(drawing: Image.Image) -> Image.Image:
+    """Crop to the opaque pixels and fit into a transparent square of ``SPRITE_SIZE``, centred."""
     alpha = drawing.getchannel("A").point(lambda a: 255 if a > 32 else 0)
     drawing = drawing.crop(alpha.getbbox())
-    scale = size / max(drawing.size)
+    scale = SPRITE_SIZE / max(drawing.size)
     fitted = drawing.resize([max(1, round(side * scale)) for side in drawing.size], Image.Resampling.LANCZOS)
-    square = Image.new("RGBA", (size, size))
-    square.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
+    square = Image.new("RGBA", (SPRITE_SIZE, SPRITE_SIZE))
+    square.paste(fitted, ((SPRITE_SIZE - fitted.width) // 2, (SPRITE_SIZE - fitted.height) // 2))
     return square
 
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from connector_bench.pictures import draw_names
-from connector_bench.preservation import control_figures, geometry, knn
+from connector_bench.preservation import knn, overlap_interval
 from connector_bench.preservation import side as side_module
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
 from connector_bench.preservation.neighbours.ranking import read_rankings
@@ -106,10 +106,9 @@ def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.Monkey
         ranked.append(vectors)
         return read_rankings(vectors, *arguments, **options)
 
-    for room in (side_module, control_figures, geometry, knn):
+    for room in (side_module, overlap_interval, knn):
         monkeypatch.setattr(room, "neighbours", search)
-    for room in (side_module, geometry):
-        monkeypatch.setattr(room, "read_rankings", rank)
+    monkeypatch.setattr(side_module, "read_rankings", rank)
     v = vectors(60)
     preservation_figures(
         v.images, v.pre, v.post, PreservationOptions(ks=(1, 10)), ["a", "b"] * 30, [v.post[::-1], v.post * 2]
