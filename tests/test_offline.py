@@ -49,6 +49,7 @@ def test_what_asks_is_noticed(asking: str, tmp_path: Path) -> None:
 
 
 def test_no_command_on_local_files_asks_a_server(tmp_path: Path) -> None:
+    """`datasets` told a server whenever it read JSON."""
     found, asked = watched(tmp_path, "-m", "tests.offline_commands", str(tmp_path))
     ended = [line for line in found.stdout.splitlines() if line.startswith("ended ")]
     assert len(ended) == 14, found.stdout[-3000:] + found.stderr[-3000:]
