@@ -43,7 +43,7 @@ STEP = 1000
 SETTLED = 0.25
 """Share of a pass after which its memory should be flat: libraries have started and caches have filled."""
 MOST_GROWTH = 1.0
-"""MiB of a process for every thousand pictures that it passes."""
+"""MiB of a process for every thousand pictures that it passes: what is kept of each, figures and two pooled vectors."""
 MOST_SLOWDOWN = 1.15
 SILENCE = 2.5
 """Seconds without a word that are noted; bars are due after two."""
@@ -119,9 +119,9 @@ class Watch:
 
 
 def write_picture(folder: Path, number: int) -> None:
-    """A JPEG with sides of 96 to 415 pixels, smooth and noisy, in one of ten folders, which are its classes."""
+    """A JPEG with sides of 56 to 224 pixels, smooth and noisy, in one of ten folders, which are its classes."""
     rng = np.random.default_rng(number)
-    width, height = (int(side) for side in rng.integers(96, 416, 2))
+    width, height = (int(side) for side in rng.integers(56, 225, 2))
     coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3)).astype(np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
     noisy = smooth + 8 * rng.standard_normal(smooth.shape, dtype=np.float32)

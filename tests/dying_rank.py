@@ -1,4 +1,7 @@
-"""lmms-eval with one rank that gets a signal: `python -m tests.dying_rank POINT RANK SIGNAL ARGUMENTS`."""
+"""lmms-eval with one rank that gets a signal: `python -m tests.dying_rank POINT RANK SIGNAL ARGUMENTS`.
+
+At the point `never` none gets one.
+"""
 
 import os
 import signal
@@ -21,7 +24,14 @@ POINTS: dict[str, tuple[Any, str]] = {
 
 def main(point: str, rank: int, number: int) -> None:
     """Run the command line; the signal comes as this rank begins what the point names."""
-    owner, name = POINTS[point]
+    from lmms_eval.cli.dispatch import main as command_line
+
+    if point != "never":
+        _kill_at(*POINTS[point], rank, number)
+    command_line()
+
+
+def _kill_at(owner: Any, name: str, rank: int, number: int) -> None:
     original = getattr(owner, name)
 
     @wraps(original)
@@ -34,9 +44,6 @@ def main(point: str, rank: int, number: int) -> None:
         return original(*arguments, **options)
 
     setattr(owner, name, then_dies)
-    from lmms_eval.cli.dispatch import main as command_line
-
-    command_line()
 
 
 if __name__ == "__main__":

@@ -176,3 +176,18 @@ def test_two_processes_without_cuda(llava: Path, tmp_path: Path) -> None:
         OMP_NUM_THREADS="1",
     )
     assert outcome.figures("knn_preservation")["n_images"] == 12, said
+
+
+def test_data_sets_of_the_hub_are_counted_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a reader of local files is not."""
+    import datasets.load
+
+    entry.loaded_plugin()
+    asked = []
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.load, "get_session", lambda: asked.append("a session"))
+    datasets.load.increase_load_count("json")
+    datasets.load.increase_load_count("imagefolder")
+    assert asked == []
+    datasets.load.increase_load_count("someone/data")
+    assert asked == ["a session"]

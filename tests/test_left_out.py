@@ -1,4 +1,4 @@
-"""One picture, task or figure never costs the others: through lmms-eval's command line, in one and two processes."""
+"""One picture, task or figure never costs the others: by lmms-eval's command line, in one, two and three processes."""
 
 import io
 import json
@@ -102,11 +102,11 @@ def runs(
             ACCELERATE_USE_CPU="true",
             **there,
         )
-        for processes in (1, 2)
+        for processes in (1, 2, 3)
     }
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2, 3])
 def test_pictures_that_cannot_be_measured_are_named_and_the_others_measured(
     processes: int, runs: dict[int, tuple[Outcome, str]]
 ) -> None:
@@ -126,7 +126,7 @@ def test_pictures_that_cannot_be_measured_are_named_and_the_others_measured(
     assert "(zz_" in line
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2, 3])
 def test_bad_pictures_cost_the_probes_nothing(processes: int, runs: dict[int, tuple[Outcome, str]]) -> None:
     record = runs[processes][0].record(PATCHES)
     without = list(record["unreadable"].values()) + list(record["train_unreadable"].values())
@@ -135,7 +135,7 @@ def test_bad_pictures_cost_the_probes_nothing(processes: int, runs: dict[int, tu
     assert record["train_documents_unreadable"] == len(record["train_unreadable"]) > 0
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, 2, 3])
 def test_a_task_without_figures_costs_the_others_nothing(
     processes: int, runs: dict[int, tuple[Outcome, str]]
 ) -> None:
@@ -146,17 +146,19 @@ def test_a_task_without_figures_costs_the_others_nothing(
     assert said.count(f"{TOO_LARGE} gave no figures") == 1
 
 
-def test_two_processes_give_every_figure_of_one(runs: dict[int, tuple[Outcome, str]]) -> None:
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_give_every_figure_of_one(
+    processes: int, runs: dict[int, tuple[Outcome, str]]
+) -> None:
     """Labels among them: a picture may be measured by a rank that holds it in another task."""
+    one, several = runs[1][0], runs[processes][0]
     for task in (FOLDER, PATCHES):
-        one, two = (runs[processes][0].figures(task) for processes in (1, 2))
-        assert one.keys() == two.keys()
-        scores = [runs[processes][0].record(task)["scores"] for processes in (1, 2)]
-        assert scores[0].keys() == scores[1].keys()
-    one, two = (runs[processes][0].figures(FOLDER) for processes in (1, 2))
-    assert {"recall_pre_1", "recall_post_5", "map_post"} <= two.keys()
+        assert one.figures(task).keys() == several.figures(task).keys()
+        assert one.record(task)["scores"].keys() == several.record(task)["scores"].keys()
+    expected, found = one.figures(FOLDER), several.figures(FOLDER)
+    assert {"recall_pre_1", "recall_post_5", "map_post"} <= found.keys()
     for name in ("knor_10", "recall_pre_1", "map_post"):
-        assert two[name] == pytest.approx(one[name], abs=1e-6)
+        assert found[name] == pytest.approx(expected[name], abs=1e-6)
 
 
 DOCUMENTS = """

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from connector_bench.processes.packing import Packed
 from connector_bench.reconstruction.probes.sample import ProbeSample
@@ -151,10 +152,35 @@ def test_a_signal_leaves_what_was_gathered_to_a_run_of_one_process(
     shard = "training-1of*/gathered" if point == "training" else "scored-24-1of*/board"
     assert list(folder.glob(f"{shard}.safetensors")), "the last shard"
     resumed = run_here(tmp_path, *arguments)
+    _same_figures(whole, resumed)
+    assert resumed.record("small")["n_images"] == whole.record("small")["n_images"]
+    assert not list(folder.glob("training-*")), "old folders go"
+    assert not [path for path in folder.rglob("*") if re.match(r"\.writing-", path.name)]
+
+
+def _same_figures(whole: Outcome, resumed: Outcome) -> None:
     expected, found = (run.record("small")["scores"] for run in (whole, resumed))
     assert expected.keys() == found.keys()
     for figure, score in expected.items():
         assert found[figure]["value"] == pytest.approx(score["value"], abs=1e-6), figure
-    assert resumed.record("small")["n_images"] == whole.record("small")["n_images"]
-    assert not list(folder.glob("training-*")), "old folders go"
-    assert not [path for path in folder.rglob("*") if re.match(r"\.writing-", path.name)]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("before", "after"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.slow)])
+def test_another_number_of_processes_takes_over_what_was_gathered(
+    before: int, after: int, arguments: tuple[str, ...], whole: Outcome, tmp_path: Path
+) -> None:
+    """The pictures that the first run has passed do not pass again, and its folders go."""
+    codes, said, _ = run_by_hand(tmp_path, before, "training", 0, signal.SIGTERM, arguments)
+    assert codes == [128 + signal.SIGTERM] * before, said
+    (folder,) = (tmp_path / "connector_bench").iterdir()
+    gathered = sum(
+        len(load_file(path)["seen"]) for path in folder.glob(f"training-*of{before}/gathered.safetensors")
+    )
+    assert 0 < gathered < 24
+    codes, said, _ = run_by_hand(tmp_path, after, "never", 0, signal.SIGTERM, arguments)
+    assert codes == [0] * after, said
+    (passed,) = set(re.findall(r"Training images: 100%\|.*?\| *(\d+)/\d+", said[0]))
+    assert int(passed) == pytest.approx((24 - gathered) / after, abs=1)
+    _same_figures(whole, Outcome(tmp_path))
+    assert not list(folder.glob("training-*"))

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector_bench.results.recorded_command import command_line, model_arguments
+from connector_bench.results.recorded_command import (
+    GENERATION_ARGUMENTS,
+    MODEL_ARGUMENTS,
+    command_line,
+    model_arguments,
+)
 from connector_bench.results.scrub import cleaned, secret_in, secrets_below
 
 SECRETS = (
@@ -83,3 +88,63 @@ def test_what_is_no_secret_is_not_taken_for_one(harmless: str) -> None:
 def test_options_lose_their_folders() -> None:
     given = {"train": "/home/somebody/train.json", "k": [1, "see /data/set/x.txt"], "name": "org/model"}
     assert cleaned(given) == {"train": "train.json", "k": [1, "see x.txt"], "name": "org/model"}
+
+
+PRIVATE = (
+    *SECRETS,
+    "/home/somebody/models/mine",
+    "~/somebody/mine",
+    r"C:\\Users\\somebody\\mine",
+    "../somebody/mine",
+    "somebody/private/run7/final",
+    "file:///somebody/x",
+    "s3://somebody/x",
+    "somebody@host.example:x",
+    "somebody said this",
+    "somebody;rm -rf",
+    "somebody\\n",
+    "--somebody",
+    "somebody" * 40,
+    "$(somebody)",
+)
+WORDS = {"conv_template", "connector", "revision", "model", "model_name", "model_version", "pretrained"}
+"""Arguments whose values nobody can list: of a word in them nobody knows whether it is a name."""
+
+
+@pytest.mark.parametrize("value", PRIVATE)
+def test_no_folder_secret_or_free_text_passes_in_any_argument(value: str) -> None:
+    for name in [*MODEL_ARGUMENTS, "batch_size"]:
+        made = command_line({"model": "llava", "model_args": {name: value}, name: value}, ["t"])
+        assert value not in made, name
+        assert "somebody" not in made, name
+
+
+@pytest.mark.parametrize("value", [*PRIVATE, "hunter2", "ollama", "12a", "trueish"])
+def test_an_argument_with_a_closed_set_of_values_has_one_of_them(value: str) -> None:
+    given = dict.fromkeys((MODEL_ARGUMENTS.keys() | GENERATION_ARGUMENTS) - WORDS, value)
+    config = {"model": "llava", "model_args": given, "gen_kwargs": given, "batch_size": value}
+    assert (
+        command_line(config, ["t"]) == "lmms-eval --model llava --tasks t --output_path results --log_samples"
+    )
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "dtype=bfloat16",
+        "dtype=torch.float16",
+        "device_map=cuda:1",
+        "device_map=balanced_low_0",
+        "attn_implementation=flash_attention_2",
+        "use_cache=False",
+        "max_pixels=12544",
+        "pretrained=llava-hf/llava-1.5-7b-hf",
+        "pretrained=gpt2",
+        "revision=refs/pr/7",
+        "revision=0123456789abcdef0123456789abcdef01234567",
+        "connector=my_package.mine:Narrow",
+        "conv_template=qwen_1_5",
+    ],
+)
+def test_what_gives_the_figures_again_is_kept(given: str) -> None:
+    assert model_arguments(given).shown == dict([given.split("=", 1)])

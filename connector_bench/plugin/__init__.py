@@ -7,12 +7,14 @@ that are not ours neither changes anything.
 
 from __future__ import annotations
 
+import datasets.load
 from lmms_eval.api.model import lmms
 from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 
 from connector_bench.connectors.fresh import observe_loading
 from connector_bench.device_map import give_wrappers_a_device_map
 from connector_bench.plugin.index import index_our_tasks, pictures_of, tasks_folder
+from connector_bench.plugin.local_files import count_no_local_files
 from connector_bench.plugin.measuring import measure_connector
 from connector_bench.plugin.task_classes import (
     REQUEST_TYPE,
@@ -34,9 +36,11 @@ __all__ = [
 
 
 def register() -> list[ModelManifest]:
-    """Index our tasks, add our request type, let wrappers start, and hand lmms-eval the zoo's model."""
+    """Index our tasks, add our request type, let wrappers start and local files be read without a request to a server,
+    and hand lmms-eval the zoo's model."""
     index_our_tasks()
     give_wrappers_a_device_map(ModelRegistryV2)
     observe_loading()
+    count_no_local_files(datasets.load)
     setattr(lmms, REQUEST_TYPE, measure_connector)
     return [ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo")]

@@ -23,6 +23,7 @@ from connector_bench.reconstruction.figures import (
     set_scores,
 )
 from connector_bench.reconstruction.inherited import Inherited
+from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.learning import ProbeLadder, ProbeLearner
 from connector_bench.reconstruction.precision import full_precision, scoring_device
 from connector_bench.reconstruction.scored_images import ScoredBatch
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from connector_bench.types import TokenBatch
 
-Part = tuple[ScoreBoard, dict[str, Figures], dict[int, Figures], list[str]]
+Part = tuple[ScoreBoard, KeptRows, dict[int, Figures], list[str]]
 
 
 class MeasuredReconstruction:

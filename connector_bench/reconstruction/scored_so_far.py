@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from connector_bench.reconstruction.image_errors import BatchReconstruction
+from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.scored_images import ScoredImage
 from connector_bench.reconstruction.scores import ScoreBoard
@@ -21,7 +22,7 @@ class Scored:
     def __init__(self, store: RunStore | None = None, *, every: int = 512) -> None:
         self.store, self.every = store, every
         self.board = ScoreBoard()
-        self.rows: dict[str, Figures] = {}
+        self.rows = KeptRows()
         """Figures of each image."""
         self.documents: dict[int, Figures] = {}
         """Figures of each document that has an answer mask."""
@@ -31,7 +32,7 @@ class Scored:
             self.board = ScoreBoard.from_state(*store.read(BOARD))
             for name in store.names(MAPS):
                 meta = store.read(name)[1]
-                self.rows |= {image: row for image, row in meta["rows"].items() if image in self.board}
+                self.rows.update({image: row for image, row in meta["rows"].items() if image in self.board})
                 self.documents |= {int(number): row for number, row in meta["documents"].items()}
 
     def refuse_others(self, images: Collection[str]) -> None:
@@ -51,7 +52,7 @@ class Scored:
     ) -> None:
         """Take the images of a batch with their figures and those of their documents."""
         self.board.add(batch, images)
-        self.rows |= rows
+        self.rows.update(rows)
         self.documents |= documents
         if self.store is None:
             return
@@ -79,5 +80,5 @@ class Scored:
     def absorb(self, other: Scored) -> None:
         """Add other images."""
         self.board.absorb(other.board)
-        self.rows |= other.rows
+        self.rows.update(other.rows)
         self.documents |= other.documents

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from connector_bench.reconstruction.folds import Ledger, image_key
 from connector_bench.reconstruction.image_errors import BatchReconstruction
+from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.scored_images import ScoredImage
 from connector_bench.stats.intervals import Score, bootstrap
 
@@ -59,7 +60,7 @@ class ScoreBoard:
     """Collects images and turns them into figures; boards of other processes add up, in any order."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, dict[str, float]] = {}
+        self._sums = KeptRows()
         self._best: str | None = None
         self._total_variance = math.nan
         self._by_dimension: dict[str, Tensor] = {}
@@ -113,7 +114,7 @@ class ScoreBoard:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything on the board, as tensors and plain values: what `RunStore.write` takes."""
         meta = {
-            "sums": self._sums,
+            "sums": dict(self._sums),
             "best": self._best,
             "total_variance": None if math.isnan(self._total_variance) else self._total_variance,
             "unfitted_patches": self.unfitted_patches,
@@ -124,7 +125,7 @@ class ScoreBoard:
     def from_state(cls, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> ScoreBoard:
         """The inverse of `state`."""
         self = cls()
-        self._sums, self._best = dict(meta["sums"]), meta["best"]
+        self._sums, self._best = KeptRows(meta["sums"]), meta["best"]
         self._total_variance = math.nan if meta["total_variance"] is None else meta["total_variance"]
         self._by_dimension, self.unfitted_patches = dict(tensors), meta["unfitted_patches"]
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from connector_bench.connectors import adapter_for_model
-from connector_bench.connectors.capture import stream
+from connector_bench.connectors.capture import _not_finite_side, stream
 from connector_bench.connectors.coloured import coloured_picture
 from tests.tiny_vlms import HARNESS
 
@@ -97,6 +98,22 @@ def test_a_stream_is_a_few_batches_ahead_at_most(
         assert read <= len(names) + 4 * (workers + 2)
     assert names == [f"image {i}" for i in range(1, 46)]
     assert most <= 4 * (workers + 2) + 1
+
+
+@pytest.mark.parametrize("empty", ["pre_normed", "untrained"])
+def test_an_empty_side_hides_no_nan_on_another(empty: str, tiny: Tiny) -> None:
+    adapter = adapter_for_model(*tiny("qwen2_5_vl"))
+    adapter.add_untrained((0,))
+    tokens = adapter.run(
+        adapter.prepare([("a", coloured_picture(112, 80)), ("b", coloured_picture(80, 112))])
+    )
+    none = tokens.post[:0]
+    part = replace(tokens, **{empty: none if empty == "pre_normed" else (none,)})
+    assert _not_finite_side(part) is None
+    part.post[-1, 3] = torch.inf
+    assert _not_finite_side(part) == "post (the connector's output)"
+    part.pre[0, 0] = torch.nan
+    assert _not_finite_side(part) == "pre (the connector's input)"
 
 
 def test_a_batch_has_at_least_one_picture(tiny: Tiny) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,22 @@ def test_a_broken_file_is_named(rank2: Outcome, tmp_path: Path) -> None:
     assert f"{FILE} cannot be read" in " ".join(result.output.split())
     NeighbourLists(("a", "b"), (0, 1), np.array([[1], [2]]), np.array([[1], [0]])).save(path.parent)
     assert "do not fit" in " ".join(plates(tmp_path / "copy", "-o", tmp_path).output.split())
+
+
+def test_plates_are_drawn_all_or_none(rank2: Outcome, tmp_path: Path) -> None:
+    """The second model's pictures are not those of the data set; the first one's plate is not kept either."""
+    for name in ("first", "second"):
+        shutil.copytree(rank2.folder, tmp_path / name)
+    (result,) = (tmp_path / "second").rglob("*_results.json")
+    result.write_text(result.read_text().replace("connector_zoo/rank2-seed0", "connector_zoo/xanother"))
+    lists = NeighbourLists.load(next((tmp_path / "second").rglob(FILE)).parent)
+    shown = replace(lists, images=tuple(reversed(lists.images)))
+    shown.save(next((tmp_path / "second").rglob(FILE)).parent)
+    found = plates(tmp_path / "first", tmp_path / "second", "-o", tmp_path / "drawn", "--worst", "1")
+    assert found.exit_code == 1
+    assert "shows another picture than the one that was measured" in " ".join(found.output.split())
+    assert not (tmp_path / "drawn").exists()
+    assert plates(tmp_path / "first", "-o", tmp_path / "drawn", "--worst", "1").exit_code == 0
 
 
 def test_an_unknown_task_is_refused(tmp_path: Path) -> None:

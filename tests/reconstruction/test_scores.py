@@ -1,4 +1,6 @@
+import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 from sklearn.metrics import r2_score
 
 from connector_bench.reconstruction.image_errors import Truth, Yardstick
+from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.probes.linear import projection
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.scores import ScoreBoard, ratio_score, summary_json
@@ -124,3 +127,20 @@ def test_figures_per_image_and_their_sums_agree(probes) -> None:
     assert figures["r2_ridge"] == pytest.approx(1 - sums["sse_ridge"] / sums["sst"])
     assert figures["lost"] == pytest.approx(1 - figures["r2_best"])
     assert figures["nonlinear"] == pytest.approx(figures["r2_mlp"] - figures["r2_ridge"])
+
+
+def test_kept_rows_are_the_rows_that_were_given_in_little_memory() -> None:
+    numbers = np.random.default_rng(0).normal(size=(2000, 11))
+    names = [f"figure {number}" for number in range(11)]
+    given = {f"image {i}": dict(zip(names, row.tolist(), strict=True)) for i, row in enumerate(numbers)}
+    given["image 7"] = {"patches": 3.0}
+    tracemalloc.start()
+    kept = KeptRows(given)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert dict(kept) == given
+    assert list(kept) == list(given)
+    assert taken / len(given) < 330
+    assert json.loads(json.dumps(dict(kept))) == given
+    del kept["image 7"]
+    assert "image 7" not in kept
