@@ -44,12 +44,24 @@ def build(model_type: str) -> Built:
     Raises:
         CannotBuild: saying at what it failed.
     """
+    model, config = build_model(model_type)
     try:
-        config = small(_config(model_type))
-        model = _class(model_type)(config)
         return model, _image_processor(model_type, config)
     except Exception as error:
-        raise CannotBuild(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        raise CannotBuild(_said(error)) from error
+
+
+def build_model(model_type: str) -> tuple[Any, Any]:
+    """The model and its configuration. Raises `CannotBuild` as `build`."""
+    try:
+        config = small(_config(model_type))
+        return _class(model_type)(config), config
+    except Exception as error:
+        raise CannotBuild(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _config(model_type: str) -> Any:
