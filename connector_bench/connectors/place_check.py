@@ -12,7 +12,7 @@ from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.planted import Planted, planted_patches, sides_of
 from connector_bench.pictures import reason
 from connector_bench.protocol import PLACES_NOT_KNOWN
-from connector_bench.types import TokenBatch
+from connector_bench.types import TokenBatch, TokenLayout
 
 if TYPE_CHECKING:
     from connector_bench.connectors.base import ConnectorAdapter
@@ -21,6 +21,8 @@ PASSED = 0.9
 """Share of planted patches that must be found: trained towers have a few tokens that move with everything."""
 SHAPES = ((336, 336), (448, 224), (280, 448))
 """Width and height of the pictures: square, wide and tall."""
+PHOTOGRAPH = (1280, 960)
+"""One more, of which processors that cut large pictures in tiles make more tiles."""
 CELLS, CELLS_IN_DOUBT = 8, 40
 """Patches that are planted a picture and side of the connector; as many where one of the first was not found."""
 DECLARED_SHAPE, DECLARED_CELLS = (448, 224), 4
@@ -85,34 +87,43 @@ def check_places(claiming: ConnectorAdapter, name: str, declared: bool) -> Place
 
 def _declared(claiming: ConnectorAdapter) -> PlaceCheck | None:
     """What a few patches on one picture say, where all are found."""
-    results = _on(claiming, DECLARED_SHAPE, (DECLARED_CELLS,))
-    if results is not None and all(result.hits == result.cells for result in results):
+    results = _on(claiming, DECLARED_SHAPE, (DECLARED_CELLS,), _layout(claiming, DECLARED_SHAPE))
+    if results and all(result.hits == result.cells for result in results):
         return _verdict(results, declared=True)
     return None
 
 
 def _in_full(claiming: ConnectorAdapter, declared: bool) -> PlaceCheck:
     results: list[Planted] = []
-    for shape in SHAPES:
-        found = _on(claiming, shape, (CELLS, CELLS_IN_DOUBT))
-        if found is None:
+    tiles: list[int] = []
+    for shape in (*SHAPES, PHOTOGRAPH):
+        layout = _layout(claiming, shape)
+        if not sides_of(layout):
             return PlaceCheck(False, None, "nothing says how tokens lie")
-        results += found
+        if shape in SHAPES:
+            results += _on(claiming, shape, (CELLS, CELLS_IN_DOUBT), layout)
+        elif len(layout.tiles) > max(tiles):
+            results += _on(claiming, shape, (DECLARED_CELLS, CELLS_IN_DOUBT), layout)
+        tiles.append(len(layout.tiles))
     return _verdict(results, declared)
 
 
-def _on(claiming: ConnectorAdapter, shape: tuple[int, int], limits: Sequence[int]) -> list[Planted] | None:
-    """Results of one picture by side, with more patches where one was not found; None where nothing is claimed."""
-    picture = coloured_picture(*shape)
-    (pair,) = claiming.capture([picture])
-    results = []
-    for side in sides_of(pair.layout):
+def _layout(claiming: ConnectorAdapter, shape: tuple[int, int]) -> TokenLayout:
+    return claiming.capture([coloured_picture(*shape)])[0].layout
+
+
+def _on(
+    claiming: ConnectorAdapter, shape: tuple[int, int], limits: Sequence[int], layout: TokenLayout
+) -> list[Planted]:
+    """Results of one picture by side, with more patches where one was not found."""
+    picture, results = coloured_picture(*shape), []
+    for side in sides_of(layout):
         for limit in limits:
             result = planted_patches(claiming, picture, side, limit=limit)
             if result.hits == result.cells:
                 break
         results.append(result)
-    return results or None
+    return results
 
 
 def _verdict(results: Sequence[Planted], declared: bool) -> PlaceCheck:

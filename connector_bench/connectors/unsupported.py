@@ -12,6 +12,10 @@ _CROSS_ATTENTION = (
 _DISCRETE = (
     "turns the picture into discrete codes of a vocabulary, so there is no connector between two encoders"
 )
+_TWO_ENCODERS = (
+    "compares one vector of a picture with one of a text, so no tokens of the picture go to a language model"
+)
+_REGIONS = "marks the regions of a picture that a prompt points at, so no tokens go to a language model"
 _NO_TOWER = "feeds raw patches to the language model, so there is no vision tower before the connector"
 
 REASONS: dict[str, str] = {
@@ -22,7 +26,24 @@ REASONS: dict[str, str] = {
     "emu3": _DISCRETE,
     "fuyu": _NO_TOWER,
     "gemma4_unified": _NO_TOWER,
+    "blip": _CROSS_ATTENTION,
+    **dict.fromkeys(
+        ("aimv2", "align", "altclip", "chinese_clip", "clip", "clipseg", "flava", "groupvit", "metaclip_2"),
+        _TWO_ENCODERS,
+    ),
+    **dict.fromkeys(
+        ("owlv2", "owlvit", "siglip", "siglip2", "tipsv2", "vision-text-dual-encoder"), _TWO_ENCODERS
+    ),
+    **dict.fromkeys(
+        ("edgetam", "edgetam_video", "sam2", "sam2_video", "sam3_tracker", "sam3_tracker_video"), _REGIONS
+    ),
 }
+"""By `model_type`."""
+
+WITHOUT_LANGUAGE_MODEL = frozenset(
+    kind for kind, reason in REASONS.items() if reason in (_TWO_ENCODERS, _REGIONS)
+)
+"""Those of them that hand no tokens to any language model."""
 
 
 def refuse(config: Any) -> None:

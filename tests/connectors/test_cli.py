@@ -63,7 +63,8 @@ def refused(run: Callable[..., tuple[int, str]], *arguments: object) -> str:
         ({"config.json": "{"}, "config.json"),
         ({"config.json": "{}"}, "model_type"),
         ({"config.json": '{"model_type": "llama"}'}, "is none that reads images"),
-        ({"config.json": '{"model_type": "clip"}'}, "is none that reads images|no file named"),
+        ({"config.json": '{"model_type": "clip"}'}, "compares one vector of a picture with one of a text"),
+        ({"config.json": '{"model_type": "vit"}'}, "is none that reads images|no file named"),
         ({"config.json": '{"model_type": "mllama"}'}, "cross-attention"),
     ],
 )
