@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def find(model: nn.Module, path: str) -> nn.Module:
-    """The submodule at a dotted path, with or without the leading `model.` (base classes lack it).
+    """The submodule at a dotted path, with or without its `model.` (base classes lack it, and older parts of a whole).
 
     Raises:
         UnsupportedModel: naming the path and the children that the model has.
     """
-    for candidate in (path, path.removeprefix("model."), f"model.{path}"):
+    for candidate in (path, path.removeprefix("model."), f"model.{path}", path.replace(".model.", ".")):
         try:
             return model.get_submodule(candidate)
         except AttributeError:

@@ -126,7 +126,7 @@ def _repetition(
     for way in ways:
         try:
             same = torch.equal(way(output).to(given.dtype), given)
-        except RuntimeError:  # of another size
+        except (RuntimeError, TypeError):  # of another size, or a device without float64
             continue
         if same:
             return lambda tokens, way=way: way(tokens).to(given.dtype)  # type: ignore[misc]
@@ -142,8 +142,8 @@ def _order(output: Tensor, given: Tensor) -> Tensor:
     if output.shape != given.shape or output.ndim != 2:
         raise RuntimeError("rows are not the same")
     random = torch.Generator().manual_seed(0)
-    direction = torch.randn(given.shape[1], 1, generator=random, dtype=torch.float64).to(given.device)
-    ours, theirs = ((tokens.double() @ direction)[:, 0].argsort() for tokens in (output, given))
+    direction = torch.randn(given.shape[1], generator=random, dtype=torch.float64).to(given.device)
+    ours, theirs = ((tokens.double() * direction).sum(dim=1).argsort() for tokens in (output, given))
     order = torch.empty_like(ours)
     order[theirs] = ours
     return order

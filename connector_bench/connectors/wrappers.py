@@ -126,6 +126,7 @@ PREPARATIONS: dict[str, Callable[[Any], Preparation]] = {
     "Idefics2": _plain,
     "InstructBLIP": _plain,
     "Gemma3": lambda lm: Preparation(partial(_jpeg, lm)),
+    "Gemma4": lambda lm: Preparation(partial(_jpeg, lm), {"max_soft_tokens": lm.max_soft_tokens}),
     "Mistral3_VL": _plain,
     "Huggingface": _plain,
     "AsyncHFModel": _plain,

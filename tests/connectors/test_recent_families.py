@@ -30,7 +30,13 @@ def handed_over(adapter: TransformersAdapter) -> torch.Tensor:
     adapter._run = run
     sides = []
     for output in seen:
-        layers = [output.pooler_output, *(getattr(output, "deepstack_features", None) or ())]
+        if isinstance(output, tuple) and isinstance(
+            output[1], list
+        ):  # before transformers 5: tokens and deepstack
+            layers = [output[0], *output[1]]
+        else:
+            deepstack = getattr(output, "deepstack_features", None) or ()
+            layers = [getattr(output, "pooler_output", output), *deepstack]
         sides.append(torch.cat([_rows(layer) for layer in layers], dim=-1))
     return torch.cat(sides).float()
 

@@ -48,6 +48,7 @@ HARNESS: dict[str, Callable[[], Built]] = {
     "gemma3": with_processor.gemma3,
     "blip_2": with_processor.blip_2,
     "instructblip": with_processor.instructblip,
+    "gemma4": pooling.gemma4,
 }
 """Families with a whole processor; `save` writes them."""
 
@@ -72,7 +73,7 @@ FURTHER: dict[str, Callable[[], Built]] = {
     "perception_lm": further.perception_lm,
     "fast_vlm": further.fast_vlm,
     **merging.FAMILIES,
-    **pooling.FAMILIES,
+    **{name: build for name, build in pooling.FAMILIES.items() if name not in HARNESS},
     **merged_blocks.MERGING,
     **viewing.VIEWING,
 }
@@ -83,8 +84,9 @@ NAMES: Sequence[str] = (*HARNESS, *FURTHER)
 RECENT = (*merging.FAMILIES, *pooling.FAMILIES, *merged_blocks.MERGING, *viewing.VIEWING)
 """Families under the name of their type, which older versions of transformers may lack."""
 
-SINCE = {"fast_vlm": "5.0", "glm46v": "5.0", "qwen3_5": "5.2", "qwen3_5_moe": "5.2"}
-"""The first transformers that has a family, where that is later than the oldest that we run on."""
+SINCE = {"fast_vlm": "5.0", "minicpmv4_6": "5.20", "glm46v": "5.0", "qwen3_5": "5.2", "qwen3_5_moe": "5.2"}
+"""The first transformers that has a family, where that is later than the oldest that we run on; MiniCPM-V 4.6
+refuses tiles of unequal size before."""
 
 
 def make(name: str) -> Built:

@@ -8,22 +8,50 @@ from timm.models._efficientnet_builder import decode_arch_def
 from tests.tiny_vlms.idefics import LONGEST
 from tests.tiny_vlms.llava import pixtral_parts
 from tests.tiny_vlms.packed import qwen3_5_text
-from tests.tiny_vlms.parts import PATCH, TEXT, VISION, Built, decoder, encoder, siglip, square, tiling_images
+from tests.tiny_vlms.parts import (
+    PATCH,
+    TEXT,
+    VISION,
+    Built,
+    decoder,
+    encoder,
+    siglip,
+    square,
+    template,
+    tiling_images,
+    token_id,
+    tokenizer,
+)
 
 TOWER = {"hidden_size": VISION, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
 
 
 def gemma4() -> Built:
+    names = {"image": "<|image|>", "boi": "<|image>", "eoi": "<image|>"}
+    names |= {"audio": "<|audio|>", "boa": "<|audio>", "eoa": "<audio|>"}
+    tok = tokenizer(**{f"{role}_token": token for role, token in names.items()})
+    pooled = {"patch_size": 7, "pooling_kernel_size": 2, "max_soft_tokens": 70}
+    processor = hf.Gemma4Processor(
+        hf.Gemma4AudioFeatureExtractor(),
+        hf.Gemma4ImageProcessor(**pooled),
+        tok,
+        hf.Gemma4VideoProcessor(**pooled),
+        chat_template=template("<|image|>"),
+    )
+    ids = {f"{role}_token_id": token_id(tok, token) for role, token in names.items() if role != "eoa"}
     vision = {**TOWER, "num_key_value_heads": 4, "head_dim": 8, "patch_size": 7, "pooling_kernel_size": 2}
+    layers = ["sliding_attention", "full_attention"]
+    text = decoder(
+        layer_types=layers, sliding_window=64, head_dim=12, global_head_dim=12, hidden_size_per_layer_input=0
+    )
     config = hf.Gemma4Config(
         vision_config={**vision, "position_embedding_size": 64},
-        text_config=decoder(
-            head_dim=12, global_head_dim=12, hidden_size_per_layer_input=0, vocab_size_per_layer_input=0
-        ),
+        text_config={**text, "vocab_size_per_layer_input": 0},
         audio_config=None,
+        video_token_id=token_id(tok, "<|video|>"),
+        **ids,
     )
-    images = hf.Gemma4ImageProcessor(patch_size=7, pooling_kernel_size=2, max_soft_tokens=70)
-    return hf.Gemma4ForConditionalGeneration(config), images
+    return hf.Gemma4ForConditionalGeneration(config), processor
 
 
 def minicpmv4_6() -> Built:
@@ -111,9 +139,9 @@ def modernvbert() -> Built:
 
 
 SHALLOW = (
-    ["er_r1_k3_s2_e4_c16"],
-    ["uir_r1_a3_k5_s2_e4_c16"],
-    ["uir_r1_a5_k5_s2_e4_c32", "mqa_r1_k3_h2_v2_s1_d16_c32", "uir_r1_a0_k0_s1_e2_c32"],
+    ["er_r1_k3_s2_e4_c48"],
+    ["uir_r1_a3_k5_s2_e4_c48"],
+    ["uir_r1_a5_k5_s2_e4_c96", "mqa_r1_k3_h2_v2_s1_d16_c96", "uir_r1_a0_k0_s1_e2_c96"],
     ["uir_r1_a5_k5_s2_e4_c64", "mqa_r1_k3_h2_s1_d16_c64", "uir_r1_a0_k0_s1_e2_c64"],
 )
 """MobileNetV5's four stages with a block or two each, in timm's words."""

@@ -19,7 +19,7 @@ Run = tuple[slice, slice]
 
 
 def _place(batch: Batch) -> list[Placement]:
-    pooled, first = batch.inputs["image_token_pooling"].numpy(), 0
+    pooled, first = batch.inputs["image_token_pooling"].cpu().numpy(), 0
     window = (int(batch.option("pooling_size")[0]), int(batch.option("pooling_size")[1]))
     placements = []
     for numbers in batch.inputs["image_grids"].tolist():
