@@ -20,7 +20,8 @@ from connector_bench.reconstruction.figures import ReconstructionFigures
 from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
-from connector_bench.reconstruction.store import LOCK, RunStore
+from connector_bench.reconstruction.state_folder import LOCK
+from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import TokenBatch, TokenPair
 from tests.harness import run_here
 
@@ -161,7 +162,7 @@ def test_a_folder_that_cannot_be_made_costs_state_and_no_figure(
     tmp_path: Path, expected: dict[str, float]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    told_once(measured(20, 6, tmp_path / "file" / "run"), expected, "cannot be written", "keeps no state")
+    told_once(measured(20, 6, tmp_path / "file" / "run"), expected, "could not be written", "keeps no state")
 
 
 def test_a_second_run_in_the_folder_measures_without_state(
