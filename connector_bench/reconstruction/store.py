@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,21 @@ FINGERPRINT = "fingerprint.json"
 
 class StateMismatch(ValueError):
     """The state on disk belongs to another model, data set, protocol or set of options."""
+
+
+class DamagedState(ValueError):
+    """A file of the state is not what was written: a disk has lost some of it, or somebody has changed it."""
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DamagedState(
+            f"{path} cannot be read ({type(error).__name__}: {error}). Remove {path.parent}, and what it holds is "
+            "gathered anew."
+        ) from error
 
 
 def read_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,7 +74,8 @@ class RunStore:
         wanted = json.loads(json.dumps(dict(fingerprint), sort_keys=True))
         path = folder / FINGERPRINT
         if path.exists():
-            found = json.loads(path.read_text())
+            with _readable(path):
+                found = json.loads(path.read_text())
             if found != wanted:
                 raise StateMismatch(_difference(folder, found, wanted))
         elif any(folder.glob("*.safetensors")):
@@ -95,15 +112,16 @@ class RunStore:
             return None, f"{error}; the run goes on, and cannot be resumed"
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """One shard's tensors and values; KeyError where there is none."""
+        """One shard's tensors and values; KeyError where there is none, DamagedState for one that cannot be read."""
         path = self._path(name)
         if not path.exists():
             raise KeyError(name)
-        return read_shard(path)
+        with _readable(path):
+            return read_shard(path)
 
     def tensor(self, name: str, key: str) -> Tensor:
-        """One tensor of a shard, without reading the others."""
-        with safe_open(self._path(name), framework="pt") as file:
+        """One tensor of a shard, without reading the others. DamagedState as `read`."""
+        with _readable(self._path(name)), safe_open(self._path(name), framework="pt") as file:
             found: Tensor = file.get_tensor(key)
         return found
 
