@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -15,41 +16,74 @@ FORGOTTEN = 24 * 3600.0
 _TEMPORARY = ".writing-"
 
 
+class NotWritten(OSError):
+    """What a full, read-only or vanished disk has refused: the path, the space that was wanted, and why."""
+
+    def __init__(self, path: Path, size: int, error: Exception) -> None:
+        """`size` in bytes; 0 for a folder."""
+        large = size >= 2**20 / 10
+        wanted = f" ({size / 2**20:,.1f} MB wanted)" if large else f" ({size / 2**10:.1f} kB wanted)"
+        why = getattr(error, "strerror", None) or error
+        super().__init__(f"{path} could not be written{wanted if size else ''}: {why}")
+        self.errno = getattr(error, "errno", None)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or the next run, finds the old content or the new, never a part.
 
-    A temporary file beside it, fsync, rename, fsync of the folder.
+    A temporary file beside it, fsync, rename, fsync of the folder. NotWritten where the disk refuses.
     """
-    with appearing(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with appearing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise NotWritten(path, len(content), error) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there. NotWritten where the disk refuses."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritten(path, 0, error) from error
 
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A temporary path whose file, once written and on the disk, takes the place of `path`."""
+    """A temporary path whose file, once written and on the disk, takes the place of `path`.
+
+    It lies in a folder of its own, since a writer that is killed may leave a temporary file of its own beside it, as
+    that of safetensors does.
+    """
     owner = f"{os.getpid()}@{socket.gethostname()}"
-    temporary = path.with_name(f"{_TEMPORARY}{owner}-{secrets.token_hex(8)}-{path.name}")
+    own = path.with_name(f"{_TEMPORARY}{owner}-{secrets.token_hex(8)}")
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+        own.mkdir()
+        yield own / path.name
+        _flush(own / path.name)
+        (own / path.name).replace(path)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
     _flush(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that dead processes have left here and below; those of living ones stay."""
-    for path in folder.rglob(f"{_TEMPORARY}*"):
+    for path in list(folder.rglob(f"{_TEMPORARY}*")):
         number, _, rest = path.name.removeprefix(_TEMPORARY).partition("@")
         if number.isdigit() and not rest.startswith(f"{socket.gethostname()}-"):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > FORGOTTEN:
-                    path.unlink()
+                    _remove(path)
         elif not (number.isdigit() and _is_alive(int(number))):
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:

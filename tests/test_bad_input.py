@@ -103,8 +103,11 @@ def test_nan_in_features(
 
 def test_an_output_folder_that_cannot_be_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
-    run_here(tmp_path / "file" / "out", *ZOO, "connector=mlp", "--tasks", "knn_preservation", "--limit", "20")
+    arguments = (*ZOO, "connector=mlp", "--tasks", "knn_preservation", "--limit", "20")
+    with pytest.raises(SystemExit, match="1"):
+        run_here(tmp_path / "file" / "out", *arguments)
     message = said(capfd)
+    assert "Traceback" not in message
     assert "cannot be written" in message
     assert "nothing was measured" in message
     assert (tmp_path / "file").read_text() == "in the way"

@@ -146,7 +146,7 @@ class ConnectorTask(DataSet):
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
         """One request per document, of our own type; sampling is declared so that no response cache keeps it."""
-        _ = self.output
+        self._refuse_output_that_cannot_be_written()
         split = kwargs["metadata"]["split"]
         arguments = (ctx, {"do_sample": True}, self.doc_to_visual, doc_id, self.config.task, split)
         return Instance(request_type=REQUEST_TYPE, arguments=arguments, idx=0, **kwargs)
@@ -156,6 +156,14 @@ class ConnectorTask(DataSet):
         self.__dict__.pop("output", None)
         RUNNING[str(self.config.task)] = self
         super().build_all_requests(**kwargs)
+
+    def _refuse_output_that_cannot_be_written(self) -> None:
+        """End the run with one sentence: lmms-eval answers an exception with a traceback and the status of success."""
+        try:
+            _ = self.output
+        except ValueError as error:
+            logger.error(str(error))
+            raise SystemExit(1) from None
 
     @cached_property
     def output(self) -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from connector_bench.atomic_files import remove_leftovers, write_atomically
+from connector_bench.atomic_files import make_folder, remove_leftovers, write_atomically
 from connector_bench.foreign_files import MOST_BYTES, file_inside
 from connector_bench.preservation.overlap import overlap
 
@@ -39,8 +39,8 @@ class NeighbourLists:
         return overlap(self.pre, self.post, columns)
 
     def save(self, folder: Path) -> None:
-        """Write `nearest.npz`: 80 bytes an image and its name. Raises OSError as writing does."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write `nearest.npz`: 80 bytes an image and its name. NotWritten where the disk refuses."""
+        make_folder(folder)
         remove_leftovers(folder)
         content = io.BytesIO()
         np.savez_compressed(

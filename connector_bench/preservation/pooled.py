@@ -168,7 +168,7 @@ class PooledPreservation:
         try:
             NeighbourLists(tuple(images), documents, *sides).save(self.folder)
         except OSError as error:
-            warning = f"neighbours could not be written to {self.folder}: {error}"
+            warning = f"{error}; neighbour plates cannot be drawn of this run"
             return replace(figures, warnings=(*figures.warnings, warning))
         named = f"{self.folder.parent.name}/{self.folder.name}"
         return replace(figures, summary={**figures.summary, "artefacts": named})

@@ -26,7 +26,7 @@ from jaxtyping import Bool
 from PIL import Image
 from pydantic import BaseModel, Field, NonNegativeInt, TypeAdapter, ValidationError
 
-from connector_bench.atomic_files import write_atomically
+from connector_bench.atomic_files import make_folder, write_atomically
 from connector_bench.foreign_files import file_inside, first_error, read_json
 from connector_bench.pictures import strict_decoding
 from connector_bench.reconstruction.lossmaps import MEASURES, LossMap, unpack
@@ -87,9 +87,9 @@ def write_selection(
     picture_of: Callable[[int], Picture],
     mask_of: Callable[[int], Mask | None] | None,
 ) -> None:
-    """Write pictures and masks of the selected images, then the selection. Raises OSError as writing does."""
+    """Write pictures and masks of the selected images, then the selection. NotWritten where the disk refuses."""
     for name in (PICTURES, MASKS):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / name)
     for one in selection.images:
         picture = picture_of(one.doc_ids[0]).convert("RGB")
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)

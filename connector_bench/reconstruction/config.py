@@ -16,6 +16,7 @@ from connector_bench.protocol import PROTOCOL_VERSION, respelled
 from connector_bench.reconstruction.probes.moments import Sums
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.reconstruction.probes.training_loop import Schedule
+from connector_bench.reconstruction.state_folder import WAIT, seconds_to_wait
 from connector_bench.types import TokenBatch, TokenPair
 
 DTYPES = {
@@ -140,7 +141,7 @@ def target_of(tokens: TokenPair | TokenBatch, config: ReconstructionConfig) -> t
 PROBES_VARIABLE = "CONNECTOR_BENCH_PROBES"
 """Names a folder of probes that an earlier run has left, to be used instead of training."""
 
-OF_THE_TASK = ("train", "mask", "probes", "shard")
+OF_THE_TASK = ("train", "mask", "probes", "shard", WAIT)
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,8 @@ class TaskOptions:
     """Probes to be reused."""
     shard: int = 512
     """Images after which state and loss maps are written to the disk."""
+    wait: float = 0
+    """Seconds to wait for another run that has the folder of state and artefacts."""
 
 
 def task_options(given: Mapping[str, Any]) -> TaskOptions:
@@ -196,7 +199,8 @@ def task_options(given: Mapping[str, Any]) -> TaskOptions:
     shard = given.get("shard", TaskOptions.shard)
     if not isinstance(shard, int) or shard < 1:
         raise ValueError(f"shard must be a whole number of images, at least 1, got {shard!r}")
-    return TaskOptions(config, train, given.get("mask"), Path(path) if path else None, shard)
+    wait = seconds_to_wait(given)
+    return TaskOptions(config, train, given.get("mask"), Path(path) if path else None, shard, wait)
 
 
 def reconstruction_config(given: Mapping[str, Any]) -> ReconstructionConfig:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.atomic_files import make_folder, write_atomically
 from connector_bench.processes import (
     first_rank_takes_in_turn,
     on_first_rank,
@@ -21,13 +22,10 @@ from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSa
 from connector_bench.reconstruction.inherited import Inherited
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
+from connector_bench.reconstruction.state_folder import StateFolder
 from connector_bench.reconstruction.store import (
-    REFUSED,
     RunStore,
-    StateFolder,
     StateMismatch,
-    refusal,
-    write_atomically,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ class ProbeLearner:
 
     With a folder its state survives the process: while gathering in `training-<rank>of<ranks>/`, from which a run with
     another number of processes goes on as well, fitted in `probes/`. With `reuse` nothing is learnt, and the probes of
-    another run are read from there.
+    another run are read from there. `wait` is how many seconds to wait for another run that has the folder.
     """
 
     def __init__(
@@ -78,8 +76,9 @@ class ProbeLearner:
         fingerprint: Mapping[str, Any] | None = None,
         reuse: Path | None = None,
         every: int = 512,
+        wait: float = 0.0,
     ) -> None:
-        self.config, self.folder, self.reuse, self.every = config, folder, reuse, every
+        self.config, self.folder, self.reuse, self.every, self.wait = config, folder, reuse, every, wait
         self.fingerprint = dict(fingerprint or {})
         self.ladder: ProbeLadder | None = None
         self.left_out = 0
@@ -118,7 +117,7 @@ class ProbeLearner:
             )
             return
         store, trouble = None, None
-        self._kept = StateFolder.claimed(self.folder)
+        self._kept = StateFolder.claimed(self.folder, self.wait)
         self.folder = folder = self._kept.path
         if folder is not None:
             self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None)
@@ -200,14 +199,13 @@ class ProbeLearner:
         self.troubles += [*ladder.probes.troubles, *ladder.controls.troubles]
         if self.folder is not None:
             try:
+                make_folder(self.folder / PROBES)
+                refused = json.dumps(sorted(self.refused)).encode()
+                write_atomically(self.folder / PROBES / REFUSED_IMAGES, refused)
                 ladder.save(self.folder / PROBES)
-                write_atomically(
-                    self.folder / PROBES / REFUSED_IMAGES, json.dumps(sorted(self.refused)).encode()
-                )
                 _remove_training(self.folder)
-            except REFUSED as error:
-                size = sum(tensor.nbytes for tensor in ladder.probes.weights().values())
-                self.troubles.append(f"{refusal(self.folder / PROBES, size, error)}; the probes are not kept")
+            except OSError as error:
+                self.troubles.append(f"{error}; the probes are not kept")
         return ladder
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.atomic_files import NotWritten
 from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.processes import leave_behind, on_first_rank, rank_and_size, unbroken
 from connector_bench.progress import doing
@@ -29,7 +30,8 @@ from connector_bench.reconstruction.precision import full_precision, scoring_dev
 from connector_bench.reconstruction.scored_images import ScoredBatch
 from connector_bench.reconstruction.scored_so_far import BOARD, Figures, Scored
 from connector_bench.reconstruction.scores import ScoreBoard
-from connector_bench.reconstruction.store import RunStore, StateFolder
+from connector_bench.reconstruction.state_folder import StateFolder
+from connector_bench.reconstruction.store import RunStore
 
 if TYPE_CHECKING:
     import torch
@@ -91,7 +93,7 @@ class MeasuredReconstruction:
             left = documents.keys() - self._trained_on
             self._control_images = for_controls(left, CONTROL_TEST_IMAGES)
         store, trouble = None, None
-        self._kept = StateFolder.claimed(self._folder)
+        self._kept = StateFolder.claimed(self._folder, self.learner.wait)
         self._folder = self._kept.path
         if self._folder is not None:
             rank, size = rank_and_size()
@@ -242,12 +244,13 @@ class MeasuredReconstruction:
             summary["scores"] = paper_scores(board) if self._paper else set_scores(board, documents, image_of)
         lost = "paper_mse" if self._paper else "lost"
         losses = {image: row[lost] for image, row in rows.items() if lost in row}
-        troubles = list(dict.fromkeys(troubles)) or self._left_to_look_at(losses)
+        refused = list(dict.fromkeys(troubles)) or self._left_to_look_at(losses)
+        troubles = [". Also: ".join(refused)] if refused else []
         warnings = (*self._warnings(board), *troubles)
         return ReconstructionFigures(rows, documents, summary, warnings)
 
     def _left_to_look_at(self, losses: Mapping[str, float]) -> list[str]:
-        """Write pictures and masks of some images; figures are not lost where the disk is full."""
+        """Write pictures and masks of some images; no figure is lost where one cannot be written, or read again."""
         if self._folder is None:
             return []
         try:
@@ -255,8 +258,10 @@ class MeasuredReconstruction:
             selection = Selection(folders, select(losses, self._documents))
             with doing("pictures to look at"):
                 write_selection(self._folder, selection, self._picture_of, self._mask_of)
-        except OSError as error:
-            return [f"pictures could not be written to {self._folder}: {error}"]
+        except NotWritten as error:
+            return [f"{error}; not all pictures that a report shows are there"]
+        except Exception as error:  # what a vanished picture, or a user's function of masks, may raise
+            return [f"no pictures for a report, one could not be read again: {type(error).__name__}: {error}"]
         return []
 
     def _warnings(self, board: ScoreBoard) -> tuple[str, ...]:

@@ -9,72 +9,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from connector_bench.atomic_files import appearing, remove_leftovers, write_atomically
+from connector_bench.atomic_files import (
+    NotWritten,
+    appearing,
+    make_folder,
+    remove_leftovers,
+    write_atomically,
+)
 from connector_bench.foreign_files import parsed
-from connector_bench.processes import on_first_rank
 from connector_bench.reconstruction.folds import Ledger
 
-FINGERPRINT, LOCK = "fingerprint.json", ".lock"
-REFUSED = (OSError, SafetensorError)
-"""What a full, vanished or read-only disk raises."""
+FINGERPRINT = "fingerprint.json"
 
 
 class StateMismatch(ValueError):
     """The state on disk belongs to another model, data set, protocol or set of options."""
 
 
-def refusal(path: Path, size: int, error: Exception) -> str:
-    """What a user is told of something that could not be written."""
-    return f"{path} could not be written ({size / 2**20:,.1f} MB wanted): {error}"
+class DamagedState(ValueError):
+    """A file of the state is not what was written: a disk has lost some of it, or somebody has changed it."""
 
 
-@dataclass(frozen=True)
-class StateFolder:
-    """Where a run keeps its state and artefacts, for itself alone while it lives."""
-
-    path: Path | None
-    """None where nothing is to be kept."""
-    trouble: str | None = None
-    """Why nothing is kept although a folder was named."""
-    lock: FileLock | None = None
-    """Held by rank 0."""
-
-    @classmethod
-    def claimed(cls, path: Path | None) -> StateFolder:
-        """Lock a folder for this run, on all ranks together, and clear it of what dead processes left half written.
-
-        Where another run has it, or it cannot be written, the run goes on without.
-        """
-        if path is None:
-            return cls(None)
-        found: list[FileLock] = []
-
-        def claim(_: object) -> str | None:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-                lock = FileLock(path / LOCK, is_singleton=True)
-                lock.acquire(timeout=0)
-                remove_leftovers(path)
-            except Timeout:
-                return (
-                    f"{path} is in use by another run: this one keeps no state and leaves no pictures there"
-                )
-            except (OSError, NotImplementedError) as error:
-                return f"{path} cannot be written, so this run keeps no state and leaves no pictures: {error}"
-            found.append(lock)
-            return None
-
-        trouble = on_first_rank(claim, None)
-        return cls(None, trouble) if trouble else cls(path, None, found[0] if found else None)
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DamagedState(
+            f"{path} cannot be read ({type(error).__name__}: {error}). Remove {path.parent}, and what it holds is "
+            "gathered anew."
+        ) from error
 
 
 def read_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -97,12 +69,13 @@ class RunStore:
         self.folder = folder
         self.trouble: str | None = None
         """What the disk refused; nothing more is kept from then on."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         remove_leftovers(folder)
         wanted = json.loads(json.dumps(dict(fingerprint), sort_keys=True))
         path = folder / FINGERPRINT
         if path.exists():
-            found = json.loads(path.read_text())
+            with _readable(path):
+                found = json.loads(path.read_text())
             if found != wanted:
                 raise StateMismatch(_difference(folder, found, wanted))
         elif any(folder.glob("*.safetensors")):
@@ -111,10 +84,15 @@ class RunStore:
             write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
 
     def write(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-        """Write (or replace) one shard: tensors and plain JSON values, in one file and one rename."""
+        """Write (or replace) one shard: tensors and plain JSON values, in one file, by rename. Raises NotWritten."""
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        with appearing(self._path(name)) as temporary:
-            save_file(stored, temporary, metadata={"json": json.dumps(meta, sort_keys=True)})
+        text = json.dumps(meta)
+        try:
+            with appearing(self._path(name)) as temporary:
+                save_file(stored, temporary, metadata={"json": text})
+        except (OSError, SafetensorError) as error:
+            size = sum(tensor.nbytes for tensor in stored.values()) + len(text)
+            raise NotWritten(self._path(name), size, error) from error
 
     def keep(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
         """As `write`, but a refusal of the disk is noted in `trouble`, and ends the keeping of state."""
@@ -122,28 +100,28 @@ class RunStore:
             return
         try:
             self.write(name, tensors, meta)
-        except REFUSED as error:
-            size = sum(tensor.nbytes for tensor in tensors.values())
-            self.trouble = f"{refusal(self._path(name), size, error)}; the run goes on, and cannot be resumed"
+        except OSError as error:
+            self.trouble = f"{error}; the run goes on, and cannot be resumed"
 
     @classmethod
     def opened(cls, folder: Path, fingerprint: Mapping[str, Any]) -> tuple[RunStore | None, str | None]:
         """The store, or None and what the disk refused. StateMismatch as the constructor."""
         try:
             return cls(folder, fingerprint), None
-        except REFUSED as error:
-            return None, f"{refusal(folder, 0, error)}; the run goes on, and cannot be resumed"
+        except OSError as error:
+            return None, f"{error}; the run goes on, and cannot be resumed"
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """One shard's tensors and values; KeyError where there is none."""
+        """One shard's tensors and values; KeyError where there is none, DamagedState for one that cannot be read."""
         path = self._path(name)
         if not path.exists():
             raise KeyError(name)
-        return read_shard(path)
+        with _readable(path):
+            return read_shard(path)
 
     def tensor(self, name: str, key: str) -> Tensor:
-        """One tensor of a shard, without reading the others."""
-        with safe_open(self._path(name), framework="pt") as file:
+        """One tensor of a shard, without reading the others. DamagedState as `read`."""
+        with _readable(self._path(name)), safe_open(self._path(name), framework="pt") as file:
             found: Tensor = file.get_tensor(key)
         return found
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loguru import logger
 
+from connector_bench.atomic_files import NotWritten, make_folder, write_atomically
 from connector_bench.connectors import ConnectorAdapter, adapter_for
 from connector_bench.connectors.capture import BatchSize
 from connector_bench.processes import on_every_rank, rank_and_size
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 ARTEFACTS = "connector_bench"
 """Folder below `--output_path` for what is neither result nor sample file."""
+RECORD = "record.json"
+"""The latest record of a task in its folder, the same as in lmms-eval's result file."""
 BATCH_SIZE, BATCH_SIZE_CUDA = 8, 32
 """Pictures that pass the model together where `--batch_size` does not say: on the CPU, and on a graphics card."""
 UNTRAINED_SEEDS = (0, 1, 2)
@@ -163,7 +166,31 @@ def measure_tasks(
                 task.record["untrained_left_out"] = without_untrained
             outcome = found[name]
             task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
+        if rank_and_size()[0] == 0:
+            _write_records(run, {name: task.record for name, task in tasks.items()})
         return found
+
+
+def _write_records(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
+    """Leave the record of every task that has figures beside its artefacts, before lmms-eval writes its result file.
+
+    That comes after all other tasks, and may not come. A folder that another run has is left alone.
+    """
+    troubles = []
+    for name, record in records.items():
+        folder = run.folder(name)
+        if folder is None or "error" in record or record.get("artefacts", "") is None:
+            continue
+        content = json.dumps({"task": name, "record": record}, indent=1, default=str)
+        try:
+            make_folder(folder)
+            write_atomically(folder / RECORD, content.encode())
+        except NotWritten as error:
+            troubles.append(str(error))
+    if troubles:
+        logger.warning(
+            f"{'; '.join(troubles)}. lmms-eval's result file, which comes next, may be refused too"
+        )
 
 
 def batch_size_of(wrapper: Any, adapter: ConnectorAdapter) -> int:
@@ -227,6 +254,7 @@ def _probe_training(run: Run, task: str, options: TaskOptions, training: Picture
             fingerprint=run.fingerprint(**parts),
             reuse=options.probes,
             every=options.shard,
+            wait=options.wait,
         )
         run.trainings[key] = ProbeTraining(name, learner, mine)
     return run.trainings[key]

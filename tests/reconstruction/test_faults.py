@@ -1,12 +1,13 @@
 """What a fault costs: few pictures, a control that cannot be made, a disk that refuses, another run in the folder."""
 
+import errno
 import os
 import resource
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from connector_bench.reconstruction.figures import ReconstructionFigures
 from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
-from connector_bench.reconstruction.store import LOCK, RunStore
+from connector_bench.reconstruction.state_folder import LOCK
+from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import TokenBatch, TokenPair
 from tests.harness import run_here
 
@@ -40,11 +42,13 @@ def measured(
     folder: Path | None = None,
     connector: Callable[[TokenPair], TokenPair] = narrow,
     before_scoring: Callable[[], None] = lambda: None,
+    refused: Collection[str] = (),
+    picture_of: Callable[[int], Image.Image] = lambda _: Image.new("RGB", (8, 8)),
 ) -> ReconstructionFigures:
     learner = ProbeLearner(small_config(), folder=folder, fingerprint=RUN, every=8)
     measure = MeasuredReconstruction(
         learner,
-        picture_of=lambda _: Image.new("RGB", (8, 8)),
+        picture_of=picture_of,
         folder=folder,
         fingerprint=RUN,
         every=4,
@@ -52,8 +56,9 @@ def measured(
     learning, tested = dict(images(training)), dict(images(test, start=10_000))
     learner.begin(learning, tested)
     for name, pair in learning.items():
-        if learner.wants(name):
+        if learner.wants(name) and name not in refused:
             learner.learn(TokenBatch.of([name], [connector(pair)]))
+    learner.refuse(refused)
     learner.fit()
     before_scoring()
     measure.begin({name: [number] for number, name in enumerate(tested)})
@@ -161,7 +166,48 @@ def test_a_folder_that_cannot_be_made_costs_state_and_no_figure(
     tmp_path: Path, expected: dict[str, float]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    told_once(measured(20, 6, tmp_path / "file" / "run"), expected, "cannot be written", "keeps no state")
+    told_once(measured(20, 6, tmp_path / "file" / "run"), expected, "could not be written", "keeps no state")
+
+
+def test_a_picture_that_is_gone_when_some_are_kept_costs_no_figure(
+    tmp_path: Path, expected: dict[str, float]
+) -> None:
+    def gone(number: int) -> Image.Image:
+        raise ValueError(f"document {number} is no picture any more")
+
+    told_once(measured(20, 6, tmp_path / "run", picture_of=gone), expected, "no pictures", "any more")
+
+
+_no_room_for: list[str] = []
+"""Ends of names under which nothing can be put at the moment."""
+
+
+@contextmanager
+def no_room_for(name: str) -> Iterator[None]:
+    """As if the disk had no room for one file; a hook that hears of every renaming cannot be taken away again."""
+
+    def refuse(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.rename" and any(str(arguments[1]).endswith(name) for name in _no_room_for):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    sys.addaudithook(refuse)
+    _no_room_for.append(name)
+    try:
+        yield
+    finally:
+        _no_room_for.remove(name)
+
+
+def test_probes_are_not_kept_without_the_list_of_refused_images(tmp_path: Path) -> None:
+    refused = {next(iter(dict(images(20))))}
+    whole = measured(20, 6, refused=refused)
+    with no_room_for("refused.json"):
+        told_once(
+            measured(20, 6, tmp_path, refused=refused), values(whole), "refused.json", "kB wanted", "not kept"
+        )
+    again = measured(20, 6, tmp_path, refused=refused)
+    assert (again.warnings, values(again)) == ((), values(whole))
+    assert values(measured(20, 6, tmp_path, refused=refused)) == values(whole), "and from the kept probes"
 
 
 def test_a_second_run_in_the_folder_measures_without_state(

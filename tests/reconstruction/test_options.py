@@ -11,6 +11,7 @@ from connector_bench.reconstruction.config import (
     task_options,
 )
 from connector_bench.reconstruction.figures import metric_names
+from connector_bench.reconstruction.state_folder import seconds_to_wait
 
 TRAIN = {"split": "train"}
 
@@ -74,3 +75,19 @@ def test_old_spellings_are_read_with_a_warning() -> None:
     written = config.as_json() | {"protocol": "default", "target": "pre_normed", "protocol_version": 1}
     del written["tap"]
     assert ReconstructionConfig.from_json(written) == config
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "nan", "86401", "inf"])
+def test_a_wait_is_a_number_of_seconds_up_to_a_day(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="wait must be a number of seconds from 0 to 86400"):
+        seconds_to_wait({"wait": said})
+    monkeypatch.setenv("CONNECTOR_BENCH_WAIT", said)
+    with pytest.raises(ValueError, match=f"CONNECTOR_BENCH_WAIT must be .* got '{said}'"):
+        seconds_to_wait({"wait": 5})
+
+
+def test_the_environment_says_how_long_to_wait_before_the_task_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"train": {"split": "train"}, "wait": 5}
+    assert task_options(options).wait == 5
+    monkeypatch.setenv("CONNECTOR_BENCH_WAIT", "0.5")
+    assert task_options(options).wait == 0.5

@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from connector_bench.reconstruction.artefacts import Artefacts
-from connector_bench.reconstruction.store import FINGERPRINT, RunStore, StateMismatch, write_atomically
+from connector_bench.reconstruction.store import (
+    FINGERPRINT,
+    DamagedState,
+    RunStore,
+    StateMismatch,
+    write_atomically,
+)
 
 from .killed_run import main
 
@@ -100,3 +106,17 @@ def test_a_run_killed_twice_ends_with_the_figures_of_one_that_was_not(tmp_path) 
     whole_maps = list(Artefacts(tmp_path / "whole").maps())
     assert len(whole_maps) == len(maps) == 30
     assert all(torch.equal(one.loss, maps[one.image_id].loss) for one in whole_maps)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", FINGERPRINT])
+def test_a_damaged_file_is_named_and_what_to_do(tmp_path: Path, name: str) -> None:
+    store = RunStore(tmp_path, {"model": "a"})
+    store.write("state", {"x": torch.arange(100)}, {})
+    path = tmp_path / name
+    for content in (path.read_bytes()[:-5], b"", b"\xff" * 200):
+        path.write_bytes(content)
+        with pytest.raises(DamagedState, match=rf"{name} cannot be read .*Remove {tmp_path},"):
+            RunStore(tmp_path, {"model": "a"}).read("state")
+        if name != FINGERPRINT:
+            with pytest.raises(DamagedState, match="cannot be read"):
+                store.tensor("state", "x")

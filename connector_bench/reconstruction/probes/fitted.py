@@ -20,6 +20,7 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from connector_bench.atomic_files import make_folder, write_atomically
 from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.end_to_end import rebuilt
@@ -37,7 +38,6 @@ from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit
 from connector_bench.reconstruction.probes.stored_probes import cell_name, load_attention, load_cell, number
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord
-from connector_bench.reconstruction.store import write_atomically
 from connector_bench.types import TokenBatch, TokenLayout
 
 WEIGHTS, DESCRIPTION = "probes.safetensors", "probes.json"
@@ -189,7 +189,7 @@ class FittedProbes:
 
     def save(self, folder: Path) -> None:
         """Write weights and description; each file appears whole or not at all, the description last."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         weights = save(self.weights())
         described = {**self.description(), "weights_sha256": hashlib.sha256(weights).hexdigest()}
         write_atomically(folder / WEIGHTS, weights)
