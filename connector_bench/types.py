@@ -224,3 +224,5 @@ class ConnectorInfo:
     """What size pictures are given, such as `336x336` or `448x448 tiles`; None where the processor does not say."""
     assumptions: tuple[str, ...] = field(default=())
     """What a generic adapter had to assume, and what the user allowed; empty for a known family."""
+    remarks: str = ""
+    """What of the tower or of further branches is left out, and what else a reader should know."""

@@ -127,6 +127,7 @@ class TransformersAdapter(ConnectorAdapter):
                 weights_sha256=weights_sha256(modules),
                 resolution=resolution_of(self.feed.image_processor, self.feed.options),
                 assumptions=(*self.family.assumptions, *self._fresh),
+                remarks=self.family.remarks,
             )
 
     @property

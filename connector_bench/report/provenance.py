@@ -43,7 +43,17 @@ def provenance_section(results: ModelRuns) -> Section:
 def _connector(results: ModelRuns) -> Iterator[tuple[str, str]]:
     connector = results.connector or {}
     yield "model", results.model
-    for key in ("family", "connector", "modules", "parameters", "dtype", "weights_sha256", "assumptions"):
+    described = (
+        "family",
+        "connector",
+        "modules",
+        "parameters",
+        "dtype",
+        "weights_sha256",
+        "assumptions",
+        "remarks",
+    )
+    for key in described:
         if connector.get(key):
             yield key, _plain(connector[key])
 

@@ -139,6 +139,7 @@ def test_minicpm_with_and_without_the_merging_inside_its_tower(name: str, mode: 
     rows, columns = pair.layout.tiles[0].pre_grid
     assert (rows * (1 if mode == "4x" else 2)) % 2 == 0
     assert pair.layout.tiles[0].post_grid == (rows // 2, columns // 2)
+    assert "the tower itself merges 2x2 patches" in adapter_for_model(model, processor).info.remarks
 
 
 def test_minicpm_that_merges_again_is_not_claimed() -> None:
