@@ -238,6 +238,8 @@ class ConnectorInfo:
     """What size pictures are given, such as `336x336` or `448x448 tiles`; None where the processor does not say."""
     assumptions: tuple[str, ...] = field(default=())
     """What a generic adapter had to assume, and what the user allowed; empty for a known family."""
+    remarks: str = ""
+    """What of the tower or of further branches is left out, and what else a reader should know."""
     places: str | None = None
     """What the planted-patch check says of the tokens' places, in a few words; None where it was not asked."""
     planted_found: float | None = None

@@ -140,9 +140,8 @@ def families_table() -> Table:
         table.add_column(column, overflow="fold")
     for family in [*installed_families(), *declared_families()]:
         places = "no" if family.resamples else "yes"
-        remarks = "; ".join(part for part in (family.dropped, family.note) if part not in ("", "nothing"))
         modules = ", ".join([*family.modules, *family.parallel])
-        table.add_row(", ".join(family.model_types), family.connector, modules, places, remarks)
+        table.add_row(", ".join(family.model_types), family.connector, modules, places, family.remarks)
     return table
 
 

@@ -108,6 +108,12 @@ class Family:
     assumptions: tuple[str, ...] = ()
     """What had to be assumed; empty for a declared family."""
 
+    @property
+    def remarks(self) -> str:
+        """What is left out, and notes, in one line; empty where there is nothing to say."""
+        left_out = "" if self.dropped == "nothing" else f"left out: {self.dropped}"
+        return "; ".join(part for part in (left_out, self.note) if part)
+
 
 def single(families: Sequence[Family], config: Any) -> Family | None:
     """The family among `families` that covers this config, or None."""

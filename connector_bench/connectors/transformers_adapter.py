@@ -158,6 +158,7 @@ class TransformersAdapter(ConnectorAdapter):
                 assumptions=(*self.family.assumptions, *self._fresh),
                 places=check.phrase,
                 planted_found=check.found,
+                remarks=self.family.remarks,
             )
 
     @property

@@ -99,6 +99,12 @@ def whole_picture_first(family: Family) -> Place:
         ("internvl", "post", whole_picture_first),
         ("idefics3", "pre", whole_picture_first),
         ("idefics3", "post", whole_picture_first),
+        ("exaone4_5", "post", as_stored),
+        ("hyperclovax_vision_v2", "pre", as_stored),
+        ("kimi_k25", "pre", as_stored),
+        ("minicpmv4_6", "pre", as_stored),
+        ("qianfan_ocr", "pre", as_stored),
+        ("qwen3_omni_moe", "pre", as_stored),
     ],
 )
 def test_it_fails_without_the_permutation(
@@ -124,7 +130,12 @@ class BehindTheNorm(TransformersAdapter):
 
 
 @pytest.mark.parametrize(
-    "name", ["qwen2_5_vl", "qwen3_vl", "mistral3", "internvl", "vipllava", "aya_vision", "lfm2_vl"]
+    "name",
+    [
+        *("qwen2_5_vl", "qwen3_vl", "mistral3", "internvl", "vipllava", "aya_vision", "lfm2_vl"),
+        *("qwen3_omni_moe", "hyperclovax_vision_v2", "kimi_k25", "minicpmv4_6", "paddleocr_vl", "hunyuan_vl"),
+        *("lighton_ocr", "qianfan_ocr"),
+    ],
 )
 def test_both_taps_of_a_leading_norm_lie_in_raster_order(name: str, tiny: Tiny) -> None:
     model, processor = tiny(name)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from connector_bench.connectors import adapter_for_model, declared_families
+from connector_bench.connectors import adapter_for, adapter_for_model, declared_families
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.family import single
 from connector_bench.connectors.planted import Side, planted_patches
+from connector_bench.connectors.through_wrapper import WrapperFeed
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 from tests.tiny_vlms import make, merging, pooling
 
@@ -80,6 +81,34 @@ def test_the_reading_part_of_an_omni_model_is_measured_as_within_the_whole(name:
         assert torch.equal(ours.post, theirs.post)
 
 
+class OwnWrapper:
+    """A user's wrapper of lmms-eval, unknown to this package, around a whole omni model."""
+
+    is_simple = True
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self._model, self.processor, self.task_dict, self.cache_hook = model, processor, {}, None
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        for request in requests:
+            _, _, doc_to_visual, doc_id, task, split = request.args
+            pictures = doc_to_visual(self.task_dict[task][split][doc_id])
+            self._model.generate(**self.processor(images=pictures, return_tensors="pt"))
+        return [""] * len(requests)
+
+
+def test_an_omni_model_in_an_unknown_wrapper_does_not_generate(tiny: Tiny) -> None:
+    model, processor = tiny("qwen2_5_omni")
+    adapter = adapter_for(OwnWrapper(model, processor))
+    assert isinstance(adapter, TransformersAdapter)
+    assert isinstance(adapter.feed, WrapperFeed)
+    expected = adapter_for_model(model, processor).capture(PICTURES)
+    for ours, theirs in zip(adapter.capture(PICTURES), expected, strict=True):
+        assert ours.layout == theirs.layout
+        torch.testing.assert_close(ours.pre, theirs.pre)
+        torch.testing.assert_close(ours.post, theirs.post)
+
+
 def shares(model: Any, processor: Any, size: tuple[int, int]) -> dict[Side, float]:
     adapter = adapter_for_model(model, processor)
     picture = coloured_picture(*size, seed=3)
@@ -111,6 +140,7 @@ def test_minicpm_with_and_without_the_merging_inside_its_tower(name: str, mode: 
     rows, columns = pair.layout.tiles[0].pre_grid
     assert (rows * (1 if mode == "4x" else 2)) % 2 == 0
     assert pair.layout.tiles[0].post_grid == (rows // 2, columns // 2)
+    assert "the tower itself merges 2x2 patches" in adapter_for_model(model, processor).info.remarks
 
 
 def test_minicpm_that_merges_again_is_not_claimed() -> None:
