@@ -15,7 +15,8 @@ from connector_bench.results.tasks import TaskRun
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 OF_THE_CONNECTOR = (
-    *("family", "connector", "modules", "parameters", "dtype", "weights_sha256", "assumptions", "places"),
+    *("family", "connector", "modules", "parameters", "dtype", "weights_sha256"),
+    *("assumptions", "remarks", "places"),
 )
 OF_THE_DATA = (
     "n_images",
