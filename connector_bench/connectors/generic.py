@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.connectors import layouts
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.boxes import fitted
-from connector_bench.connectors.family import Batch, Family, Placement
+from connector_bench.connectors.family import Batch, Family, Place, Placement
 from connector_bench.connectors.places import by_grid_thw, by_image_sizes, pixels_of
 from connector_bench.types import Grid, TokenLayout
 
@@ -96,10 +96,10 @@ def place(batch: Batch) -> list[Placement]:
     n_pre, n_post = math.prod(pre[:-1]), math.prod(post[:-1])
     vision = _vision(batch.config)
     if "image_grid_thw" in batch.inputs and hasattr(vision, "spatial_merge_size"):
-        return _if_it_fits(by_grid_thw()(batch), n_pre, n_post)
+        return _if_it_fits(by_grid_thw(), batch, n_pre, n_post)
     if "image_sizes" in batch.inputs and isinstance(getattr(vision, "patch_size", None), int):
         merge = math.isqrt(n_pre // n_post) if n_post else 1
-        return _if_it_fits(by_image_sizes(merge)(batch), n_pre, n_post)
+        return _if_it_fits(by_image_sizes(merge), batch, n_pre, n_post)
     n_tiles = pre[0] if len(pre) >= 3 else 1
     for grid, skip in _grids(batch, pre, n_pre) if n_tiles == 1 else ():
         post_grid = _cells(grid, n_post, post)
@@ -112,11 +112,14 @@ def _unplaced(n_pre: int, n_post: int) -> list[Placement]:
     return [Placement(TokenLayout((), n_post, n_pre), *rows)]
 
 
-def _if_it_fits(placements: list[Placement], n_pre: int, n_post: int) -> list[Placement]:
+def _if_it_fits(reported: Place, batch: Batch, n_pre: int, n_post: int) -> list[Placement]:
     """What was reported, where it speaks of as many tokens as there are."""
-    (found,) = placements
+    try:
+        (found,) = reported(batch)
+    except ValueError:  # no blocks fit its grid
+        return _unplaced(n_pre, n_post)
     fits = (found.layout.n_pre, found.layout.n_post) == (n_pre, n_post)
-    return placements if fits else _unplaced(n_pre, n_post)
+    return [found] if fits else _unplaced(n_pre, n_post)
 
 
 def _vision(config: Any) -> Any:
