@@ -34,6 +34,9 @@ class ConnectorAdapter(ABC):
     prepares_ahead = True
     """Whether `prepare` may be called in other threads while the model runs."""
 
+    needs_pictures = True
+    """Whether `prepare` looks at the pictures; else names are enough, and none is decoded for it."""
+
     @property
     def device(self) -> torch.device:
         """Where the model takes its inputs."""

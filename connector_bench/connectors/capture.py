@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Union, cast
 
 from loguru import logger
 
@@ -170,7 +170,8 @@ class _Stream:
         with self.timing.of("decode"):
             for name, picture in batch:
                 try:
-                    found.append((name, picture() if callable(picture) else picture))
+                    given = picture() if callable(picture) and self.adapter.needs_pictures else picture
+                    found.append((name, cast("Image", given)))
                 except Exception as error:
                     if self.left_out is None:
                         raise

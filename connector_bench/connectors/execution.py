@@ -78,6 +78,17 @@ def run_gathered(
         del holder.forward
 
 
+def require_device(device: str) -> None:
+    """ValueError where torch has no such device here."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device} cannot be used here: {reason}") from error
+
+
 def input_device(model: nn.Module) -> torch.device:
     """The device that inputs are put on: the model's own, or where accelerate's hooks run it.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from connector_bench.pictures import (
+    KNOWS,
     PictureFacts,
     PictureReader,
     as_rgb,
@@ -48,6 +49,8 @@ class Document:
     """Why its picture is not measured; None where it is."""
     file: Callable[[], str | None] | None = None
     """Name of the picture's file, where there is one."""
+    facts: Callable[[], PictureFacts] | None = None
+    """What is known of its picture already, where it need not be read."""
 
     def load(self) -> Image:
         """Its first picture as RGB. Raises whatever stands against it."""
@@ -92,6 +95,7 @@ class PictureRows:
         self, task: str, number: int, label: str | None = None, left_out: str | None = None
     ) -> Document:
         """Where the measurement finds this row's picture."""
+        known = getattr(self.to_visual, KNOWS, None)
         return Document(
             task,
             number,
@@ -101,6 +105,7 @@ class PictureRows:
             lambda: encoded_picture(self._stored, number, self.to_visual),
             left_out,
             lambda: file_of_picture(self._stored, number, self.to_visual),
+            None if known is None else lambda: known(self.rows[number]),
         )
 
     def spread(self, most: int | None) -> list[int]:
@@ -196,6 +201,8 @@ def _note_file(seen: LocalImages, document: Document) -> None:
 def _facts(document: Document, reader: PictureReader) -> PictureFacts | str:
     """What is known of a document's picture, or why it cannot be had."""
     try:
+        if document.facts is not None:
+            return document.facts()
         return reader.facts(document.shown, document.encoded)
     except NoPicture as error:
         return str(error)
