@@ -72,7 +72,7 @@ def capture_folder(
             too many of them give NaN or infinity.
         OSError: the folder cannot be written.
     """
-    documents, rows = _documents(images, limit)
+    documents, rows = documents_of_folder(images, limit)
     seeds: list[int] = []
     if untrained:
         if (why := adapter.add_untrained(UNTRAINED_SEEDS)) is not None:
@@ -115,7 +115,8 @@ def capture_folder(
     return CaptureOutcome(len(written), captured, len(seen.shown_by.keys() & there), reasons_by_file)
 
 
-def _documents(images: Path, limit: int | None) -> tuple[list[Document], PictureRows]:
+def documents_of_folder(images: Path, limit: int | None) -> tuple[list[Document], PictureRows]:
+    """The pictures below a folder, the first `limit` of them. ValueError where there are none."""
     from connector_bench.tasks.picture_folder import picture, pictures_below
 
     if not images.is_dir():

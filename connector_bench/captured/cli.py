@@ -20,7 +20,9 @@ def capture_command(
     dtype: Annotated[
         str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")
     ] = "auto",
-    device: Annotated[str, typer.Option(help="Device that tower and connector run on.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1 ...; auto is a graphics card where there is one.")
+    ] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures that pass together.")] = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many files, the first ones.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub's checkpoint.")] = None,
@@ -32,12 +34,16 @@ def capture_command(
     """Load a checkpoint's vision tower and connector alone, and write the tokens of a folder of pictures."""
     from connector_bench.captured.capture_folder import capture_folder
     from connector_bench.connectors.alone import load_alone
+    from connector_bench.fingerprint.fingerprint_file import FINGERPRINT
+    from connector_bench.fingerprint.written_beside import write_fingerprint
 
     try:
         adapter = load_alone(checkpoint, device=device, dtype=dtype, revision=revision)
         outcome = capture_folder(
             adapter, images, out, batch_size=batch_size, limit=limit, untrained=untrained
         )
+        if not (out / FINGERPRINT).exists():
+            write_fingerprint(adapter, out / FINGERPRINT)
     except (ValueError, OSError, RuntimeError) as error:
         typer.secho(f"cannot capture {checkpoint}: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
@@ -56,10 +62,11 @@ def measure_command(
     test: Annotated[Path | None, typer.Argument(help="A capture of other pictures, to be measured.")] = None,
     output_path: Annotated[Path, typer.Option(help="Where lmms-eval's files go.")] = Path("results"),
     tasks: Annotated[str, typer.Option(help="Measures, separated by commas.")] = ",".join(TASKS),
-    device: Annotated[str, typer.Option(help="Device that is measured on.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device that is measured on, or auto.")] = "auto",
 ) -> None:
     """Measure captured tokens through lmms-eval: the tasks' figures without model and pictures."""
     from connector_bench.captured.replayed import FOLDER, TRAINING_FOLDER, CapturedTokens
+    from connector_bench.connectors.execution import chosen_device
     from connector_bench.results.harness_files import result_files
 
     wanted = tasks.split(",")
@@ -75,12 +82,8 @@ def measure_command(
         _refuse(str(error))
     before = set(output_path.rglob("*_results.json"))
     command = [sys.executable, "-m", "lmms_eval", "--model", "connector_capture"]
-    command += [
-        "--model_args",
-        f"device={device}",
-        "--tasks",
-        ",".join(f"{name}_captured" for name in wanted),
-    ]
+    command += ["--model_args", f"device={chosen_device(device)}"]
+    command += ["--tasks", ",".join(f"{name}_captured" for name in wanted)]
     command += ["--output_path", str(output_path), "--log_samples"]
     subprocess.run(command, check=False, env=os.environ | variables)
     if not [

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector_bench.captured.token_files import TokenFile, end_to_end, token_files
-from connector_bench.captured.written import MANIFEST, PICTURES, CapturedPictures, Manifest, read_part
+from connector_bench.captured.written import (
+    MANIFEST,
+    PICTURES,
+    PRECISION,
+    CapturedPictures,
+    Manifest,
+    OwnChange,
+    read_part,
+)
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.types import ConnectorInfo, TokenBatch
 
@@ -73,6 +81,18 @@ class CapturedTokens:
             parts.append(file.tokens(number, copies))
         return end_to_end(parts)
 
+    @cached_property
+    def own_change(self) -> dict[str, object] | None:
+        """What `fingerprint precision` has left beside these tokens. ValueError where it is of another model."""
+        if not (self.folders[0] / PRECISION).is_file():
+            return None
+        found = read_part(OwnChange, self.folders[0], PRECISION)
+        if found.weights_sha256 != self.manifest.connector.weights_sha256 and found.in_float32 != (
+            self.manifest.connector.weights_sha256
+        ):
+            raise ValueError(f"{self.folders[0] / PRECISION} is of another model than the tokens beside it")
+        return found.model_dump(exclude={"schema_version"})
+
     def pictures(self) -> CapturedPictures:
         """The documents of the first folder. ValueError where its capture was broken off."""
         if not (self.folders[0] / PICTURES).is_file():
@@ -92,6 +112,7 @@ class CapturedAdapter(ConnectorAdapter):
 
         self._captured, self._device = captured, torch.device(captured.device)
         self._untrained = False
+        self.own_change = captured.own_change
 
     @property
     def device(self) -> torch.device:

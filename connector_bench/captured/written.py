@@ -18,7 +18,7 @@ from connector_bench.foreign_files import file_inside, first_error, parsed, read
 from connector_bench.types import ConnectorInfo, Tile, TokenLayout
 
 SCHEMA = 1
-MANIFEST, PICTURES = "manifest.json", "pictures.json"
+MANIFEST, PICTURES, PRECISION = "manifest.json", "pictures.json", "precision.json"
 SHARD_KEY = "connector_bench"
 """Of a shard's metadata."""
 
@@ -143,12 +143,32 @@ class CapturedPictures(WrittenPart):
     documents: list[CapturedDocument]
 
 
+class FigureChange(WrittenPart):
+    """One figure in float32, eight pictures at a time, and by how much it is higher otherwise."""
+
+    value: FiniteFloat
+    bfloat16: FiniteFloat
+    one_at_a_time: FiniteFloat
+
+
+class OwnChange(WrittenPart):
+    """How much precision and size of batches alone change a model's figures."""
+
+    schema_version: Literal[1]
+    weights_sha256: Hash | None
+    """Of the connector in bfloat16, and in float32."""
+    in_float32: Hash | None
+    n_images: Count
+    images_sha256: Hash
+    figures: dict[Name, FigureChange]
+
+
 W = TypeVar("W", bound=WrittenPart)
 
 
 def checked(kind: type[W], content: Any, where: str) -> W:
     """A part out of parsed JSON. ValueError naming the first place that does not hold what it should."""
-    if kind is Manifest and isinstance(content, Mapping):
+    if "schema_version" in kind.model_fields and isinstance(content, Mapping):
         version = content.get("schema_version")
         if version != SCHEMA:
             raise ValueError(f"{where} is of schema {version!r:.40}; this version reads schema {SCHEMA}")

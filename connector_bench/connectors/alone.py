@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
-from connector_bench.connectors.execution import require_device
+from connector_bench.connectors.execution import chosen_device, require_device
 from connector_bench.connectors.generic import ELSEWHERE
 from connector_bench.connectors.registry import adapter_for_model, family_of
 from connector_bench.connectors.stored_weights import (
@@ -51,13 +51,13 @@ class NotLoaded(AttributeError):
 
 
 def load_alone(
-    checkpoint: str, *, device: str = "cpu", dtype: str = "auto", revision: str | None = None
+    checkpoint: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
 ) -> ConnectorAdapter:
     """The adapter of a checkpoint whose vision tower and connector alone are loaded.
 
     Args:
         checkpoint: folder or hub name.
-        device: where they run, as torch names it.
+        device: where they run, as torch names it; `auto` is a graphics card where there is one, else the CPU.
         dtype: one of `DTYPES`; `auto` is the checkpoint's own.
         revision: branch, tag or commit of a hub's checkpoint.
 
@@ -74,6 +74,7 @@ def load_alone(
 
     if dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
+    device = chosen_device(device)
     require_device(device)
     if Path(checkpoint).is_dir() and revision is not None:
         raise ValueError(f"{checkpoint} is a folder, which has no revisions; got {revision!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,9 @@ class ConnectorAdapter(ABC):
 
     needs_pictures = True
     """Whether `prepare` looks at the pictures; else names are enough, and none is decoded for it."""
+
+    own_change: Mapping[str, Any] | None = None
+    """How much precision and size of batches alone change the figures of this model, where that was measured."""
 
     @property
     def device(self) -> torch.device:

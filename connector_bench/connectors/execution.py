@@ -78,6 +78,13 @@ def run_gathered(
         del holder.forward
 
 
+def chosen_device(device: str) -> str:
+    """A device by name; for `auto` a graphics card where torch finds one, else the CPU."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
 def require_device(device: str) -> None:
     """ValueError where torch has no such device here."""
     import torch

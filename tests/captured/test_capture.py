@@ -188,3 +188,29 @@ def test_what_cannot_be_captured(made: CapturedFolder, tmp_path: Path) -> None:
     only.mkdir()
     (only / "a.png").write_bytes(b"none")
     assert "0 of 1 pictures could be captured" in refused(made.checkpoint, "--images", only, "--out", out)
+
+
+def test_what_precision_alone_changes(made: CapturedFolder, tmp_path: Path) -> None:
+    capture = shutil.copytree(made.capture, tmp_path / "capture")
+    words = ("fingerprint", "precision", made.checkpoint, "--images", made.pictures, "--out", capture)
+    code, said = say(*words)
+    assert code == 0, said
+    content = json.loads((capture / "precision.json").read_text())
+    assert content["n_images"] == FILES - 2
+    expected = made.by_model.record("knn_preservation_imagefolder")["scores"]
+    for name, change in content["figures"].items():
+        assert change["value"] == pytest.approx(expected[name]["value"], rel=1e-4, abs=1e-5), name
+        assert abs(change["one_at_a_time"]) < 0.01
+    changes = [abs(change["bfloat16"]) for change in content["figures"].values()]
+    assert 0 < max(changes) < 0.2
+    captured = CapturedTokens(capture)
+    assert captured.own_change == {k: v for k, v in content.items() if k != "schema_version"}
+    edited(capture, "precision.json", lambda c: c | {"weights_sha256": "0" * 64, "in_float32": "1" * 64})
+    with pytest.raises(ValueError, match="is of another model"):
+        _ = CapturedTokens(capture).own_change
+
+
+def test_a_fingerprint_is_left_beside_the_tokens(made: CapturedFolder) -> None:
+    code, said = say("fingerprint", "compare", made.capture, made.capture / "fingerprint.json")
+    assert code == 0, said
+    assert "no stage that both have differs" in said
