@@ -221,7 +221,7 @@ def _loaded(
             raise UnsupportedModel(
                 f"its weights cannot be read, the copy may be cut short: {error}"
             ) from error
-        except (ImportError, RuntimeError, ValueError) as error:
+        except (ImportError, RuntimeError, ValueError, AttributeError) as error:
             if not quantised or isinstance(error, UnsupportedModel):
                 raise
             method = _method_of(config)

@@ -1,4 +1,4 @@
-"""Where two fingerprints part, and what it is: rounding, an order of tokens, a layer, or a branch that is left out."""
+"""Where two fingerprints part, and what it is: rounding, an order of tokens, a layer or a branch left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUNDING = {"float64": 1e-6, "float32": 1e-3, "float16": 0.01, "bfloat16": 0.05}
 """Difference, as a share of a token's usual norm, up to which it is taken for rounding of the coarser side."""
 UNKNOWN = "bfloat16"
 GROWS, MOST = 6, 5
-"""Times by which a module may make rounding larger than it was, and times above the bound where it ends to be any."""
+"""Times by which one stage may make rounding larger, and times the bound above which nothing is rounding."""
 CLEARLY = 4
 """Times by which one distance must be below another to say more than it."""
 
@@ -117,7 +117,7 @@ class _Case:
         return Verdict("same" if first is None else "rounding", first, (self._rounding(),), self.stages)
 
     def _beyond(self) -> StageDifference | None:
-        """The first stage whose difference is no rounding: above the bound, and not grown from what was there before."""
+        """The first stage whose difference is no rounding: above the bound, and not grown from one before it."""
         before = 0.0
         for one in self.stages:
             grown = one.difference <= GROWS * before and one.difference <= MOST * self.bound

@@ -21,7 +21,6 @@ from connector_bench.fingerprint.stages import fingerprint_of
 from connector_bench.fingerprint.verdict import Verdict, compare
 from connector_bench.pictures import images_fingerprint, picture_hash
 from tests import tiny_vlms
-from tests.tiny_vlms.parts import MAJOR
 
 torch.set_num_threads(1)
 Change = Callable[[Any], Any]
@@ -104,9 +103,14 @@ def idle_layer(number: int) -> Change:
 
     def change(model: Any) -> None:
         holder, name = tower_layers(model)
-        getattr(holder, name)[number].forward = lambda hidden_states, *args, **kwargs: (
-            hidden_states if MAJOR >= 5 else (hidden_states,)
-        )
+        layer = getattr(holder, name)[number]
+        original = layer.forward
+
+        def forward(hidden_states: torch.Tensor, *args: Any, **options: Any) -> Any:
+            found = original(hidden_states, *args, **options)
+            return (hidden_states, *found[1:]) if isinstance(found, tuple) else hidden_states
+
+        layer.forward = forward
 
     return change
 
