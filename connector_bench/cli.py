@@ -9,8 +9,10 @@ import typer
 
 from connector_bench._version import __version__
 from connector_bench.association.cli import analyze
+from connector_bench.captured.cli import capture_command, measure_command
 from connector_bench.comparison.cli import compare_command
 from connector_bench.connectors.cli import app as connectors
+from connector_bench.fingerprint.cli import app as fingerprint
 from connector_bench.leaderboard.cli import app as leaderboard
 from connector_bench.plates.cli import plates
 from connector_bench.report.cli import report
@@ -25,7 +27,10 @@ app = typer.Typer(
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(zoo, name="zoo", help="The embedded models: list, train, preview their scenes.")
 app.add_typer(connectors, name="connectors", help="The families whose connector is known.")
+app.add_typer(fingerprint, name="fingerprint")
 app.command()(analyze)
+app.command(name="capture")(capture_command)
+app.command(name="measure")(measure_command)
 app.command(name="compare")(compare_command)
 app.command()(report)
 app.command()(plates)

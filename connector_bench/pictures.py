@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 READS = "reads_column"
+KNOWS = "knows_facts"
 
 WHITE: dict[str, float] = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 """By mode: the value that is white, where 0 is black. Pillow holds 16-bit files as `I` where it has no other mode."""
@@ -231,6 +232,16 @@ def reads_column(column: str) -> Callable[[F], F]:
 
     def declared(to_visual: F) -> F:
         setattr(to_visual, READS, column)
+        return to_visual
+
+    return declared
+
+
+def knows_facts(facts_of: Callable[[Any], PictureFacts]) -> Callable[[F], F]:
+    """Declare of a `doc_to_visual` that this function gives a picture's facts from its row, without the picture."""
+
+    def declared(to_visual: F) -> F:
+        setattr(to_visual, KNOWS, facts_of)
         return to_visual
 
     return declared

@@ -6,8 +6,8 @@ import string
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.tasks.folders import folder_of
+from connector_bench.tasks.picture_folder import picture
 
-from connector_bench.pictures import as_rgb, reads_column
 from connector_bench.plugin import KnnPreservation, PatchReconstruction
 
 if TYPE_CHECKING:
@@ -74,12 +74,6 @@ def cub(index: Dataset) -> Dataset:
     paths = [str(folder / "images" / path) for path in test["path"]]
     table = {"image": paths, "image_id": test["path"].tolist(), "label": test["label"].astype(str).tolist()}
     return datasets.Dataset.from_dict(table).cast_column("image", datasets.Image())
-
-
-@reads_column("image")
-def picture(doc: dict[str, Any]) -> list[Any]:
-    """The document's picture as lmms-eval's wrappers expect it."""
-    return [as_rgb(doc["image"])]
 
 
 def answer_mask(doc: dict[str, Any]) -> Any:

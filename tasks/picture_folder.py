@@ -7,16 +7,24 @@ import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connector_bench.tasks.folders import folder_of
 
+from connector_bench.pictures import as_rgb, reads_column
 from connector_bench.progress import steps
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["image_folder", "image_folder_test", "image_folder_train"]
+__all__ = [
+    "image_folder",
+    "image_folder_test",
+    "image_folder_train",
+    "picture",
+    "pictures_below",
+    "tested_hashes",
+]
 
 IMAGE_FOLDER = "CONNECTOR_BENCH_IMAGE_FOLDER"
 ARCHIVE_LEFTOVERS = "__MACOSX"
@@ -36,9 +44,13 @@ def image_folder(index: Dataset | None) -> Dataset:
 
     Raises ValueError where the variable is not set, leads to no folder, or the folder has no pictures.
     """
+    return pictures_below(folder_of(IMAGE_FOLDER, "a folder of pictures").resolve())
+
+
+def pictures_below(folder: Path) -> Dataset:
+    """The rows of `image_folder` for any folder. Raises ValueError where it has no pictures."""
     import datasets
 
-    folder = folder_of(IMAGE_FOLDER, "a folder of pictures").resolve()
     names = sorted(path.relative_to(folder).as_posix() for path in picture_files(folder))
     if not names:
         others = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
@@ -67,6 +79,12 @@ def image_folder_test(index: Dataset) -> Dataset:
 def image_folder_train() -> Dataset:
     """The other four fifths, for probes to learn from. Raises as `image_folder_test` does."""
     return _part_of_folder(None, test=False)
+
+
+@reads_column("image")
+def picture(doc: dict[str, Any]) -> list[Any]:
+    """The document's picture as lmms-eval's wrappers expect it."""
+    return [as_rgb(doc["image"])]
 
 
 def picture_files(folder: Path) -> Iterator[Path]:
@@ -119,13 +137,19 @@ def _part_of_folder(index: Dataset | None, test: bool) -> Dataset:
     rows = image_folder(index)
     files = rows.with_format("arrow")["image"].to_pylist()
     hashes = [_file_hash(Path(row["path"])) for row in steps(files, "Hashing files", unit="file")]
+    tested = tested_hashes(hashes)
+    return rows.select([number for number, name in enumerate(hashes) if (name in tested) == test])
+
+
+def tested_hashes(hashes: list[bytes]) -> set[bytes]:
+    """Of the hashes of files those that are tested on, about a fifth; probes learn from the others."""
     different = sorted(set(hashes))
     tested = {name for name in different if name[0] % 5 == 0}
     if not tested:
         tested = set(different[:1])
     elif len(tested) == len(different) > 1:
         tested.remove(different[-1])
-    return rows.select([number for number, name in enumerate(hashes) if (name in tested) == test])
+    return tested
 
 
 def _file_hash(path: Path) -> bytes:

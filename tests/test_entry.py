@@ -46,7 +46,8 @@ def test_registering_twice_changes_nothing_more() -> None:
 
     entry.register()
     once = TaskManager.initialize_tasks
-    (manifest,) = entry.register()
+    manifest, of_captures = entry.register()
+    assert of_captures.model_id == "connector_capture"
     assert TaskManager.initialize_tasks is once
     assert manifest.model_id == "connector_zoo"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,12 @@ class ConnectorAdapter(ABC):
 
     prepares_ahead = True
     """Whether `prepare` may be called in other threads while the model runs."""
+
+    needs_pictures = True
+    """Whether `prepare` looks at the pictures; else names are enough, and none is decoded for it."""
+
+    own_change: Mapping[str, Any] | None = None
+    """How much precision and size of batches alone change the figures of this model, where that was measured."""
 
     @property
     def preparer(self) -> Callable[[Sequence[tuple[str, Image]]], Prepared] | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
+from connector_bench.connectors.execution import require_device
 from connector_bench.connectors.place_check import PASSED
 from connector_bench.types import TokenLayout, TokenPair
 
@@ -82,7 +83,7 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
     from connector_bench.connectors.registry import adapter_for_model
     from connector_bench.connectors.unsupported import refuse
 
-    _require_device(device)
+    require_device(device)
     if Path(pretrained).is_absolute() and not Path(pretrained).is_dir():
         raise FileNotFoundError("there is no such folder")
     config = transformers.AutoConfig.from_pretrained(pretrained)
@@ -101,16 +102,6 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
         ) from error
     processor = transformers.AutoProcessor.from_pretrained(pretrained)
     return adapter_for_model(model, processor, pretrained)
-
-
-def _require_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device} cannot be used here: {reason}") from error
 
 
 def opened(path: Path | None) -> Image:

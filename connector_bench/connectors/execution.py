@@ -78,6 +78,24 @@ def run_gathered(
         del holder.forward
 
 
+def chosen_device(device: str) -> str:
+    """A device by name; for `auto` a graphics card where torch finds one, else the CPU."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def require_device(device: str) -> None:
+    """ValueError where torch has no such device here."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device} cannot be used here: {reason}") from error
+
+
 def input_device(model: nn.Module) -> torch.device:
     """The device that inputs are put on: the model's own, or where accelerate's hooks run it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Union, cast
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.pictures import reason
@@ -107,7 +107,8 @@ class Readying:
         with self.timing.of("decode"):
             for name, picture in batch:
                 try:
-                    found.append((name, picture() if callable(picture) else picture))
+                    given = picture() if callable(picture) and self.adapter.needs_pictures else picture
+                    found.append((name, cast("Image", given)))
                 except Exception as error:
                     if self.left_out is None:
                         raise

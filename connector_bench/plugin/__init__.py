@@ -13,6 +13,7 @@ from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 
 from connector_bench.connectors.fresh import observe_loading
 from connector_bench.device_map import give_wrappers_a_device_map
+from connector_bench.plugin.captured_model import ConnectorCapture
 from connector_bench.plugin.index import index_our_tasks, pictures_of, tasks_folder
 from connector_bench.plugin.local_files import count_no_local_files
 from connector_bench.plugin.measuring import measure_connector
@@ -25,6 +26,7 @@ from connector_bench.plugin.task_classes import (
 from connector_bench.plugin.zoo_model import ConnectorZoo
 
 __all__ = [
+    "ConnectorCapture",
     "ConnectorZoo",
     "KnnPreservation",
     "PatchReconstruction",
@@ -43,4 +45,7 @@ def register() -> list[ModelManifest]:
     observe_loading()
     count_no_local_files(datasets.load)
     setattr(lmms, REQUEST_TYPE, measure_connector)
-    return [ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo")]
+    return [
+        ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo"),
+        ModelManifest("connector_capture", simple_class_path="connector_bench.plugin.ConnectorCapture"),
+    ]

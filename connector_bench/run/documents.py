@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from connector_bench.pictures import (
+    KNOWS,
     PictureFacts,
     PictureReader,
     as_rgb,
@@ -55,6 +56,8 @@ class Document:
     """Name of the picture's file, where there is one."""
     rows: PictureRows | None = None
     """What `shown`, `encoded` and `file` read, where they share it with other documents."""
+    facts: Callable[[], PictureFacts] | None = None
+    """What is known of its picture already, where it need not be read."""
 
     def load(self) -> Image:
         """Its first picture as RGB. Raises whatever stands against it."""
@@ -103,6 +106,11 @@ class PictureRows:
         """Name of the file of a row's picture, where there is one."""
         return file_of_picture(self._stored, number, self.to_visual)
 
+    def facts(self, number: int) -> PictureFacts:
+        """What the task's `doc_to_visual` knows of a row's picture without reading it."""
+        known: PictureFacts = getattr(self.to_visual, KNOWS)(self.rows[number])
+        return known
+
     def document(
         self, task: str, number: int, label: str | None = None, left_out: str | None = None
     ) -> Document:
@@ -117,6 +125,7 @@ class PictureRows:
             left_out,
             partial(self.file, number),
             self,
+            partial(self.facts, number) if hasattr(self.to_visual, KNOWS) else None,
         )
 
     def spread(self, most: int | None) -> list[int]:
@@ -312,6 +321,8 @@ def _note_file(seen: LocalImages, document: Document) -> None:
 def _facts(document: Document, reader: PictureReader) -> PictureFacts | str:
     """What is known of a document's picture, or why it cannot be had."""
     try:
+        if document.facts is not None:
+            return document.facts()
         return reader.facts(document.shown, document.encoded)
     except NoPicture as error:
         return str(error)

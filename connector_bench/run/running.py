@@ -164,6 +164,8 @@ def measure_tasks(
             task.record["untrained_seeds"] = UNTRAINED_SEEDS if without_untrained is None else ()
             if without_untrained is not None:
                 task.record["untrained_left_out"] = without_untrained
+            if adapter.own_change is not None:
+                task.record["own_change"] = adapter.own_change
             outcome = found[name]
             task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
         if rank_and_size()[0] == 0:

@@ -93,7 +93,9 @@ def make(name: str) -> Built:
     """Model in evaluation mode, and processor; skips the test where the installed transformers lacks the family."""
     if Version(transformers.__version__) < Version(SINCE.get(name, "0")):
         pytest.skip(f"transformers {transformers.__version__} has no {name}, which came with {SINCE[name]}")
-    known = {kind.replace("-", "").replace(".", "_") for kind in CONFIG_MAPPING_NAMES}  # kosmos-2.5: kosmos2_5
+    known = {
+        kind.replace("-", "").replace(".", "_") for kind in CONFIG_MAPPING_NAMES
+    }  # kosmos-2.5: kosmos2_5
     if name in RECENT and name not in known | set(CONFIG_MAPPING_NAMES):
         pytest.skip(f"transformers {transformers.__version__} has no {name}")
     return building.make({**HARNESS, **FURTHER}[name])
