@@ -91,6 +91,8 @@ class Family:
     """The vision pass up to and with the connector, where it is not `get_image_features`."""
     nested: bool = False
     """Whether the image processor wants one list of pictures for each sample."""
+    image_processor_alone: bool = False
+    """Whether the whole processor is left out, because it repeats a picture for each of its own questions."""
     through_wrapper: bool = False
     """Whether only the wrapper's own `generate_until` can feed the model; it then generates one token."""
     one_at_a_time: bool = False

@@ -14,7 +14,7 @@ from connector_bench.connectors import zoo
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.execution import unwrapped
 from connector_bench.connectors.family import Family, single
-from connector_bench.connectors.feeding import Feed, ProcessorFeed
+from connector_bench.connectors.feeding import Feed, ProcessorFeed, image_half
 from connector_bench.connectors.wrappers import model_of, name_of, preparation_of, processor_of
 
 ENTRY_POINTS = "connector_bench.connectors"
@@ -170,6 +170,8 @@ def _processor_feed(
             f"A {'/'.join(family.model_types)} model needs its processor to prepare pictures, "
             "and none was given or found."
         )
+    if family.image_processor_alone:
+        processor = image_half(processor)
     feed = ProcessorFeed(
         processor, {**family.options, **(options or {})}, nested=family.nested, prompted=family.prompted
     )

@@ -17,6 +17,9 @@ _TWO_ENCODERS = (
 )
 _REGIONS = "marks the regions of a picture that a prompt points at, so no tokens go to a language model"
 _NO_TOWER = "feeds raw patches to the language model, so there is no vision tower before the connector"
+_PATCH_BY_PATCH = (
+    "turns each patch of pixels by itself into a token, so there is no vision tower before the connector"
+)
 
 REASONS: dict[str, str] = {
     "mllama": _CROSS_ATTENTION,
@@ -37,6 +40,9 @@ REASONS: dict[str, str] = {
     **dict.fromkeys(
         ("edgetam", "edgetam_video", "sam2", "sam2_video", "sam3_tracker", "sam3_tracker_video"), _REGIONS
     ),
+    "neomme": _NO_TOWER,
+    "inkling_mm_model": _PATCH_BY_PATCH,
+    "glm_image": _DISCRETE,
 }
 """By `model_type`."""
 

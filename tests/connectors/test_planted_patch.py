@@ -54,6 +54,16 @@ def test_idefics2_cut_in_quarters(size: tuple[int, int]) -> None:
     assert planted(adapter, size, "pre").share == 1
 
 
+def test_video_llama_3_shrinks_blocks_where_its_processor_says_so() -> None:
+    model, processor = make("video_llama_3")
+    processor.merge_size = 2
+    adapter = adapter_for_model(model, processor)
+    for size in SIZES:
+        (pair,) = adapter.capture([coloured_picture(*size)])
+        assert len(pair.pre) == 4 * len(pair.post)
+        assert planted(adapter, size, "pre").share == planted(adapter, size, "post").share == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_batches_of_unequal_pictures_are_split_by_picture(name: str, tiny: Tiny) -> None:
     adapter = adapter_for_model(*tiny(name), name)
@@ -105,6 +115,9 @@ def whole_picture_first(family: Family) -> Place:
         ("minicpmv4_6", "pre", as_stored),
         ("qianfan_ocr", "pre", as_stored),
         ("qwen3_omni_moe", "pre", as_stored),
+        ("nemotron_h_omni", "pre", as_stored),
+        ("phi4_multimodal", "pre", as_stored),
+        ("unlimited_ocr", "post", whole_picture_first),
     ],
 )
 def test_it_fails_without_the_permutation(
@@ -135,6 +148,7 @@ class BehindTheNorm(TransformersAdapter):
         *("qwen2_5_vl", "qwen3_vl", "mistral3", "internvl", "vipllava", "aya_vision", "lfm2_vl"),
         *("qwen3_omni_moe", "hyperclovax_vision_v2", "kimi_k25", "minicpmv4_6", "paddleocr_vl", "hunyuan_vl"),
         *("lighton_ocr", "qianfan_ocr"),
+        *("lfm3_vl", "dots3_note", "cosmos3_edge", "nemotron_h_omni", "granite4_vision"),
     ],
 )
 def test_both_taps_of_a_leading_norm_lie_in_raster_order(name: str, tiny: Tiny) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import transformers as hf
 
 from tests.tiny_vlms.llava import CLIP_SELECT, PINPOINTS
-from tests.tiny_vlms.parts import TEXT, VISION, Built, clip, decoder, encoder, siglip, square
+from tests.tiny_vlms.parts import TEXT, VISION, Built, clip, decoder, encoder, image_processor, siglip, square
 from tests.tiny_vlms.with_processor import _q_former
 
 CROPPED = {"size": {"shortest_edge": 56}, "crop_size": square(56)}
@@ -124,7 +124,7 @@ def phi4_multimodal() -> Built:
         audio_config={**audio, "audio_token_id": 301},
         **decoder(),
     )
-    images = hf.Phi4MultimodalImageProcessor(size=square(56), dynamic_hd=4)
+    images = image_processor("Phi4Multimodal", size=square(56), dynamic_hd=4)
     return hf.Phi4MultimodalForCausalLM(config), images
 
 
@@ -230,8 +230,8 @@ VIEWING = {
     "granite_docling": granite_docling,
     "phi4_multimodal": phi4_multimodal,
     "instructblipvideo": instructblipvideo,
-    "kosmos2": kosmos2,
-    "kosmos2_5": kosmos2_5,
+    "kosmos-2": kosmos2,
+    "kosmos-2.5": kosmos2_5,
     "t5gemma2": t5gemma2,
     "shieldgemma2": shieldgemma2,
     "pi0": pi0,

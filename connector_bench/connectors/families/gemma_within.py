@@ -13,8 +13,8 @@ from connector_bench.connectors.places import stacked
 from connector_bench.types import WHOLE_PICTURE, Box
 
 
-def _run_encoder(model: Any, inputs: Mapping[str, Any]) -> None:
-    model.get_encoder().get_image_features(inputs["pixel_values"])
+def _run_encoder(model: Any, inputs: Mapping[str, Any]) -> Any:
+    return model.get_encoder().get_image_features(inputs["pixel_values"])
 
 
 T5GEMMA2 = replace(
@@ -24,11 +24,16 @@ T5GEMMA2 = replace(
     run=_run_encoder,
 )
 
-SHIELDGEMMA2 = replace(GEMMA3, model_types=("shieldgemma2",), modules=("model.model.multi_modal_projector",))
+SHIELDGEMMA2 = replace(
+    GEMMA3,
+    model_types=("shieldgemma2",),
+    modules=("model.model.multi_modal_projector",),
+    image_processor_alone=True,
+)
 
 
-def _run_backbone(model: Any, inputs: Mapping[str, Any]) -> None:
-    getattr(model, "model", model).vlm.get_image_features(inputs["pixel_values"])
+def _run_backbone(model: Any, inputs: Mapping[str, Any]) -> Any:
+    return getattr(model, "model", model).vlm.get_image_features(inputs["pixel_values"])
 
 
 def _padded(batch: Batch, size: PictureSize) -> Box:

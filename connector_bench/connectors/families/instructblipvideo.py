@@ -9,9 +9,9 @@ from typing import Any
 from connector_bench.connectors.families.blip import INSTRUCTBLIP
 
 
-def _run(model: Any, inputs: Mapping[str, Any]) -> None:
+def _run(model: Any, inputs: Mapping[str, Any]) -> Any:
     names = ("pixel_values", "qformer_input_ids", "qformer_attention_mask")
-    model.get_video_features(**{name: inputs[name] for name in names})
+    return model.get_video_features(**{name: inputs[name] for name in names})
 
 
 INSTRUCTBLIPVIDEO = replace(

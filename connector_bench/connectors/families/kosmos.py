@@ -14,20 +14,20 @@ from connector_bench.types import Tile, TokenLayout
 PROJECTION = "image_to_text_projection"
 
 
-def _run(model: Any, inputs: Mapping[str, Any]) -> None:
+def _run(model: Any, inputs: Mapping[str, Any]) -> Any:
     vision = model.vision_model
     states = vision.model.post_layernorm(vision(pixel_values=inputs["pixel_values"])[0])
-    _project(model, states)
+    return _project(model, states)
 
 
-def _run_2_5(model: Any, inputs: Mapping[str, Any]) -> None:
-    _project(model, model.vision_model(flattened_patches=inputs["flattened_patches"])[0])
+def _run_2_5(model: Any, inputs: Mapping[str, Any]) -> Any:
+    return _project(model, model.vision_model(flattened_patches=inputs["flattened_patches"])[0])
 
 
-def _project(model: Any, states: Any) -> None:
+def _project(model: Any, states: Any) -> Any:
     from torch.nn import functional
 
-    model.get_submodule(PROJECTION)(functional.normalize(states, dim=-1))
+    return model.get_submodule(PROJECTION)(functional.normalize(states, dim=-1))
 
 
 def _place_2_5(batch: Batch) -> list[Placement]:

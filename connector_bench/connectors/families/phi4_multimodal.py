@@ -34,7 +34,7 @@ def _used(inputs: Mapping[str, Any], number: int, crop: int) -> tuple[Grid, Grid
     return (rows, columns), (int(canvas[:, 0].sum()), int(canvas[0].sum()))
 
 
-def _run(model: Any, inputs: Mapping[str, Any]) -> None:
+def _run(model: Any, inputs: Mapping[str, Any]) -> Any:
     """The module that holds tower and connector, which writes what they give in the embeddings of image tokens."""
     import torch
 
@@ -43,7 +43,7 @@ def _run(model: Any, inputs: Mapping[str, Any]) -> None:
     used = [_used(inputs, number, int(vision.crop_size))[1] for number in range(len(inputs["image_sizes"]))]
     tokens = sum(rows * (columns + 1) + 1 + half * (half + 1) for rows, columns in used)
     pixels = inputs["image_pixel_values"]
-    inner.embed_tokens_extend.image_embed(
+    return inner.embed_tokens_extend.image_embed(
         input_ids=torch.full((1, tokens), vision.image_token_id, device=pixels.device),
         inputs_embeds=pixels.new_zeros(1, tokens, model.config.hidden_size),
         image_pixel_values=pixels,
