@@ -47,6 +47,9 @@ class WrittenConnector(WrittenPart):
     weights_sha256: Hash | None
     resolution: Name | None
     assumptions: list[Text]
+    remarks: Text
+    places: Text | None
+    planted_found: Annotated[float, Field(ge=0, le=1)] | None
 
     @classmethod
     def of(cls, info: ConnectorInfo) -> WrittenConnector:
@@ -83,8 +86,9 @@ class WrittenTile(WrittenPart):
 class WrittenLayout(WrittenPart):
     """A `TokenLayout`."""
 
-    tiles: Annotated[list[WrittenTile], Field(min_length=1, max_length=10_000)]
+    tiles: Annotated[list[WrittenTile], Field(max_length=10_000)]
     n_post: Count
+    unplaced: Count = 0
 
     @classmethod
     def of(cls, layout: TokenLayout) -> WrittenLayout:
@@ -93,12 +97,14 @@ class WrittenLayout(WrittenPart):
             WrittenTile(pre=t.pre_grid, post=t.post_grid, box=tuple(map(float, t.box)))  # type: ignore[arg-type]
             for t in layout.tiles
         ]
-        return cls(tiles=tiles, n_post=layout.n_post)
+        return cls(tiles=tiles, n_post=layout.n_post, unplaced=layout.unplaced)
 
     def layout(self) -> TokenLayout:
         """As it is worked with. ValueError where tiles and number of tokens do not fit."""
         tiles = tuple(Tile(tile.pre, tile.post, tile.box) for tile in self.tiles)
-        found = TokenLayout(tiles, self.n_post)
+        found = TokenLayout(tiles, self.n_post, self.unplaced)
+        if not found.n_pre:
+            raise ValueError("a layout has neither tiles nor tokens without a place")
         covered = sum(tile.post[0] * tile.post[1] for tile in self.tiles if tile.post is not None)
         if found.has_places and covered != self.n_post:
             raise ValueError(
