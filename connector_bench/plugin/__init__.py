@@ -12,7 +12,12 @@ from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 
 from connector_bench.connectors.fresh import observe_loading
 from connector_bench.entry import give_wrappers_a_device_map
-from connector_bench.plugin.index import index_our_tasks, pictures_of, tasks_folder
+from connector_bench.plugin.index import (
+    index_our_tasks,
+    pictures_of,
+    tasks_folder,
+    when_ours_are_asked_for,
+)
 from connector_bench.plugin.measuring import measure_connector
 from connector_bench.plugin.task_classes import (
     REQUEST_TYPE,
@@ -21,6 +26,7 @@ from connector_bench.plugin.task_classes import (
     documents_of,
 )
 from connector_bench.plugin.zoo_model import ConnectorZoo
+from connector_bench.run.workforce import expect_pictures
 
 __all__ = [
     "ConnectorZoo",
@@ -36,6 +42,7 @@ __all__ = [
 def register() -> list[ModelManifest]:
     """Index our tasks, add our request type, let wrappers start, and hand lmms-eval the zoo's model."""
     index_our_tasks()
+    when_ours_are_asked_for(expect_pictures)
     give_wrappers_a_device_map(ModelRegistryV2)
     observe_loading()
     setattr(lmms, REQUEST_TYPE, measure_connector)
