@@ -187,6 +187,14 @@ def test_a_model_is_not_handed_over(adapter: Any) -> None:
         packed_once([adapter])
 
 
+def test_what_is_too_large_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = datasets.Dataset.from_dict({"text": ["x" * 1000] * 3000}).data.table
+    parts = [table.slice(number, 1) for number in range(3000)]  # each would take the whole table with it
+    monkeypatch.setattr("connector_bench.workers.crossing.MOST_BYTES", 2**24)
+    with pytest.raises(ValueError, match=r"it takes more than 0\.0 GiB"):
+        packed_once(parts)
+
+
 @contextmanager
 def limited(what: int, most: int, process: int = 0) -> Iterator[None]:
     before = resource.prlimit(process, what)
