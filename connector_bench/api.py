@@ -16,8 +16,9 @@ from connector_bench.preservation.figures import PreservationFigures
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.preservation.retrieval import class_of
+from connector_bench.run.all_ranks import most_common
 from connector_bench.run.answers import left_out_line, picture_figures, run_summary
-from connector_bench.run.documents import as_pictures, most_common
+from connector_bench.run.documents import as_pictures
 from connector_bench.run.passing import Passed
 from connector_bench.run.running import UNTRAINED_SEEDS
 

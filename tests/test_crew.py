@@ -1,14 +1,17 @@
 """Worker processes: the same tokens, refusals in the same words, losses said and survived, nothing left running."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
 import datasets
@@ -22,8 +25,11 @@ from connector_bench.connectors import adapter_for_model
 from connector_bench.connectors.capture import LeftOut, stream
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.pictures import PictureReader
-from connector_bench.run.documents import PictureRows, read_pictures
-from connector_bench.workers.crew import Crew, NoCrew
+from connector_bench.run.documents import PictureRows
+from connector_bench.run.reading import read_pictures
+from connector_bench.workers.crew import Crew
+from connector_bench.workers.crossing import packed_once
+from connector_bench.workers.first_process import FirstProcess, NoCrew
 from tests import tiny_vlms
 
 PICTURES = [(str(i), partial(coloured_picture, 56 + 14 * (i % 3), 56, i)) for i in range(30)]
@@ -74,9 +80,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> PictureRows:
 
 @pytest.fixture(scope="module")
 def crew(adapter: Any, rows: PictureRows) -> Iterator[Crew]:
-    made = Crew(4, pinned=False)
+    made = Crew(FirstProcess(), 4, [adapter.preparer, rows, refuse], pinned=False)
     try:
-        made.hand_over([adapter.preparer, rows, refuse])
         yield made
     finally:
         made.close()
@@ -172,48 +177,92 @@ def test_workers_that_are_killed_cost_a_sentence_and_no_picture(
         os.kill(number, signal.SIGKILL)
     assert same(tokens(stream(adapter, PICTURES, 2, crew=crew)), expected)
     assert len(said) == 4
-    assert "the model's own process decodes and prepares from here on" in said[-1]
+    assert "threads of the model's own process go on" in said[-1]
     documents = [rows.document("task", number) for number in range(40)]
     assert len(read_pictures(documents, PictureReader(), "none left", crew).shown_by) == 29
 
 
 def test_a_model_is_not_handed_over(adapter: Any) -> None:
-    made = Crew(1, pinned=False)
+    with pytest.raises(PicklingError, match="of the model"):
+        packed_once([adapter])
+
+
+def test_what_is_too_large_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = datasets.Dataset.from_dict({"text": ["x" * 1000] * 3000}).data.table
+    parts = [table.slice(number, 1) for number in range(3000)]  # each would take the whole table with it
+    monkeypatch.setattr("connector_bench.workers.crossing.MOST_BYTES", 2**24)
+    with pytest.raises(ValueError, match=r"it takes more than 0\.0 GiB"):
+        packed_once(parts)
+
+
+@contextmanager
+def limited(what: int, most: int, process: int = 0) -> Iterator[None]:
+    before = resource.prlimit(process, what)
+    resource.prlimit(process, what, (most, before[1]))
     try:
-        with pytest.raises(NoCrew, match="of the model"):
-            made.hand_over([adapter])
+        yield
     finally:
-        made.close()
+        resource.prlimit(process, what, before)
+
+
+def test_memory_that_cannot_be_shared_costs_a_sentence(said: list[str]) -> None:
+    with limited(resource.RLIMIT_FSIZE, 4096):  # anonymous files are files
+        first = FirstProcess()
+    crew = Crew(first, 2, [], pinned=False)
+    try:
+        answers = [answer for _, answer in crew.in_order(torch.zeros, [7] * 9)]
+        assert list(crew.while_alive(iter([1]))) == []
+    finally:
+        crew.close()
+    assert [(answer.lost, answer.value) for answer in answers] == [(True, None)] * 9
+    (line,) = said
+    assert line.startswith("worker processes cannot hand over what they prepare: OSError: [Errno 27]")
+
+
+def test_descriptors_that_run_out_cost_a_sentence(said: list[str]) -> None:
+    crew = Crew(FirstProcess(), 2, [], pinned=False)
+    try:
+        with limited(resource.RLIMIT_NOFILE, 3):
+            with pytest.raises(NoCrew, match="Too many open files"):
+                FirstProcess()
+            answers = [answer for _, answer in crew.in_order(torch.zeros, [7] * 9)]
+    finally:
+        crew.close()
+    assert all(answer.lost for answer in answers)
+    assert [line.split(": ")[0] for line in said] == ["worker processes cannot hand over what they prepare"]
 
 
 RUN = """
 import sys, time
 from connector_bench.workers.crew import Crew
-crew = Crew(2, pinned=False)
-crew.hand_over([])
-print(crew._first.pid, flush=True)
+from connector_bench.workers.first_process import FirstProcess
+FirstProcess()
+first = FirstProcess()
+crew = Crew(first, 2, [], pinned=False)
+print(first.number, flush=True)
 for _ in crew.in_order(time.sleep, [0.1] * 600):
     pass
 """
 
 
-def test_none_outlives_the_run() -> None:
-    ends = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", RUN], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        for _ in ends
-    ]
-    sessions = [int(run.stdout.readline()) for run in runs if run.stdout is not None]
-    assert [len(of_session(session)) for session in sessions] == [3, 3, 3]
-    for run, number in zip(runs, ends, strict=True):
-        run.send_signal(number)
-        assert run.wait(20) != 0
+def test_none_outlives_a_run_that_is_killed() -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-c", RUN], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert run.stdout is not None
+    session = int(run.stdout.readline())
+    assert len(of_session(session)) == 3
+    run.send_signal(signal.SIGKILL)
+    assert run.wait(20) != 0
+    assert gone(session)
+
+
+def gone(*sessions: int) -> bool:
+    """Whether no process of these sessions lives, within 20 s."""
     until = time.monotonic() + 20
     while any(map(of_session, sessions)) and time.monotonic() < until:
         time.sleep(0.1)
-    assert [of_session(session) for session in sessions] == [[], [], []]
+    return not any(map(of_session, sessions))
 
 
 def of_session(session: int) -> list[str]:

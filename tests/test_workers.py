@@ -74,7 +74,7 @@ def test_the_record_says_how_the_run_went(runs: dict[tuple[int, int], Outcome]) 
         ran = run.record(TASK)["ran"]
         assert (ran["workers"], ran["batch_size"]) == (workers, size if size > 1 else 8)
         assert (ran["device"], ran["processes"]) == ("cpu", 1)
-        spent = {"reading pictures", "decode", "prepare", "tower and connector"}
+        spent = {"start", "start of workers", "reading pictures", "decode", "prepare", "tower and connector"}
         assert spent | {f"statistics of {TASK}", f"figures of {TASK}"} == ran["seconds"].keys()
         assert json.loads(json.dumps(ran)) == ran
 

@@ -14,7 +14,8 @@ from connector_bench.workers import in_order, worker_count, worker_threads
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from connector_bench.workers.crew import Answer, Crew
+    from connector_bench.workers.crew import Crew
+    from connector_bench.workers.member import Answer
 
 Picture = Union["Image", Callable[[], "Image"]]
 """An RGB picture, or what gives it."""
@@ -65,15 +66,18 @@ class Readying:
 
     def ahead(self, batches: Iterable[Batch]) -> Generator[Ready, None, None]:
         """Every batch, in order. Raises what the batches raise, and without `left_out` what their pictures raise."""
-        if self.crew is not None and self.crew.alive and self.adapter.preparer is not None:
-            yield from self._elsewhere(self.crew, self.adapter.preparer, batches)
-            return
+        waiting = iter(batches)
+        if self.crew is not None and self.adapter.preparer is not None:
+            yield from self._elsewhere(self.crew, self.adapter.preparer, waiting)
+            if self.crew.alive:
+                return
         count = worker_count()
         with worker_threads(count) as pool:
-            yield from in_order(pool, self.here, batches, count + 1)
+            yield from in_order(pool, self.here, waiting, count + 1)
 
-    def _elsewhere(self, crew: Crew, preparing: Preparing, batches: Iterable[Batch]) -> Iterator[Ready]:
-        items = ((preparing, batch) for batch in batches)
+    def _elsewhere(self, crew: Crew, preparing: Preparing, batches: Iterator[Batch]) -> Iterator[Ready]:
+        """Batches as long as there are worker processes."""
+        items = ((preparing, batch) for batch in crew.while_alive(batches))
         for (_, batch), answer in crew.in_order(made_ready, items):
             if answer.failure is not None:
                 ready = self.here(batch)  # each refusal is this process's own

@@ -75,11 +75,12 @@ def _workers(lm: Any) -> list[Any]:
     return list(getattr(lm, "_workers", None) or [])
 
 
-def _jpeg(lm: Any, image: Image) -> Image:
-    """The picture after the wrapper's own JPEG data URL."""
+def _jpeg(wrapper: type, image: Image) -> Image:
+    """The picture after the wrapper's own JPEG data URL, which nothing that an instance holds takes part in."""
     from PIL import Image as pillow
 
-    encoded = lm._encode_image_data_url(image).split("base64,", 1)[1]
+    bare: Any = object.__new__(wrapper)
+    encoded = bare._encode_image_data_url(image).split("base64,", 1)[1]
     return pillow.open(BytesIO(base64.b64decode(encoded))).convert("RGB")
 
 
@@ -89,12 +90,16 @@ def _qwen_resize(image: Image, patch_size: int, **limits: int) -> Image:
     return fetch_image({"image": image, **limits}, image_patch_size=patch_size)
 
 
+def _jpeg_then_resize(wrapper: type, limits: dict[str, Any], image: Image) -> Image:
+    return _qwen_resize(_jpeg(wrapper, image), patch_size=14, **limits)
+
+
 def _limits(lm: Any) -> dict[str, Any]:
     return {"min_pixels": lm.min_pixels, "max_pixels": lm.max_pixels}
 
 
 def _qwen_simple(lm: Any) -> Preparation:
-    return Preparation(lambda image: _qwen_resize(_jpeg(lm, image), patch_size=14, **_limits(lm)))
+    return Preparation(partial(_jpeg_then_resize, type(lm), _limits(lm)))
 
 
 def _qwen2_5(lm: Any) -> Preparation:
@@ -125,8 +130,8 @@ PREPARATIONS: dict[str, Callable[[Any], Preparation]] = {
     "InternVLHf": _internvl,
     "Idefics2": _plain,
     "InstructBLIP": _plain,
-    "Gemma3": lambda lm: Preparation(partial(_jpeg, lm)),
-    "Gemma4": lambda lm: Preparation(partial(_jpeg, lm), {"max_soft_tokens": lm.max_soft_tokens}),
+    "Gemma3": lambda lm: Preparation(partial(_jpeg, type(lm))),
+    "Gemma4": lambda lm: Preparation(partial(_jpeg, type(lm)), {"max_soft_tokens": lm.max_soft_tokens}),
     "Mistral3_VL": _plain,
     "Huggingface": _plain,
     "AsyncHFModel": _plain,

@@ -14,7 +14,12 @@ from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 from connector_bench.connectors.fresh import observe_loading
 from connector_bench.device_map import give_wrappers_a_device_map
 from connector_bench.plugin.captured_model import ConnectorCapture
-from connector_bench.plugin.index import index_our_tasks, pictures_of, tasks_folder
+from connector_bench.plugin.index import (
+    index_our_tasks,
+    pictures_of,
+    tasks_folder,
+    when_ours_are_asked_for,
+)
 from connector_bench.plugin.local_files import count_no_local_files
 from connector_bench.plugin.measuring import measure_connector
 from connector_bench.plugin.task_classes import (
@@ -24,6 +29,7 @@ from connector_bench.plugin.task_classes import (
     documents_of,
 )
 from connector_bench.plugin.zoo_model import ConnectorZoo
+from connector_bench.run.workforce import expect_pictures
 
 __all__ = [
     "ConnectorCapture",
@@ -41,6 +47,7 @@ def register() -> list[ModelManifest]:
     """Index our tasks, add our request type, let wrappers start and local files be read without a request to a server,
     and hand lmms-eval the zoo's model."""
     index_our_tasks()
+    when_ours_are_asked_for(expect_pictures)
     give_wrappers_a_device_map(ModelRegistryV2)
     observe_loading()
     count_no_local_files(datasets.load)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +30,24 @@ ROWS = ("doc_to_text", "doc_to_target", "lmms_eval_specific_kwargs", "model_spec
 MEMBERS_NAMED = 12
 
 _task_index: dict[str, dict[str, Any]] = {}
+_our_tasks: set[str] = set()
+"""Those of our folder; a user's own YAML may name our classes as well."""
+
+
+def when_ours_are_asked_for(told: Callable[[], None]) -> None:
+    """Have a function called when a command line's tasks are looked up, before its model, and some are ours."""
+    original = TaskManager.match_tasks
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @wraps(original)
+    def match_tasks(self: TaskManager, task_list: list[str]) -> list[str]:
+        found: list[str] = original(self, task_list)
+        if any(name in _our_tasks for name in found):
+            told()
+        return found
+
+    TaskManager.match_tasks = match_tasks
 
 
 def index_our_tasks() -> None:
@@ -44,6 +62,7 @@ def index_our_tasks() -> None:
     ) -> dict[str, Any]:
         index = original(self, include_path=include_path, include_defaults=include_defaults)
         ours = self._get_task_and_group(str(tasks_folder())) if include_defaults else {}
+        _our_tasks.update(ours)
         _task_index.update({**ours, **index})
         return {**ours, **index}
 

@@ -27,6 +27,7 @@ from connector_bench.reconstruction.figures import metric_names as reconstructio
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import Measure
 from connector_bench.run.running import Run, output_folder, reconstruction_of
+from connector_bench.run.workforce import expect_pictures
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
@@ -115,6 +116,7 @@ class ConnectorTask(DataSet):
         self.leave_out: Callable[[Any], str | None] | None = options.pop("leave_out", None)
         self.record: dict[str, Any] = {"measure": self.MEASURE}
         self.read_options(options, config)
+        expect_pictures()
         super().__init__(config)
 
     def read_options(self, given: dict[str, Any], config: dict[str, Any]) -> None:

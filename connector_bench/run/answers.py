@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from connector_bench.run.documents import AllRanksImages, Document, LocalImages
+from connector_bench.run.all_ranks import AllRanksImages
+from connector_bench.run.documents import Document
 from connector_bench.run.passing import Passed, PassOutcome
+from connector_bench.run.reading import LocalImages
 
 NAMED = 3
 """Documents that a warning names."""

@@ -11,9 +11,11 @@ from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.connectors.capture import BatchSize
 from connector_bench.pictures import PictureReader, picture_hash
 from connector_bench.processes import error_text, on_every_rank
+from connector_bench.run.all_ranks import AllRanksImages, most_common
 from connector_bench.run.answers import Figures, TaskFigures, TrainingRemarks, task_figures
-from connector_bench.run.documents import AllRanksImages, Document, most_common, read_pictures
+from connector_bench.run.documents import Document
 from connector_bench.run.passing import Consumer, PassOutcome, Way, one_pass
+from connector_bench.run.reading import read_pictures
 from connector_bench.timing import Timing
 
 if TYPE_CHECKING:

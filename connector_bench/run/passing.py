@@ -12,7 +12,8 @@ from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import PictureReader
 from connector_bench.processes import error_text, gather_all, on_every_rank, rank_and_size, unbroken
-from connector_bench.run.documents import AllRanksImages, first_of
+from connector_bench.run.all_ranks import AllRanksImages
+from connector_bench.run.documents import first_of
 from connector_bench.timing import Timing
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from connector_bench.atomic_files import NotWritten, make_folder, write_atomical
 from connector_bench.connectors import ConnectorAdapter, adapter_for
 from connector_bench.connectors.capture import BatchSize
 from connector_bench.processes import on_every_rank, rank_and_size
+from connector_bench.progress import doing
 from connector_bench.protocol import PROTOCOL_VERSION
 from connector_bench.reconstruction.config import TaskOptions
 from connector_bench.reconstruction.learning import ProbeLearner
@@ -133,12 +134,16 @@ def measure_tasks(
     `documents` gives this rank's, `output` the folder for what is left behind. Raises what the model raises, and what
     these two raise, on all ranks alike.
     """
-    adapter, own, folder = on_every_rank(lambda: (adapter_for(wrapper), documents(), output()))
+    timing = Timing()
+    with timing.of("start"), doing("Listing documents"):
+        adapter, own, folder = on_every_rank(lambda: (adapter_for(wrapper), documents(), output()))
     with workforce(adapter) as workers:
-        without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
+        with timing.of("start"), doing("Trying the connector"):
+            without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
+            info = on_every_rank(lambda: adapter.info)
         if without_untrained is not None and rank_and_size()[0] == 0:
             logger.warning(f"untrained control left out: {without_untrained}")
-        run = Run(on_every_rank(lambda: adapter.info), folder)
+        run = Run(info, folder, timing=timing)
         failures = Failures()
         measures: dict[str, Measure] = {}
         for name, task in tasks.items():
@@ -147,7 +152,8 @@ def measure_tasks(
                 measures[name] = measure
         found: dict[str, TaskFigures | Failed] = {name: Failed(error) for name, error in failures.of.items()}
         trainings = list(run.trainings.values())
-        workers.hand_over([*own, *(one for training in trainings for one in training.documents)])
+        with timing.of("start of workers"):
+            workers.hand_over([*own, *(one for training in trainings for one in training.documents)])
         batch_size = BatchSize(batch_size_of(wrapper, adapter))
         found |= measure_documents(
             adapter, own, measures, trainings, batch_size=batch_size, timing=run.timing, crew=workers.crew

@@ -12,19 +12,21 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import send_handle
+from multiprocessing.reduction import recv_handle, send_handle
 from typing import Any
 
 from connector_bench.pictures import reason
 from connector_bench.processes.packing import Packed
 from connector_bench.workers.crossing import Messages
+from connector_bench.workers.member import Answered
 from connector_bench.workers.slabs import OwnSlabs
 
 
-def serve(told_by: int, members: Sequence[int], modules: Sequence[str]) -> None:
-    """The first process: descriptors of its own connection and of the workers', and what to import meanwhile."""
+def serve(told_by: int, modules: Sequence[str]) -> None:
+    """The first process: descriptor of its connection, and what to import until it is told to divide."""
     import dill
     from PIL import Image
 
@@ -32,18 +34,22 @@ def serve(told_by: int, members: Sequence[int], modules: Sequence[str]) -> None:
         with suppress(Exception):  # where it is needed after all, its error is told
             import_module(name)
     boss = Connection(told_by)
+    members: list[int] = []
     try:
-        most_pixels = boss.recv()
+        count, most_pixels = boss.recv()
+        members += (recv_handle(boss) for _ in range(count))
         shared = dill.loads(boss.recv_bytes())
     except EOFError:
-        return
+        os._exit(0)  # what it has imported takes seconds to end in order
     except Exception as error:
-        boss.send(reason(error))
-        return
+        with suppress(OSError):
+            boss.send(reason(error))
+        os._exit(1)
     Image.MAX_IMAGE_PIXELS = most_pixels
     Image.preinit()
     Image.init()
-    numbers = {}
+    gc.freeze()
+    numbers = []
     for member in members:
         number = os.fork()
         if number == 0:
@@ -55,17 +61,16 @@ def serve(told_by: int, members: Sequence[int], modules: Sequence[str]) -> None:
                 work(Connection(member), shared)
             finally:
                 os._exit(0)
-        numbers[number] = member
+        numbers.append(number)
     for member in members:
         os.close(member)
     with suppress(OSError):
-        boss.send(list(numbers))
-    while numbers:
-        number, status = os.wait()
-        numbers.pop(number, None)
+        boss.send(numbers)
+    for _ in numbers:
+        ended, status = os.wait()
         with suppress(OSError):
-            boss.send((number, os.waitstatus_to_exitcode(status)))
-    os._exit(0)  # what it has imported takes seconds to end in order
+            boss.send((ended, os.waitstatus_to_exitcode(status)))
+    os._exit(0)
 
 
 def work(connection: Connection, shared: Sequence[object]) -> None:
@@ -73,7 +78,7 @@ def work(connection: Connection, shared: Sequence[object]) -> None:
     import torch
 
     torch.set_num_threads(1)
-    gc.freeze()
+    gc.enable()
     messages, slabs = Messages(shared), OwnSlabs()
     waiting: deque[Any] = deque()
     while True:
@@ -90,17 +95,18 @@ def work(connection: Connection, shared: Sequence[object]) -> None:
 
 
 def _answer(connection: Connection, messages: Messages, slabs: OwnSlabs, number: int, task: bytes) -> None:
-    filled, descriptor, structure = None, -1, b""
-    failure: str | None = None
+    descriptor, shared = -1, False
     try:
         do, item = messages.read(task)
         packed = Packed.of(do(item))
-        structure = packed.structure
+        answered = Answered(number, structure=packed.structure)
         if packed.tensors:
+            shared = True
             filled, descriptor = slabs.fill(packed.tensors)
+            answered = replace(answered, filled=filled)
     except Exception as error:
-        failure = reason(error)
-    connection.send((number, failure, structure, filled))
+        answered = Answered(number, reason(error), cannot_share=shared)
+    connection.send(answered)
     if descriptor >= 0:
         send_handle(connection, descriptor, 0)
         os.close(descriptor)

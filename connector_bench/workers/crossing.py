@@ -19,14 +19,18 @@ def packed_once(shared: Sequence[object]) -> bytes:
     Raises:
         Exception: what cannot cross, such as open files; a model; more than `MOST_BYTES`.
     """
-    stream = io.BytesIO()
+    stream = _Bounded()
     # not protocol 5: there Python's own pickler takes an empty buffer's bytes for a bytearray wherever they come again
     _Refusing(stream, protocol=4, recurse=True).dump(list(shared))
-    if stream.tell() > MOST_BYTES:
-        raise ValueError(
-            f"it takes {stream.tell() / 2**30:.1f} GiB; at most {MOST_BYTES / 2**30:.1f} are handed over"
-        )
     return stream.getvalue()
+
+
+class _Bounded(io.BytesIO):
+    def write(self, data: Any) -> int:
+        """As far as `MOST_BYTES` allows: what is larger must not fill the memory first."""
+        if self.tell() + len(data) > MOST_BYTES:
+            raise ValueError(f"it takes more than {MOST_BYTES / 2**30:.1f} GiB")
+        return super().write(data)
 
 
 class _Refusing(dill.Pickler):

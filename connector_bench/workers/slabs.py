@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,9 +82,7 @@ class OwnSlabs:
         size = -(-least // ROUNDED) * ROUNDED
         descriptor = os.memfd_create("connector_bench")
         try:
-            os.posix_fallocate(
-                descriptor, 0, size
-            )  # memory that is missing is told here, not by a signal later
+            os.posix_fallocate(descriptor, 0, size)  # missing memory is told here, not by a signal later
             self._maps[self._made] = mmap.mmap(descriptor, size)
         except BaseException:
             os.close(descriptor)
@@ -93,7 +92,11 @@ class OwnSlabs:
 
 
 class ReceivedSlab:
-    """A worker's slab in the model's process, with `pinned` as memory that a graphics card fetches from by itself."""
+    """A worker's slab in the model's process, with `pinned` as memory that a graphics card fetches from by itself.
+
+    Raises:
+        OSError: it cannot be mapped, or not be fetched from.
+    """
 
     def __init__(self, descriptor: int, size: int, *, pinned: bool) -> None:
         import torch
@@ -103,9 +106,15 @@ class ReceivedSlab:
         finally:
             os.close(descriptor)
         self.bytes: Tensor = torch.frombuffer(self._map, dtype=torch.uint8)
-        self._pinned = (
-            pinned and int(torch.cuda.cudart().cudaHostRegister(self.bytes.data_ptr(), size, 0)) == 0
-        )
+        self._pinned = False
+        if pinned:
+            error = torch.cuda.cudart().cudaHostRegister(self.bytes.data_ptr(), size, 0)
+            if int(error) != 0:
+                with suppress(RuntimeError):  # else the next kernel would be blamed for it
+                    torch.zeros(1, device="cuda")
+                said = torch.cuda.cudart().cudaGetErrorString(error)
+                raise OSError(f"a graphics card cannot fetch from memory of theirs: {said}")
+            self._pinned = True
 
     def close(self) -> None:
         """No card fetches from it any more."""

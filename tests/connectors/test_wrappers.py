@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dill
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.hooks import recording
 from connector_bench.connectors.through_wrapper import WrapperFeed, asked
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
+from connector_bench.workers.crossing import packed_once
 
 models = pytest.importorskip("lmms_eval.models")
 
@@ -96,6 +98,12 @@ def test_features_are_those_of_generate_until(key: str, wrapper: Callable[[str],
         if not key.startswith(("llava_", "idefics2", "instructblip")):
             assert len(pair.pre) == len(pre) or key == "gemma4"
             assert len(pair.post) == len(post)
+    named = [(str(number), picture) for number, picture in enumerate(PICTURES)]
+    (crossed,) = dill.loads(packed_once([adapter.preparer]))
+    for fed, own in zip(crossed(named).inputs, adapter.prepare(named).inputs, strict=True):
+        for name, value in own.inputs.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(fed.inputs[name], value)
 
 
 @pytest.mark.parametrize("key", ["qwen2_5_vl", "llava_next", "gemma3", "internvl"])
