@@ -24,7 +24,8 @@ from connector_bench.captured.written import (
 from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import PictureReader
-from connector_bench.run.documents import Document, LocalImages, PictureRows, read_pictures
+from connector_bench.run.documents import Document, PictureRows
+from connector_bench.run.reading import LocalImages, read_pictures
 from connector_bench.run.running import UNTRAINED_SEEDS, environment
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import PictureReader, images_fingerprint
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation
-from connector_bench.run.documents import Document, read_pictures
+from connector_bench.run.documents import Document
+from connector_bench.run.reading import read_pictures
 
 if TYPE_CHECKING:
     from PIL.Image import Image
