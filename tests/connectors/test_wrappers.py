@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,10 @@ def test_features_are_those_of_generate_until(key: str, wrapper: Callable[[str],
         if not key.startswith(("llava_", "idefics2", "instructblip")):
             assert len(pair.pre) == len(pre) or key == "gemma4"
             assert len(pair.post) == len(post)
+    if key == "gemma4":  # its processor samples videos by a method of the wrapper, which holds the model
+        with pytest.raises(pickle.PicklingError, match="holds a Gemma4ForConditionalGeneration"):
+            packed_once([adapter.preparer])
+        return
     named = [(str(number), picture) for number, picture in enumerate(PICTURES)]
     (crossed,) = dill.loads(packed_once([adapter.preparer]))
     for fed, own in zip(crossed(named).inputs, adapter.prepare(named).inputs, strict=True):
