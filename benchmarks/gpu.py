@@ -130,17 +130,17 @@ def whole(bench: Bench, name: str) -> None:
     passed = [bar.begun for title, bar in ran.bars.items() if not title.startswith("Loading")]
     begun = min(passed, default=0.0)
     seconds = ran.seconds - begun if ran.ended else float("nan")
-    note = f"of {ran.seconds:.0f} s with loading; {ran.problem}".removesuffix("; ")
-    for title, words in (
-        (harness_run.TRAINING_BAR, "training pass"),
-        (harness_run.TEST_BAR, "test pass, both tasks"),
-    ):
+    targets = {
+        harness_run.TRAINING_BAR: ("training pass", LEAST_OF_BARE["training"]),
+        harness_run.TEST_BAR: ("test pass, both tasks", None),
+    }
+    for title, (words, least) in targets.items():
         if title in ran.bars and name in bench.bare:
             bar = ran.bars[title]
-            note_rate = f"{bar.rate:.0f} images/s over {bar.count}"
-            bench.note(
-                Finding(f"{name}: {words}, over bare", bar.rate / bench.bare[name], least=0.6, note=note_rate)
-            )
+            share = bar.rate / bench.bare[name]
+            note = f"{bar.rate:.0f} images/s over {bar.count}"
+            bench.note(Finding(f"{name}: {words}, over bare", share, least=least, note=note))
+    note = f"of {ran.seconds:.0f} s with loading; {ran.problem}".removesuffix("; ")
     what = f"{name}: both tasks in one run, {len(bench.files)} pictures, four fifths of them for training"
     bench.note(Finding(what, seconds, "s", most=150 if len(bench.files) == 25_000 else None, note=note))
 
