@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from connector_bench.connectors.through_wrapper import asked
 from connector_bench.connectors.tilings import nearest_grid
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 from tests.connectors.test_planted_patch import as_stored
+from tests.harness import run_here
 from tests.remote_code import internvl_chat, llava_original, minicpm_v
 from tests.tiny_vlms.building import make
 from tests.tiny_vlms.parts import image_processor
@@ -240,6 +242,34 @@ def test_untrained_copies_run_beside_it(wrapped: tuple[str, Any, ConnectorAdapte
     (untrained,) = pair.untrained
     assert untrained.shape == pair.post.shape
     assert not torch.allclose(untrained, pair.post, atol=0.1)
+
+
+def test_the_command_line_on_a_checkpoint_with_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """lmms-eval's own wrapper loads the code beside the checkpoint; of these wrappers it alone runs on a CPU."""
+    modules = tmp_path / "modules"
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(modules))
+    monkeypatch.syspath_prepend(modules)
+    for part, automatic in ((minicpm_v.MiniCPMVConfig, "AutoConfig"), (minicpm_v.MiniCPMV2, "AutoModel")):
+        monkeypatch.setattr(part, "_auto_class", automatic)
+    checkpoint = tmp_path / "checkpoint"
+    for part in make(minicpm_v.build_2_0):
+        part.save_pretrained(checkpoint)
+    arguments = f"pretrained={checkpoint},device=cpu"
+    outcome = run_here(
+        tmp_path / "run",
+        *("--model", "minicpm_v", "--model_args", arguments, "--batch_size", "1"),
+        *("--tasks", "knn_preservation", "--limit", "12"),
+    )
+    record = outcome.record("knn_preservation")
+    assert "error" not in record, record
+    assert outcome.figures("knn_preservation")["n_images"] == 12
+    connector = record["connector"]
+    assert (connector["family"], connector["connector"]) == ("minicpmv", "resampler")
+    assert connector["places"] == "planted patch found in 100 %"
+    assert not connector["assumptions"]
+    assert connector["dtype"] == "bfloat16"
 
 
 def test_internvl_with_a_processor_that_cuts_alike() -> None:

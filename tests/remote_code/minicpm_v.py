@@ -127,7 +127,7 @@ class MiniCPMV2(_MiniCPMV):
         found = []
         for pixels in pixel_values:
             size = math.ceil(pixels.shape[-2] / PATCH), math.ceil(pixels.shape[-1] / PATCH)
-            found.append(self.resampler(self.vpm.forward_features(pixels[None]), size))
+            found.append(self.resampler(self.vpm.forward_features(pixels[None].type(self.dtype)), size))
         return torch.vstack(found)
 
     def get_vllm_embedding(self, data: dict[str, Any]) -> torch.Tensor:

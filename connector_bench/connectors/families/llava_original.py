@@ -63,13 +63,16 @@ def _encode_images(model: Any, inputs: Mapping[str, Any]) -> Any:
 
 
 LLAVA_ORIGINAL = Family(
-    model_types=("llava_llama", "llava_mistral", "llava_mpt", "llava_qwen"),
+    model_types=("llava_llama", "llava_mistral", "llava_qwen"),
     connector="mlp",
     modules=("model.mm_projector",),
     place=_place,
     run=_encode_images,
     dropped="CLS; tokens of the canvas's padding where the model removes them after the connector",
     note="newline tokens, and the shrinking of pictures of many tiles, come after the connector and are not measured",
+    when=lambda config: (
+        getattr(config, "llm_cfg", None) is None
+    ),  # VILA's type is the same, its modules are not
 )
 
 FAMILIES = (LLAVA_ORIGINAL,)
