@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +18,51 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 
+Canvas = Callable[[Batch, PictureSize], tuple[PictureSize, int]]
+"""The canvas of a picture, and the side of its tiles, in pixels."""
 
-def place_anyres(batch: Batch) -> list[Placement]:
+Kept = Callable[[Grid, PictureSize], tuple[Span, Span]]
+"""Rows and columns of a canvas's tokens that the model keeps, first and one past the last."""
+
+
+def canvas_of(batch: Batch, size: PictureSize) -> tuple[PictureSize, int]:
+    """The canvas that the processor chose for a picture, and the side of its tiles, in pixels."""
+    pinpoints = [(int(height), int(width)) for height, width in batch.config.image_grid_pinpoints]
+    return best_canvas(size, pinpoints), int(batch.config.vision_config.image_size)
+
+
+def best_canvas(size: PictureSize, canvases: Sequence[PictureSize]) -> PictureSize:
+    """Of canvases, the one that shows most of a picture and leaves least of itself empty."""
+    from transformers.image_processing_utils import select_best_resolution
+
+    height, width = select_best_resolution(size, [list(canvas) for canvas in canvases])
+    return int(height), int(width)
+
+
+def unpadded(tokens: Grid, size: PictureSize) -> tuple[Span, Span]:
+    """Rows and columns of the canvas's tokens that the model keeps when it removes the padding."""
+    return _without_padding(tokens, size, lambda length: int(round(length, 7)))
+
+
+def unpadded_unrounded(tokens: Grid, size: PictureSize) -> tuple[Span, Span]:
+    """The same as LLaVA's own code has it, which cuts where transformers rounds first."""
+    return _without_padding(tokens, size, int)
+
+
+def all_kept(tokens: Grid, size: PictureSize) -> tuple[Span, Span]:
+    """The whole canvas, where the model does not remove the padding."""
+    return (0, tokens[0]), (0, tokens[1])
+
+
+def place_anyres(batch: Batch, canvas: Canvas = canvas_of, kept: Kept = unpadded) -> list[Placement]:
     """The whole picture squeezed in a square, then canvas tiles row by row, without tokens of padding.
 
     What the model keeps is told by the connector's tokens; the encoder's that those cover are kept with them.
+
+    Args:
+        batch: with tiles on its first axis.
+        canvas: how a picture's canvas is told.
+        kept: which of a canvas's tokens the model keeps.
 
     Raises:
         ValueError: tiles and tokens do not fit each other.
@@ -34,7 +75,7 @@ def place_anyres(batch: Batch) -> list[Placement]:
         )
     placements, first = [], 0
     for size in batch.sizes:
-        tiles, n_tiles = _tiles_of(batch, size, post_grid, block)
+        tiles, n_tiles = _tiles_of(size, canvas(batch, size), kept, post_grid, block)
         pre, post = (
             np.concatenate(
                 [(first + number) * math.prod(grid) + rows[side] for number, (_, *rows) in tiles.items()]
@@ -51,41 +92,34 @@ def place_anyres(batch: Batch) -> list[Placement]:
     return placements
 
 
-def canvas_of(batch: Batch, size: PictureSize) -> tuple[PictureSize, int]:
-    """The canvas that the processor chose for a picture, and the side of its tiles, in pixels."""
-    from transformers.image_processing_utils import select_best_resolution
-
-    canvas = select_best_resolution(size, [list(p) for p in batch.config.image_grid_pinpoints])
-    return (int(canvas[0]), int(canvas[1])), int(batch.config.vision_config.image_size)
-
-
 def _tiles_of(
-    batch: Batch, size: PictureSize, grid: Grid, block: int
+    size: PictureSize, canvas_and_side: tuple[PictureSize, int], kept: Kept, grid: Grid, block: int
 ) -> tuple[dict[int, tuple[Tile, Int[np.ndarray, " n_pre"], Int[np.ndarray, " n_post"]]], int]:
     """By number, the tiles that keep any token and what they keep on both sides; and the number of all tiles.
 
     `grid` are the connector's tokens of a tile, of which each covers `block` x `block` of the encoder's.
     """
-    canvas, side = canvas_of(batch, size)
+    canvas, side = canvas_and_side
     whole = centred(padded_canvas(size, canvas), canvas)
     rows, columns = canvas[0] // side, canvas[1] // side
-    kept = unpadded((rows * grid[0], columns * grid[1]), size)
+    spans_kept = kept((rows * grid[0], columns * grid[1]), size)
     found = {0: _part(grid, block, (0, grid[0]), (0, grid[1]), WHOLE_PICTURE)}
     for number, cell in enumerate(grid_boxes((rows, columns))):
-        spans = [_cut(kept[axis], divmod(number, columns)[axis] * grid[axis], grid[axis]) for axis in (0, 1)]
+        spans = [
+            _cut(spans_kept[axis], divmod(number, columns)[axis] * grid[axis], grid[axis]) for axis in (0, 1)
+        ]
         if all(stop > start for start, stop in spans):
             found[number + 1] = _part(grid, block, spans[0], spans[1], within(whole, cell))
     return found, 1 + rows * columns
 
 
-def unpadded(tokens: Grid, size: PictureSize) -> tuple[Span, Span]:
-    """Rows and columns of the canvas's tokens that the model keeps when it removes the padding."""
+def _without_padding(tokens: Grid, size: PictureSize, whole: Callable[[float], int]) -> tuple[Span, Span]:
     height, width = size
     rows, columns = tokens
     if width / height > columns / rows:
-        cut = (rows - int(round(height * (columns / width), 7))) // 2
+        cut = (rows - whole(height * (columns / width))) // 2
         return (cut, rows - cut), (0, columns)
-    cut = (columns - int(round(width * (rows / height), 7))) // 2
+    cut = (columns - whole(width * (rows / height))) // 2
     return (0, rows), (cut, columns - cut)
 
 

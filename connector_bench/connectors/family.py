@@ -34,6 +34,8 @@ class Batch:
     sizes: tuple[PictureSize, ...]
     pre_shapes: tuple[tuple[int, ...], ...]
     post_shapes: tuple[tuple[int, ...], ...]
+    grids: tuple[Any, ...] = ()
+    """What the model told the connector of its patches' rows and columns in each call, where `grid_argument` is set."""
 
     def option(self, name: str, default: Any = None) -> Any:
         """An image-processor setting: the call's own value before the processor's."""
@@ -73,6 +75,8 @@ class Family:
     """Path under the first module of the norm the connector begins with, if it begins with one."""
     pre_argument: str | int = 0
     """Position or keyword of the argument of the first module that holds the encoder's tokens."""
+    grid_argument: int | None = None
+    """Position of the argument of the first module that says how many rows and columns of patches it receives."""
     pre_output_of: Callable[[Any], str] | str = ""
     """Module of the tower whose output is *pre*, where the tower pools or shuffles it before the first module."""
     joined: bool = False

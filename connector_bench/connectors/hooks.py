@@ -21,6 +21,8 @@ class Calls:
     pre: list[Tensor] = field(default_factory=list)
     post: list[Tensor] = field(default_factory=list)
     normed: list[Tensor] = field(default_factory=list)
+    grids: list[Any] = field(default_factory=list)
+    """What each call was told of rows and columns, None where it was told nothing."""
     untrained: list[list[Tensor]] = field(default_factory=list)
     """For each copy, its outputs on the same calls."""
 
@@ -33,6 +35,7 @@ class Tapped:
     """In the order they run."""
     norm: nn.Module | None = None
     pre_argument: str | int = 0
+    grid_argument: int | None = None
     pre_output_of: nn.Module | None = None
     """A module of the tower whose output is *pre*, instead of the first module's input."""
     joined: bool = False
@@ -101,6 +104,9 @@ def _attach(connector: Tapped, seen: Calls) -> list[Any]:
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = all_tensors(args) if connector.joined else _argument(connector.pre_argument, args, kwargs)
         seen.pre.append(given.detach())
+        if connector.grid_argument is not None:
+            given_too = [*args, *kwargs.values()][connector.grid_argument :]
+            seen.grids.append(given_too[0] if given_too else None)
 
     def after_tower(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         seen.pre.append(first_tensor(output).detach())

@@ -97,7 +97,7 @@ class WrapperFeed:
 
             seen.append({**({"inputs": args[0]} if args else {}), **inputs})
             ids = inputs.get("input_ids", args[0] if args else torch.zeros(1, 1, dtype=torch.long))
-            return torch.cat([ids, ids[:, -1:]], dim=1)
+            return torch.cat([ids, ids[:, -1:]], dim=1).clamp(min=0)  # LLaVA marks a picture by a negative id
 
         with (
             asked(self.lm, images) as requests,

@@ -33,6 +33,16 @@ def optimal_grid(batch: Batch, size: PictureSize, tile: PictureSize) -> Grid:
     return int(rows), int(columns)
 
 
+def nearest_grid(count: int, distance: Callable[[Grid], float]) -> Grid:
+    """Of the grids of so many tiles, the one at the smallest distance; of equal ones that with the fewest columns.
+
+    Preprocessors that choose among grids of many counts by shape alone choose the nearest of that count as well, so
+    the number of tiles tells which it was, whatever the limits were.
+    """
+    grids = [(count // columns, columns) for columns in range(1, count + 1) if count % columns == 0]
+    return min(grids, key=distance)
+
+
 def beside(image_processor: Any, name: str) -> Callable[..., Any]:
     """The function `name` of the module that holds the image processor's class; transformers renamed such modules."""
     modules = (sys.modules[kind.__module__] for kind in type(image_processor).__mro__)

@@ -87,6 +87,7 @@ class TransformersAdapter(ConnectorAdapter):
             modules,
             norm,
             self.family.pre_argument,
+            self.family.grid_argument,
             find(self.model, path) if path else None,
             self.family.joined,
             between_modules=self.family.between_modules,
@@ -254,6 +255,7 @@ class TransformersAdapter(ConnectorAdapter):
             sizes=fed.sizes,
             pre_shapes=tuple(_unfolded(tuple(shape), self._folded) for shape in pre),
             post_shapes=tuple(tuple(tensor.shape) for tensor in seen.post[: len(seen.pre)]),
+            grids=tuple(seen.grids),
         )
 
     def _last(self, tensor: Tensor) -> Tensor:
