@@ -89,6 +89,7 @@ def minicpm(build: Callable[[], Any], kind: type) -> Any:
 WRAPPED: dict[str, Callable[[], Any]] = {
     "InternVL 2": lambda: internvl("internvl2"),
     "InternVL 3": lambda: internvl("internvl3", select_layer=-2),
+    "InternVL 3.5": lambda: internvl("internvl3_5"),
     "InternVL 1.2": lambda: internvl("internvl2", ps_version="v1"),
     "LLaVA 1.5": llava,
     "LLaVA 1.5, cropped": lambda: llava(image_aspect_ratio=None),
@@ -103,6 +104,7 @@ WRAPPED: dict[str, Callable[[], Any]] = {
 TILES: dict[str, tuple[int, int, int]] = {
     "InternVL 2": (1, 3, 7),
     "InternVL 3": (1, 9, 7),
+    "InternVL 3.5": (1, 9, 7),
     "InternVL 1.2": (1, 3, 7),
     "MiniCPM-V 2.0": (10, 9, 9),
     "MiniCPM-V 2.6": (10, 9, 9),

@@ -70,9 +70,8 @@ LLAVA_ORIGINAL = Family(
     run=_encode_images,
     dropped="CLS; tokens of the canvas's padding where the model removes them after the connector",
     note="newline tokens, and the shrinking of pictures of many tiles, come after the connector and are not measured",
-    when=lambda config: (
-        getattr(config, "llm_cfg", None) is None
-    ),  # VILA's type is the same, its modules are not
+    # VILA's type is the same, its modules are not
+    when=lambda config: not hasattr(config, "mm_projector_cfg"),
 )
 
 FAMILIES = (LLAVA_ORIGINAL,)
