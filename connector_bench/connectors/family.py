@@ -34,6 +34,8 @@ class Batch:
     sizes: tuple[PictureSize, ...]
     pre_shapes: tuple[tuple[int, ...], ...]
     post_shapes: tuple[tuple[int, ...], ...]
+    model: Any = None
+    """The model itself, for what no configuration says of an order."""
 
     def option(self, name: str, default: Any = None) -> Any:
         """An image-processor setting: the call's own value before the processor's."""

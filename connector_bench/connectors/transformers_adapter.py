@@ -254,6 +254,7 @@ class TransformersAdapter(ConnectorAdapter):
             sizes=fed.sizes,
             pre_shapes=tuple(_unfolded(tuple(shape), self._folded) for shape in pre),
             post_shapes=tuple(tuple(tensor.shape) for tensor in seen.post[: len(seen.pre)]),
+            model=self.model,
         )
 
     def _last(self, tensor: Tensor) -> Tensor:
