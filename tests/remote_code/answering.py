@@ -53,6 +53,10 @@ def drawn(build: Callable[[], nn.Module]) -> Any:
     torch.manual_seed(0)
     model = build()
     redraw(model)
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Linear) and "embed" in name.rpartition(".")[2]:
+                module.weight *= module.in_features**-0.5  # a map, though its name is that of vectors in rows
     torch.set_rng_state(state)
     return model.eval()
 
