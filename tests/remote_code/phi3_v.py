@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPVisionConfig, CLIPVisionModel, PretrainedConfig
+from transformers import BatchFeature, CLIPVisionConfig, CLIPVisionModel, PretrainedConfig
 
 from tests.remote_code.answering import PATCH, TEXT, VISION, VOCABULARY, as_pixels, cut, language_model
+from tests.tiny_vlms.parts import tokenizer
 
 CROP = 4 * PATCH
 CELLS = CROP // PATCH // 2
@@ -144,16 +145,18 @@ class Phi3VProcessor:
 
     def __init__(self) -> None:
         self.image_processor = Phi3VImageProcessor()
+        self.tokenizer = tokenizer()
+        self.tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+        self.batch_decode = self.tokenizer.batch_decode
 
-    def __call__(self, text: str, images: Any, return_tensors: str = "pt") -> dict[str, Any]:
+    def __call__(self, text: str, images: Any, return_tensors: str = "pt") -> BatchFeature:
         """Inputs of `generate`."""
         given = self.image_processor(images, return_tensors=return_tensors)
-        (count,) = given["num_img_tokens"]
-        return {"input_ids": torch.tensor([[1, 2, *[-1] * count, 3]]), **given}
+        (count,) = given.pop("num_img_tokens")
+        before, after = (self.tokenizer.encode(part) for part in text.split("<|image_1|>"))
+        return BatchFeature({"input_ids": torch.tensor([[*before, *[-1] * count, *after]]), **given})
 
 
 def answer(model: Phi3VForCausalLM, picture: Any) -> None:
     """As a wrapper does."""
-    given = Phi3VProcessor()(text="", images=[picture])
-    given.pop("num_img_tokens")
-    model.generate(**given)
+    model.generate(**Phi3VProcessor()(text="<|image_1|>\nWhat is this?", images=[picture]))

@@ -46,6 +46,11 @@ MODELS: dict[str, Stood] = {
         vila.answer,
         "llm",
     ),
+    "nvila, by the name of vila 1.5": (
+        partial(vila.LlavaLlamaModel, side=70, kind="mlp_downsample"),
+        vila.answer,
+        "llm",
+    ),
     "vila, padded": (
         partial(vila.LlavaLlamaModel, kind="mlp2x_gelu", block=1, aspect="pad"),
         vila.answer,
@@ -100,7 +105,11 @@ def test_tokens_are_those_that_the_language_model_gets(name: str) -> None:
         nearest, which = torch.cdist(pair.post.double(), received.double()).min(dim=1)
         assert float(nearest.max()) < 1e-5 * float(received.norm(dim=1).max())
         assert len(set(which.tolist())) == len(pair.post)
-        if name in ("ovis", "vila 1.5"):  # edges are tiles of their own, columns run down
+        if name in (
+            "ovis",
+            "vila 1.5",
+            "nvila, by the name of vila 1.5",
+        ):  # edges are tiles of their own, columns run down
             which = which.sort().values
         assert torch.equal(which, which.sort().values)
 
@@ -133,6 +142,24 @@ def test_phi3_v_by_its_image_processor_alone() -> None:
     pictures = [coloured_picture(*shape) for shape in SHAPES]
     for ours, theirs in zip(alone.capture(pictures), adapter.capture(pictures), strict=True):
         assert ours.layout == theirs.layout
+        assert torch.equal(ours.post, theirs.post)
+
+
+def test_phi3_v_in_the_wrapper_of_lmms_eval() -> None:
+    """Whose `generate_until` is its own; its constructor would load the checkpoint's remote code."""
+    phi3v = pytest.importorskip("lmms_eval.models.simple.phi3v")
+    adapter, _ = held("phi3_v")
+    lm, processor = phi3v.Phi3v.__new__(phi3v.Phi3v), phi3_v.Phi3VProcessor()
+    lm._model, lm._processor, lm._tokenizer = adapter.model, processor, processor.tokenizer
+    lm._device, lm._rank, lm.batch_size_per_gpu, lm.use_cache = "cpu", 0, 1, True
+    lm.task_dict, lm.cache_hook = {}, None
+    through_it = adapter_for(lm)
+    assert isinstance(through_it, TransformersAdapter)
+    assert isinstance(through_it.feed, WrapperFeed)
+    pictures = [coloured_picture(*shape) for shape in SHAPES]
+    for ours, theirs in zip(through_it.capture(pictures), adapter.capture(pictures), strict=True):
+        assert ours.layout == theirs.layout
+        assert torch.equal(ours.pre, theirs.pre)
         assert torch.equal(ours.post, theirs.post)
 
 

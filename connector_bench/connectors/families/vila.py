@@ -136,8 +136,12 @@ VILA = Family(
     when=lambda config: _is_vila(config) and "downsample" in _kind(config),
 )
 
-VILA_MLP = replace(
-    VILA, connector="mlp", leading_norm=None, dropped="nothing", when=lambda config: _is_vila(config)
+VILA_PLAIN = replace(
+    VILA,
+    connector="mlp",
+    leading_norm=None,
+    dropped="nothing",
+    when=lambda config: _is_vila(config) and "downsample" not in _kind(config),
 )
 
-FAMILIES = (VILA, VILA_MLP)
+FAMILIES = (VILA, VILA_PLAIN)
