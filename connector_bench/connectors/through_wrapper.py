@@ -99,7 +99,7 @@ class WrapperFeed:
             inputs = {**(first if isinstance(first, Mapping) else {"inputs": first}), **inputs}
             seen.append(inputs)
             ids = inputs.get("input_ids", inputs.get("inputs", torch.zeros(1, 1, dtype=torch.long)))
-            return torch.cat([ids, ids[:, -1:]], dim=1)
+            return torch.cat([ids, ids[:, -1:]], dim=1).clamp(min=0)  # some mark a picture by negative ids
 
         with (
             asked(self.lm, images) as requests,

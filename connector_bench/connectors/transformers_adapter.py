@@ -247,6 +247,7 @@ class TransformersAdapter(ConnectorAdapter):
     def _batch(self, fed: Fed, seen: Calls) -> Batch:
         pre = [self._last(tensor).shape for tensor in seen.pre]
         return Batch(
+            model=self.model,
             config=self.model.config,
             image_processor=self.feed.image_processor,
             options=fed.options,
@@ -254,7 +255,6 @@ class TransformersAdapter(ConnectorAdapter):
             sizes=fed.sizes,
             pre_shapes=tuple(_unfolded(tuple(shape), self._folded) for shape in pre),
             post_shapes=tuple(tuple(tensor.shape) for tensor in seen.post[: len(seen.pre)]),
-            model=self.model,
         )
 
     def _last(self, tensor: Tensor) -> Tensor:

@@ -167,8 +167,16 @@ def _tiling(picture: Any) -> tuple[int, int]:
     return max(grids, key=lambda g: (scale(g) if scale(g) < 1 else 1 / scale(g), -math.prod(g)))
 
 
-def preprocess(picture: Any) -> dict[str, Tensor]:
-    """The whole, then overlapping crops of a canvas; tokens of the canvas run along its rows."""
+def _inverse(numbers: list[np.ndarray]) -> list[np.ndarray]:
+    """The places of the crops' tokens by the inverse of their order along rows, as published code has it."""
+    kept = np.stack(numbers)
+    values = kept[kept >= 0]
+    kept[kept >= 0] = np.sort(values)[np.argsort(values)]
+    return list(kept)
+
+
+def preprocess(picture: Any, inverse: bool = False) -> dict[str, Tensor]:
+    """The whole, then overlapping crops of a canvas; tokens of the canvas run along its rows, unless inversely."""
     grid = _tiling(picture)
     whole, shown = _padded(picture, (SIDE * PATCH, SIDE * PATCH))
     images, masks = [_in_patches(whole)], [_in_patches(shown[None]).mean(1)]
@@ -190,6 +198,7 @@ def preprocess(picture: Any) -> dict[str, Tensor]:
             own[:, : cut if column else 0] = -1
             own[:, CELLS - cut if column < grid[1] - 1 else CELLS :] = -1
             numbers.append(own)
+    numbers = [numbers[0], *_inverse(numbers[1:])] if inverse else numbers
     length = first + rows * (columns + 1) + 1
     return {
         "input_ids": torch.full((1, length), PLACEHOLDER),
@@ -199,6 +208,6 @@ def preprocess(picture: Any) -> dict[str, Tensor]:
     }
 
 
-def answer(model: MolmoForCausalLM, picture: Any) -> None:
+def answer(model: MolmoForCausalLM, picture: Any, inverse: bool = False) -> None:
     """As a wrapper does."""
-    model.generate_from_batch(preprocess(picture), None, tokenizer=None)
+    model.generate_from_batch(preprocess(picture, inverse), None, tokenizer=None)
