@@ -78,7 +78,10 @@ class LlavaLlamaModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = LlavaLlamaConfig(
-            mm_projector_cfg={"mm_projector_type": kind}, image_aspect_ratio=aspect, dynamic_s2=bool(scales)
+            llm_cfg={"model_type": "llama"},
+            mm_projector_cfg={"mm_projector_type": kind},
+            image_aspect_ratio=aspect,
+            dynamic_s2=bool(scales),
         )
         self.dtype, self.side = torch.float32, side
         self.llm = language_model()

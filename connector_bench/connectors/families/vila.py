@@ -120,7 +120,7 @@ def _normed(
 
 def _is_vila(config: Any) -> bool:
     """Whether the configuration has VILA's parts; LLaVA's own code goes by the same name in some checkpoints."""
-    return hasattr(config, "mm_projector_cfg")
+    return getattr(config, "llm_cfg", None) is not None
 
 
 VILA = Family(
