@@ -36,6 +36,8 @@ class Batch:
     post_shapes: tuple[tuple[int, ...], ...]
     grids: tuple[Any, ...] = ()
     """What the model told the connector of its patches' rows and columns in each call, where `grid_argument` is set."""
+    model: Any = None
+    """The model itself, for what no configuration says of an order."""
 
     def option(self, name: str, default: Any = None) -> Any:
         """An image-processor setting: the call's own value before the processor's."""

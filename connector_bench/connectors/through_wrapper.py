@@ -95,13 +95,15 @@ class WrapperFeed:
         def generate(*args: Any, **inputs: Any) -> Any:
             import torch
 
-            seen.append({**({"inputs": args[0]} if args else {}), **inputs})
-            ids = inputs.get("input_ids", args[0] if args else torch.zeros(1, 1, dtype=torch.long))
-            return torch.cat([ids, ids[:, -1:]], dim=1).clamp(min=0)  # LLaVA marks a picture by a negative id
+            first = args[0] if args else {}
+            inputs = {**(first if isinstance(first, Mapping) else {"inputs": first}), **inputs}
+            seen.append(inputs)
+            ids = inputs.get("input_ids", inputs.get("inputs", torch.zeros(1, 1, dtype=torch.long)))
+            return torch.cat([ids, ids[:, -1:]], dim=1).clamp(min=0)  # some mark a picture by negative ids
 
         with (
             asked(self.lm, images) as requests,
-            standing_in(self.model, "generate", generate),
+            standing_in(self.model, answering_method(self.model), generate),
             self._watched() as watched,
         ):
             self.lm.generate_until(requests)
@@ -122,6 +124,11 @@ class WrapperFeed:
             return
         with standing_in(processor, "image_processor", watched):
             yield watched
+
+
+def answering_method(model: nn.Module) -> str:
+    """The method by which wrappers let a model answer; Molmo's takes its inputs as one mapping."""
+    return "generate_from_batch" if hasattr(model, "generate_from_batch") else "generate"
 
 
 @contextmanager

@@ -248,6 +248,7 @@ class TransformersAdapter(ConnectorAdapter):
     def _batch(self, fed: Fed, seen: Calls) -> Batch:
         pre = [self._last(tensor).shape for tensor in seen.pre]
         return Batch(
+            model=self.model,
             config=self.model.config,
             image_processor=self.feed.image_processor,
             options=fed.options,

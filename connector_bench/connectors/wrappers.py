@@ -122,6 +122,14 @@ def _plain(lm: Any) -> Preparation:
     return Preparation()
 
 
+def _videos_alone(lm: Any) -> Preparation:
+    raise UnsupportedModel(
+        f"lmms-eval's wrapper {type(lm).__name__} reads every visual as a video file and shows its model black frames "
+        "instead of a picture, so nothing of the picture would be measured; a wrapper that hands pictures to "
+        "`generate` can be measured."
+    )
+
+
 PREPARATIONS: dict[str, Callable[[Any], Preparation]] = {
     "LlavaHf": _plain,
     "Qwen2_VL": _qwen_simple,
@@ -135,4 +143,5 @@ PREPARATIONS: dict[str, Callable[[Any], Preparation]] = {
     "Mistral3_VL": _plain,
     "Huggingface": _plain,
     "AsyncHFModel": _plain,
+    "VILA": _videos_alone,
 }

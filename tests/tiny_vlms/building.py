@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tests.tiny_vlms.parts import Built
 
 DRAWN_WIDE = ("latents", "query_tokens", "embed", "multi_modal_projector.query")
 """Parts of the names of parameters that are vectors in rows, not maps."""
+
+PHIS_TOWERS = re.compile(r"embed_tokens_extend\.image_embed|vision_embed_tokens")
+"""Names within which whole towers lie."""
 
 
 def make(build: Callable[[], Built]) -> Built:
@@ -35,7 +39,7 @@ def redraw(model: torch.nn.Module) -> None:
             if parameter.dim() < 2 or parameter[0].numel() == 1:
                 continue
             fan_in = parameter[0].numel() if parameter.dim() > 2 else parameter.shape[-1]
-            path = name.replace("embed_tokens_extend.image_embed", "")  # Phi-4's whole tower lies in it
+            path = PHIS_TOWERS.sub("", name)
             wide = any(part in path for part in DRAWN_WIDE)
             parameter.normal_(0, 1.0 if wide else fan_in**-0.5)
         overlapping = [

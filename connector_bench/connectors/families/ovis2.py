@@ -22,7 +22,7 @@ def _grid(batch: Batch, index: int) -> Grid:
     return rows, columns
 
 
-def _as_probabilities(logits: Tensor, given: Tensor) -> Tensor:
+def as_probabilities(logits: Tensor, given: Tensor) -> Tensor:
     """Probabilities of visual words, and zeros for the words that only mark where a picture begins and ends."""
     if logits.shape == given.shape:
         return logits
@@ -39,7 +39,7 @@ OVIS2 = Family(
         "model.vision_tower.head_norm",
         "model.visual_embeddings_table",
     ),
-    between_modules=_as_probabilities,
+    between_modules=as_probabilities,
     place=tiles(whole_first_if_split(_grid), block_order=_stride),
     tokens_per_row=lambda config: _stride(config) ** 2,
 )
