@@ -9,7 +9,7 @@ import typer
 
 from connector_bench._version import __version__
 from connector_bench.association.cli import analyze
-from connector_bench.captured.cli import capture_command, measure_command
+from connector_bench.capture_cli import capture_command, measure_command
 from connector_bench.comparison.cli import compare_command
 from connector_bench.connectors.cli import app as connectors
 from connector_bench.fingerprint.cli import app as fingerprint

@@ -8,18 +8,17 @@ weights. Where the vision pass asks for a part that was taken out, the model is 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from packaging.version import Version
 
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.execution import chosen_device, require_device
-from connector_bench.connectors.generic import ELSEWHERE
-from connector_bench.connectors.registry import adapter_for_model, family_of
+from connector_bench.connectors.model_class import processor_of_checkpoint
+from connector_bench.connectors.registry import adapter_for_model
 from connector_bench.connectors.stored_weights import (
     FLOATING,
     Find,
@@ -27,31 +26,27 @@ from connector_bench.connectors.stored_weights import (
     forget_opened,
     stored_tensors,
 )
-
-if TYPE_CHECKING:
-    from torch import nn
+from connector_bench.connectors.vision_pass import (
+    NotLoaded,
+    beside_the_vision_pass,
+    without,
+    without_values,
+)
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-SEES = re.compile(r"vision|visual|image|qformer|perceiver|projector|resampler|abstractor|connector")
-"""Names of parts of a composite configuration that stand for what pictures pass."""
-NOT_SEEING = re.compile(rf"{ELSEWHERE.pattern}|lm_head|vqmodel|talker|code2wav|token2wav")
-"""Names of modules beside tower and connector that pictures do not pass on their way to the language model."""
 At = dict[str, str]
 """Which revision."""
 LAZY_STATE = Version("5.0")
 """The first transformers that takes tensors that are read when they are wanted."""
 
 
-class NotLoaded(AttributeError):
-    """The vision pass asked for a part that was left out."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"{path} was not loaded")
-        self.path = path
-
-
 def load_alone(
-    checkpoint: str, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+    checkpoint: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    processor: Any = None,
 ) -> ConnectorAdapter:
     """The adapter of a checkpoint whose vision tower and connector alone are loaded.
 
@@ -60,10 +55,11 @@ def load_alone(
         device: where they run, as torch names it; `auto` is a graphics card where there is one, else the CPU.
         dtype: one of `DTYPES`; `auto` is the checkpoint's own.
         revision: branch, tag or commit of a hub's checkpoint.
+        processor: processor or image processor that prepares pictures; the checkpoint's own unless given.
 
     Raises:
         UnsupportedModel: the checkpoint cannot be loaded in part, or has no connector.
-        ValueError: no such precision or device, or a revision of a folder.
+        ValueError: no such precision or device, a revision of a folder, or a processor that cannot be loaded.
         OSError: there is no such checkpoint.
     """
     import transformers
@@ -84,7 +80,7 @@ def load_alone(
     config = transformers.AutoConfig.from_pretrained(checkpoint, **at)
     refuse(config)
     observe_loading()
-    processor = transformers.AutoProcessor.from_pretrained(checkpoint, **at)
+    processor = processor or processor_of_checkpoint(checkpoint, **at)
     plain = without_values(config)
     left_out = beside_the_vision_pass(plain)
     kind = type(plain)
@@ -100,102 +96,6 @@ def load_alone(
         else:
             return adapter
     raise UnsupportedModel(f"The vision pass of {kind.__name__} asks for parts that it has not")
-
-
-def without_values(config: Any) -> nn.Module:
-    """The model of a configuration on the meta device: all its modules, no memory.
-
-    Raises:
-        UnsupportedModel: it is none that reads images and writes text.
-    """
-    import torch
-    import transformers
-
-    try:
-        with torch.device("meta"):
-            model: nn.Module = transformers.AutoModelForImageTextToText.from_config(config)
-    except (ValueError, KeyError) as error:
-        model_type = getattr(config, "model_type", "?")
-        reason = str(error).splitlines()[0]  # the others list every class of transformers
-        raise UnsupportedModel(
-            f"A {model_type} model is none that reads images and writes text: {reason}"
-        ) from error
-    return model.eval()
-
-
-def beside_the_vision_pass(model: nn.Module) -> frozenset[str]:
-    """Paths of the modules beside the way to the connector that are no part of the vision pass.
-
-    Told by the part of the configuration that a module is built from, and by its name.
-    """
-    from connector_bench.connectors.modules import find
-    from connector_bench.connectors.transformers_adapter import connector_paths
-
-    connector = {find(model, path) for chain in connector_paths(model, family_of(model)) for path in chain}
-    output: Any = getattr(model, "get_output_embeddings", lambda: None)()
-    others = _configurations_that_do_not_see(model.config)
-
-    def leave_out(name: str, module: nn.Module) -> bool:
-        config = getattr(module, "config", None)
-        return module is output or NOT_SEEING.search(name) is not None or type(config) in others
-
-    def walk(path: str, module: nn.Module) -> Iterator[str]:
-        for name, child in module.named_children():
-            below = f"{path}.{name}" if path else name
-            inside = set(child.modules())
-            if inside & connector:
-                if child not in connector:
-                    yield from walk(below, child)
-            elif leave_out(name, child):
-                yield below
-
-    return frozenset(walk("", model))
-
-
-def _configurations_that_do_not_see(config: Any) -> set[type]:
-    parts = getattr(type(config), "sub_configs", {})
-    sees: set[type] = set()
-    others: set[type] = set()
-    for name in parts:
-        kind = type(getattr(config, name, None))
-        (sees if SEES.search(name) else others).add(kind)
-    return others - sees - {type(None), type(config), dict}
-
-
-def without(kind: Any, left_out: Collection[str]) -> Any:
-    """A model's class that has none of these modules; whoever asks for one gets `NotLoaded`."""
-    from torch import nn
-
-    class LeftOut(nn.Module):
-        def __init__(self, path: str) -> None:
-            super().__init__()
-            self.__dict__["_path"] = path
-
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("_"):
-                return super().__getattr__(name)
-            raise NotLoaded(self.__dict__["_path"])
-
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            raise NotLoaded(self.__dict__["_path"])
-
-    def __init__(self: Any, config: Any, *args: Any, **options: Any) -> None:
-        kind.__init__(self, config, *args, **options)
-        for path in left_out:
-            parent, _, name = path.rpartition(".")
-            setattr(self.get_submodule(parent), name, LeftOut(path))
-        here = dict(self.named_parameters(remove_duplicate=False))
-        tied = vars(self).get("all_tied_weights_keys")
-        if tied is not None:
-            self.all_tied_weights_keys = {a: b for a, b in tied.items() if a in here and b in here}
-
-    changed = {
-        "__init__": __init__,
-        "__module__": kind.__module__,
-        "can_generate": classmethod(lambda cls: False),
-        "get_output_embeddings": lambda self: None,
-    }
-    return type(kind.__name__, (kind,), changed)
 
 
 def _loaded(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -80,6 +80,7 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
     from safetensors import SafetensorError
 
     from connector_bench.connectors.fresh import observe_loading
+    from connector_bench.connectors.model_class import model_class, processor_of_checkpoint
     from connector_bench.connectors.registry import adapter_for_model
     from connector_bench.connectors.unsupported import refuse
 
@@ -89,7 +90,7 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
     config = transformers.AutoConfig.from_pretrained(pretrained)
     refuse(config)
     observe_loading()
-    loader: Any = transformers.AutoModelForImageTextToText
+    loader = model_class(config)
     try:
         model = loader.from_pretrained(pretrained, dtype="auto").to(device).eval()
     except SafetensorError as error:
@@ -100,8 +101,7 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
         raise UnsupportedModel(
             f"A {kind} model is none that reads images and writes text: {reason}"
         ) from error
-    processor = transformers.AutoProcessor.from_pretrained(pretrained)
-    return adapter_for_model(model, processor, pretrained)
+    return adapter_for_model(model, processor_of_checkpoint(pretrained), pretrained)
 
 
 def opened(path: Path | None) -> Image:

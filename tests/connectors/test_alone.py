@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import shutil
-import struct
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from connector_bench.connectors import UnsupportedModel, adapter_for_model, alone
+from connector_bench.connectors import UnsupportedModel, adapter_for_model
 from connector_bench.connectors.alone import load_alone
 from connector_bench.connectors.cli import load
 from connector_bench.connectors.coloured import coloured_picture
+from connector_bench.connectors.registry import declared_families
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 from tests import tiny_vlms
-from tests.tiny_vlms.parts import decoder
 
 PICTURES = [coloured_picture(112, 80), coloured_picture(90, 150, 1)]
-LARGE = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "vocab_size": 32000}
-"""Of a language model of 7 billion parameters."""
-WIDE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 6, "num_attention_heads": 16}
 NEW = Version(transformers.__version__) >= Version("5.0")
 
 
@@ -48,20 +41,8 @@ def same_tokens(one: Any, other: Any) -> bool:
     )
 
 
-def text_parameters(model: Any) -> int:
-    """Parameters of what is called a language model, wherever it hangs."""
-    words = ("language_model", "text_model", "lm_head")
-    return sum(p.numel() for name, p in model.named_parameters() if any(word in name for word in words))
-
-
-@pytest.mark.parametrize("name", tiny_vlms.HARNESS)
-def test_tokens_are_the_full_models_to_the_bit(name: str, checkpoint: Callable[[str], Path]) -> None:
-    path = checkpoint(name)
-    full, part = load(str(path), "cpu"), loaded(path)
-    assert same_tokens(full, part)
-    assert part.info == full.info
-    assert text_parameters(full.model) > 0  # type: ignore[attr-defined]
-    assert text_parameters(part.model) == 0
+WORDS = ("language_model", "text_model", "lm_head", "embed_tokens.", "audio")
+"""Parts of the names of parameters that pictures have no use for, wherever they hang."""
 
 
 class Touched(TorchDispatchMode):
@@ -77,21 +58,77 @@ class Touched(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", tiny_vlms.NAMES)
-def test_exactly_the_parameters_are_kept_that_the_vision_pass_works_with(name: str) -> None:
-    model, processor = tiny_vlms.make(name)
-    adapter = adapter_for_model(model, processor, name)
-    prepared = adapter.prepare([("picture", PICTURES[0])])
+KEPT = {
+    "hunyuan_vl": ({"patch_merger.image_sep"}, "one vector that no version of transformers reads"),
+    "gemma3n": (
+        {"embed_vision.embedding.weight", "embed_vision.hard_embedding_norm.weight"},
+        "the connector's own 128 vectors for words that stand for pictures",
+    ),
+    "minicpm_ocr": ({"vision_tower.vit_merger."}, "merges between two layers, unless the mode is 4x"),
+    "nemotron_h_omni": ({"video_patch_projection.weight"}, "one matrix of the tower, for frames of videos"),
+    "deepseek_ocr2": ({"query_1024_resolution.weight"}, "256 queries, for pictures of more than 144 tokens"),
+    "granite_docling": (
+        {"vision_model.connector.fine."},
+        "the connector's other path, by an option of a call",
+    ),
+}
+"""Of tower and connector what pictures do not pass, or only some pictures and modes: small, and part of the module."""
+THINKERS = ("qwen2_5_omni:thinker", "qwen3_omni_moe:thinker")
+"""Parts of a model that are checkpoints of their own."""
+
+
+def plain(key: str) -> str:
+    """A parameter's name without the shell around the model that ShieldGemma's checkpoints have."""
+    return key.removeprefix("model.") if key.startswith("model.model.") else key
+
+
+def family(name: str) -> tuple[Any, Any]:
+    """Model and processor, of a part of a model where the name has a colon."""
+    whole, _, part = name.partition(":")
+    model, processor = tiny_vlms.make(whole)
+    return model.get_submodule(part), processor
+
+
+@pytest.mark.parametrize("name", [*tiny_vlms.NAMES, *THINKERS])
+def test_the_full_models_tokens_from_the_parameters_alone_that_pictures_pass(
+    name: str, tmp_path: Path
+) -> None:
+    """Every family: tokens equal to the bit, and what is loaded is what the full model's vision pass works with."""
+    model, processor = family(name)
+    model.save_pretrained(tmp_path)
+    full = adapter_for_model(model, processor, str(tmp_path))
+    part = loaded(tmp_path, processor=processor)
+    assert same_tokens(full, part)
+    assert part.info == full.info
+    assert part.info.planted_found is not None
+    prepared = full.prepare([("picture", PICTURES[0])])
     with Touched() as touched:
-        adapter.run(prepared, untrained=False)
-    worked_with = {
-        key for key, p in model.named_parameters() if p.untyped_storage().data_ptr() in touched.places
-    }
-    reduced = alone.without(type(model), alone.beside_the_vision_pass(model))(model.config)
-    kept = {key for key, _ in reduced.named_parameters()}
-    assert kept >= worked_with
+        full.run(prepared, untrained=False)
+    places = {plain(key): p.untyped_storage().data_ptr() for key, p in model.named_parameters()}
+    worked_with = {key for key, place in places.items() if place in touched.places}
+    kept = {plain(key) for key, _ in part.model.named_parameters()}
+    assert worked_with <= kept < set(places)
+    assert not {key for key in kept if any(word in key for word in WORDS)}
     if NEW:  # older towers hold heads that run for nobody
-        assert kept == worked_with
+        named, _ = KEPT.get(name, (set(), ""))
+        more = kept - worked_with
+        assert more == {key for key in kept if any(part in key for part in named)}
+        assert bool(more) == bool(named)
+
+
+@pytest.mark.parametrize("name", tiny_vlms.HARNESS)
+def test_a_checkpoint_with_its_own_processor(name: str, checkpoint: Callable[[str], Path]) -> None:
+    path = checkpoint(name)
+    full, part = load(str(path), "cpu"), loaded(path)
+    assert same_tokens(full, part)
+    assert part.info == full.info
+
+
+def test_every_declared_family_has_a_model_here() -> None:
+    """So that the tests above are tests of all of them."""
+    kinds = {kind for one in declared_families() for kind in one.model_types}
+    names = {*tiny_vlms.NAMES, *THINKERS}
+    assert {re.sub("[-.:]", "_", kind) for kind in kinds} <= {re.sub("[-.:]", "_", name) for name in names}
 
 
 def test_shards_ties_and_pickled_weights(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
@@ -110,91 +147,6 @@ def test_shards_ties_and_pickled_weights(checkpoint: Callable[[str], Path], tmp_
     pickled = shutil.copytree(path, tmp_path / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
     torch.save(load_file(path / "model.safetensors"), pickled / "pytorch_model.bin")
     assert same_tokens(whole, loaded(pickled))
-
-
-def stored(tensors: dict[str, tuple[int, ...]], dtype: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The header of a safetensors file for tensors of these sizes."""
-    at, wide = 0, {"F32": 4, "BF16": 2}[dtype]
-    for name, shape in tensors.items():
-        size = wide * int(torch.Size(shape).numel())
-        yield name, {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
-        at += size
-
-
-def write_with_holes(path: Path, tensors: dict[str, tuple[int, ...]], seen: set[str], dtype: str) -> int:
-    """A safetensors file whose tensors are holes, but for those that are `seen`; their bytes are returned."""
-    header = dict(stored(tensors, dtype))
-    text = json.dumps(header).encode()
-    written = 0
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        begin = file.tell()
-        for name, entry in header.items():
-            first, last = entry["data_offsets"]
-            if name in seen:
-                file.seek(begin + first)
-                kind = torch.float32 if dtype == "F32" else torch.bfloat16
-                values = torch.randn(tensors[name]).mul(0.02).to(kind)
-                file.write(values.view(torch.uint8).numpy().tobytes())
-                written += last - first
-        file.truncate(begin + max(entry["data_offsets"][1] for entry in header.values()))
-    return written
-
-
-def large_checkpoint(folder: Path, small: Path, dtype: str, shards: int) -> int:
-    """LLaVA with a wide tower and a language model of 7 B parameters, all of it holes; bytes of tower and connector."""
-    shutil.copytree(small, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    config = transformers.AutoConfig.from_pretrained(small)
-    for name, value in WIDE.items():
-        setattr(config.vision_config, name, value)
-    config.text_config = transformers.LlamaConfig(
-        **{**decoder(), **LARGE, "num_attention_heads": 32, "num_key_value_heads": 32}
-    )
-    config.dtype = {"F32": "float32", "BF16": "bfloat16"}[dtype]
-    config.save_pretrained(folder)
-    model = alone.without_values(config)
-    sizes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    seen = {name for name in sizes if "language_model" not in name and "lm_head" not in name}
-    files = [sorted(sizes)[number::shards] for number in range(shards)]
-    if shards == 1:
-        return write_with_holes(folder / "model.safetensors", {n: sizes[n] for n in files[0]}, seen, dtype)
-    index: dict[str, str] = {}
-    written = 0
-    for number, names in enumerate(files):
-        file = f"model-{number + 1:05}-of-{shards:05}.safetensors"
-        written += write_with_holes(folder / file, {name: sizes[name] for name in names}, seen, dtype)
-        index |= dict.fromkeys(names, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    return written
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak of memory")
-@pytest.mark.skipif(not NEW, reason="transformers before 5 maps files, which a limit of memory counts")
-@pytest.mark.slow
-def test_memory_stays_at_tower_and_connector(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
-    """Of 27 GB (13 in bfloat16) that are holes on the disk, a process is let have the tower's size and a fifth."""
-    small, batch = checkpoint("llava"), 30 * 2**20
-    cases, expected = [], []
-    for dtype, shards, asked in (("F32", 3, "auto"), ("BF16", 1, "float32")):
-        large = tmp_path / f"large {dtype}"
-        written = large_checkpoint(large, small, dtype, shards)
-        assert sum(path.stat().st_size for path in large.glob("*.safetensors")) > 40 * written
-        runs_in = written * (2 if asked == "float32" else 1)
-        expected.append((runs_in, int(1.2 * runs_in) + batch))
-        cases.append(f"{large} {asked} {expected[-1][1]}")
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.connectors.loads_alone", str(small), *cases],
-        env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    said = [json.loads(line) for line in finished.stdout.splitlines() if line.startswith("{")]
-    for found, (runs_in, allowed) in zip(said, expected, strict=True):
-        assert found["loaded"] == runs_in
-        assert found["grew"] < allowed, (found, allowed)
-        assert found["tokens"] == [16, LARGE["hidden_size"]]
 
 
 def test_what_cannot_be_loaded(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import transformers as hf
+from timm.models import register_model
 from timm.models._efficientnet_builder import decode_arch_def
+from timm.models.mobilenetv5 import mobilenetv5_300m_enc
 
 from tests.tiny_vlms.idefics import LONGEST
 from tests.tiny_vlms.llava import pixtral_parts
@@ -147,11 +151,15 @@ SHALLOW = (
 """MobileNetV5's four stages with a block or two each, in timm's words."""
 
 
+@register_model
+def mobilenetv5_shallow_enc(pretrained: bool = False, **options: Any) -> Any:
+    """A name for timm, since a checkpoint's configuration cannot hold the blocks."""
+    blocks = {"block_args": decode_arch_def(SHALLOW), "stem_size": 16, "msfa_output_resolution": 4}
+    return mobilenetv5_300m_enc(pretrained, **blocks, **options)
+
+
 def gemma3n() -> Built:
-    blocks = {"block_args": decode_arch_def(SHALLOW), "stem_size": 16}
-    vision = hf.Gemma3nVisionConfig(
-        architecture="mobilenetv5_300m_enc", model_args={**blocks, "msfa_output_resolution": 4}
-    )
+    vision = hf.Gemma3nVisionConfig(architecture="mobilenetv5_shallow_enc")
     text = decoder(
         head_dim=12,
         hidden_size_per_layer_input=8,
