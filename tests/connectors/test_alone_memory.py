@@ -113,7 +113,7 @@ MEASURED = ("qwen2_5_vl", "gemma3", "internvl", "idefics2", "gemma4", "qwen2_5_o
 
 BATCH = 30 * 2**20
 PADDED = 3 * 2520 * 2**12 * 4
-"""Bytes of the batch of one picture in Gemma 4: three inner tensors of its MLP, for the 2,520 patches that it pads to."""
+"""Bytes of one picture in Gemma 4: three inner tensors of its MLP, for the 2,520 patches that it pads to."""
 
 
 def allowed(size: int, batch: int = BATCH) -> int:
