@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from connector_bench.connectors.family import Batch, Family
 from connector_bench.connectors.places import thumbnail_last, tiles
 from connector_bench.types import Grid
@@ -22,4 +24,7 @@ IDEFICS3 = Family(
     options={"return_row_col_info": True},
 )
 
-FAMILIES = (IDEFICS3,)
+MODERNVBERT = replace(IDEFICS3, model_types=("modernvbert",))
+"""The same tiles and pixel shuffle before a bidirectional text encoder."""
+
+FAMILIES = (IDEFICS3, MODERNVBERT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from connector_bench.connectors.family import Family
@@ -25,4 +26,7 @@ INTERNVL = Family(
     note="the pixel shuffle before the module is undone, so that pre is one token a patch",
 )
 
-FAMILIES = (INTERNVL,)
+QIANFAN_OCR = replace(INTERNVL, model_types=("qianfan_ocr",))
+"""The same pixel shuffle and perceptron behind a tower of its own."""
+
+FAMILIES = (INTERNVL, QIANFAN_OCR)

@@ -1,5 +1,7 @@
 """Mistral Small 3.1 and later: Pixtral's packed patches, a norm, then blocks of 2x2 merged."""
 
+from dataclasses import replace
+
 from connector_bench.connectors.family import Family
 from connector_bench.connectors.places import by_image_sizes
 
@@ -12,4 +14,8 @@ MISTRAL3 = Family(
     dropped="an odd last row or column of patches has no token after the connector",
 )
 
-FAMILIES = (MISTRAL3,)
+MISTRAL_LARGE4 = replace(MISTRAL3, model_types=("mistral_large4",))
+
+LIGHTON_OCR = replace(MISTRAL3, model_types=("lighton_ocr",), modules=("model.vision_projection",))
+
+FAMILIES = (MISTRAL3, MISTRAL_LARGE4, LIGHTON_OCR)

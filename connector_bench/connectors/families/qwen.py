@@ -1,5 +1,6 @@
 """Qwen-VL: pictures of any size packed in one sequence, blocks of 2x2 patches merged by a perceptron."""
 
+from dataclasses import replace
 from typing import Any
 
 from connector_bench.connectors.family import Family
@@ -46,4 +47,13 @@ QWEN3_5 = Family(
     leading_norm="norm",
 )
 
-FAMILIES = (QWEN2_VL, QWEN2_5_VL, QWEN3_VL, QWEN3_5)
+COHERE_COMPASS = replace(QWEN3_VL, model_types=("cohere_compass",))
+"""A merger and deepstack mergers of the same design."""
+
+EXAONE4_5 = replace(QWEN2_5_VL, model_types=("exaone4_5",))
+"""The tower with grouped queries, merged in window order by the same patch merger."""
+
+QWEN4_EXP = replace(QWEN3_5, model_types=("qwen4_exp",))
+"""The same tower and patch merger before another language model."""
+
+FAMILIES = (QWEN2_VL, QWEN2_5_VL, QWEN3_VL, QWEN3_5, COHERE_COMPASS, EXAONE4_5, QWEN4_EXP)
