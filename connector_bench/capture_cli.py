@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from connector_bench.fingerprint.cli import Device, Dtype, Revision
+from connector_bench.results.refusals import refusals, refuse
+
 TASKS = ("knn_preservation", "patch_reconstruction")
 
 
@@ -17,15 +20,11 @@ def capture_command(
     checkpoint: Annotated[str, typer.Argument(help="Folder or hub name of a checkpoint.")],
     images: Annotated[Path, typer.Option(help="Folder of pictures.")],
     out: Annotated[Path, typer.Option(help="Where tokens go; a capture that was broken off goes on there.")],
-    dtype: Annotated[
-        str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1 ...; auto is a graphics card where there is one.")
-    ] = "auto",
+    dtype: Dtype = "auto",
+    device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures that pass together.")] = 8,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many files, the first ones.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub's checkpoint.")] = None,
+    revision: Revision = None,
     untrained: Annotated[
         bool,
         typer.Option("--untrained", help="Also keep what three untrained copies make, for that control."),
@@ -35,18 +34,15 @@ def capture_command(
     from connector_bench.captured.capture_folder import capture_folder
     from connector_bench.connectors.alone import load_alone
     from connector_bench.fingerprint.fingerprint_file import FINGERPRINT
-    from connector_bench.fingerprint.written_beside import write_fingerprint
+    from connector_bench.fingerprint.stages import write_fingerprint
 
-    try:
+    with refusals(f"cannot capture {checkpoint}", RuntimeError):
         adapter = load_alone(checkpoint, device=device, dtype=dtype, revision=revision)
         outcome = capture_folder(
             adapter, images, out, batch_size=batch_size, limit=limit, untrained=untrained
         )
         if not (out / FINGERPRINT).exists():
             write_fingerprint(adapter, out / FINGERPRINT)
-    except (ValueError, OSError, RuntimeError) as error:
-        typer.secho(f"cannot capture {checkpoint}: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
     for path, why in list(outcome.left_out.items())[:3]:
         typer.secho(f"left out {path}: {why}", fg="yellow", err=True)
     more = f", {len(outcome.left_out)} files left out" if outcome.left_out else ""
@@ -71,7 +67,7 @@ def measure_command(
 
     wanted = tasks.split(",")
     if unknown := [name for name in wanted if name not in TASKS]:
-        _refuse(f"--tasks names {', '.join(unknown)}; allowed are {', '.join(TASKS)}")
+        refuse(f"--tasks names {', '.join(unknown)}; allowed are {', '.join(TASKS)}")
     measured = folder if test is None else test
     variables = {FOLDER: str(measured.resolve())}
     if test is not None:
@@ -79,7 +75,7 @@ def measure_command(
     try:
         CapturedTokens(measured, *([] if test is None else [folder])).pictures()
     except (ValueError, OSError) as error:
-        _refuse(str(error))
+        refuse(str(error))
     before = set(output_path.rglob("*_results.json"))
     command = [sys.executable, "-m", "lmms_eval", "--model", "connector_capture"]
     command += ["--model_args", f"device={chosen_device(device)}"]
@@ -89,10 +85,5 @@ def measure_command(
     if not [
         path for path in (result_files([output_path]) if output_path.is_dir() else []) if path not in before
     ]:
-        _refuse("lmms-eval wrote no result; its messages above say why")
+        refuse("lmms-eval wrote no result; its messages above say why")
     typer.echo(f"lmms-eval's files lie in {output_path}: connector-bench report {output_path}")
-
-
-def _refuse(why: str) -> None:
-    typer.secho(why, fg="red", err=True)
-    raise typer.Exit(1)

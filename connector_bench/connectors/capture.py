@@ -12,10 +12,11 @@ from loguru import logger
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.connectors.launching import Launched, rejoin, settle
-from connector_bench.connectors.ready import Batch, LeftOut, Picture, Ready, Readying, kept
+from connector_bench.connectors.ready import Batch, LeftOut, Picture, Ready, Readying
 from connector_bench.pictures import reason
 from connector_bench.timing import Timing
 from connector_bench.types import TokenBatch
+from connector_bench.workers import no_release
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -113,7 +114,7 @@ class _Stream:
 
     def over(self, images: Iterable[tuple[str, Picture]]) -> Iterator[TokenBatch]:
         held: Launched | None = None
-        release = taken = kept
+        release = taken = no_release
         try:
             with closing(self.readying.ahead(self._batches(images))) as ahead:
                 for ready in ahead:
@@ -133,7 +134,7 @@ class _Stream:
                     yield from self._handed_out(held, release)
         finally:
             rejoin(self.adapter.device)
-            if taken is not kept:
+            if taken is not no_release:
                 settle(self.adapter.device)
                 release()
                 taken()
@@ -201,13 +202,15 @@ class _Stream:
         self.left_out.refused[picture[0]] = reason(failure)
         return None
 
-    def _handed_out(self, launched: Launched, release: Callable[[], None] = kept) -> Iterator[TokenBatch]:
+    def _handed_out(
+        self, launched: Launched, release: Callable[[], None] = no_release
+    ) -> Iterator[TokenBatch]:
         with launched.beside_the_next():
             tokens: TokenBatch | None = launched.tokens
             if self.left_out is not None:
                 tokens = _finite_part(launched.tokens, self.left_out)
             self.readying.timing.add("tower and connector", launched.took())
-            if release is not kept:
+            if release is not no_release:
                 if not launched.followed:
                     settle(self.adapter.device)
                 release()

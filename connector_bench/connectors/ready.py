@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Union, cast
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.pictures import reason
 from connector_bench.timing import Timing
-from connector_bench.workers import in_order, worker_count, worker_threads
+from connector_bench.workers import in_order, no_release, worker_count, worker_threads
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,10 +33,6 @@ class LeftOut:
     """Their tokens hold NaN or infinity."""
 
 
-def kept() -> None:
-    """Nothing is to be released."""
-
-
 @dataclass(frozen=True)
 class Ready:
     """One batch as a worker hands it over: prepared, or its pictures where the model's own thread prepares."""
@@ -46,7 +42,7 @@ class Ready:
     prepared: Prepared | None = None
     failed: bool = False
     """Whether its pictures could not be prepared together."""
-    release: Callable[[], None] = kept
+    release: Callable[[], None] = no_release
     """To be called once the model has taken the inputs."""
 
     @property

@@ -10,6 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from connector_bench.fingerprint.verdict import Verdict
+from connector_bench.results.refusals import refusals, refuse
+
+Dtype = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:1 ...; auto is a graphics card where there is one.")
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub's checkpoint.")]
 
 app = typer.Typer(
     help="What a model makes of twelve known pictures, to compare runtimes by.", no_args_is_help=True
@@ -20,22 +27,16 @@ app = typer.Typer(
 def make_fingerprint(
     checkpoint: Annotated[str, typer.Argument(help="Folder or hub name of a checkpoint.")],
     out: Annotated[Path, typer.Option(help="The file that is written.")] = Path("fingerprint.json"),
-    dtype: Annotated[
-        str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1 ...; auto is a graphics card where there is one.")
-    ] = "auto",
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub's checkpoint.")] = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    revision: Revision = None,
 ) -> None:
     """Write the fingerprint of a checkpoint's tower and connector as they run here."""
     from connector_bench.connectors.alone import load_alone
-    from connector_bench.fingerprint.written_beside import write_fingerprint
+    from connector_bench.fingerprint.stages import write_fingerprint
 
-    try:
+    with refusals(f"no fingerprint of {checkpoint}", RuntimeError):
         write_fingerprint(load_alone(checkpoint, device=device, dtype=dtype, revision=revision), out)
-    except (ValueError, OSError, RuntimeError) as error:
-        _refuse(f"no fingerprint of {checkpoint}: {error}")
     typer.echo(f"{out} written; set another beside it with: connector-bench fingerprint compare {out} OTHER")
 
 
@@ -51,7 +52,7 @@ def write_pictures(
         for number, picture in enumerate(drawn_pictures(), 1):
             picture.save(folder / f"{number:02}.png")
     except OSError as error:
-        _refuse(f"{folder} cannot be written: {error}")
+        refuse(f"{folder} cannot be written: {error}")
     typer.echo(f"12 pictures in {folder}")
 
 
@@ -68,7 +69,7 @@ def compare_fingerprints(
         first, second = read_fingerprint(a), read_fingerprint(b)
         verdict = compare(first, second, ("A", "B"))
     except (ValueError, OSError) as error:
-        _refuse(str(error))
+        refuse(str(error))
     typer.echo(f"A: {first.model}, {first.dtype or 'unknown precision'} ({a})")
     typer.echo(f"B: {second.model}, {second.dtype or 'unknown precision'} ({b})")
     Console().print(_table(verdict))
@@ -83,10 +84,8 @@ def measure_precision(
     checkpoint: Annotated[str, typer.Argument(help="Folder or hub name of a checkpoint.")],
     images: Annotated[Path, typer.Option(help="Folder of pictures, of which the first 200 are measured.")],
     out: Annotated[Path, typer.Option(help="Folder of a capture, or any other; precision.json goes there.")],
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1 ...; auto is a graphics card where there is one.")
-    ] = "auto",
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub's checkpoint.")] = None,
+    device: Device = "auto",
+    revision: Revision = None,
 ) -> None:
     """Measure by how much bfloat16 and the size of batches alone change a model's figures."""
     from connector_bench.atomic_files import write_atomically
@@ -95,15 +94,13 @@ def measure_precision(
     from connector_bench.connectors.alone import load_alone
     from connector_bench.fingerprint.own_change import PICTURES, own_change
 
-    try:
+    with refusals(f"cannot measure {checkpoint}", RuntimeError):
         documents, _ = documents_of_folder(images, PICTURES)
         out.mkdir(parents=True, exist_ok=True)
         found = own_change(
             lambda dtype: load_alone(checkpoint, device=device, dtype=dtype, revision=revision), documents
         )
         write_atomically(out / PRECISION, found.model_dump_json(indent=1).encode())
-    except (ValueError, OSError, RuntimeError) as error:
-        _refuse(f"cannot measure {checkpoint}: {error}")
     table = Table(title=f"Change of figures on {found.n_images} pictures")
     for column in ("figure", "float32", "bfloat16", "one picture at a time"):
         table.add_column(column, justify="left" if column == "figure" else "right")
@@ -121,8 +118,3 @@ def _table(verdict: Verdict) -> Table:
         marked = f"{stage.name}  <- first" if stage.name == verdict.first else stage.name
         table.add_row(marked, f"{stage.difference:.2g}", str(stage.moved or ""))
     return table
-
-
-def _refuse(why: str) -> None:
-    typer.secho(why, fg="red", err=True)
-    raise typer.Exit(1)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.atomic_files import write_atomically
+from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.hooks import first_tensor
 from connector_bench.connectors.transformers_adapter import TransformersAdapter, connector_paths
 from connector_bench.fingerprint.drawn_pictures import drawn_pictures
@@ -23,6 +26,13 @@ KEPT = 32
 DIGITS = 7
 MARKED = (0, 3, 4)
 """Numbers of the pictures whose tokens are marked one by one: a square, a wide and a tall one."""
+
+
+def write_fingerprint(adapter: ConnectorAdapter, path: Path) -> None:
+    """Write an adapter's fingerprint. UnsupportedModel where it runs no model of transformers."""
+    if not isinstance(adapter, TransformersAdapter):
+        raise UnsupportedModel(f"{adapter.info.model} is no model of transformers, whose stages are known")
+    write_atomically(path, fingerprint_of(adapter).model_dump_json(exclude_none=True).encode())
 
 
 def fingerprint_of(adapter: TransformersAdapter) -> FingerprintFile:

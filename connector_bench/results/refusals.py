@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import typer
 
@@ -20,5 +21,10 @@ def refusals(begin: str, *others: type[Exception]) -> Iterator[None]:
     try:
         yield
     except expected as error:
-        typer.secho(printable(f"{begin}: {error}"), fg="red", err=True)
-        raise typer.Exit(1) from error
+        refuse(f"{begin}: {error}")
+
+
+def refuse(why: str) -> NoReturn:
+    """End the command with this sentence."""
+    typer.secho(printable(why), fg="red", err=True)
+    raise typer.Exit(1)

@@ -64,6 +64,10 @@ def worker_threads(count: int) -> Iterator[Executor]:
         sys.setswitchinterval(patience)
 
 
+def no_release() -> None:
+    """Of what lies in no worker process's memory: there is nothing to give back."""
+
+
 def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
     """`work` of every item, in the items' order, begun for at most so many that have not been handed out.
 

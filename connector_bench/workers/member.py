@@ -11,15 +11,12 @@ from typing import Any
 
 from connector_bench.pictures import reason
 from connector_bench.processes.packing import Packed
+from connector_bench.workers.in_threads import no_release
 from connector_bench.workers.slabs import Filled, ReceivedSlab, part
 
 
 class CannotShare(RuntimeError):
     """Processes cannot share memory here, which other work would meet as well; the message says why."""
-
-
-def _nothing() -> None:
-    """What is copied needs no release."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Answer:
     """Why a worker could not do it, as for a picture that is damaged; this process is to do it then."""
     lost: bool = False
     """Whether that is because workers have ended, which has been said."""
-    release: Callable[[], None] = _nothing
+    release: Callable[[], None] = no_release
     """To be called once the value's tensors are not needed any more: their memory is filled anew."""
     nbytes: int = 0
 
@@ -90,7 +87,7 @@ class Member:
         if not self.pinned:
             tensors = [one.clone() for one in tensors]
             release()
-            release = _nothing
+            release = no_release
         return Answer(Packed(structure, tensors).value(), release=release, nbytes=filled.size)
 
     def _slab(self, filled: Filled) -> ReceivedSlab:
