@@ -72,6 +72,10 @@ class HarnessRun:
     problem: str = ""
     bars: dict[str, Bar] = field(default_factory=dict)
     records: dict[str, dict[str, object]] = field(default_factory=dict)
+    scores: dict[str, dict[str, object]] = field(default_factory=dict)
+    """By task, the metrics of the result file without their filter's name."""
+    of_memory: list[str] = field(default_factory=list)
+    """What it said of memory."""
 
     def saw(self, title: str, count: int, now: float) -> None:
         """A bar stood at this count, so many seconds after the start."""
@@ -89,16 +93,23 @@ def write_knn_task(folder: Path) -> None:
 
 
 def run(
-    wrapper: str, checkpoint: Path, pictures: Path, names: list[str], device: str, limit: float
+    wrapper: str,
+    checkpoint: Path,
+    pictures: Path,
+    names: list[str],
+    device: str,
+    limit: float,
+    batch_size: int = 1,
 ) -> HarnessRun:
-    """Run these tasks, batch size left to the run; ended after `limit` seconds, with what was seen until then."""
+    """Run these tasks, a batch size of 1 leaving it to the run; ended after `limit` seconds, with what was seen until
+    then."""
     work = checkpoint.parent
     write_knn_task(work / "tasks")
     output = work / f"out-{time.monotonic_ns()}"
     place = "device=cpu,device_map=cpu" if device == "cpu" else f"device_map={device}"
     command = [sys.executable, "-m", "lmms_eval", "--model", wrapper, "--tasks", ",".join(names)]
     command += ["--model_args", f"pretrained={checkpoint},{place}", "--include_path", str(work / "tasks")]
-    command += ["--batch_size", "1", "--output_path", str(output), "--log_samples"]
+    command += ["--batch_size", str(batch_size), "--output_path", str(output), "--log_samples"]
     environment = os.environ | {"CONNECTOR_BENCH_IMAGE_FOLDER": str(pictures), "HF_HUB_OFFLINE": "1"}
     found, begun = HarnessRun(), time.perf_counter()
     process = subprocess.Popen(
@@ -112,6 +123,8 @@ def run(
             found.saw(*bar, time.perf_counter() - begun)
         else:
             tail = [*tail[-4:], line[-300:]]
+            if "memory" in line:
+                found.of_memory.append(line[:300])
     process.wait()
     timer.cancel()
     found.seconds = time.perf_counter() - begun
@@ -119,8 +132,13 @@ def run(
     with suppress(UnusableResult):  # it was ended before it wrote any
         files = list(result_files([output])) if output.exists() else []
     if files:
-        configs = json.loads(files[0].read_text(encoding="utf-8"))["configs"]
+        written = json.loads(files[0].read_text(encoding="utf-8"))
+        configs = written["configs"]
         found.records = {name: configs[name]["metadata"]["connector_bench"] for name in names}
+        found.scores = {
+            name: {key.removesuffix(",none"): value for key, value in written["results"][name].items()}
+            for name in names
+        }
     errors = [str(record["error"]) for record in found.records.values() if "error" in record]
     found.ended = bool(files) and not errors
     if not found.ended:
