@@ -56,7 +56,12 @@ def table(findings: Iterable[Finding]) -> str:
 def now() -> float:
     """Seconds by the clock on the wall; with OMP_NUM_THREADS=1 seconds of the processor, which a busy machine
     does not spoil."""
-    return time.process_time() if os.environ.get("OMP_NUM_THREADS") == "1" else time.perf_counter()
+    return time.process_time() if processor_time() else time.perf_counter()
+
+
+def processor_time() -> bool:
+    """Whether seconds of the processor are taken, not those of the clock on the wall."""
+    return os.environ.get("OMP_NUM_THREADS") == "1"
 
 
 def machine() -> str:
@@ -64,7 +69,7 @@ def machine() -> str:
     processors = os.cpu_count() or 1
     threads = os.environ.get("OMP_NUM_THREADS", str(processors))
     busy = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    clock = "processor time" if threads == "1" else "wall time"
+    clock = "processor time" if processor_time() else "wall time"
     return f"{_processor()}, {processors} processors{busy}; {threads} threads, {clock}"
 
 

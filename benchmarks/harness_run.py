@@ -15,6 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
+from benchmarks.findings import processor_time
 from connector_bench import tasks
 from connector_bench.results.harness_files import UnusableResult, result_files
 
@@ -38,7 +41,7 @@ from connector_bench.tasks.picture_folder import image_folder_test
 
 @dataclass
 class Bar:
-    """When a progress bar was seen first, first with work done, and last, in seconds of the run."""
+    """When a progress bar was seen first, first with work done, and last, in seconds of the run's clock."""
 
     begun: float
     count: int = 0
@@ -120,7 +123,9 @@ def run(
     tail: list[str] = []
     for line in said(process):
         if bar := bar_in(line):
-            found.saw(*bar, time.perf_counter() - begun)
+            found.saw(
+                *bar, processor_seconds(process.pid) if processor_time() else time.perf_counter() - begun
+            )
         else:
             tail = [*tail[-4:], line[-300:]]
             if "memory" in line:
@@ -146,6 +151,16 @@ def run(
         found.problem = "; ".join(errors) or late
     shutil.rmtree(output, ignore_errors=True)
     return found
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and all that it has started have had of the processors; 0 once it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        own = psutil.Process(pid)
+        times = [one.cpu_times() for one in (own, *own.children(recursive=True))]
+        ended = times[0].children_user + times[0].children_system
+        return sum(one.user + one.system for one in times) + ended
+    return 0.0
 
 
 def said(process: subprocess.Popen[bytes]) -> Iterator[str]:

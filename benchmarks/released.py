@@ -74,7 +74,7 @@ def _llava(vision: dict[str, int], width: int) -> Built:
 
 
 def _qwen2_5_vl(vision: dict[str, object], width: int) -> Built:
-    tok, ids, _ = packed._qwen_parts(14)
+    tok, ids, _ = packed.qwen_parts(14)
     sections = [width // 4 // 8, width // 4 * 3 // 16, width // 4 * 3 // 16]
     rope = {"rope_type": "default", "mrope_section": sections, "rope_theta": 10000.0}
     config = hf.Qwen2_5_VLConfig(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks import released
-from benchmarks.findings import Finding
+from benchmarks.findings import Finding, now
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.learning import ProbeLearner
@@ -54,10 +54,10 @@ class Bench:
 
     def once(self, work: Callable[[], object]) -> float:
         self.wait()
-        begun = time.perf_counter()
+        begun = now()
         work()
         self.wait()
-        return time.perf_counter() - begun
+        return now() - begun
 
     def wait(self) -> None:
         if self.device != "cpu":
