@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--leave", type=float, default=8, help="GB that the other process leaves")
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--limit-s", type=float, default=120)
+    parser.add_argument("--cases", default="alone,little,middle", help="which of the three, with commas")
     parser.add_argument("--take", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--after-a-pass", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -80,9 +81,9 @@ def main() -> None:
         take(options.take, options.after_a_pass)
         return
     cases = {
-        "the card to itself": (None, False),
-        f"{options.leave:g} GB left": (int(options.leave * GB), False),
-        "taken in the middle": (MIDDLE_LEFT, True),
+        "alone": ("the card to itself", None, False),
+        "little": (f"{options.leave:g} GB left", int(options.leave * GB), False),
+        "middle": ("taken in the middle", MIDDLE_LEFT, True),
     }
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +91,7 @@ def main() -> None:
         path, pictures = bench.checkpoint("llava"), bench.files[0].parents[1]
         torch.cuda.empty_cache()
         wrapper = released.GEOMETRIES["llava"].wrapper
-        for words, (leave, after_a_pass) in cases.items():
+        for words, leave, after_a_pass in map(cases.__getitem__, options.cases.split(",")):
             with beside(leave, after_a_pass):
                 ran = harness_run.run(wrapper, path, pictures, TASKS, "cuda", bench.limit, options.batch_size)
             figures = [ran.scores.get(task, {}).get(name) for task, name in FIGURES.items()]
