@@ -223,7 +223,7 @@ def _fit_attention(
         training = PackedImages.of(images, device)
         probe, record = _fit_probe(training, validation, config)
         batch = config.attention_schedule.batch_size
-        errors = _errors(validation, ridge.affine, probe, statistics.mean.to(device), batch)
+        errors = squared_errors(validation, ridge.affine, probe, statistics.mean.to(device), batch)
         points.append(CurvePoint(FRACTIONS[fold], len(training.patches), *errors))
         fitted = replace(ridge, affine=ridge.affine.to("cpu")), probe.to("cpu"), record
     if fitted is None:
@@ -234,7 +234,15 @@ def _fit_attention(
 def _fit_probe(
     training: PackedImages, validation: PackedImages | None, config: ReconstructionConfig
 ) -> tuple[AttentionProbe, TrainingRecord]:
-    """Everything the probe starts from comes from the sampled images, as for the MLP (`fit_rows`)."""
+    probe = untrained_probe(training, validation, config)
+    batches = ImageSample(probe, training, validation, config.attention_schedule.batch_size)
+    return probe, train(probe, batches, config.attention_schedule)
+
+
+def untrained_probe(
+    training: PackedImages, validation: PackedImages | None, config: ReconstructionConfig
+) -> AttentionProbe:
+    """The probe before its first step. All it starts from comes from the sampled images, as for the MLP."""
     tokens, patches = _statistics(training.tokens), _statistics(training.patches)
     shape = AttentionShape(
         training.tokens.shape[1],
@@ -257,8 +265,7 @@ def _fit_probe(
         none = Moments.zeros(shape.d_in, shape.d_out).to(pooled.xx.device)
         held_out = none if validation is None else validation.means.moments(config)
         probe.start_at(choose(pooled, held_out, config.penalties).affine)
-    batches = ImageSample(probe, training, validation, config.attention_schedule.batch_size)
-    return probe, train(probe, batches, config.attention_schedule)
+    return probe
 
 
 def _statistics(rows: Float[Tensor, "n d"]) -> TargetStatistics:
@@ -267,7 +274,7 @@ def _statistics(rows: Float[Tensor, "n d"]) -> TargetStatistics:
 
 
 @torch.no_grad()
-def _errors(
+def squared_errors(
     images: PackedImages | None,
     pooled: Affine,
     probe: AttentionProbe,

@@ -255,13 +255,13 @@ def fit_rows(training: Rows, validation: Rows, config: ReconstructionConfig) -> 
         raise ValueError("there is no row to fit a probe on")
     moments = training.moments(config)
     ridge = choose(moments, validation.moments(config), config.penalties)
-    network = _starting(moments, ridge.affine, config)
+    network = untrained_probe(moments, ridge.affine, config)
     sample = RowSample(network, training, validation, config.schedule.batch_size)
     return RowFit(ridge, network, train(network, sample, config.schedule))
 
 
-def _starting(moments: Moments, ridge: Affine, config: ReconstructionConfig) -> MLPProbe:
-    """The untrained probe of rows with these moments, on the moments' device."""
+def untrained_probe(moments: Moments, ridge: Affine, config: ReconstructionConfig) -> MLPProbe:
+    """The probe of rows with these moments before its first step, on the moments' device."""
     matrix = whitening(moments) if config.whiten else None
     shape = MLPShape(
         len(moments.mean_x),

@@ -116,8 +116,8 @@ def _trained(network: nn.Module, sample: Sample, schedule: Schedule, graphed: bo
     step = OptimizerStep(
         network,
         sample.loss,
-        _groups(network, schedule),
-        lambda number: _rate(number, planned, schedule.warmup),
+        parameter_groups(network, schedule),
+        lambda number: rate_at(number, planned, schedule.warmup),
         schedule.batch_size,
         schedule.accumulate,
         sample.device,
@@ -167,7 +167,7 @@ def _order(sample: Sample, schedule: Schedule, epoch: int) -> Int[Tensor, " n"]:
     return torch.randperm(sample.examples, generator=generator).to(sample.device)
 
 
-def _groups(network: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+def parameter_groups(network: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     """The linear path slower and without decay, which would pull it off the ridge; the rest as scheduled."""
     linear = [p for name, p in network.named_parameters() if name.split(".")[0] in ("linear", "pooled")]
     slow = {id(p) for p in linear}
@@ -179,7 +179,7 @@ def _groups(network: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     return groups
 
 
-def _rate(step: int, planned: int, warmup: float) -> float:
+def rate_at(step: int, planned: int, warmup: float) -> float:
     """Linear warm-up, then a cosine to zero at the last optimiser step."""
     rising = max(1, round(warmup * planned))
     if step < rising:
