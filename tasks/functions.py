@@ -18,6 +18,7 @@ __all__ = [
     "PatchReconstruction",
     "answer_mask",
     "cub",
+    "objects",
     "picture",
     "pictures",
     "probe_scenes",
@@ -35,6 +36,13 @@ def pictures(index: Dataset) -> Dataset:
     from connector_bench.zoo import scenes
 
     return scenes.load(index[0]["scenes"])
+
+
+def objects(index: Dataset) -> Dataset:
+    """The views of single objects of the split that the one-row `index` names."""
+    from connector_bench.zoo import objects as views
+
+    return views.load(index[0]["objects"])
 
 
 def probe_scenes() -> Dataset:

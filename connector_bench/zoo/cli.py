@@ -68,10 +68,12 @@ def list_connectors() -> None:
 @app.command()
 def preview(
     out: Annotated[Path, typer.Argument(help="PNG file to write.")],
-    split: Annotated[str, typer.Option(help="train, validation, test or test_unseen.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="A split of the scenes, such as test, or objects_test.")
+    ] = "test",
     scenes: Annotated[int, typer.Option(min=1, max=60)] = 12,
 ) -> None:
-    """Write a contact sheet: scenes, a question and its answer each, the answer mask outlined."""
+    """Write a contact sheet: scenes, a question and its answer each, the answer mask outlined; or objects."""
     from connector_bench.zoo.preview import contact_sheet
 
     try:

@@ -91,7 +91,7 @@ def draw_names(rng: np.random.Generator, ranges: Ranges) -> tuple[str, list[tupl
     return categories[0], [chosen[i] for i in order]
 
 
-def _transformed_sprite(name: str, drawing: Drawing, rng: np.random.Generator, ranges: Ranges) -> Image.Image:
+def transformed_sprite(name: str, drawing: Drawing, rng: np.random.Generator, ranges: Ranges) -> Image.Image:
     """A cut-out, perhaps mirrored, tilted and shrunk, cropped to its opaque pixels."""
     sprite = load_sprite(name, drawing)
     if rng.random() < 0.5:
@@ -109,7 +109,8 @@ def _corner(cell: int, length: int, rng: np.random.Generator, beyond: int) -> in
     return int(np.clip(round(centre - length / 2), 0, SIDE - length))
 
 
-def _box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def box_of(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """(x0, y0, x1, y1) of the True pixels, x1 and y1 exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
@@ -126,7 +127,7 @@ def compose_scene(rng: np.random.Generator, drawing: Drawing) -> Scene:
     places = rng.permutation(len(PLACES))[: len(names)]
     masks: list[NDArray[np.bool_]] = []
     for (name, _), place in zip(names, places, strict=True):
-        sprite = _transformed_sprite(name, drawing, rng, ranges)
+        sprite = transformed_sprite(name, drawing, rng, ranges)
         row, column = divmod(int(place), 3)
         x = _corner(column, sprite.width, rng, ranges.beyond_cell)
         y = _corner(row, sprite.height, rng, ranges.beyond_cell)
@@ -135,7 +136,7 @@ def compose_scene(rng: np.random.Generator, drawing: Drawing) -> Scene:
         mask[y : y + sprite.height, x : x + sprite.width] = np.asarray(sprite.getchannel("A")) > 127
         masks = [earlier & ~mask for earlier in masks] + [mask]
     objects = tuple(
-        PlacedObject(name, category, PLACES[place], drawing, _box_of(mask), mask)
+        PlacedObject(name, category, PLACES[place], drawing, box_of(mask), mask)
         for (name, category), place, mask in zip(names, places, masks, strict=True)
     )
     return Scene(np.asarray(canvas), background, focus, objects)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from connector_bench.zoo.cache import cache_root, new_folder
+from connector_bench.zoo.cache import cache_root
 from connector_bench.zoo.composition import Scene
 from connector_bench.zoo.questions import Question
 from connector_bench.zoo.splits import VERSION, Fingerprint, Split, find_split, image_id, make_scene
+from connector_bench.zoo.stored_rows import png, stored_rows
 
 if TYPE_CHECKING:
     import datasets
@@ -28,19 +28,13 @@ if TYPE_CHECKING:
 QUESTION_COLUMNS = ("question_id", "image_id", "image", "kind", "question", "answer", "mask")
 
 
-def _png(pixels: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=4)
-    return stream.getvalue()
-
-
 def _question_row(name: str, index: int, question: Question) -> dict[str, Any]:
     return {
         "question_id": f"{name}-q{index}",
         "kind": question.kind,
         "question": question.question,
         "answer": question.answer,
-        "mask": _png(question.mask),
+        "mask": png(question.mask),
     }
 
 
@@ -48,7 +42,7 @@ def scene_row(name: str, scene: Scene, questions: list[Question]) -> dict[str, A
     """One row of ``load``: boxes are (x0, y0, x1, y1) in pixels, masks one-bit PNG files as bytes."""
     return {
         "image_id": name,
-        "image": {"bytes": _png(scene.image), "path": None},
+        "image": {"bytes": png(scene.image), "path": None},
         "objects": [
             {
                 "name": o.name,
@@ -81,21 +75,6 @@ def _rows(split: Split) -> Iterator[dict[str, Any]]:
         yield scene_row(image_id(split, index), *make_scene(split, index))
 
 
-def _folder(split: Split) -> Path:
-    return cache_root() / f"scenes-v{VERSION}" / f"{split.name}-{split.scenes}"
-
-
-def _build(split: Split, folder: Path) -> None:
-    from datasets.arrow_writer import ArrowWriter
-
-    with ArrowWriter(
-        path=str(folder / "scenes.arrow"), features=_features(), writer_batch_size=100
-    ) as writer:
-        for row in _rows(split):
-            writer.write(row)
-        writer.finalize()
-
-
 def load(split: str) -> datasets.Dataset:
     """A split of the scenes, one row a scene; made on first use (about 20 ms a scene) and cached.
 
@@ -108,14 +87,9 @@ def load(split: str) -> datasets.Dataset:
         ValueError: unknown split.
         OSError: the cache folder cannot be written.
     """
-    from datasets import Dataset
-
     found = find_split(split)
-    folder = _folder(found)
-    if not folder.is_dir():
-        with new_folder(folder) as unfinished:
-            _build(found, unfinished)
-    return Dataset.from_file(str(folder / "scenes.arrow"))
+    folder = cache_root() / f"scenes-v{VERSION}" / f"{found.name}-{found.scenes}"
+    return stored_rows(folder, _features(), _rows(found))
 
 
 def _repeated(column: Any, rows: NDArray[np.int64]) -> Any:

@@ -163,7 +163,7 @@ def test_a_run_cut_while_composing_leaves_no_cache(small_cache, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scenes, "_build", fail)
+    monkeypatch.setattr(scenes, "make_scene", fail)
     with pytest.raises(KeyboardInterrupt):
         scenes.load("test")
     assert not [path for path in small_cache.rglob("*") if "test" in path.name]

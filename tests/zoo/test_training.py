@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
@@ -99,6 +100,8 @@ def test_commands(tmp_path):
     sheet = tmp_path / "sheet.png"
     assert run(app, ["preview", str(sheet), "--scenes", "3"]).exit_code == 0
     assert sheet.stat().st_size > 10_000
+    assert run(app, ["preview", str(sheet), "--split", "objects_test", "--scenes", "9"]).exit_code == 0
+    assert Image.open(sheet).size == (4 * 228, 3 * 256)
     wrong = run(app, ["train", "mpl"])
     assert wrong.exit_code == 2
     assert "mlp" in wrong.output
