@@ -18,7 +18,9 @@ HEADLINES: dict[Measure, tuple[str, ...]] = {
 }
 """What a table shows first, in this order."""
 HEADLINE_LOSSES = ("1 - knor_10", "lost", "loss_inside", "loss_outside", "1 - cosine_inside")
-"""Losses that an analysis shows unless all are asked for; the first two are those of whole connectors."""
+"""Losses that an analysis shows unless all are asked for."""
+WHOLE_LOSSES = ("1 - knor_10", "lost")
+"""The losses of whole connectors, which the study across connectors sets against each other."""
 MAIN_LOSSES = ("loss_inside", "lost", "1 - knor_10")
 """The losses that stand for a task's others, first of all the one that knows where the answer lies."""
 DEMO = ("knor_10", "knor_adj_10", "untrained_knor_10")

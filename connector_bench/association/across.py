@@ -13,13 +13,18 @@ from scipy import stats
 
 from connector_bench.association.connectors_across import Group, Measured
 from connector_bench.association.losses import losses_of_a_set
+from connector_bench.association.resampled_connectors import resampled_means
+from connector_bench.association.sensitivity import sensitivity
 from connector_bench.association.values import AcrossConnectors, Point, SeedValue, Settings, Tested
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.cluster_bootstrap import score_of
+from connector_bench.stats.correlation import rank_correlation
+from connector_bench.stats.exact_spearman import MOST_VALUES, exact_p
 
 LEAST_CONNECTORS = 8
 """Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""
 PERMUTATIONS = 9999
+"""Of more connectors than have an exact p-value."""
 DECIMALS = 6
 """Losses that agree so far are tied: what isometries and invertible maps lose beyond is rounding."""
 
@@ -123,7 +128,9 @@ def _across(
             refusals[name] = f"{loss} or {score} is the same for all {len(chosen)} connectors"
         else:
             correlations[name] = correlate(chosen, settings)
-    return AcrossConnectors(connector_task, loss, score_task, score, points, correlations, refusals)
+    return AcrossConnectors(
+        connector_task, loss, score_task, score, points, correlations, refusals, sensitivity(points)
+    )
 
 
 def correlate(points: Sequence[Point], settings: Settings) -> Tested:
@@ -131,50 +138,35 @@ def correlate(points: Sequence[Point], settings: Settings) -> Tested:
 
     The interval draws connectors, and for each its seeds; it errs on the wide side where connectors are few (it
     covers the truth in 97 to 99 % of simulations with 9 to 20 of them). The p-value is that of a permutation test
-    over connectors.
+    over connectors: exact, over all n! orders, up to twelve of them; of more, `PERMUTATIONS` random orders.
     """
-    drawn = _resampled_means(points, settings)
-    correlations = _rank_correlations(drawn[..., 0], drawn[..., 1])
-    loss_ranks, score_ranks = stats.rankdata(drawn[0], axis=0).T
-    exact = stats.permutation_test(
-        (loss_ranks,),
-        lambda ranks, axis=-1: (ranks - ranks.mean(axis=axis, keepdims=True)) @ score_ranks,
-        permutation_type="pairings",
-        n_resamples=PERMUTATIONS,
-        vectorized=True,
-        rng=np.random.default_rng(settings.seed),
+    drawn = resampled_means(
+        [np.array([(seed.loss, seed.score) for seed in point.seeds]) for point in points], settings
     )
+    # the means as the points have them: a sum in another order would tie, or part, what is equal to rounding
+    drawn[0] = [(point.loss, point.score) for point in points]
     score = score_of(
-        correlations,
+        rank_correlation(drawn[..., 0], drawn[..., 1]),
         len(points),
         chance=0.0,
         confidence=settings.confidence,
         unit="connectors with their seeds",
     )
-    return Tested(score, float(exact.pvalue))
+    return Tested(score, _permutation_p(*drawn[0].T, seed=settings.seed))
 
 
-def _resampled_means(
-    points: Sequence[Point], settings: Settings
-) -> Float64[np.ndarray, "draws connectors 2"]:
-    """Mean loss and score over seeds, as measured (entry 0) and with connectors and seeds drawn again."""
-    count, most = len(points), max(len(point.seeds) for point in points)
-    values, seeds = np.zeros((count, most, 2)), np.array([len(point.seeds) for point in points])
-    for row, point in enumerate(points):
-        values[row, : seeds[row]] = [(seed.loss, seed.score) for seed in point.seeds]
-    rng = np.random.default_rng(settings.seed)
-    connectors = rng.integers(count, size=(settings.resamples, count))
-    picked = (rng.random((settings.resamples, count, most)) * seeds[connectors][..., None]).astype(int)
-    held = np.arange(most) < seeds[connectors][..., None]
-    drawn = values[connectors[..., None], picked] * held[..., None]
-    means = drawn.sum(axis=2) / seeds[connectors][..., None]
-    measured = np.array([[(point.loss, point.score) for point in points]])
-    return np.concatenate([measured, means])
-
-
-def _rank_correlations(
-    x: Float64[np.ndarray, "draws n"], y: Float64[np.ndarray, "draws n"]
-) -> Float64[np.ndarray, " draws"]:
-    first, second = (stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (x, y))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (first * second).sum(-1) / np.sqrt(np.square(first).sum(-1) * np.square(second).sum(-1))
+def _permutation_p(
+    losses: Float64[np.ndarray, " n"], scores: Float64[np.ndarray, " n"], *, seed: int
+) -> float:
+    if len(losses) <= MOST_VALUES:
+        return exact_p(losses, scores)
+    loss_ranks, score_ranks = stats.rankdata(losses), stats.rankdata(scores)
+    drawn = stats.permutation_test(
+        (loss_ranks,),
+        lambda ranks, axis=-1: (ranks - ranks.mean(axis=axis, keepdims=True)) @ score_ranks,
+        permutation_type="pairings",
+        n_resamples=PERMUTATIONS,
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    )
+    return float(drawn.pvalue)

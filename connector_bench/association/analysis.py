@@ -8,6 +8,7 @@ from pathlib import Path
 
 from connector_bench.association.across import across_connectors
 from connector_bench.association.connectors_across import is_board, measured
+from connector_bench.association.contrast import contrasts
 from connector_bench.association.grounded import grounded_of
 from connector_bench.association.join import JoinRefused, join, join_retrieval
 from connector_bench.association.pairs import pairs_of
@@ -61,13 +62,15 @@ def analyze_runs(
         pairs += found
         skipped += without
         grounded += grounded_of(table, settings)
+    across = across_connectors(measured(runs, boards), settings)
     return Analysis(
         settings=settings,
         versions={package: version(package) for package in PACKAGES},
         tables=tables,
         pairs=adjusted(tuple(pairs)),
         grounded=adjusted(tuple(grounded)),
-        across=adjusted(across_connectors(measured(runs, boards), settings)),
+        across=adjusted(across),
+        contrasts=adjusted(contrasts(across, settings)),
         skipped=skipped,
     )
 

@@ -32,6 +32,7 @@ def as_json(analysis: Analysis) -> str:
         "grounded": _plain(analysis.grounded),
         "connectors": _connectors(analysis),
         "across": [_across(found) for found in analysis.across],
+        "contrasts": _plain(analysis.contrasts),
         "skipped": _plain(analysis.skipped),
     }
     return "{\n" + ",\n".join(f"{_line(key)}: {_lines(value)}" for key, value in content.items()) + "\n}\n"
@@ -111,6 +112,7 @@ def _across(found: AcrossConnectors) -> dict[str, Any]:
             if correlation is not None
         },
         "refusals": dict(found.refusals),
+        "sensitivity": None if found.sensitivity is None else _plain(found.sensitivity),
     }
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from connector_bench.association.values import (
     AcrossConnectors,
     Analysis,
+    Contrast,
     Grounded,
     JoinedTable,
     Pair,
@@ -19,7 +20,7 @@ from connector_bench.association.values import (
     Skipped,
     Tested,
 )
-from connector_bench.headlines import HEADLINE_LOSSES
+from connector_bench.headlines import HEADLINE_LOSSES, WHOLE_LOSSES
 
 REASONS_SHOWN = 3
 """Of what has no figure, for each model."""
@@ -53,6 +54,15 @@ def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
         entries = list(group)
         told = [entry for entry in entries if any(entry.correlations.values())]
         parts.append(_across(told) if told else _no_claim(entries[0]))
+        parts += [
+            line
+            for entry in told
+            if everything or (entry.loss in WHOLE_LOSSES and entry.score == entries[0].score)
+            if (line := _leaning(entry)) is not None
+        ]
+    parts += [
+        _contrast(one) for one in analysis.contrasts if everything or one.score == _main_score(analysis, one)
+    ]
     hidden = len(analysis.pairs) - shown + len(analysis.across) - len(across)
     return Group(*parts, *_footnotes(analysis, hidden))
 
@@ -135,6 +145,37 @@ def _across(found: Sequence[AcrossConnectors]) -> Table:
         ]
         table.add_row(entry.loss, entry.score, *cells)
     return table
+
+
+def _leaning(found: AcrossConnectors) -> Text | None:
+    """What the correlation over trained connectors becomes without some of them."""
+    leans, correlation = found.sensitivity, found.correlations.get("trained")
+    if leans is None or correlation is None:
+        return None
+    said = [
+        f"{leans.lowest.value:.2f} (without {leans.lowest.left_out}) to {leans.highest.value:.2f} (without "
+        f"{leans.highest.left_out}) with one left out"
+    ]
+    said += [
+        f"{part.value:.2f} {name} (n = {len(part.connectors)}{'' if part.p is None else f', p = {part.p:.2g}'})"
+        for name, part in leans.parts.items()
+    ]
+    value = f"{correlation.score.value:.2f} over {correlation.score.n} trained connectors"
+    return Text(f"{found.loss} with {found.score}, {value}: {'; '.join(said)}")
+
+
+def _contrast(found: Contrast) -> Text:
+    first, second = found.losses
+    score, p, q = found.difference.score, found.difference.p, found.difference.q
+    verdict = "" if found.difference.significant else ", not significant"
+    return Text(
+        f"{first} less {second}, correlations with {found.score} of {found.score_task} over {score.n} trained "
+        f"connectors: {score.value:.2f} [{score.low:.2f}, {score.high:.2f}], p = {p:.2g}, q = {q:.2g}{verdict}"
+    )
+
+
+def _main_score(analysis: Analysis, found: Contrast) -> str:
+    return next(one.score for one in analysis.across if one.score_task == found.score_task)
 
 
 def _no_claim(found: AcrossConnectors) -> Text:

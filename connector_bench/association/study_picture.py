@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from connector_bench.association.values import AcrossConnectors, Point
-from connector_bench.headlines import HEADLINE_LOSSES
+from connector_bench.headlines import WHOLE_LOSSES
 from connector_bench.metrics import metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SHOWN = HEADLINE_LOSSES[:2]
+SHOWN = WHOLE_LOSSES
 SCORE = "accuracy"
 STYLES = {"trained": ("o", "C0"), "isometry": ("s", "C2"), "untrained": ("^", "C1")}
 

@@ -181,6 +181,47 @@ class Point:
 
 
 @dataclass(frozen=True)
+class LeaveOneOut:
+    """A correlation without one connector."""
+
+    left_out: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """A correlation over some of the trained connectors."""
+
+    connectors: tuple[str, ...]
+    value: float
+    p: float | None
+    """Exact, over all orders of the connectors; None where they are too many."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What the correlation over trained connectors leans on."""
+
+    lowest: LeaveOneOut
+    """Of the correlations with one connector left out, each in turn."""
+    highest: LeaveOneOut
+    parts: Mapping[str, Part]
+    """By what the connectors have in common, such as `among the 49-token grids`."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two losses beside one score, over the same trained connectors."""
+
+    score_task: str
+    score: str
+    connector_tasks: tuple[str, str]
+    losses: tuple[str, str]
+    difference: Tested
+    """Spearman's correlation of the first loss with the score less that of the second; the p-value is exact."""
+
+
+@dataclass(frozen=True)
 class AcrossConnectors:
     """One loss figure beside one score, a point a connector."""
 
@@ -194,6 +235,8 @@ class AcrossConnectors:
     with their seeds; None where a subset is too small for a claim."""
     refusals: Mapping[str, str]
     """Why a subset has no correlation."""
+    sensitivity: Sensitivity | None = None
+    """Of the trained connectors; None where they are too few."""
 
 
 @dataclass(frozen=True)
@@ -219,3 +262,4 @@ class Analysis:
     grounded: tuple[Grounded, ...]
     across: tuple[AcrossConnectors, ...]
     skipped: tuple[Skipped, ...]
+    contrasts: tuple[Contrast, ...] = ()

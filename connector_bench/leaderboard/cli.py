@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,16 @@ def add(
 ) -> None:
     """Take in result files and generate the table again; nothing is written when one of them cannot be taken."""
     from connector_bench.leaderboard import board as boards
+    from connector_bench.leaderboard.alarms import alarms_of
 
     with refusals("refused"):
         runs, table = boards.add_results(board, results, name, replace, pictures)
+    _say_off(
+        f"{run.model}, {alarm.what}"
+        for run in runs
+        for task, result in run.tasks.items()
+        for alarm in alarms_of(run.model, task, result)
+    )
     typer.echo(
         f"{len(runs)} runs added; {len(table.competitors)} models compete in {board / 'LEADERBOARD.md'}"
     )
@@ -98,7 +106,10 @@ def diff(
 
 @app.command()
 def verify(results: Results, board: Board = BOARD) -> None:
-    """Fail when lmms-eval results move a committed figure beyond its interval under the same protocol version."""
+    """Fail when lmms-eval results move a committed figure beyond its interval under the same protocol version.
+
+    A control that is not as it must be fails too.
+    """
     from connector_bench.leaderboard import board as boards
     from connector_bench.leaderboard.board_files import stored_runs
     from connector_bench.leaderboard.verify import verify as compare
@@ -112,6 +123,7 @@ def verify(results: Results, board: Board = BOARD) -> None:
         typer.echo(f"not committed: {what}")
     for what in found.moved:
         typer.secho(f"moved: {what}", fg="red", err=True)
+    _say_off(found.off)
     typer.echo(f"{found.agreed} figures are what {board} holds")
     if found.moved:
         typer.secho(
@@ -119,7 +131,13 @@ def verify(results: Results, board: Board = BOARD) -> None:
             fg="red",
             err=True,
         )
+    if found.moved or found.off:
         raise typer.Exit(1)
+
+
+def _say_off(alarms: Iterable[str]) -> None:
+    for alarm in alarms:
+        typer.secho(f"control not as it must be: {alarm}", fg="red", err=True)
 
 
 def _require_board(board: Path) -> None:

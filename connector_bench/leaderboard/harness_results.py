@@ -201,6 +201,7 @@ def _figure(
         n=score.get("n"),
         k=None if entry is None else entry.k,
         chance=_number(score.get("chance")),
+        p=_number(score.get("p")),
         higher_is_better=better,
     )
 

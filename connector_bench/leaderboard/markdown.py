@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from connector_bench.headlines import TABLES
+from connector_bench.leaderboard.alarms import BoardAlarms
 from connector_bench.leaderboard.schema import Comparable
 from connector_bench.leaderboard.table import Column, Group, Published, Row, Table
 from connector_bench.leaderboard.text import (
@@ -19,6 +20,7 @@ from connector_bench.leaderboard.text import (
     number,
     spread_text,
 )
+from connector_bench.stats.oracles import FALSE_ALARMS, LARGEST_BOARD
 
 HEADER = """# Leaderboard
 
@@ -46,7 +48,7 @@ class _Part:
 
 def markdown(table: Table) -> str:
     """The whole page."""
-    blocks = [HEADER, "## Overview", _overview(table)]
+    blocks = [HEADER, "## Overview", _overview(table), *_controls(table)]
     for topic in dict.fromkeys(column.topic for column in table.columns):
         blocks.append(f"## {topic}")
         for task in dict.fromkeys(column.task for column in table.columns if column.topic == topic):
@@ -67,6 +69,26 @@ def _overview(table: Table) -> str:
             line[name] = figure_text(row.figures.get(column.key))
         lines.append(line)
     return _grid(lines) or "No results yet."
+
+
+def _controls(table: Table) -> Iterator[str]:
+    """Whether every control is what it must be; one that is not puts every other figure of its row in doubt."""
+    found = BoardAlarms.of(row for row in table.rows if row.kind != "control")
+    if not found.judged:
+        return
+    off = [f"- {in_markdown(alarm.model)}: {in_markdown(alarm.what)}" for alarm in found.off]
+    said = (
+        f"{len(off)} of {found.judged:,} are **not as they must be**; read the other figures of these rows with that "
+        "in mind."
+        if off
+        else f"All {found.judged:,} are as they must be."
+    )
+    about = (
+        "Figures of controls that must keep all (identity, rotation) or nothing (shuffled pairs): "
+        f"{said} Chance alone raises an alarm on at most one board in {1 / FALSE_ALARMS:.0f} of up to "
+        f"{LARGEST_BOARD:,} such figures."
+    )
+    yield "## Controls\n\n" + textwrap.fill(about, 120) + ("\n\n" + "\n".join(off) if off else "")
 
 
 def _first_of_each(columns: Sequence[Column]) -> list[Column]:

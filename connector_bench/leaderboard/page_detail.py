@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connector_bench.foreign_files import file_inside
+from connector_bench.leaderboard.alarms import BoardAlarms
 from connector_bench.leaderboard.schema import Comparable, ProbeBudget, Provenance, StoredLossMap
 from connector_bench.leaderboard.table import Rank, Row
 from connector_bench.results.harness_files import UnusableResult
@@ -34,7 +35,7 @@ def facts(given: Iterable[Fact]) -> list[tuple[str, str]]:
 def row_detail(row: Row, board: Path) -> Json:
     """All of a row's details; `board` is the folder in which the pictures of loss maps are found."""
     return {
-        "facts": facts(_connector(row)),
+        "facts": facts([*_connector(row), ("controls not as they must be", _off(row))]),
         "probes": {
             unmasked(task): facts(_probes(result.probe))
             for task, result in row.results.items()
@@ -47,6 +48,10 @@ def row_detail(row: Row, board: Path) -> Json:
         ],
         "runs": _runs(row),
     }
+
+
+def _off(row: Row) -> str:
+    return "; ".join(alarm.what for alarm in BoardAlarms.of([row]).off)
 
 
 def conditions(shared: Comparable) -> list[tuple[str, str]]:

@@ -59,6 +59,8 @@ class Figure(_Frozen):
     k: int | None = Field(default=None, ge=1)
     """Size of the neighbourhood, for figures of neighbours."""
     chance: FiniteFloat | None = None
+    p: float | None = Field(default=None, ge=0, le=1)
+    """How surprising the figure is if nothing is wrong, of a control whose figure varies by chance."""
     higher_is_better: bool | None = None
     """None where neither is better: controls and descriptions."""
 

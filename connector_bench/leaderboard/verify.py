@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from connector_bench.leaderboard.alarms import alarms_of
 from connector_bench.leaderboard.columns import same_conditions
 from connector_bench.leaderboard.schema import Comparable, Figure, StoredRun, TaskResult
 from connector_bench.results.harness_files import UnusableResult
@@ -28,6 +29,8 @@ class Verification:
     """Tasks that were measured under another protocol or task version, and are not compared."""
     not_committed: tuple[str, ...]
     """Tasks of which the board has no result."""
+    off: tuple[str, ...] = ()
+    """Controls of the fresh runs that are not as they must be, whatever was committed."""
 
 
 def verify(committed: Sequence[StoredRun], fresh: Sequence[StoredRun]) -> Verification:
@@ -59,7 +62,13 @@ def verify(committed: Sequence[StoredRun], fresh: Sequence[StoredRun]) -> Verifi
             agreed += len(before.figures) - len(changes)
     if len(not_committed) == sum(len(run.tasks) for run in fresh):
         raise UnusableResult(f"the board has no result to compare with of: {'; '.join(not_committed)}")
-    return Verification(agreed, tuple(moved), tuple(other_version), tuple(not_committed))
+    off = [
+        f"{model}, {alarm.what}"
+        for run in fresh
+        for (model, task), result in _results(run)
+        for alarm in alarms_of(model, task, result)
+    ]
+    return Verification(agreed, tuple(moved), tuple(other_version), tuple(not_committed), tuple(off))
 
 
 def _results(run: StoredRun) -> Iterator[tuple[tuple[str, str], TaskResult]]:

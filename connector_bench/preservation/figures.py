@@ -20,6 +20,7 @@ from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.progress import doing
 from connector_bench.stats.intervals import bootstrap_mean
+from connector_bench.stats.oracles import not_as_they_must_be
 
 HUBNESS_K = 10
 """Neighbours whose occurrences hubness counts."""
@@ -141,6 +142,7 @@ def preservation_figures(
         needed |= {f"recall at {k}": k + 2 for k in retrieval.KS if "map_pre" in columns}
     if missing := [f"{name} (needs {least})" for name, least in needed.items() if n < least]:
         warnings.insert(0, f"{n} different images are too few for {', '.join(missing)}")
+    warnings += not_as_they_must_be(scores, asdict(options))
     return PreservationFigures(rows, summary, tuple(warnings), lists=lists)
 
 

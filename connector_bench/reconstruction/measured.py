@@ -32,6 +32,7 @@ from connector_bench.reconstruction.scored_so_far import BOARD, Figures, Scored
 from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.reconstruction.state_folder import StateFolder
 from connector_bench.reconstruction.store import RunStore
+from connector_bench.stats.oracles import not_as_they_must_be
 
 if TYPE_CHECKING:
     import torch
@@ -241,12 +242,13 @@ class MeasuredReconstruction:
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
         }
         with doing("intervals of patch reconstruction"):
-            summary["scores"] = paper_scores(board) if self._paper else set_scores(board, documents, image_of)
+            scores = paper_scores(board) if self._paper else set_scores(board, documents, image_of)
+        summary["scores"] = scores
         lost = "paper_mse" if self._paper else "lost"
         losses = {image: row[lost] for image, row in rows.items() if lost in row}
         refused = list(dict.fromkeys(troubles)) or self._left_to_look_at(losses)
         troubles = [". Also: ".join(refused)] if refused else []
-        warnings = (*self._warnings(board), *troubles)
+        warnings = (*self._warnings(board), *not_as_they_must_be(scores), *troubles)
         return ReconstructionFigures(rows, documents, summary, warnings)
 
     def _left_to_look_at(self, losses: Mapping[str, float]) -> list[str]:

@@ -10,7 +10,6 @@ from connector_bench.report.estimates import (
     apart,
     covers_chance,
     ends_in_percent,
-    has_interval,
     number,
     percent,
     percent_interval,
@@ -18,9 +17,6 @@ from connector_bench.report.estimates import (
 from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
-
-ROUNDING = 5e-4
-"""Equal distances that fall differently in the last digit move a neighbour here and there."""
 
 
 def preservation_key(task: TaskRun) -> list[KeyFigure]:
@@ -60,7 +56,7 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     findings = [Finding(f"Neighbours kept{suffix}", text)]
     if beside := _beside_controls(task.scores_beside_controls, k, score.n):
         findings.append(Finding(f"Neighbours, in comparison{suffix}", beside))
-    findings += control_findings(f"Neighbours, controls{suffix}", *_controls(scores, k))
+    findings += control_findings(f"Neighbours, controls{suffix}", *_controls(task, k))
     if "recall_diff_5" in scores:
         findings.append(_retrieval(scores, suffix))
     return findings
@@ -97,19 +93,19 @@ def _beside_controls(scores: Mapping[str, Score], k: int, n: int) -> str:
     return " ".join(said)
 
 
-def _controls(scores: Mapping[str, Score], k: int) -> tuple[list[str], list[str]]:
-    oracles = {name: scores[f"{name}_knor_{k}"] for name in KEEP_ALL if f"{name}_knor_{k}" in scores}
-    wrong = [
-        f"{name} kept {percent(found.value)} and not 100 %"
-        for name, found in oracles.items()
-        if found.value < 1 - ROUNDING
-    ]
-    right = [
-        f"{name} keeps every neighbour" for name, found in oracles.items() if found.value >= 1 - ROUNDING
-    ]
-    if shuffled := scores.get(f"shuffled_knor_{k}"):
+def _controls(task: TaskRun, k: int) -> tuple[list[str], list[str]]:
+    right: list[str] = []
+    wrong: list[str] = []
+    for name in KEEP_ALL:
+        if (found := task.scores.get(f"{name}_knor_{k}")) is not None:
+            fine = task.as_it_must_be(f"{name}_knor_{k}")
+            if fine is False:
+                wrong.append(f"{name} kept {percent(found.value)} and not 100 %")
+            elif fine:
+                right.append(f"{name} keeps every neighbour")
+    if shuffled := task.scores.get(f"shuffled_knor_{k}"):
         chance = percent(shuffled.chance or 0.0)
-        if has_interval(shuffled) and not covers_chance(shuffled):
+        if task.as_it_must_be(f"shuffled_knor_{k}") is False:
             wrong.append(f"shuffled pairs kept {percent_interval(shuffled)}, chance is {chance}")
         else:
             right.append(f"shuffled pairs keep {percent_interval(shuffled)}, chance is {chance}")

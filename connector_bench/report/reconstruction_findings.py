@@ -8,7 +8,6 @@ from connector_bench.metrics import KEEP_ALL
 from connector_bench.report.blocks import Finding, KeyFigure, control_findings
 from connector_bench.report.estimates import (
     apart,
-    covers_chance,
     ends_in_percent,
     interval,
     number,
@@ -18,9 +17,6 @@ from connector_bench.report.estimates import (
 from connector_bench.report.reconstruction import PROBES, ladder, more_data
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
-
-EXACT, TRAINED = 0.999, 0.98
-"""What a probe in closed form and one trained by steps must reach where nothing is lost."""
 
 
 def reconstruction_key(task: TaskRun) -> list[KeyFigure]:
@@ -46,7 +42,7 @@ def reconstruction_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     findings = [Finding(f"Patches rebuilt{suffix}", text.strip())]
     if beside := _beside_untrained(rungs):
         findings.append(Finding(f"Patches, in comparison{suffix}", beside))
-    findings += control_findings(f"Patches, controls{suffix}", *_controls(rungs))
+    findings += control_findings(f"Patches, controls{suffix}", *_controls(task, rungs))
     findings.append(
         Finding(
             f"Learning curve{suffix}",
@@ -91,14 +87,14 @@ def _beside_untrained(rungs: Mapping[str, Mapping[str, Score]]) -> str:
     )
 
 
-def _controls(rungs: Mapping[str, Mapping[str, Score]]) -> tuple[list[str], list[str]]:
+def _controls(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> tuple[list[str], list[str]]:
     right: list[str] = []
     wrong: list[str] = []
     for name in KEEP_ALL:
         for probe, score in rungs.get(name, {}).items():
-            fine = score.value >= (EXACT if probe == "ridge" else TRAINED)
-            (right if fine else wrong).append(f"{name} R² {number(score.value)} ({probe})")
+            fine = task.as_it_must_be(f"{name}_r2_{probe}")
+            (wrong if fine is False else right).append(f"{name} R² {number(score.value)} ({probe})")
     for probe, score in rungs.get("shuffled", {}).items():
-        fine = score.value <= 0 or covers_chance(score)
-        (right if fine else wrong).append(f"shuffled pairs R² {interval(score)} ({probe})")
+        fine = task.as_it_must_be(f"shuffled_r2_{probe}")
+        (wrong if fine is False else right).append(f"shuffled pairs R² {interval(score)} ({probe})")
     return right, wrong

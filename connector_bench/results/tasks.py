@@ -12,6 +12,7 @@ from connector_bench.foreign_files import parsed
 from connector_bench.results.data_sets import configured_data_set, data_sets_of
 from connector_bench.results.harness_files import ResultFile, UnusableResult, as_file_name
 from connector_bench.stats.intervals import Score
+from connector_bench.stats.oracles import as_it_must_be
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,6 +145,13 @@ class TaskRun:
     def scores_beside_controls(self) -> Mapping[str, Score]:
         """`scores`, but of the images alone that controls were measured on, where these are not all."""
         return {**self.scores, **_scores_of(self.record.get("at_control_gallery", {}))}
+
+    def as_it_must_be(self, name: str) -> bool | None:
+        """Whether a control's score is what it must be; None of any other, and where nobody can tell."""
+        score = self.scores.get(name)
+        recorded = self.record.get("scores", {}).get(name) or {}
+        options = self.record.get("options") or {}
+        return None if score is None else as_it_must_be(name, score, _number(recorded.get("p")), options)
 
     @cached_property
     def metrics(self) -> tuple[TaskMetric, ...]:

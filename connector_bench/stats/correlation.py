@@ -26,10 +26,11 @@ def spearman(
         ValueError: lengths that differ, values not finite, or fewer than 3 images.
     """
     first, second = same_length(x, y, least=3)
-    return bootstrap((first, second), _rank_correlation, seed=seed, confidence=0.95, chance=0.0)
+    return bootstrap((first, second), rank_correlation, seed=seed, confidence=0.95, chance=0.0)
 
 
-def _rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
+def rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
+    """Spearman's correlation along an axis, ties at their mean rank; NaN where a side is constant."""
     return _correlation(stats.rankdata(x, axis=axis), stats.rankdata(y, axis=axis))
 
 

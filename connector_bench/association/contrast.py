@@ -1,0 +1,113 @@
+"""Whether one loss goes with a score more than another does: the difference of two correlations on the same points.
+
+That one correlation is significant and another is not says nothing of their difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy import stats
+
+from connector_bench.association.resampled_connectors import resampled_means
+from connector_bench.association.values import AcrossConnectors, Contrast, Settings, Tested
+from connector_bench.headlines import WHOLE_LOSSES
+from connector_bench.results.data_sets import data_sets_of
+from connector_bench.stats.cluster_bootstrap import score_of
+from connector_bench.stats.correlation import rank_correlation
+
+ALL_EXCHANGES = 2**14
+"""Exchanges that are all made; of more connectors so many random ones are."""
+ROUNDING = 1e-9
+
+
+def contrasts(across: Sequence[AcrossConnectors], settings: Settings) -> tuple[Contrast, ...]:
+    """`lost` against `1 - knor_10`, beside every score that both have, over trained connectors.
+
+    Only where either has a correlation of its own.
+    """
+    told = {
+        loss: [one for one in across if one.loss == loss and one.correlations.get("trained")]
+        for loss in WHOLE_LOSSES
+    }
+    overlap, lost = told.values()
+    found = [
+        _contrast(first, second, settings)
+        for first in lost
+        for second in overlap
+        if (first.score_task, first.score) == (second.score_task, second.score)
+        and _one_data_set(first, second)
+    ]
+    return tuple(one for one in found if one is not None)
+
+
+def _one_data_set(first: AcrossConnectors, second: AcrossConnectors) -> bool:
+    return bool(data_sets_of(first.connector_task) & data_sets_of(second.connector_task))
+
+
+def _contrast(first: AcrossConnectors, second: AcrossConnectors, settings: Settings) -> Contrast | None:
+    others = {seed.model: seed for point in second.points for seed in point.seeds}
+    values = []
+    for point in first.points:
+        shared = [seed for seed in point.seeds if seed.model in others]
+        if point.group == "trained" and shared:
+            values.append(np.array([(seed.loss, others[seed.model].loss, seed.score) for seed in shared]))
+    if len(values) < 3:
+        return None
+    draws = resampled_means(values, settings)
+    losses, scores = (draws[..., 0], draws[..., 1]), draws[..., 2]
+    differences = rank_correlation(losses[0], scores) - rank_correlation(losses[1], scores)
+    if not np.isfinite(differences[0]):
+        return None
+    score = score_of(
+        differences,
+        len(values),
+        chance=0.0,
+        confidence=settings.confidence,
+        unit="connectors with their seeds",
+    )
+    p = exchange_p(losses[0][0], losses[1][0], scores[0], seed=settings.seed)
+    return Contrast(
+        first.score_task,
+        first.score,
+        (first.connector_task, second.connector_task),
+        (first.loss, second.loss),
+        Tested(score, p),
+    )
+
+
+def exchange_p(
+    first: Float[np.ndarray, " n"],
+    second: Float[np.ndarray, " n"],
+    score: Float[np.ndarray, " n"],
+    *,
+    seed: int = 0,
+) -> float:
+    """Two-sided p-value of two losses that go with a score alike, by exchanging their ranks within connectors.
+
+    All 2^n exchanges up to 14 connectors, so the p-value is exact; of more, `ALL_EXCHANGES` random ones and the
+    observed one.
+    """
+    ranks = np.stack([stats.rankdata(first), stats.rankdata(second)])
+    n = ranks.shape[1]
+    exact = 2**n <= ALL_EXCHANGES
+    swapped: np.ndarray
+    if exact:
+        swapped = np.array(list(product((False, True), repeat=n)))
+    else:
+        swapped = np.random.default_rng(seed).random((ALL_EXCHANGES, n)) < 0.5
+        swapped[0] = False
+    differences = _difference(
+        np.where(swapped, ranks[1], ranks[0]), np.where(swapped, ranks[0], ranks[1]), score
+    )
+    observed = abs(float(differences[0]))
+    return float(np.mean(np.abs(differences) >= observed - ROUNDING))
+
+
+def _difference(first: np.ndarray, second: np.ndarray, score: np.ndarray) -> Float64[np.ndarray, " draws"]:
+    scores = np.broadcast_to(score, first.shape)
+    found = rank_correlation(first, scores) - rank_correlation(second, scores)
+    return np.nan_to_num(found)

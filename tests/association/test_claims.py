@@ -1,0 +1,173 @@
+"""What is claimed across the zoo's connectors: what it leans on, what is tested, and that README says the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from connector_bench.association.contrast import exchange_p
+from connector_bench.association.sensitivity import sensitivity
+from connector_bench.association.values import Point, SeedValue
+from connector_bench.cli import app
+
+ROOT = Path(__file__).parents[2]
+SEEN, UNSEEN = "scenes_vqa", "scenes_vqa_unseen"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str]:
+    """The figures and the printed words of the command that README names."""
+    file = tmp_path_factory.mktemp("study") / "study.json"
+    arguments = ["analyze", str(ROOT / "leaderboard"), "--across", "--json", str(file)]
+    found = CliRunner().invoke(app, arguments, env={"COLUMNS": "400"})
+    assert found.exit_code == 0, found.output
+    return json.loads(file.read_text()), " ".join(found.output.split())
+
+
+def entry(study: dict, loss: str, task: str) -> dict:
+    (found,) = [
+        one
+        for one in study["across"]
+        if (one["loss"], one["score_task"], one["score"]) == (loss, task, "accuracy")
+    ]
+    return found
+
+
+def contrast(study: dict, task: str) -> dict:
+    (found,) = [one for one in study["contrasts"] if (one["score_task"], one["score"]) == (task, "accuracy")]
+    return found["difference"]
+
+
+def figures(study: dict, loss: str, task: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Trained connectors with their mean loss and accuracy, from the study's table of connectors alone."""
+    column, score = f"{loss_task(loss, task)}: {loss}", f"{task}: accuracy"
+    names, losses, scores = [], [], []
+    for one in study["connectors"]:
+        if one["group"] == "trained":
+            held = list(one["models"].values())
+            names.append(one["connector"])
+            losses.append(round(np.mean([seed[column] for seed in held]), 9))
+            scores.append(round(np.mean([seed[score] for seed in held]), 9))
+    return names, np.array(losses), np.array(scores)
+
+
+def loss_task(loss: str, task: str) -> str:
+    return ("patch_reconstruction" if loss == "lost" else "knn_preservation") + task.removeprefix(
+        "scenes_vqa"
+    )
+
+
+@pytest.mark.parametrize("loss", ["lost", "1 - knor_10"])
+@pytest.mark.parametrize("task", [SEEN, UNSEEN])
+def test_what_a_correlation_leans_on_is_that_of_scipy(study: tuple[dict, str], loss: str, task: str) -> None:
+    names, x, y = figures(study[0], loss, task)
+    found = entry(study[0], loss, task)
+    without = {
+        name: stats.spearmanr(np.delete(x, i), np.delete(y, i)).statistic for i, name in enumerate(names)
+    }
+    leans = found["sensitivity"]
+    for end, choose in (("lowest", min), ("highest", max)):
+        assert leans[end]["value"] == pytest.approx(choose(without.values()), abs=1e-6)
+        assert without[leans[end]["left_out"]] == pytest.approx(leans[end]["value"], abs=1e-6)
+    wide = [i for i, name in enumerate(names) if name not in ("rank2", "rank8", "rank32")]
+    grids = [names.index(name) for name in ("pixel_shuffle", "patch_merger", "avg_pool", "c_abstractor")]
+    for part, rows in (("without the rank bottlenecks", wide), ("among the 49-token grids", grids)):
+        of_part = leans["parts"][part]
+        assert of_part["value"] == pytest.approx(stats.spearmanr(x[rows], y[rows]).statistic, abs=1e-6)
+        assert len(of_part["connectors"]) == len(rows)
+    assert found["spearman"]["trained"]["p"] == pytest.approx(stats.spearmanr(x, y).pvalue, abs=0.012)
+
+
+@pytest.mark.parametrize("task", [SEEN, UNSEEN])
+def test_the_difference_of_two_correlations_is_tested(study: tuple[dict, str], task: str) -> None:
+    """Every exchange written out with scipy's own correlation."""
+    _, lost, accuracy = figures(study[0], "lost", task)
+    _, overlap, _ = figures(study[0], "1 - knor_10", task)
+    a, b = stats.rankdata(lost), stats.rankdata(overlap)
+
+    def difference(first: np.ndarray, second: np.ndarray) -> float:
+        return stats.spearmanr(first, accuracy).statistic - stats.spearmanr(second, accuracy).statistic
+
+    found, observed = contrast(study[0], task), difference(a, b)
+    assert found["value"] == pytest.approx(observed, abs=1e-6)
+    exchanged = [
+        abs(difference(np.where(swap, b, a), np.where(swap, a, b)))
+        for swap in map(np.array, product([False, True], repeat=len(a)))
+    ]
+    assert found["p"] == pytest.approx(np.mean(np.array(exchanged) >= abs(observed) - 1e-9), abs=1e-6)
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_losses_that_go_with_a_score_alike_are_told_apart_as_often_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(400):
+        truth = rng.normal(size=10)
+        first, second, score = (truth + 0.7 * rng.normal(size=10) for _ in range(3))
+        p.append(exchange_p(first, second, score))
+    assert np.mean(np.array(p) <= 0.05) <= stats.binom.ppf(0.999, 400, 0.05) / 400
+    assert np.mean(np.array(p) <= 0.5) > 0.35, "a test that never rejects would show nothing"
+    score = np.arange(20.0)
+    noise = rng.normal(size=20)
+    assert exchange_p(score, noise, score) < 0.01, "more connectors than have all exchanges"
+
+
+def test_of_few_connectors_nothing_is_said() -> None:
+    def point(name: str, loss: float) -> Point:
+        return Point(name, "trained", (SeedValue(name, loss, -loss),), loss, -loss)
+
+    assert sensitivity([point(f"c{i}", i) for i in range(4)]) is None
+    found = sensitivity([point(f"c{i}", i) for i in range(5)])
+    assert found is not None
+    assert found.lowest.value == found.highest.value == pytest.approx(-1)
+    assert not found.parts, "no part of the zoo, and no part that is all of them"
+    assert sensitivity([point(f"c{i}", 0.0) for i in range(6)]) is None
+
+
+def short(value: float) -> str:
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.2f}")
+
+
+def test_readme_says_what_the_command_gives(study: tuple[dict, str]) -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for loss, task in (("lost", SEEN), ("lost", UNSEEN), ("1 - knor_10", SEEN), ("1 - knor_10", UNSEEN)):
+        trained = entry(study[0], loss, task)["spearman"]["trained"]
+        ends = f"{short(trained['value'])} [{short(trained['low'])}, {short(trained['high'])}]"
+        assert ends in readme, (loss, task, ends)
+    lost = entry(study[0], "lost", SEEN)
+    leans, trained = lost["sensitivity"], lost["spearman"]["trained"]
+    wide, grids = (
+        leans["parts"][part] for part in ("without the rank bottlenecks", "among the 49-token grids")
+    )
+    difference, unseen = (contrast(study[0], task) for task in (SEEN, UNSEEN))
+    for said in (
+        f"(p = {trained['p']:.4f}".replace("0.", "."),
+        f"{short(leans['highest']['value'])} to {short(leans['lowest']['value'])} with any one connector left out",
+        f"{short(wide['value'])} without the three rank bottlenecks (n = 7, p = {short(wide['p'])})",
+        f"+{short(grids['value'])} over the four 49-token grid connectors",
+        f"{short(difference['value'])} [{short(difference['low'])}, {short(difference['high'])}]",
+        f"p = {difference['p']:.3f}, q = {difference['q']:.3f}".replace("0.", "."),
+        f"{short(unseen['value'])} [{short(unseen['low'])}, {short(unseen['high'])}]",
+        f"p = {unseen['p']:.3f}, q = {unseen['q']:.3f}".replace("0.", "."),
+    ):
+        assert said in readme, said
+
+
+def test_the_terminal_says_it_where_the_figure_stands(study: tuple[dict, str]) -> None:
+    said = study[1]
+    assert (
+        "lost with accuracy, -0.82 over 10 trained connectors: -0.92 (without c_abstractor) to -0.75" in said
+    )
+    assert "-0.71 without the rank bottlenecks (n = 7, p = 0.088)" in said
+    assert "0.40 among the 49-token grids (n = 4" in said
+    assert (
+        "lost less 1 - knor_10, correlations with accuracy of scenes_vqa over 10 trained connectors: -0.23"
+        in said
+    )
