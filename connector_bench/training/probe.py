@@ -20,7 +20,6 @@ from connector_bench.reconstruction.folds import image_key
 from connector_bench.reconstruction.scores import summary_json
 from connector_bench.training.connector_in_training import ConnectorInTraining
 from connector_bench.training.curve_folder import PICTURE, CurveFolder, as_table, flat, read_lines
-from connector_bench.training.curve_picture import TrainingCurve
 from connector_bench.training.probe_figures import halves, moment
 from connector_bench.training.tokens_of_probe import (
     Group,
@@ -164,6 +163,8 @@ class ConnectorProbe:
 
     def plot(self, path: str | Path | None = None) -> Path:
         """The curve with its intervals as a PNG, in the folder unless a path is given. ValueError without a line."""
+        from connector_bench.training.curve_picture import TrainingCurve
+
         target = self.folder / PICTURE if path is None else Path(path)
         target.write_bytes(TrainingCurve(read_lines(self._curve.file)).chart().png())
         return target

@@ -1,4 +1,4 @@
-"""A training that saves at steps 4 and 8, and is killed behind step 7: `python -m tests.training.killed_training FOLDER`."""
+"""Saves at steps 4 and 8, and is killed behind step 7: `python -m tests.training.killed_training FOLDER`."""
 
 import os
 import signal

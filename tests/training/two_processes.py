@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -25,6 +26,7 @@ def loop(between: Callable[[int, loops.Net], None]) -> tuple[list[str], dict[str
     ddp = DistributedDataParallel(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=0.01)
     torch.manual_seed(100 + RANK)
+    np.random.seed(100 + RANK)
     losses = []
     for step in range(1, 7):
         loss = nn.functional.cross_entropy(
