@@ -11,9 +11,13 @@ from typing import Any
 
 from connector_bench._version import __version__
 
-_LAZY = {"knn_preservation": "connector_bench.preservation.knn", "measure": "connector_bench.api"}
+_LAZY = {
+    "knn_preservation": "connector_bench.preservation.knn",
+    "measure": "connector_bench.api",
+    "ConnectorProbe": "connector_bench.training.probe",
+}
 
-__all__ = ["__version__", "knn_preservation", "measure"]
+__all__ = ["ConnectorProbe", "__version__", "knn_preservation", "measure"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from connector_bench.cli import app
 from connector_bench.results.harness_files import read_result, result_files
 from tests import tiny_vlms
 from tests.harness import run_here, script
+from tests.training import loops as training_loops
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -128,13 +129,17 @@ def test_the_headline_as_a_user_types_it(folder: Path) -> None:
     assert (folder / "report.html").stat().st_size > 10_000
 
 
-def test_python_blocks_run() -> None:
+def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     model, processor = tiny_vlms.make("llava")
     pictures = [Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)) for _ in range(60)]
     before, after = rng.normal(size=(60, 8)), rng.normal(size=(60, 4))
     scope = {"model": model.eval(), "processor": processor, "pictures": pictures}
     scope |= {"before": before, "after": after}
+    llava, its_processor = training_loops.llava()
+    scope |= {"llava": llava, "its_processor": its_processor}
+    scope |= {"dataset": training_loops.conversations(its_processor, 8)}
     for block in blocks():
         if block.language == "python":
             exec(compile(block.text, str(block.page), "exec"), scope)

@@ -122,7 +122,7 @@ def adapter_for_model(model: Any, processor: Any = None, name: str | None = None
         return special.make(model, name or type(model).__name__)
     inner = unwrapped(model)
     family = family_of(inner)
-    return _adapter(model, family, _processor_feed(processor, family), name or name_of(None, inner))
+    return _adapter(model, family, processor_feed(processor, family), name or name_of(None, inner))
 
 
 def adapter_for(lm: Any) -> ConnectorAdapter:
@@ -143,7 +143,7 @@ def adapter_for(lm: Any) -> ConnectorAdapter:
 
     family, prepared, name = family_of(model), preparation_of(lm), name_of(lm, model)
     if prepared is not None and not family.through_wrapper:
-        feed: Feed = _processor_feed(processor_of(lm), family, prepared.picture, prepared.options)
+        feed: Feed = processor_feed(processor_of(lm), family, prepared.picture, prepared.options)
         return _adapter(held, family, feed, name)
     alone = family.run is not None or hasattr(model, "get_image_features")
     if alone and not family.through_wrapper:
@@ -162,9 +162,8 @@ def _model_or_zoo(lm: Any) -> Any:
     return held if held is not None and special_for(held) else model_of(lm)
 
 
-def _processor_feed(
-    processor: Any, family: Family, picture: Any = None, options: Any = None
-) -> ProcessorFeed:
+def processor_feed(processor: Any, family: Family, picture: Any = None, options: Any = None) -> ProcessorFeed:
+    """How a processor prepares pictures for a family. UnsupportedModel where there is no processor."""
     if processor is None:
         raise UnsupportedModel(
             f"A {'/'.join(family.model_types)} model needs its processor to prepare pictures, "

@@ -76,7 +76,7 @@ class TransformersAdapter(ConnectorAdapter):
         self._chains = connector_paths(model, family)
         self._tapped = [self._tap(chain) for chain in self._chains]
         self._run = family.run or get_image_features
-        self._fresh = refuse_fresh(name, fresh_weights(model, self._modules))
+        self._fresh = self._fresh_weights()
 
     def _tap(self, chain: tuple[str, ...]) -> Tapped:
         modules = tuple(find(self.model, path) for path in chain)
@@ -92,6 +92,10 @@ class TransformersAdapter(ConnectorAdapter):
             self.family.joined,
             between_modules=self.family.between_modules,
         )
+
+    def _fresh_weights(self) -> tuple[str, ...]:
+        """What a record says of weights that no checkpoint gave. UnsupportedModel where they are not allowed."""
+        return refuse_fresh(self.name, fresh_weights(self.model, self._modules))
 
     @property
     def _modules(self) -> dict[str, nn.Module]:
@@ -200,14 +204,18 @@ class TransformersAdapter(ConnectorAdapter):
     def _tokens(self, fed: Any, tapped: Sequence[Tapped]) -> TokenBatch:
         import torch
 
-        inputs = on_device(self.model, fed.inputs)
-        if self._gathering is not None:  # FSDP keeps versions of its tensors, which inference mode forbids
-            with torch.no_grad(), recording(tapped) as calls:
-                run_gathered(self._gathering, self.model, self._run, inputs)
-        else:
-            with torch.inference_mode(), recording(tapped) as calls:
-                self._run(self.model, inputs)
+        # FSDP keeps versions of its tensors, which inference mode forbids
+        without_gradients = torch.inference_mode() if self._gathering is None else torch.no_grad()
+        with without_gradients, recording(tapped) as calls:
+            self._vision_pass(fed)
         return self._laid_out(fed, calls)
+
+    def _vision_pass(self, fed: Fed) -> None:
+        inputs = on_device(self.model, fed.inputs)
+        if self._gathering is not None:
+            run_gathered(self._gathering, self.model, self._run, inputs)
+        else:
+            self._run(self.model, inputs)
 
     def _laid_out(self, fed: Fed, calls: Sequence[Calls]) -> TokenBatch:
         if any(not seen.pre or not seen.post for seen in calls):

@@ -1,0 +1,201 @@
+"""Tokens of the probe's pictures: from tower and connector, or from the connector alone while the tower stays."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from connector_bench.connectors.base import ConnectorAdapter, Prepared
+from connector_bench.connectors.execution import refuse_shared_out, unwrapped
+from connector_bench.connectors.hooks import first_tensor
+from connector_bench.connectors.layouts import merged
+from connector_bench.training.connector_in_training import ConnectorInTraining, PassCalls, Waiting
+from connector_bench.types import Grid, Tile, TokenBatch, TokenLayout
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Float
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+Group = tuple[int, ...]
+"""Places of the pictures that pass together."""
+
+
+class ProbeTokens(ABC):
+    """Tokens of fixed groups of pictures, again and again.
+
+    What the tower gave is kept in the host's memory. Each time the first group passes the whole model: where that gives
+    the very tokens that the connector alone makes of what was kept, the tower is as it was, and the connector alone
+    runs on the other groups. So it does not matter by what a tower changes: gradients, statistics, averaged weights.
+    A tower that has changed twice running is one that is trained, and nothing more is kept.
+    """
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+        self._kept: list[Any] = []
+        self._changes = 0
+
+    @abstractmethod
+    def passed(self, group: Group) -> tuple[TokenBatch, Any]:
+        """Tokens from the whole model, and what `again` needs; None where the connector cannot run alone."""
+
+    @abstractmethod
+    def again(self, group: Group, kept: Any) -> TokenBatch:
+        """Tokens from the connector alone, from what `passed` gave."""
+
+    def __iter__(self) -> Iterator[TokenBatch]:
+        first, kept = self.passed(self.groups[0])
+        if len(self._kept) == len(self.groups):
+            if _same(first, self.again(self.groups[0], self._kept[0])):
+                self._changes = 0
+                yield first
+                for group, own in zip(self.groups[1:], self._kept[1:], strict=True):
+                    yield self.again(group, own)
+                return
+            self._changes += 1
+        keeps = kept is not None and self._changes < 2
+        self._kept = [kept] if keeps else []
+        yield first
+        for group in self.groups[1:]:
+            batch, kept = self.passed(group)
+            if keeps:
+                self._kept.append(kept)
+            yield batch
+
+
+def _same(one: TokenBatch, other: TokenBatch) -> bool:
+    import torch
+
+    return torch.equal(one.pre, other.pre) and torch.equal(one.post, other.post)
+
+
+class TokensOfModel(ProbeTokens):
+    """Of a model whose connector an adapter finds; pictures are prepared once, and wait in the host's memory."""
+
+    def __init__(
+        self, adapter: ConnectorAdapter, pictures: Sequence[tuple[str, Image]], groups: Sequence[Group]
+    ) -> None:
+        super().__init__(groups)
+        self.adapter, self._pictures = adapter, pictures
+        self._prepared: dict[Group, Prepared] = {}
+        if isinstance(adapter, ConnectorInTraining):
+            _ = adapter.place_check  # runs the model on pictures of its own, once
+
+    def passed(self, group: Group) -> tuple[TokenBatch, list[PassCalls] | None]:
+        """As `ProbeTokens.passed`."""
+        prepared = self._ready(group)
+        if isinstance(self.adapter, ConnectorInTraining):
+            return self.adapter.passed(prepared)
+        return self.adapter.run(prepared, untrained=False), None
+
+    def again(self, group: Group, kept: list[PassCalls]) -> TokenBatch:
+        """As `ProbeTokens.again`."""
+        assert isinstance(self.adapter, ConnectorInTraining)
+        return self.adapter.again(self._ready(group), kept)
+
+    def _ready(self, group: Group) -> Prepared:
+        if group not in self._prepared:
+            self._prepared[group] = self.adapter.prepare([self._pictures[place] for place in group])
+        return self._prepared[group]
+
+
+class TokensOfPair(ProbeTokens):
+    """Of a bare encoder, which gives `[batch, n, d]`, and a connector that takes it.
+
+    Raises:
+        ValueError: parts of the two are on other processes (FSDP, tensor parallelism).
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        connector: nn.Module,
+        inputs: Sequence[tuple[str, Tensor]],
+        groups: Sequence[Group],
+        grid: Grid | None,
+    ) -> None:
+        super().__init__(groups)
+        for module in (module_behind(encoder), connector):
+            refuse_shared_out(module)
+        self._encoder, self._connector = unwrapped(encoder), unwrapped(connector)
+        self._inputs, self._grid = inputs, grid
+
+    def passed(self, group: Group) -> tuple[TokenBatch, Waiting]:
+        """As `ProbeTokens.passed`."""
+        import torch
+
+        given = torch.stack([self._inputs[place][1] for place in group])
+        pre = first_tensor(
+            self._encoder(_as_parameters(given, module_behind(self._encoder), self._connector))
+        )
+        if pre.dim() != 3 or len(pre) != len(group):
+            raise ValueError(
+                f"the encoder gives tokens of shape {tuple(pre.shape)} for {len(group)} images; [batch, n, d] is due"
+            )
+        return self._batch(group, pre), Waiting.of(pre)
+
+    def again(self, group: Group, kept: Waiting) -> TokenBatch:
+        """As `ProbeTokens.again`."""
+        return self._batch(group, kept.back())
+
+    def _batch(self, group: Group, pre: Float[Tensor, "images n d"]) -> TokenBatch:
+        post = first_tensor(self._connector(pre))
+        if post.dim() != 3 or len(post) != len(pre):
+            raise ValueError(
+                f"the connector gives tokens of shape {tuple(post.shape)} for {len(pre)} images; [batch, m, d] is due"
+            )
+        layout = layout_of(self._grid, pre.shape[1], post.shape[1])
+        names = tuple(self._inputs[place][0] for place in group)
+        return TokenBatch(names, (layout,) * len(names), pre.flatten(0, 1), post.flatten(0, 1))
+
+
+def module_behind(encoder: Any) -> nn.Module:
+    """The module that an encoder is, or whose method it is.
+
+    Raises:
+        TypeError: it is neither, so nobody could set its mode while it is measured.
+    """
+    from torch import nn
+
+    found = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "__self__", None)
+    if not isinstance(found, nn.Module):
+        raise TypeError(
+            f"an encoder is an nn.Module or a method of one, got {type(encoder).__name__}: its mode has to be set "
+            "while it is measured; write the function as a module's forward"
+        )
+    return found
+
+
+def layout_of(grid: Grid | None, n_pre: int, n_post: int) -> TokenLayout:
+    """Where tokens of a bare pair lie: in the grid, merged in squares, or one behind each one before; else nowhere.
+
+    Raises:
+        ValueError: the grid has not as many places as there are tokens before the connector.
+    """
+    rows, columns = grid or (1, n_pre)
+    if rows * columns != n_pre:
+        raise ValueError(
+            f"grid {rows} x {columns} has {rows * columns} places, the encoder gives {n_pre} tokens"
+        )
+    if n_post == n_pre:
+        return TokenLayout((Tile((rows, columns), (rows, columns)),), n_post)
+    merge = math.isqrt(n_pre // n_post) if n_post else 0
+    if (
+        grid is not None
+        and merge
+        and merge * merge * n_post == n_pre
+        and not (rows % merge or columns % merge)
+    ):
+        return TokenLayout((Tile((rows, columns), merged((rows, columns), merge)),), n_post)
+    return TokenLayout((), n_post, n_pre)
+
+
+def _as_parameters(given: Tensor, *modules: nn.Module) -> Tensor:
+    """On the device of the first weight there is, and in its precision; whole numbers as they are."""
+    weight: torch.Tensor | None = next((p for module in modules for p in module.parameters()), None)
+    if weight is None:
+        return given
+    return given.to(weight.device, weight.dtype if given.is_floating_point() else None)
