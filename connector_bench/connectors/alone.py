@@ -66,6 +66,7 @@ def load_alone(
 
     from connector_bench.connectors.coloured import coloured_picture
     from connector_bench.connectors.fresh import observe_loading
+    from connector_bench.connectors.given import give_connector
     from connector_bench.connectors.unsupported import refuse
 
     if dtype not in DTYPES:
@@ -87,6 +88,7 @@ def load_alone(
     del plain
     for _ in range(1 + len(left_out)):
         model = _loaded(kind, left_out, checkpoint, config, dtype, device, at)
+        give_connector(model)
         adapter = adapter_for_model(model, processor, checkpoint)
         try:
             adapter.capture([coloured_picture(224, 224)])

@@ -80,6 +80,7 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
     from safetensors import SafetensorError
 
     from connector_bench.connectors.fresh import observe_loading
+    from connector_bench.connectors.given import give_connector
     from connector_bench.connectors.model_class import model_class, processor_of_checkpoint
     from connector_bench.connectors.registry import adapter_for_model
     from connector_bench.connectors.unsupported import refuse
@@ -101,6 +102,7 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
         raise UnsupportedModel(
             f"A {kind} model is none that reads images and writes text: {reason}"
         ) from error
+    give_connector(model)
     return adapter_for_model(model, processor_of_checkpoint(pretrained), pretrained)
 
 

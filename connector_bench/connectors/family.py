@@ -85,6 +85,8 @@ class Family:
     """Whether the module takes or returns several token sets of one place; they are joined on the last dimension."""
     learnt_arguments: tuple[str, ...] = ()
     """Keyword arguments of the first module that are weights, such as queries; untrained copies draw their own."""
+    learnt_parameters: tuple[str, ...] = ()
+    """Paths of those weights, which are the model's own and no module's."""
     between_modules: BetweenModules | None = None
     """What the model does to one module's output before the next, where it is more than reshaping and cutting."""
     tokens_per_row: Callable[[Any], int] | int = 1

@@ -15,6 +15,7 @@ from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.execution import unwrapped
 from connector_bench.connectors.family import Family, single
 from connector_bench.connectors.feeding import Feed, ProcessorFeed, image_half
+from connector_bench.connectors.given import as_given, filed_name
 from connector_bench.connectors.wrappers import model_of, name_of, preparation_of, processor_of
 
 ENTRY_POINTS = "connector_bench.connectors"
@@ -103,7 +104,7 @@ def family_of(model: Any) -> Family:
     )
     if known is None:
         refuse(config)
-    return known or family_by_structure(model)
+    return as_given(model, known or family_by_structure(model))
 
 
 def adapter_for_model(model: Any, processor: Any = None, name: str | None = None) -> ConnectorAdapter:
@@ -122,7 +123,9 @@ def adapter_for_model(model: Any, processor: Any = None, name: str | None = None
         return special.make(model, name or type(model).__name__)
     inner = unwrapped(model)
     family = family_of(inner)
-    return _adapter(model, family, processor_feed(processor, family), name or name_of(None, inner))
+    return _adapter(
+        model, family, processor_feed(processor, family), filed_name(inner, name or name_of(None, inner))
+    )
 
 
 def adapter_for(lm: Any) -> ConnectorAdapter:
@@ -134,14 +137,14 @@ def adapter_for(lm: Any) -> ConnectorAdapter:
     Raises:
         UnsupportedModel: saying why the model cannot be measured.
     """
-    held = _model_or_zoo(lm)
+    held = held_model(lm)
     model = unwrapped(held)
     special = special_for(model)
     if special is not None:
         return special.make(model, name_of(lm, model))
     from connector_bench.connectors.through_wrapper import WrapperAdapter, WrapperFeed
 
-    family, prepared, name = family_of(model), preparation_of(lm), name_of(lm, model)
+    family, prepared, name = family_of(model), preparation_of(lm), filed_name(model, name_of(lm, model))
     if prepared is not None and not family.through_wrapper:
         feed: Feed = processor_feed(processor_of(lm), family, prepared.picture, prepared.options)
         return _adapter(held, family, feed, name)
@@ -156,7 +159,7 @@ def special_for(model: Any) -> Special | None:
     return next((special for special in _SPECIAL.values() if special.matches(model)), None)
 
 
-def _model_or_zoo(lm: Any) -> Any:
+def held_model(lm: Any) -> Any:
     """The wrapper's model; the zoo's is no `nn.Module` with a config, so special adapters are asked first."""
     held = getattr(lm, "_model", None)
     return held if held is not None and special_for(held) else model_of(lm)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
 INDEX = ".index.json"
+TRAINERS = "state_dict"
+"""Under which trainers such as Lightning keep a model's tensors beside other things."""
 READS_RANGES = Version("0.8")
 """The first safetensors that reads a tensor's own bytes; older ones map the whole file."""
 FLOATING = ("F64", "F32", "F16", "BF16")
@@ -98,6 +100,15 @@ def _sharded(index: Path, find: Find, read: set[str]) -> dict[str, Any]:
     }
 
 
+def tensors_of_file(file: Path) -> dict[str, Any]:
+    """The tensors of one file by name: safetensors, or pickled with torch and read without running what is in it.
+
+    Raises:
+        UnsupportedModel: it holds no tensors, or more than tensors.
+    """
+    return _of_safetensors(file, set()) if file.suffix == ".safetensors" else _of_pickled(file)
+
+
 def _of_safetensors(file: Path, read: set[str]) -> dict[str, Any]:
     return {key: StoredTensor(partial(_opened, file), key, read) for key in _opened(file).keys()}  # noqa: SIM118
 
@@ -124,6 +135,8 @@ def _of_pickled(file: Path) -> dict[str, Any]:
         raise UnsupportedModel(
             f"{file.name} cannot be read in part ({str(error).splitlines()[0]:.200}); save it as safetensors"
         ) from error
+    if isinstance(loaded, Mapping) and isinstance(loaded.get(TRAINERS), Mapping):
+        loaded = loaded[TRAINERS]
     if not isinstance(loaded, Mapping) or not all(hasattr(value, "shape") for value in loaded.values()):
         raise UnsupportedModel(f"{file.name} holds no tensors by name")
     return dict(loaded)

@@ -27,6 +27,7 @@ from connector_bench.connectors.execution import (
 from connector_bench.connectors.family import Batch, Family
 from connector_bench.connectors.feeding import Fed, Feed, Preparer
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
+from connector_bench.connectors.given import said_of_given
 from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.modules import expand, find
 from connector_bench.connectors.place_check import PlaceCheck, check_places
@@ -160,7 +161,7 @@ class TransformersAdapter(ConnectorAdapter):
                 dtype=precision(modules, dtype_of(self.model)),
                 weights_sha256=weights_sha256(modules),
                 resolution=resolution_of(self.feed.image_processor, self.feed.options),
-                assumptions=(*self.family.assumptions, *self._fresh),
+                assumptions=(*self.family.assumptions, *self._fresh, *said_of_given(self.model)),
                 places=check.phrase,
                 planted_found=check.found,
                 remarks=self.family.remarks,

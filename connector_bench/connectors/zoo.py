@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
+from connector_bench.connectors.given import filed_name, said_of_given
 from connector_bench.types import ConnectorInfo, Tile, TokenBatch, TokenLayout
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class ZooAdapter(ConnectorAdapter):
             digest.update(name.encode() + state[name].cpu().numpy().tobytes())
         name = self._model.connector_name
         return ConnectorInfo(
-            model=f"connector_zoo/{name}-seed{self._model.seed}",
+            model=filed_name(self._model, f"connector_zoo/{name}-seed{self._model.seed}"),
             family="connector_zoo",
             connector=name,
             modules=("connector",),
@@ -62,7 +63,10 @@ class ZooAdapter(ConnectorAdapter):
             dtype="float32",
             weights_sha256=digest.hexdigest(),
             resolution="224x224",
-            assumptions=() if self._model.layout.declared else (LAYOUT_UNDECLARED,),
+            assumptions=(
+                *(() if self._model.layout.declared else (LAYOUT_UNDECLARED,)),
+                *said_of_given(self._model),
+            ),
         )
 
     def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:

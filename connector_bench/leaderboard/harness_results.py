@@ -87,20 +87,21 @@ def _run(file: ResultFile, name: str | None, pictures: bool) -> StoredRun:
     return StoredRun(
         model=model,
         checkpoint=None if name else folder_id(file.checkpoint),
-        provenance=_provenance(file.content, next(iter(records.values()), {}), list(tasks)),
+        provenance=_provenance(file, next(iter(records.values()), {}), list(tasks)),
         connector=connectors[0].model_copy(update={"model": model}) if connectors else None,
         tasks=tasks,
     )
 
 
-def _provenance(content: Mapping[str, Any], record: Mapping[str, Any], tasks: list[str]) -> Provenance:
+def _provenance(file: ResultFile, record: Mapping[str, Any], tasks: list[str]) -> Provenance:
+    content = file.content
     config = content["config"]
     arguments = model_arguments(config.get("model_args"))
     return Provenance(
         date=str(content.get("date", "")),
         wrapper=str(config["model"]),
         revision=arguments.shown.get("revision"),
-        command=command_line(config, tasks),
+        command=command_line(config, tasks, file.given_connector),
         left_out=arguments.left_out,
         versions=record.get("versions") or {"lmms-eval": content.get("lmms_eval_version")},
         hardware=record.get("hardware"),

@@ -14,6 +14,7 @@ from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
 from connector_bench.connectors.fresh import observe_loading
 from connector_bench.device_map import give_wrappers_a_device_map
 from connector_bench.plugin.captured_model import ConnectorCapture
+from connector_bench.plugin.given_connector import give_models_their_connector
 from connector_bench.plugin.index import (
     index_our_tasks,
     pictures_of,
@@ -44,12 +45,13 @@ __all__ = [
 
 
 def register() -> list[ModelManifest]:
-    """Index our tasks, add our request type, let wrappers start and local files be read without a request to a server,
-    and hand lmms-eval the zoo's model."""
+    """Index our tasks, add our request type, let wrappers start, models carry the connector that the environment names
+    and local files be read without a request to a server, and hand lmms-eval the zoo's model."""
     index_our_tasks()
     when_ours_are_asked_for(expect_pictures)
     give_wrappers_a_device_map(ModelRegistryV2)
     observe_loading()
+    give_models_their_connector()
     count_no_local_files(datasets.load)
     setattr(lmms, REQUEST_TYPE, measure_connector)
     return [

@@ -55,7 +55,7 @@ def _connector(results: ModelRuns) -> Iterator[tuple[str, str]]:
 def _run(file: ResultFile, results: ModelRuns) -> Iterator[tuple[str, str]]:
     content, config = file.content, file.content["config"]
     tasks = [task.name for task in results.tasks if task.file.path == file.path]
-    yield "command", command_line(config, tasks) + limit_argument(file)
+    yield "command", command_line(config, tasks, file.given_connector) + limit_argument(file)
     yield "date", str(content.get("date", "–"))
     yield "result file", file.path.name
     yield (

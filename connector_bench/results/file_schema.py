@@ -23,6 +23,8 @@ from pydantic import (
 from connector_bench.foreign_files import first_error
 
 RECORD_KEY = "connector_bench"
+GIVEN_KEY = "given_connector"
+"""Under which every task's configuration says what connector the model was given in place of its checkpoint's."""
 
 Name = Annotated[str, StringConstraints(max_length=300)]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -107,7 +109,14 @@ def _of_ours(metadata: Any) -> Any:
     return metadata.get(RECORD_KEY) or None if isinstance(metadata, Mapping) else None
 
 
+class _GivenConnector(_FilePart):
+    label: Name
+    source: Name | None = None
+    module: Name | None = None
+
+
 class _Config(_FilePart):
+    given_connector: _GivenConnector | None = None
     dataset_path: Text | None = None
     dataset_name: Text | None = None
     dataset_kwargs: dict[Name, Any] | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector_bench.foreign_files import parsed, printable, read_json
-from connector_bench.results.file_schema import RECORD_KEY, require_result
+from connector_bench.results.file_schema import GIVEN_KEY, RECORD_KEY, require_result
 from connector_bench.results.names import folder_id, told_apart, without_folders
 from connector_bench.results.recorded_command import argument_pairs
 
@@ -54,6 +54,12 @@ class ResultFile:
         return found
 
     @property
+    def given_connector(self) -> Mapping[str, Any] | None:
+        """What connector the model was given in place of its checkpoint's: label, and source or module or both."""
+        configs = (self.content.get("configs") or {}).values()
+        return next((c[GIVEN_KEY] for c in configs if isinstance(c, Mapping) and c.get(GIVEN_KEY)), None)
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that have figures."""
         return tuple(self.content["results"])
@@ -65,7 +71,11 @@ class ResultFile:
             recorded = [
                 record["connector"]["model"] for record in self.records.values() if "connector" in record
             ]
-            return str(recorded[0]) if recorded else _checkpoint_of(self.content["config"])
+            if recorded:
+                return str(recorded[0])
+            given = self.given_connector
+            named = _checkpoint_of(self.content["config"])
+            return named if given is None else f"{named} + {given['label']}"
         except (TypeError, LookupError, AttributeError) as error:
             raise UnusableResult(f"{self.path}: does not say which model it is of: {error!r}") from error
 

@@ -70,6 +70,12 @@ GENERATION_ARGUMENTS = {
 }
 """The same for `--gen_kwargs`."""
 
+GIVEN = (
+    ("source", "CONNECTOR_BENCH_CONNECTOR_WEIGHTS", _WORD),
+    ("module", "CONNECTOR_BENCH_CONNECTOR_MODULE", _CONNECTOR),
+)
+"""What a record says of a connector in place of the checkpoint's, and the variables that named it."""
+
 CHECKPOINT = ("pretrained", "model", "model_version", "model_name")
 BATCH_SIZE = re.compile(r"\d{1,6}|auto(:\d{1,6})?")
 DEFAULT_SEEDS = (0, 1234, 1234, 1234)
@@ -106,10 +112,15 @@ def argument_pairs(given: object) -> Iterator[tuple[str, Any]]:
         yield key.strip(), value.strip()
 
 
-def command_line(config: Mapping[str, Any], tasks: Sequence[str]) -> str:
-    """`lmms-eval ...` for a shell; what is not harmless is left out of it."""
+def command_line(
+    config: Mapping[str, Any], tasks: Sequence[str], given: Mapping[str, Any] | None = None
+) -> str:
+    """`lmms-eval ...` for a shell; what is not harmless is left out of it.
+
+    `given` is what the run says of a connector that its model was given, whose variables then come first.
+    """
     arguments = model_arguments(config.get("model_args"))
-    parts = ["lmms-eval", "--model", _shown(config.get("model"))]
+    parts = [*_variables(given or {}), "lmms-eval", "--model", _shown(config.get("model"))]
     if arguments.shown:
         parts += ["--model_args", ",".join(f"{key}={value}" for key, value in arguments.shown.items())]
     parts += ["--tasks", ",".join(_shown(task) for task in tasks)]
@@ -123,6 +134,16 @@ def command_line(config: Mapping[str, Any], tasks: Sequence[str]) -> str:
         parts.append("--force_simple")
     parts += [*_seeds(config), "--output_path", "results", "--log_samples"]
     return shlex.join(parts)
+
+
+def _variables(given: Mapping[str, Any]) -> list[str]:
+    found = []
+    for key, variable, allowed in GIVEN:
+        if value := given.get(key):
+            text = str(value).rsplit(" ", 1)[-1]
+            harmless = allowed.fullmatch(text) and secret_in(text) is None
+            found.append(f"{variable}={text if harmless else 'NAME'}")
+    return found
 
 
 def _shown(name: object) -> str:

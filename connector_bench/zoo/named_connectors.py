@@ -7,16 +7,14 @@ A connector of your own is any ``nn.Module`` that is called with ``(d_in, d_out)
 from __future__ import annotations
 
 import difflib
-import importlib
 import math
-import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from connector_bench.imported import imported_factory
 from connector_bench.zoo import connectors
 from connector_bench.zoo.connectors import GRID, Layout
 
@@ -69,7 +67,7 @@ def find_factory(name: str) -> Factory:
     """
     base = name.removeprefix(UNTRAINED)
     if ":" in base:
-        return _import_factory(base)
+        return imported_factory(base)
     if base in CONNECTORS:
         return CONNECTORS[base]
     known = [*connector_names(), *(f"{UNTRAINED}{n}" for n in NOTHING_TO_TRAIN)]
@@ -78,27 +76,6 @@ def find_factory(name: str) -> Factory:
     raise ValueError(
         f"unknown connector {name!r}.{hint} Known: {', '.join(known)}; or an import path 'module:Class'"
     )
-
-
-def _import_factory(path: str) -> Factory:
-    module_name, _, attribute = path.partition(":")
-    _look_in_this_folder()
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
-        raise ValueError(
-            f"cannot import connector {path!r} (expected 'module:Class'): {type(error).__name__}: {error}"
-        ) from error
-    if not callable(factory):
-        raise ValueError(f"connector {path!r} is a {type(factory).__name__}, expected an nn.Module class")
-    return factory
-
-
-def _look_in_this_folder() -> None:
-    """Modules of the folder in which a command is typed can be imported, as with `python -m`."""
-    here = str(Path.cwd())
-    if not {here, ""} & set(sys.path):
-        sys.path.insert(0, here)
 
 
 def build_connector(name: str, d_in: int, d_out: int, seed: int) -> nn.Module:

@@ -1,0 +1,36 @@
+"""Somebody's class by its import path `package.module:Class`, also from the folder in which a command is typed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def imported_factory(path: str) -> Callable[..., Any]:
+    """What an import path leads to.
+
+    Raises:
+        ValueError: it leads nowhere, or to something that cannot be called.
+    """
+    module_name, _, attribute = path.partition(":")
+    _look_in_this_folder()
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:
+        raise ValueError(
+            f"cannot import connector {path!r} (expected 'module:Class'): {type(error).__name__}: {error}"
+        ) from error
+    if not callable(factory):
+        raise ValueError(f"connector {path!r} is a {type(factory).__name__}, expected an nn.Module class")
+    found: Callable[..., Any] = factory
+    return found
+
+
+def _look_in_this_folder() -> None:
+    """Modules of the folder in which a command is typed can be imported, as with `python -m`."""
+    here = str(Path.cwd())
+    if not {here, ""} & set(sys.path):
+        sys.path.insert(0, here)
