@@ -128,7 +128,9 @@ def test_the_headline_as_a_user_types_it(folder: Path) -> None:
     assert (folder / "report.html").stat().st_size > 10_000
 
 
-def test_python_blocks_run() -> None:
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     model, processor = tiny_vlms.make("llava")
     pictures = [Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)) for _ in range(60)]
@@ -140,6 +142,7 @@ def test_python_blocks_run() -> None:
             exec(compile(block.text, str(block.page), "exec"), scope)
     assert scope["overlap"] is not None
     assert scope["figures"] is not None
+    assert len(scope["again"]) == len(pictures)
 
 
 def test_the_yaml_block_is_what_new_task_writes() -> None:

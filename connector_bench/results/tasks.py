@@ -138,12 +138,12 @@ class TaskRun:
     @cached_property
     def scores(self) -> Mapping[str, Score]:
         """Our record's scores that have a value; a missing end is NaN, a missing chance None."""
-        return _scores_of(self.record)
+        return scores_of(self.record)
 
     @cached_property
     def scores_beside_controls(self) -> Mapping[str, Score]:
         """`scores`, but of the images alone that controls were measured on, where these are not all."""
-        return {**self.scores, **_scores_of(self.record.get("at_control_gallery", {}))}
+        return {**self.scores, **scores_of(self.record.get("at_control_gallery", {}))}
 
     @cached_property
     def metrics(self) -> tuple[TaskMetric, ...]:
@@ -253,7 +253,8 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
+def scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
+    """A record's scores that have a value; a missing end is NaN, a missing chance None."""
     found = {}
     for name, given in record.get("scores", {}).items():
         if given.get("value") is not None:
