@@ -16,7 +16,7 @@ from connector_bench.run.documents import NoPicture
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["captured", "captured_picture", "captured_test", "captured_train"]
+__all__ = ["captured", "captured_picture", "captured_test", "captured_train", "split_key"]
 
 WHAT = "a folder that `connector-bench capture` has left"
 
@@ -41,12 +41,16 @@ def captured_train() -> Dataset:
 
 def _part(test: bool) -> Dataset:
     rows = _rows(FOLDER)
-    hashes = [
-        bytes.fromhex(given) if given else path.encode()
-        for given, path in zip(rows["file_sha256"][:], rows["image_id"][:], strict=True)
-    ]
+    named = zip(rows["file_sha256"][:], rows["image"][:], rows["image_id"][:], strict=True)
+    hashes = [split_key(file, image, path) for file, image, path in named]
     tested = tested_hashes(hashes)
     return rows.select([number for number, name in enumerate(hashes) if (name in tested) == test])
+
+
+def split_key(file: str | None, image: str | None, path: str) -> bytes:
+    """By what a picture is put among those that are tested: its file's hash, its own where it has no file, its path."""
+    known = file or image
+    return bytes.fromhex(known) if known else path.encode()
 
 
 def _rows(variable: str) -> Dataset:

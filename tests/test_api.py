@@ -1,13 +1,35 @@
-"""The figures without the harness."""
+"""Measuring from Python: what people hold, what they get, and what they are told."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from typer.testing import CliRunner
 
-import connector_bench
+import connector_bench as cb
 from connector_bench import zoo
-from connector_bench.preservation.options import PreservationOptions
+from connector_bench.cli import app
+from connector_bench.connectors.coloured import coloured_picture
+from connector_bench.preservation import knn
 from connector_bench.run.measurement import picture_hash
+from connector_bench.types import Tile
+
+torch.set_num_threads(1)
+KS = cb.PreservationOptions(ks=(1, 5))
+OVERLAP = ["knn_preservation"]
+SMALL = cb.ReconstructionConfig(
+    patch_pairs=3000, validation_pairs=1000, mlp_width=32, attention_width=32, attention_heads=4, curve=False
+)
 
 
 def pictures(n: int) -> list[Image.Image]:
@@ -15,35 +37,517 @@ def pictures(n: int) -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)) for _ in range(n)]
 
 
+class Patches(torch.nn.Module):
+    """An encoder of 4 x 4 patches of a square picture."""
+
+    def __init__(self, width: int = 24, size: int = 32) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.size = size
+        self.convolution = torch.nn.Conv2d(3, width, size // 4, size // 4)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.convolution(pixels).flatten(2).transpose(1, 2)
+
+
+def pixels(given: list[Image.Image]) -> torch.Tensor:
+    small = [np.asarray(one.resize((32, 32))) for one in given]
+    return torch.stack([torch.from_numpy(one.copy()).permute(2, 0, 1).float() / 255 for one in small])
+
+
+def bare(*connector: torch.nn.Module) -> tuple[torch.nn.Module, torch.nn.Module]:
+    return Patches().eval(), torch.nn.Sequential(*connector).eval()
+
+
+def projector(width: int = 12) -> torch.nn.Module:
+    torch.manual_seed(1)
+    return torch.nn.Linear(24, width)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "module", ["both_measures", "capturing", "overlap_of_vectors", "result", "tokens"], ids=str
+)
+def test_examples_in_docstrings_run(module: str) -> None:
+    ran = doctest.testmod(importlib.import_module(f"connector_bench.api.{module}"))
+    assert ran.attempted >= 3
+    assert ran.failed == 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_measure_a_model_of_the_zoo() -> None:
     images = pictures(14)
-    options = PreservationOptions(ks=(1, 5))
-    figures = connector_bench.measure(zoo.load("identity"), None, [*images, images[3]], options=options)
-    assert set(figures.per_image) == {picture_hash(image) for image in images}
-    assert figures.summary["scores"]["knor_5"]["value"] == 1
+    given = [*images, images[3]]
+    result = cb.measure(zoo.load("identity"), given, measures=OVERLAP, options=KS)
+    assert result.images == tuple(map(picture_hash, given))
+    assert result.scores["knor_5"].value == 1
+    assert result.column("knor_5").tolist() == [1.0] * 15
+    table = result.per_image()
+    assert len(table) == 15
+    assert table["image"][14] == table["image"][3]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_batches_and_order_change_no_overlap() -> None:
-    images, options = pictures(20), PreservationOptions(ks=(1, 5))
-    model = zoo.load("mlp")
+    images, model = pictures(20), zoo.load("mlp")
     one, other = (
-        connector_bench.measure(model, None, given, options=options, batch_size=size).per_image
+        cb.measure(model, given, measures=OVERLAP, options=KS, batch_size=size)
         for given, size in ((images, 20), (images[::-1], 3))
     )
-    for image, row in one.items():
-        assert {k: row[k] for k in ("knor_1", "knor_5")} == {k: other[image][k] for k in ("knor_1", "knor_5")}
+    assert np.array_equal(one.column("knor_5"), other.column("knor_5")[::-1])
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_labels_add_retrieval_and_must_fit() -> None:
     images, model = pictures(12), zoo.load("identity")
-    options = PreservationOptions(ks=(1, 5))
-    figures = connector_bench.measure(model, None, images, options=options, labels=["a", "b"] * 6)
-    scores = figures.summary["scores"]
-    assert scores["recall_pre_5"]["value"] == scores["recall_post_5"]["value"]
+    result = cb.measure(model, images, measures=OVERLAP, options=KS, labels=["a", "b"] * 6)
+    scores = result.scores
+    assert scores["recall_pre_5"].value == scores["recall_post_5"].value
     with pytest.raises(ValueError, match="got 3 labels and 12 pictures"):
-        connector_bench.measure(model, None, images, options=options, labels=["a", "b", "c"])
+        cb.measure(model, images, measures=OVERLAP, options=KS, labels=["a", "b", "c"])
 
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(AttributeError, match="it offers"):
-        _ = connector_bench.knn_preservations
+        _ = cb.knn_preservations
+
+
+def test_the_old_order_is_named() -> None:
+    with pytest.raises(TypeError, match=r"the order is measure\(model, images, processor\)"):
+        cb.measure(zoo.load("identity"), None, pictures(3))  # type: ignore[arg-type]
+
+
+# bare modules
+
+
+def test_what_bare_modules_give_is_what_they_compute() -> None:
+    images = pictures(5)
+    encoder, connector = bare(projector())
+    tokens = cb.capture((encoder, connector), [*images, images[0]], pixels, grid=(4, 4), batch_size=4)
+    assert len(tokens) == 6
+    pre = encoder(pixels(images)).detach()
+    assert torch.allclose(torch.stack(tokens.pre[:5]), pre, atol=1e-6)
+    assert torch.allclose(torch.stack(tokens.post[:5]), connector(pre).detach(), atol=1e-6)
+    assert torch.equal(tokens.pre[5], tokens.pre[0])
+    assert tokens.layouts[0].tiles == (Tile((4, 4), (4, 4)),)
+    assert tokens.connector.places == "planted patch found in 100 %"
+    assert [pair.pre.dtype for pair in tokens] == [torch.float32] * 6
+    assert not any(one.requires_grad for one in tokens.post)
+
+
+class Merging(torch.nn.Module):
+    """Blocks of 2 x 2 patches joined, in raster order or with two blocks exchanged."""
+
+    def __init__(self, order: tuple[int, ...] = (0, 1, 2, 3)) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.order, self.map = list(order), torch.nn.Linear(96, 10)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        blocks = tokens.unflatten(1, (2, 2, 2, 2)).transpose(2, 3).reshape(len(tokens), 4, -1)
+        return self.map(blocks[:, self.order])
+
+
+def test_a_merging_connector_is_found_and_a_wrong_order_is_not_believed() -> None:
+    images = pictures(3)
+    given = cb.capture(bare(Merging()), images, pixels, grid=(4, 4))
+    assert given.layouts[0].tiles == (Tile((4, 4), (2, 2)),)
+    other = cb.capture(bare(Merging((1, 0, 3, 2))), images, pixels, grid=(4, 4))
+    assert other.layouts[0].tiles == (Tile((4, 4), None),)
+    assert "taken to have no place" in other.connector.assumptions[0]
+    nowhere = cb.capture(bare(projector()), images, pixels)
+    assert nowhere.layouts[0].unplaced == 16
+
+
+def test_a_wrong_order_of_the_encoder_takes_all_places_away() -> None:
+    encoder, connector = bare(projector())
+    turned = lambda given: encoder(given)[:, torch.arange(15, -1, -1)]  # noqa: E731
+    tokens = cb.capture((turned, connector), pictures(3), pixels, grid=(4, 4))
+    assert tokens.layouts[0].unplaced == 16
+    assert tokens.connector.places is not None
+    assert tokens.connector.places.startswith("not known: planted patch found in")
+
+
+def test_encoders_of_every_kind() -> None:
+    images = pictures(3)
+    encoder, connector = bare(projector())
+    expected = cb.capture((encoder, connector), images, pixels).post
+
+    class Output:
+        def __init__(self, tokens: torch.Tensor) -> None:
+            self.last_hidden_state = tokens
+
+    for kind in (
+        lambda given: Output(encoder(given)),
+        lambda given: (encoder(given), None),
+        lambda given: list(encoder(given)),
+    ):
+        found = cb.capture((kind, connector), images, pixels).post
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, expected, strict=True))
+    of_pictures = cb.capture((lambda given: encoder(pixels(given)), connector), images)
+    assert torch.allclose(of_pictures.post[0], expected[0], atol=1e-6)
+    uneven = cb.capture(
+        (lambda given: [encoder(pixels([p]))[0, : 5 + i] for i, p in enumerate(given)], connector), images
+    )
+    assert [len(one) for one in uneven.post] == [5, 6, 7]
+    half = cb.capture((encoder.bfloat16(), connector), images, pixels)
+    assert half.pre[0].dtype == torch.float32, "as the connector, which is in float32, receives them"
+
+
+def dropping(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens[1:]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ((Patches().eval(), dropping), {}, r"connector gave tokens of 0 pictures for 1; it must keep"),
+        (
+            (lambda given: given, torch.nn.Identity()),
+            {},
+            r"encoder gave \[1, 3, 32, 32\]; \[batch, tokens, width\] is needed; .flatten",
+        ),
+        ((Patches().eval(), lambda tokens: tokens.mean(1)), {}, r"connector gave \[1, 24\]"),
+        ((Patches().eval(), lambda tokens: None), {}, "connector gave NoneType"),
+        ((Patches().eval(), lambda tokens: tokens.long()), {}, "whole numbers"),
+        ((Patches().eval(), lambda tokens: tokens[:, :0]), {}, "gave no token"),
+        (
+            (Patches().eval(), torch.nn.Identity()),
+            {"grid": (5, 4)},
+            "grid of 5 x 4 has 20 tokens, the encoder gave 16",
+        ),
+        ((Patches().eval(), torch.nn.Identity()), {"grid": ((4, 4), (2, 2))}, "the connector gave 16"),
+        ((Patches().eval(), torch.nn.Identity()), {"grid": (4, 4.0)}, "allowed are"),
+        ((Patches().eval(), torch.nn.Identity()), {"grid": 16}, "allowed are"),
+        ((Patches().eval(), None), {}, r"connector is NoneType; .*torch.nn.Identity\(\)"),
+        ((Patches().eval(),), {}, "got 1 parts"),
+        (Patches().eval(), {}, "has no config"),
+        ((Patches().eval(), lambda tokens: tokens * math.nan), {}, "NaN or infinity"),
+    ],
+)
+def test_errors_name_what_arrived(model: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cb.capture(model, pictures(2), pixels, **options)
+
+
+def test_more_that_is_refused() -> None:
+    parts = bare(projector())
+    with pytest.raises(ValueError, match="no processor"):
+        cb.capture(parts, pictures(2))
+    with pytest.raises(ValueError, match="grid= is for bare modules"):
+        cb.capture(zoo.load("mlp"), pictures(2), grid=(4, 4))
+    with pytest.raises(ValueError, match="no picture was given"):
+        cb.capture(parts, [], pixels)
+    with pytest.raises(ValueError, match=r"0 of 2 pictures could be captured: .*got Tensor"):
+        cb.capture(parts, torch.zeros(2, 3, 8, 8), pixels)
+    with pytest.raises(
+        ValueError, match=r"measures is .*; allowed are knn_preservation, patch_reconstruction"
+    ):
+        cb.measure(parts, pictures(2), pixels, measures=["knn"])
+    with pytest.warns(UserWarning, match=r"connector is in training mode.* call .eval\(\) first"):
+        cb.capture((parts[0], torch.nn.Linear(24, 4)), pictures(2), pixels)
+
+
+# one picture never costs the others
+
+
+def test_what_cannot_be_read_is_left_out_by_its_number() -> None:
+    images: list[Any] = pictures(5)
+    images.insert(2, np.zeros((3, 3, 3), dtype=complex))
+    with pytest.warns(UserWarning, match="1 picture left out, no picture could be measured: 2: TypeError"):
+        tokens = cb.capture(bare(projector()), images, pixels)
+    assert list(tokens.left_out) == [2]
+    assert tokens.numbers == (0, 1, 3, 4, 5)
+
+
+# tokens on the disk
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_saved_tokens_are_the_same_tokens(tmp_path: Path) -> None:
+    images = [*pictures(7), pictures(1)[0]]
+    parts = bare(projector())
+    tokens = cb.capture(parts, images, pixels, grid=(4, 4), untrained=True, labels=list("abababab"))
+    loaded = cb.Tokens.load(tokens.save(tmp_path / "saved"))
+    streamed = cb.capture(
+        parts,
+        images,
+        pixels,
+        grid=(4, 4),
+        untrained=True,
+        labels=list("abababab"),
+        folder=tmp_path / "streamed",
+    )
+    for other in (loaded, streamed):
+        assert repr(other) == repr(tokens)
+        assert other.documents == tokens.documents
+        assert other.layouts == tokens.layouts
+        for one, two in zip(tokens, other, strict=True):
+            assert torch.equal(one.pre, two.pre)
+            assert torch.equal(one.post, two.post)
+            assert all(map(torch.equal, one.untrained, two.untrained))
+    with pytest.raises(ValueError, match="holds a capture already"):
+        tokens.save(tmp_path / "saved")
+    one, other = (cb.measure(given, options=KS, probes=SMALL) for given in (tokens, loaded))
+    for part in one.parts:
+        assert part.figures == other[part.measure].figures
+    assert "untrained_knor_5" in one.scores
+
+
+# vectors
+
+
+def test_vectors_of_every_kind_give_the_same_overlap() -> None:
+    rng = np.random.default_rng(0)
+    pre = rng.normal(size=(60, 12)).astype(np.float32)
+    post = pre[:, :6] + rng.normal(size=(60, 6)).astype(np.float32)
+    expected = knn.knn_preservation(pre, post, ks=(1, 10))
+    result = cb.knn_preservation(pre, post, ks=(1, 10))
+    assert {name: score.value for name, score in result.scores.items()} == {
+        name: score.value for name, score in expected.scores.items()
+    }
+    assert result.scores["knor_10"] == expected.scores["knor_10"]
+    assert np.array_equal(result.column("knor_10"), expected.overlap[10])
+    kinds = {
+        "float64": (pre.astype(np.float64), post.astype(np.float64)),
+        "gradients": (torch.tensor(pre, requires_grad=True), torch.tensor(post, requires_grad=True)),
+        "list": (list(pre), [torch.tensor(one) for one in post]),
+        "one token": (pre[:, None], torch.tensor(post)[:, None]),
+        "repeated": ([np.stack([one] * (1 + i % 3)) for i, one in enumerate(pre)], post),
+        "plain lists": (pre.tolist(), post.tolist()),
+    }
+    for name, (before, after) in kinds.items():
+        found = cb.knn_preservation(before, after, ks=(1, 10))
+        assert found.scores["knor_10"] == expected.scores["knor_10"], name
+    half = torch.tensor(pre).bfloat16()
+    assert (
+        cb.knn_preservation(half, post, ks=(10,)).scores
+        == cb.knn_preservation(half.float().numpy(), post, ks=(10,)).scores
+    )
+
+
+def test_vectors_that_are_none_are_named() -> None:
+    pre = np.random.default_rng(0).normal(size=(30, 4))
+    broken = pre.copy()
+    broken[3, 1] = np.nan
+    cases: list[tuple[tuple[Any, ...], str]] = [
+        ((pre, pre[:20]), "got 30 and 20"),
+        ((pre[0], pre), r"pre is \[4\]"),
+        ((pre, broken), "hold NaN or infinity"),
+        (([pre, broken], [pre, pre]), "1 of 2 images of pre hold NaN or infinity, the first is 1"),
+        ((pre,), "post is missing"),
+        (([pre[0], pre[0, :3]], pre[:2]), "different widths"),
+        (("pre", "post"), "pre is str"),
+        ((pre[:2], pre[:2]), "needs at least 3 different images, got 2"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            cb.knn_preservation(*arguments)
+    with pytest.raises(ValueError, match=r"ks must be whole numbers of at least 1, got \(0,\)"):
+        cb.knn_preservation(pre, pre, ks=(0,))
+
+
+@pytest.mark.parametrize("measured", ["arrays", "numerics", "pictures"])
+def test_one_rule_for_k(measured: str) -> None:
+    n = 14
+    pre = np.random.default_rng(0).normal(size=(n, 6))
+    calls: dict[str, Any] = {
+        "arrays": lambda ks: cb.knn_preservation(pre, pre, ks=ks).scores,
+        "numerics": lambda ks: knn.knn_preservation(pre, pre, ks=ks).scores,
+        "pictures": lambda ks: (
+            cb.measure(
+                zoo.load("identity"), pictures(n), measures=OVERLAP, options=cb.PreservationOptions(ks=ks)
+            ).scores
+        ),
+    }
+    with pytest.warns(UserWarning, match=r"14 different images are too few for k = 13 \(needs 15\)"):
+        scores = calls[measured]((1, 12, 13))
+    assert {"knor_1", "knor_12"} <= scores.keys()
+    assert "knor_13" not in scores
+    with pytest.raises(ValueError, match="k = 13, 50 needs at least 15 different images, got 14"):
+        calls[measured]((13, 50))
+
+
+# patches
+
+
+def low_rank(rank: int, n: int = 120, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    pre = torch.randn(n, 16, 24, generator=draw) * torch.linspace(1.5, 0.5, 24)
+    return pre, pre[..., :rank]
+
+
+@pytest.fixture(scope="module")
+def ranks() -> dict[int, cb.Result]:
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for rank in (8, 16):
+            pre, post = low_rank(rank)
+            found[rank] = cb.reconstruct(
+                (pre[:90], post[:90]), (pre[90:], post[90:]), grid=(4, 4), probes=SMALL, name=f"rank {rank}"
+            )
+    return found
+
+
+def test_what_is_lost_is_known_beforehand(ranks: dict[int, cb.Result]) -> None:
+    pre, _ = low_rank(8)
+    for rank, result in ranks.items():
+        tested, mean = pre[90:], pre[:90].mean((0, 1))
+        lost = (tested[..., rank:] - mean[rank:]).square().sum() / (tested - mean).square().sum()
+        score = result.scores["r2_ridge"]
+        assert score.value == pytest.approx(1 - float(lost), abs=0.01)
+        assert score.low < score.value < score.high
+        maps = result.loss_maps
+        assert len(maps) == 30
+        assert all(one is not None and one.loss.shape == (16,) for one in maps)
+        mean_loss = np.mean([float(one.loss.mean()) for one in maps if one is not None])
+        assert mean_loss == pytest.approx(result.scores["nmse"].value, abs=1e-3)
+        assert result.column("lost").shape == (30,)
+    assert ranks[16].scores["lost"].high < ranks[8].scores["lost"].low
+
+
+def test_reconstruct_refuses(ranks: dict[int, cb.Result]) -> None:
+    pre, post = low_rank(8, 12)
+    pair = (pre, post)
+    cases: list[tuple[tuple[Any, Any], str]] = [
+        ((pre, pair), "train is Tensor; allowed are captured tokens"),
+        (((pre, post[:5]), pair), "got 12 and 5"),
+        (((pre[:, 0], post[:, 0]), pair), r"pre is \[12, 24\]; allowed are \[images, tokens, width\]"),
+        ((pair, pair), "no training image is left: there are 12, and 12 are test images too"),
+        (((pre * math.nan, post), pair), "12 of 12 images of pre hold NaN"),
+    ]
+    for (train, test), message in cases:
+        with pytest.raises(ValueError, match=message):
+            cb.reconstruct(train, test, grid=(4, 4), probes=SMALL)
+    with pytest.raises(ValueError, match="tokens are of two connectors"):
+        cb.reconstruct(
+            cb.Tokens.of(*low_rank(8, 12, 1), name="a"), cb.Tokens.of(*pair, name="b"), probes=SMALL
+        )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_tokens_of_unequal_number_and_without_places() -> None:
+    draw = torch.Generator().manual_seed(0)
+    pre = [torch.randn(9 + n % 4, 8, generator=draw) for n in range(40)]
+    post = [one[: 5 + n % 3, :6] for n, one in enumerate(pre)]
+    result = cb.reconstruct((pre[:30], post[:30]), (pre[30:], post[30:]), probes=SMALL)
+    assert {"r2_pooled", "r2_attention", "lost"} <= result.scores.keys()
+    assert result.loss_maps == (None,) * 10
+    assert any("places of tokens are not known: no grid was given" in line for line in result.warnings)
+    assert cb.knn_preservation(pre, post, ks=(5,)).scores["knor_5"].n == 40
+
+
+# results
+
+
+@pytest.fixture(scope="module")
+def both() -> cb.Result:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        images = [coloured_picture(60 + n, 70, n) for n in range(30)]
+        return cb.measure(
+            bare(projector()),
+            [*images, images[2]],
+            pixels,
+            grid=(4, 4),
+            options=KS,
+            probes=SMALL,
+            name="mine <b>",
+        )
+
+
+def test_a_result_is_read_at_a_glance(both: cb.Result) -> None:
+    assert repr(both).startswith("Result(mine <b>, knor_5 ")
+    assert len(repr(both)) < 160
+    words = both.summary()
+    assert max(map(len, words.splitlines())) <= 80
+    score = both.scores["lost"]
+    assert f"{score.value:.1%} [{100 * score.low:.1f}, {100 * score.high:.1f}]" in " ".join(words.split())
+    assert "untrained copy" in " ".join(words.split())
+    view = both._repr_html_()
+    assert "mine &lt;b&gt;" in view
+    assert "<b>" not in view
+    table = both.to_pandas()
+    assert set(table["measure"]) == {"knn_preservation", "patch_reconstruction"}
+    assert len(table) == len(both.scores)
+    with pytest.raises(AttributeError, match="cannot assign"):
+        both.name = "other"  # type: ignore[misc]
+    with pytest.raises(KeyError, match="there are"):
+        both.column("knor_7")
+    with pytest.raises(KeyError, match="there are knn_preservation, patch_reconstruction"):
+        both["knn"]
+
+
+def test_a_saved_result_is_the_same_result(both: cb.Result, tmp_path: Path) -> None:
+    path = both.save(tmp_path)
+    loaded = cb.Result.load(path)
+    assert loaded.to_dict() == both.to_dict() == json.loads(json.dumps(both.to_dict()))
+    assert loaded.summary() == both.summary()
+    for one, other in zip(both.loss_maps, loaded.loss_maps, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            assert torch.equal(one.loss, other.loss)
+    again = both.save(tmp_path)
+    assert again != path
+    with pytest.raises(ValueError, match="holds 2 results, name one"):
+        cb.Result.load(tmp_path)
+    content = json.loads(path.read_text())
+    for change, message in (
+        ({"connector_bench_python": None}, "a result of lmms-eval"),
+        ({"connector_bench_python": {"schema_version": 9}}, "of schema 9"),
+        ({"connector_bench_python": {**content["connector_bench_python"], "pictures": -1}}, "does not hold"),
+        ({"connector_bench_python": {**content["connector_bench_python"], "pictures": 3}}, "beyond the 3"),
+    ):
+        path.write_text(json.dumps(content | change))
+        with pytest.raises(ValueError, match=message):
+            cb.Result.load(path)
+
+
+def said(*arguments: object) -> str:
+    ended = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+def test_report_and_board_take_a_saved_result(both: cb.Result, tmp_path: Path) -> None:
+    both.save(tmp_path / "results")
+    said("report", tmp_path / "results", "-o", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "connector_bench.measure(...) in Python" in page
+    assert "data:image/webp" in page, "pictures below loss maps"
+    board = tmp_path / "board"
+    assert "1 runs added" in said("leaderboard", "add", tmp_path / "results", "--board", board)
+    table = (board / "LEADERBOARD.md").read_text(encoding="utf-8")
+    assert "mine" in table
+    assert f"{both.scores['lost'].value:.3f}"[1:] in table
+    (kept,) = (board / "results").glob("*.json")
+    assert json.loads(kept.read_text())["provenance"]["command"] == "connector_bench.measure(...) in Python"
+    said("leaderboard", "check", "--board", board)
+
+
+def test_a_connector_that_is_better_by_construction_wins(ranks: dict[int, cb.Result], tmp_path: Path) -> None:
+    for rank, result in ranks.items():
+        result.save(tmp_path / str(rank))
+    said("compare", tmp_path / "8", tmp_path / "16", "--output", tmp_path / "out")
+    found = {
+        one["metric"]: one
+        for one in json.loads((tmp_path / "out" / "comparison.json").read_text())["differences"]
+    }
+    assert found["lost"]["difference"]["high"] < 0
+    assert found["lost"]["higher_is_better"] is False
+
+
+def test_saved_overlaps_are_compared_by_their_halves(tmp_path: Path) -> None:
+    pre = np.random.default_rng(0).normal(size=(200, 32))
+    for width in (8, 16):
+        cb.knn_preservation(pre, pre[:, :width], ks=(10,), name=f"{width} wide").save(tmp_path / str(width))
+    said("compare", tmp_path / "8", tmp_path / "16", "--output", tmp_path / "out")
+    (found,) = json.loads((tmp_path / "out" / "comparison.json").read_text())["differences"]
+    assert found["metric"] == "knor_10"
+    assert found["difference"]["low"] > 0
+    assert "halv" in found["difference"]["interval_method"]
+    said("report", tmp_path / "8", "-o", tmp_path / "report.html")
+    assert "2 runs added" in said(
+        "leaderboard", "add", tmp_path / "8", tmp_path / "16", "--board", tmp_path / "board"
+    )

@@ -13,9 +13,9 @@ from PIL import Image, ImageFile
 import connector_bench
 import connector_bench.connectors.zoo
 from connector_bench import zoo
+from connector_bench.api.result import MeasuredPart
 from connector_bench.connectors.cli import opened
 from connector_bench.pictures import as_rgb, picture_hash
-from connector_bench.preservation.figures import PreservationFigures
 from tests.harness import Outcome, run_here
 
 TASK = "knn_preservation_imagefolder"
@@ -58,34 +58,40 @@ def of_task(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def of_measure(folder: Path) -> PreservationFigures:
+def of_measure(folder: Path) -> MeasuredPart:
     paths = sorted(folder.rglob("*.*"))
     labels = [path.parent.name for path in paths]
-    with pytest.warns(UserWarning, match="1 picture left out, no picture could be measured: .*: ValueError"):
-        return connector_bench.measure(zoo.load("mlp"), None, map(Image.open, paths), labels=labels)
+    with pytest.warns(UserWarning, match="1 document left out, no picture could be measured: .*: ValueError"):
+        result = connector_bench.measure(
+            zoo.load("mlp"), map(Image.open, paths), labels=labels, measures=["knn_preservation"]
+        )
+    return result["knn_preservation"]
 
 
 def test_measure_gives_the_figures_of_the_task_key_for_key(
-    of_task: Outcome, of_measure: PreservationFigures
+    of_task: Outcome, of_measure: MeasuredPart
 ) -> None:
     answers = [json.loads(row["filtered_resps"]) for row in of_task.samples(TASK)]
-    rows = {answer.pop("image"): answer for answer in answers if "image" in answer}
-    assert len(rows) == 14 + len(ODD)
-    assert rows == of_measure.per_image
+    assert len(answers) == len(of_measure.answers)
+    for expected, found in zip(answers, of_measure.answers.values(), strict=True):
+        if "unreadable" in expected:  # named by the task, which has a file
+            assert expected["unreadable"].startswith("ValueError: ")
+            assert found["unreadable"] == expected["unreadable"]
+        else:
+            assert found == expected
+    assert sum("image" in answer for answer in answers) == 14 + len(ODD)
+    figures = of_task.figures(TASK)
+    assert {name: figures[name] for name in of_measure.figures} == of_measure.figures
+    assert {f"{name}_stderr" for name in of_measure.stderrs} <= figures.keys()
+    assert of_measure.stderrs == {name: figures[f"{name}_stderr"] for name in of_measure.stderrs}
+    numbers = {name for name, value in figures.items() if isinstance(value, float) and "_stderr" not in name}
+    assert numbers == {name for name in of_measure.figures if name != "n_images"} | (numbers & {"n_images"})
     record = of_task.record(TASK)
-    assert record["scores"] == json.loads(json.dumps(of_measure.summary["scores"]))
     assert {"untrained_knor_10", "untrained_knor_adj_1", "recall_post_5"} <= record["scores"].keys()
-    of_harness = {
-        "measure",
-        "protocol",
-        "versions",
-        "threads",
-        "hardware",
-        "connector",
-        "untrained_seeds",
-        "ran",
-    }
-    assert record.keys() - of_harness - {"artefacts"} == of_measure.summary.keys()
+    of_the_run = {"ran", "artefacts"}
+    assert record.keys() == of_measure.record.keys()
+    for name in record.keys() - of_the_run:
+        assert record[name] == of_measure.record[name], name
 
 
 def test_values_without_a_scale_are_left_out_by_name(of_task: Outcome) -> None:
@@ -94,14 +100,12 @@ def test_values_without_a_scale_are_left_out_by_name(of_task: Outcome) -> None:
     assert "they can be scaled from 0 to 1 only" in why
 
 
-def test_sixteen_bits_and_floats_are_scaled_and_never_clipped(
-    folder: Path, of_measure: PreservationFigures
-) -> None:
+def test_sixteen_bits_and_floats_are_scaled_and_never_clipped(folder: Path, of_measure: MeasuredPart) -> None:
     grey = np.asarray(drawn(50).convert("L"))
     for name, expected in (("grey16.png", grey), ("float.tif", 255 - grey)):
         rgb = as_rgb(Image.open(folder / "cat" / name))
         assert np.array_equal(np.asarray(rgb), np.repeat(expected[..., None], 3, axis=2))
-        assert picture_hash(rgb) in of_measure.per_image
+        assert picture_hash(rgb) in {row.get("image") for row in of_measure.answers.values()}
     for dtype in (np.int32, np.dtype(">u2")):
         wide = Image.fromarray((grey.astype(np.int64) * 257).astype(dtype))
         assert np.array_equal(np.asarray(as_rgb(wide))[..., 0], grey)
@@ -109,13 +113,13 @@ def test_sixteen_bits_and_floats_are_scaled_and_never_clipped(
         as_rgb(Image.fromarray(np.array([[-4, 16]], dtype=np.int32)))
 
 
-def test_a_turn_is_applied_once_and_everywhere(folder: Path, of_measure: PreservationFigures) -> None:
+def test_a_turn_is_applied_once_and_everywhere(folder: Path, of_measure: MeasuredPart) -> None:
     path = folder / "cat" / "turned.jpg"
     seen = as_rgb(Image.open(path))
     assert seen.size == (36, 48)
     assert picture_hash(seen) == picture_hash(as_rgb(seen)) == picture_hash(opened(path))
     assert picture_hash(Image.open(path).convert("RGB")) == picture_hash(seen)
-    assert picture_hash(seen) in of_measure.per_image
+    assert picture_hash(seen) in {row.get("image") for row in of_measure.answers.values()}
 
 
 def test_an_ordinary_picture_keeps_its_name() -> None:
@@ -156,15 +160,17 @@ def overflowing(bad: set[str], images: list[Image.Image]) -> object:
 def test_one_overflow_is_left_out_and_counted_and_many_refuse_the_run() -> None:
     images = [drawn(number) for number in range(20)]
     names = [picture_hash(image) for image in images]
+    measures = ["knn_preservation"]
     with pytest.warns(
-        UserWarning, match=r"1 picture left out.*post \(the connector's output\) hold NaN or inf"
+        UserWarning, match=r"1 document left out.*post \(the connector's output\) hold NaN or inf"
     ):
-        figures = connector_bench.measure(overflowing({names[4]}, images), None, images)
-    assert figures.summary["not_finite"] == 1
-    assert set(figures.summary["unreadable"]) == {"4"}
-    assert names[4] not in figures.per_image
-    assert figures.summary["n_images"] == 19
+        result = connector_bench.measure(overflowing({names[4]}, images), images, measures=measures)
+    record = result["knn_preservation"].record
+    assert record["not_finite"] == 1
+    assert set(record["unreadable"]) == {"4"}
+    assert result.images[4] is None
+    assert record["n_images"] == 19
     with pytest.raises(
         ValueError, match=r"6 of 20 pictures give no finite tokens, and 5 may be left out: .*float32"
     ):
-        connector_bench.measure(overflowing(set(names[:6]), images), None, images)
+        connector_bench.measure(overflowing(set(names[:6]), images), images, measures=measures)

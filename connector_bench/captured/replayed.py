@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from connector_bench.captured.token_files import TokenFile, end_to_end, token_files
 from connector_bench.captured.written import (
@@ -28,6 +28,31 @@ if TYPE_CHECKING:
 
 FOLDER, TRAINING_FOLDER = "CONNECTOR_BENCH_CAPTURED", "CONNECTOR_BENCH_CAPTURED_TRAIN"
 """Environment variables that name the captures which the tasks `..._captured` measure and learn from."""
+
+
+class TokenSource(Protocol):
+    """Tokens of pictures that a model has given before."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Whose tokens, and what was kept."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where tokens are put."""
+        ...
+
+    @property
+    def own_change(self) -> Mapping[str, object] | None:
+        """What precision and size of batches alone change, where that was measured."""
+        ...
+
+    def tokens(self, images: Sequence[str], untrained: bool = True) -> TokenBatch:
+        """These pictures as one batch. ValueError where one is not there."""
+        ...
+
+    def __contains__(self, image: object) -> bool: ...
 
 
 class CapturedTokens:
@@ -63,7 +88,7 @@ class CapturedTokens:
             for number, picture in enumerate(file.content.pictures)
         }
 
-    def __contains__(self, image: str) -> bool:
+    def __contains__(self, image: object) -> bool:
         return image in self._where
 
     def __len__(self) -> int:
@@ -107,7 +132,7 @@ class CapturedAdapter(ConnectorAdapter):
 
     needs_pictures = False
 
-    def __init__(self, captured: CapturedTokens) -> None:
+    def __init__(self, captured: TokenSource) -> None:
         import torch
 
         self._captured, self._device = captured, torch.device(captured.device)

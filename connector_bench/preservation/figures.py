@@ -15,6 +15,7 @@ from connector_bench.preservation import geometry, influence, knn, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
 from connector_bench.preservation.options import PreservationOptions
+from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.side import RANKED, Side, both_sides
@@ -71,10 +72,7 @@ def preservation_figures(
     """
     n = len(images)
     warnings: list[str] = []
-    ks = tuple(k for k in options.ks if k <= n - 2)
-    if not ks:
-        wanted = ", ".join(map(str, options.ks))
-        raise ValueError(f"k = {wanted} needs at least {min(options.ks) + 2} different images, got {n}")
+    ks = allowed_ks(options.ks, n)
     lists = None
     if options.protocol == "paper":
         columns, scores, extra = _paper(pre, post, ks, options)
@@ -140,8 +138,8 @@ def preservation_figures(
     if options.protocol != "paper":
         needed |= {"cka": 4, "hubness": HUBNESS_K + 2, "trustworthiness and continuity": 2 * RANKED + 1}
         needed |= {f"recall at {k}": k + 2 for k in retrieval.KS if "map_pre" in columns}
-    if missing := [f"{name} (needs {least})" for name, least in needed.items() if n < least]:
-        warnings.insert(0, f"{n} different images are too few for {', '.join(missing)}")
+    if said := too_few(needed, n):
+        warnings.insert(0, said)
     warnings += not_as_they_must_be(scores, asdict(options))
     return PreservationFigures(rows, summary, tuple(warnings), lists=lists)
 

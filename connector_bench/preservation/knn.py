@@ -7,8 +7,9 @@ and chance go with every score.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from jaxtyping import Float, Float64, Shaped
 
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.neighbours.space import DISTANCES, as_vectors
-from connector_bench.preservation.overlap import chance, chance_corrected, overlap
-from connector_bench.preservation.overlap_interval import depth, overlap_scores
+from connector_bench.preservation.overlap import allowed_ks, chance, chance_corrected, overlap, too_few
+from connector_bench.preservation.overlap_interval import SearchedGallery, depth, scores_of_overlap
 from connector_bench.preservation.retrieval import Retrieval, retrieval
 from connector_bench.stats.intervals import Score, bootstrap_mean
 
@@ -82,6 +83,9 @@ class PreservedNeighbours:
     """`knor_<k>` and `knor_adj_<k>`, the mean over images as measured and corrected for chance."""
     retrieval: Retrieval | None = None
     """Label retrieval before and after, where labels were given."""
+    halving_gaps: Mapping[int, Float64[np.ndarray, " t"]] = field(default_factory=dict)
+    """For each k that a half of the images can hold, overlap in one half less that in the other, over random halves;
+    by these, two connectors on the same images are compared."""
 
 
 def knn_preservation(
@@ -112,26 +116,35 @@ def knn_preservation(
         device: where the search runs; see `neighbours`.
 
     Raises:
-        ValueError: no k, k outside 1..n-1, different numbers of images, vectors that are not finite, or an
+        ValueError: no k that n images allow, different numbers of images, vectors that are not finite, or an
             unknown distance.
+
+    Warns:
+        UserWarning: naming each k that n images do not allow and that is left out.
     """
     n = _images(pre, post)
-    if not ks or not 1 <= min(ks) <= max(ks) < n:
-        raise ValueError(f"every k must lie in 1..n-1, got ks={tuple(ks)} with n={n}")
+    asked, ks = ks, allowed_ks(ks, n)
+    if said := too_few({f"k = {k}": k + 2 for k in asked}, n):
+        warnings.warn(said, stacklevel=2)
     columns = depth(max(ks), n)
     before, after = (neighbours(side, columns, distance, device=device) for side in (pre, post))
     overlaps = {k: overlap(before, after, k) for k in ks}
+    gaps: dict[int, Float64[np.ndarray, " t"]] = {}
     if clusters is None:
-        means = overlap_scores(before, after, ks, seed=seed, confidence=confidence)
+        gallery = SearchedGallery.of(before, after, ks, seed=seed)
+        found_gaps = gallery.halvings.gaps(gallery.common)
+        corrections = gallery.halvings.jackknife_correction(gallery.common, found_gaps)
+        means = scores_of_overlap(gallery.common, ks, corrections, confidence=confidence)
+        gaps = dict(zip(gallery.halvings.ks, found_gaps.T, strict=True))
     else:
         drawn: dict[str, Any] = {"clusters": clusters, "seed": seed, "confidence": confidence}
         means = {k: bootstrap_mean(overlaps[k], chance=chance(k, n), **drawn) for k in ks}
     scores = {f"knor_{k}": score for k, score in means.items()}
-    scores |= {f"knor_adj_{k}": score.adjusted() for k, score in means.items() if chance(k, n) < 1}
+    scores |= {f"knor_adj_{k}": score.adjusted() for k, score in means.items()}
     found = None
     if labels is not None:
         found = retrieval(pre, post, labels, distance=distance, seed=seed, confidence=confidence)
-    return PreservedNeighbours(n, tuple(ks), distance, overlaps, scores, found)
+    return PreservedNeighbours(n, ks, distance, overlaps, scores, found, gaps)
 
 
 def _images(pre: np.ndarray, post: np.ndarray) -> int:

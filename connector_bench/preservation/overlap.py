@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,3 +109,24 @@ def _places(
         found[block] = places[starts[: block.stop - first] + items[block]]
         places[listed] = columns
     return found
+
+
+def allowed_ks(ks: Sequence[int], n: int) -> tuple[int, ...]:
+    """Those k that a set of `n` images allows, in their order: a k needs k + 2, since with k = n - 1 any sets agree.
+
+    Raises:
+        ValueError: there is none among `ks`, or one below 1.
+    """
+    if not ks or any(isinstance(k, bool) or k != int(k) or k < 1 for k in ks):
+        raise ValueError(f"ks must be whole numbers of at least 1, got {tuple(ks)}")
+    allowed = tuple(int(k) for k in ks if k <= n - 2)
+    if not allowed:
+        wanted = ", ".join(map(str, ks))
+        raise ValueError(f"k = {wanted} needs at least {min(ks) + 2} different images, got {n}")
+    return allowed
+
+
+def too_few(needed: Mapping[str, int], n: int) -> str | None:
+    """One sentence on what `n` images are too few for, given how many each needs; None where they are enough."""
+    missing = [f"{name} (needs {least})" for name, least in needed.items() if n < least]
+    return f"{n} different images are too few for {', '.join(missing)}" if missing else None

@@ -146,7 +146,7 @@ class Artefacts:
         path = file_inside(self.folder, FOLDERS)
         for name in _held(list[_ImageName], read_json(path), path):
             for shard in sorted((self.folder / name).glob(MAPS)):
-                for one in _maps_in(file_inside(self.folder, name, shard.name)):
+                for one in maps_in(file_inside(self.folder, name, shard.name)):
                     if one.image_id not in given:
                         given.add(one.image_id)
                         yield one
@@ -177,7 +177,8 @@ def _held(kind: Any, value: Any, path: Path) -> Any:
         raise ValueError(f"{path}: {first_error(error)}") from None
 
 
-def _maps_in(path: Path) -> list[LossMap]:
+def maps_in(path: Path) -> list[LossMap]:
+    """The loss maps of one shard. ValueError where it holds none, or others than it says."""
     tensors, meta = read_shard(path)
     header = _held(_MapsHeader, meta, path)
     if not all(number < len(header.layouts) for number in header.layout_of_image):

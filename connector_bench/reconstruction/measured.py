@@ -46,15 +46,16 @@ Part = tuple[ScoreBoard, KeptRows, dict[int, Figures], list[str]]
 class MeasuredReconstruction:
     """Scores test images with the learner's ladder; `finish` merges all ranks.
 
-    `picture_of` and `mask_of` give any document's picture and answer mask. With a folder, images that an earlier
-    process has scored are not scored again, and loss maps and some pictures are left there to be looked at.
+    `picture_of` and `mask_of` give any document's picture and answer mask; without the first no picture is left behind.
+    With a folder, images that an earlier process has scored are not scored again, and loss maps and some pictures are
+    left there to be looked at.
     """
 
     def __init__(
         self,
         learner: ProbeLearner,
         *,
-        picture_of: Callable[[int], Image],
+        picture_of: Callable[[int], Image] | None,
         mask_of: Callable[[int], Mask | None] | None = None,
         folder: Path | None = None,
         fingerprint: Mapping[str, Any] | None = None,
@@ -253,7 +254,7 @@ class MeasuredReconstruction:
 
     def _left_to_look_at(self, losses: Mapping[str, float]) -> list[str]:
         """Write pictures and masks of some images; no figure is lost where one cannot be written, or read again."""
-        if self._folder is None:
+        if self._folder is None or self._picture_of is None:
             return []
         try:
             folders = [path.name for path in sorted(self._folder.glob(f"{self._prefix}-*"))]

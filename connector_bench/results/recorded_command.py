@@ -76,6 +76,9 @@ GIVEN = (
 )
 """What a record says of a connector in place of the checkpoint's, and the variables that named it."""
 
+IN_PYTHON = {name: f"connector_bench.{name}" for name in ("measure", "reconstruct", "knn_preservation")}
+"""What stands for lmms-eval's model in a result that was saved from Python, by the function that made it."""
+
 CHECKPOINT = ("pretrained", "model", "model_version", "model_name")
 BATCH_SIZE = re.compile(r"\d{1,6}|auto(:\d{1,6})?")
 DEFAULT_SEEDS = (0, 1234, 1234, 1234)
@@ -115,10 +118,12 @@ def argument_pairs(given: object) -> Iterator[tuple[str, Any]]:
 def command_line(
     config: Mapping[str, Any], tasks: Sequence[str], given: Mapping[str, Any] | None = None
 ) -> str:
-    """`lmms-eval ...` for a shell; what is not harmless is left out of it.
+    """`lmms-eval ...` for a shell; what is not harmless is left out of it. Of a result from Python, its function.
 
     `given` is what the run says of a connector that its model was given, whose variables then come first.
     """
+    if config.get("model") in IN_PYTHON.values():
+        return f"{config['model']}(...) in Python"
     arguments = model_arguments(config.get("model_args"))
     parts = [*_variables(given or {}), "lmms-eval", "--model", _shown(config.get("model"))]
     if arguments.shown:

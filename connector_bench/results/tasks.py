@@ -139,12 +139,12 @@ class TaskRun:
     @cached_property
     def scores(self) -> Mapping[str, Score]:
         """Our record's scores that have a value; a missing end is NaN, a missing chance None."""
-        return _scores_of(self.record)
+        return scores_of(self.record)
 
     @cached_property
     def scores_beside_controls(self) -> Mapping[str, Score]:
         """`scores`, but of the images alone that controls were measured on, where these are not all."""
-        return {**self.scores, **_scores_of(self.record.get("at_control_gallery", {}))}
+        return {**self.scores, **scores_of(self.record.get("at_control_gallery", {}))}
 
     def as_it_must_be(self, name: str) -> bool | None:
         """Whether a control's score is what it must be; None of any other, and where nobody can tell."""
@@ -261,7 +261,8 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
+def scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
+    """A record's scores that have a value; a missing end is NaN, a missing chance None."""
     found = {}
     for name, given in record.get("scores", {}).items():
         if given.get("value") is not None:

@@ -33,8 +33,9 @@ from connector_bench.run.measurement import (
     TaskFigures,
     measure_documents,
 )
-from connector_bench.run.workforce import workforce
+from connector_bench.run.workforce import Workforce, workforce
 from connector_bench.timing import Timing
+from connector_bench.workers import worker_count
 
 if TYPE_CHECKING:
     from connector_bench.types import ConnectorInfo
@@ -138,45 +139,67 @@ def measure_tasks(
     with timing.of("start"), doing("Listing documents"):
         adapter, own, folder = on_every_rank(lambda: (adapter_for(wrapper), documents(), output()))
     with workforce(adapter) as workers:
-        with timing.of("start"), doing("Trying the connector"):
-            without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
-            info = on_every_rank(lambda: adapter.info)
-        if without_untrained is not None and rank_and_size()[0] == 0:
-            logger.warning(f"untrained control left out: {without_untrained}")
-        run = Run(info, folder, timing=timing)
-        failures = Failures()
-        measures: dict[str, Measure] = {}
-        for name, task in tasks.items():
-            measure = failures.attempt([name], partial(task.measure, run))
-            if measure is not None:
-                measures[name] = measure
-        found: dict[str, TaskFigures | Failed] = {name: Failed(error) for name, error in failures.of.items()}
-        trainings = list(run.trainings.values())
+        batch_size = BatchSize(batch_size_of(wrapper, adapter))
+        return measured_with(
+            adapter, own, tasks, folder, batch_size=batch_size, timing=timing, workers=workers
+        )
+
+
+def measured_with(
+    adapter: ConnectorAdapter,
+    own: Sequence[Document],
+    tasks: Mapping[str, MeasuringTask],
+    folder: Path | None,
+    *,
+    batch_size: BatchSize,
+    timing: Timing,
+    workers: Workforce | None,
+) -> dict[str, TaskFigures | Failed]:
+    """As `measure_tasks`, for an adapter and this rank's documents; threads decode where there are no `workers`.
+
+    Without these it is a caller in Python who says what is left out.
+    """
+    with timing.of("start"), doing("Trying the connector"):
+        without_untrained = on_every_rank(lambda: adapter.add_untrained(UNTRAINED_SEEDS))
+        info = on_every_rank(lambda: adapter.info)
+    if without_untrained is not None and workers is not None and rank_and_size()[0] == 0:
+        logger.warning(f"untrained control left out: {without_untrained}")
+    run = Run(info, folder, timing=timing)
+    failures = Failures()
+    measures: dict[str, Measure] = {}
+    for name, task in tasks.items():
+        measure = failures.attempt([name], partial(task.measure, run))
+        if measure is not None:
+            measures[name] = measure
+    found: dict[str, TaskFigures | Failed] = {name: Failed(error) for name, error in failures.of.items()}
+    trainings = list(run.trainings.values())
+    if workers is not None:
         with timing.of("start of workers"):
             workers.hand_over([*own, *(one for training in trainings for one in training.documents)])
-        batch_size = BatchSize(batch_size_of(wrapper, adapter))
-        found |= measure_documents(
-            adapter, own, measures, trainings, batch_size=batch_size, timing=run.timing, crew=workers.crew
-        )
-        for name, task in tasks.items():
-            task.record.update(environment(), connector=asdict(adapter.info))
-            task.record["ran"] = {
-                "device": device_name(adapter),
-                "batch_size": batch_size.now,
-                **workers.as_record(),
-                "processes": rank_and_size()[1],
-                "seconds": run.timing.as_record(),
-            }
-            task.record["untrained_seeds"] = UNTRAINED_SEEDS if without_untrained is None else ()
-            if without_untrained is not None:
-                task.record["untrained_left_out"] = without_untrained
-            if adapter.own_change is not None:
-                task.record["own_change"] = adapter.own_change
-            outcome = found[name]
-            task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
-        if rank_and_size()[0] == 0:
-            _write_records(run, {name: task.record for name, task in tasks.items()})
-        return found
+    crew = None if workers is None else workers.crew
+    found |= measure_documents(
+        adapter, own, measures, trainings, batch_size=batch_size, timing=run.timing, crew=crew
+    )
+    with_threads = {"workers": worker_count(), "workers_are": "threads"}
+    for name, task in tasks.items():
+        task.record.update(environment(), connector=asdict(adapter.info))
+        task.record["ran"] = {
+            "device": device_name(adapter),
+            "batch_size": batch_size.now,
+            **(with_threads if workers is None else workers.as_record()),
+            "processes": rank_and_size()[1],
+            "seconds": run.timing.as_record(),
+        }
+        task.record["untrained_seeds"] = UNTRAINED_SEEDS if without_untrained is None else ()
+        if without_untrained is not None:
+            task.record["untrained_left_out"] = without_untrained
+        if adapter.own_change is not None:
+            task.record["own_change"] = adapter.own_change
+        outcome = found[name]
+        task.record.update({"error": outcome.error} if isinstance(outcome, Failed) else outcome.summary)
+    if rank_and_size()[0] == 0:
+        _write_records(run, {name: task.record for name, task in tasks.items()})
+    return found
 
 
 def _write_records(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:

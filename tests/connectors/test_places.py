@@ -15,7 +15,7 @@ import torch
 from loguru import logger
 from typer.testing import CliRunner
 
-from connector_bench import api
+import connector_bench
 from connector_bench.cli import app
 from connector_bench.connectors import adapter_for_model, declared_families
 from connector_bench.connectors import registry as registry_module
@@ -255,8 +255,9 @@ def test_report_and_board_say_so(without_places: Outcome, tmp_path: Path) -> Non
 def test_measure_says_so(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, IN_WINDOWS)
     pictures = [coloured_picture(112, 80, seed) for seed in range(12)]
+    model, processor = tiny("qwen2_5_vl")
     with pytest.warns(UserWarning, match="places of tokens are not known: planted patch found in"):
-        api.measure(*tiny("qwen2_5_vl"), pictures)
+        connector_bench.measure(model, pictures, processor, measures=["knn_preservation"])
 
 
 def test_inspect_shows_it(

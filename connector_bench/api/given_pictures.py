@@ -1,0 +1,174 @@
+"""Pictures as a user has them (in memory, as files, in a folder) as the documents that a measurement takes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from connector_bench.connectors.bare import TRIAL_SIZE
+from connector_bench.pictures import PictureFacts, as_rgb, picture_facts, reason, strict_decoding
+from connector_bench.preservation.retrieval import class_of
+from connector_bench.run.documents import Document, NoPicture, as_pictures
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GivenImages = str | Path | Iterable[Any]
+"""A folder, or pictures in any order: Pillow's, arrays `[rows, columns, 3]` or `[rows, columns]`, or paths."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPictures:
+    """Documents in the order in which pictures were given, duplicates included."""
+
+    documents: tuple[Document, ...]
+    paths: tuple[str, ...]
+    """Name of each: its path below the folder, its file's name, or its number."""
+    files: tuple[str | None, ...]
+    """SHA-256 of each file; None where there is none, or it cannot be read."""
+    folder: str = ""
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    @classmethod
+    def of(
+        cls, images: GivenImages, labels: Sequence[object] | None = None, source: str = "given"
+    ) -> GivenPictures:
+        """What was given. ValueError for none, labels that are not one a picture, a folder without any."""
+        if isinstance(images, (str, Path)) and Path(images).is_dir():
+            found = cls._of_folder(Path(images), source)
+        else:
+            if not isinstance(images, Iterable):
+                raise ValueError(
+                    f"images is {type(images).__name__}; allowed are a folder, and pictures or paths in any iterable"
+                )
+            listed = [images] if isinstance(images, (str, Path)) else list(images)
+            found = cls(
+                tuple(_document(number, one, source) for number, one in enumerate(listed)),
+                tuple(_path_of(number, one) for number, one in enumerate(listed)),
+                tuple(_file_sha256(Path(one)) if isinstance(one, (str, Path)) else None for one in listed),
+            )
+        if not len(found):
+            raise ValueError("no picture was given")
+        if labels is None:
+            return found
+        if len(labels) != len(found):
+            raise ValueError(f"one label a picture: got {len(labels)} labels and {len(found)} pictures")
+        classes = map(class_of, labels)
+        documents = (replace(one, label=label) for one, label in zip(found.documents, classes, strict=True))
+        return replace(found, documents=tuple(documents))
+
+    @classmethod
+    def _of_folder(cls, folder: Path, source: str) -> GivenPictures:
+        from connector_bench.captured.capture_folder import documents_of_folder
+
+        documents, rows = documents_of_folder(folder, None)
+        names = tuple(rows.rows["image_id"][:])
+        return cls(
+            tuple(replace(one, source=source) for one in documents),
+            names,
+            tuple(_file_sha256(folder / name) for name in names),
+            str(folder.resolve()),
+        )
+
+    def of_task(self, task: str, numbers: Iterable[int] | None = None) -> list[Document]:
+        """The documents of a task: those of these numbers, all unless told."""
+        chosen = range(len(self)) if numbers is None else numbers
+        return [replace(self.documents[number], task=task) for number in chosen]
+
+    def size_of_first(self) -> tuple[int, int]:
+        """Width and height of the first picture that can be read."""
+        for document in self.documents:
+            try:
+                return document.load().size
+            except Exception:  # it is left out by name later
+                continue
+        return TRIAL_SIZE
+
+    def keys(self) -> list[bytes]:
+        """By what each is put among the tested: its file's hash, its picture's where there is no file, its name."""
+        from connector_bench.tasks.captured_tokens import split_key
+
+        return [
+            split_key(file, None if file else _hash_of(document), path)
+            for document, file, path in zip(self.documents, self.files, self.paths, strict=True)
+        ]
+
+
+def tested_and_learnt(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
+    """Numbers of about a fifth, by hash, and of the others: as the tasks `..._imagefolder` part a folder."""
+    from connector_bench.tasks.picture_folder import tested_hashes
+
+    tested = tested_hashes(list(keys))
+    parts: tuple[list[int], list[int]] = ([], [])
+    for number, key in enumerate(keys):
+        parts[key not in tested].append(number)
+    return parts
+
+
+def _hash_of(document: Document) -> str | None:
+    try:
+        return document.facts().name if document.facts is not None else None
+    except Exception:
+        return None
+
+
+def _document(number: int, given: Any, source: str) -> Document:
+    if isinstance(given, (str, Path)):
+        path = Path(given)
+        shown = partial(_shown_file, path)
+        return Document("", number, source, shown, None, path.read_bytes, file=lambda: path.name)
+    try:
+        picture = _rgb(given)
+        facts = picture_facts(picture)
+    except Exception as error:  # decoders raise whatever they like
+        why = reason(error)
+        return Document("", number, source, partial(_none, why), facts=partial(_none, why))
+    return Document("", number, source, partial(_shown, picture), facts=partial(_known, facts))
+
+
+def _rgb(given: Any) -> Image:
+    from PIL import Image as pillow
+
+    if not isinstance(given, (pillow.Image, np.ndarray)):
+        raise TypeError(f"a picture of Pillow, an array or a path is needed, got {type(given).__name__}")
+    with strict_decoding():
+        (picture,) = as_pictures(given)
+        return as_rgb(picture)
+
+
+def _shown_file(path: Path) -> tuple[Image, int]:
+    from PIL import Image as pillow
+
+    with strict_decoding():
+        return as_rgb(pillow.open(path)), 1
+
+
+def _shown(picture: Image) -> tuple[Image, int]:
+    return picture, 1
+
+
+def _known(facts: PictureFacts) -> PictureFacts:
+    return facts
+
+
+def _none(why: str) -> Any:
+    raise NoPicture(why)
+
+
+def _path_of(number: int, given: Any) -> str:
+    return Path(given).name if isinstance(given, (str, Path)) else str(number)
+
+
+def _file_sha256(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
