@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ def measure(
     images: Iterable[Image],
     *,
     options: PreservationOptions | None = None,
-    labels: Sequence[object] | None = None,
+    labels: Sequence[object] | Mapping[str, Sequence[object]] | None = None,
     batch_size: int = 8,
 ) -> PreservationFigures:
     """k-NN preservation of a model's connector over pictures; vision tower and connector run, nothing else.
@@ -46,7 +46,8 @@ def measure(
         images: pictures of any mode and size; identical ones count once, and a generator is read a few batches ahead,
             one more than the workers (`CONNECTOR_BENCH_WORKERS`) and the two that the model has.
         options: neighbourhood sizes, distance, pooling and tap.
-        labels: a class for each picture, which adds retrieval; None, NaN and -1 are none.
+        labels: a class for each picture, which adds retrieval; None, NaN and -1 are none. A mapping gives several
+            columns of labels by their names.
         batch_size: pictures that pass the model together.
 
     Returns:
@@ -61,15 +62,17 @@ def measure(
     adapter = adapter_for_model(model, processor)
     info = adapter.info
     without_untrained = adapter.add_untrained(UNTRAINED_SEEDS)
-    measured = PooledPreservation(options or PreservationOptions())
+    columns = labels if isinstance(labels, Mapping) else {} if labels is None else {"label": labels}
+    measured = PooledPreservation(options or PreservationOptions(), labels=tuple(columns))
     given, left_out, passed = _Given(), capture.LeftOut(), dict[str, Passed]()
     with closing(capture.stream(adapter, given.once(images), batch_size, left_out)) as batches:
         for batch in batches:
             measured.update(batch)
             passed |= Passed.of(batch)
     names = given.names
-    if labels is not None and len(labels) != len(names):
-        raise ValueError(f"one label a picture: got {len(labels)} labels and {len(names)} pictures")
+    for given_labels in columns.values():
+        if len(given_labels) != len(names):
+            raise ValueError(f"one label a picture: got {len(given_labels)} labels and {len(names)} pictures")
     capture.refuse_not_finite(left_out.not_finite, len(given.facts))
     refused = left_out.refused | left_out.not_finite
     without = given.unreadable | {i: refused[name] for i, name in enumerate(names) if name in refused}
@@ -77,8 +80,12 @@ def measure(
         raise ValueError(
             f"0 of {len(names)} pictures could be measured: {most_common(list(without.values()))}"
         )
-    known = {name: class_of(label) for name, label in zip(names, labels or (), strict=False) if name}
-    figures = measured.finish({name: label for name, label in known.items() if label is not None})
+    known: dict[str, dict[str, str]] = {name: {} for name in names if name}
+    for column, given_labels in columns.items():
+        for name, label in zip(names, map(class_of, given_labels), strict=True):
+            if name and label is not None:
+                known[name][column] = label
+    figures = measured.finish(known)
     rows = {
         image: {**picture_figures(given.facts[image].entropy, passed[image]), **row}
         for image, row in figures.per_image.items()
