@@ -4,6 +4,7 @@ python -m benchmarks [--quick] [knn statistics capture reconstruction]
     python -m benchmarks gpu [OPTIONS]     whole runs beside the bare model; `gpu --help` tells the options
     python -m benchmarks cpu [OPTIONS]
     python -m benchmarks soak [OPTIONS]    a long run: memory and pictures a second
+    python -m benchmarks neighbours        what the zoo's neighbours share, and what of it connectors keep
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["gpu"], ["cpu"], ["soak"]):
+    if sys.argv[1:2] in (["gpu"], ["cpu"], ["soak"], ["neighbours"]):
         runpy.run_module(f"benchmarks.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
     else:
         main()
