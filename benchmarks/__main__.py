@@ -5,6 +5,7 @@ python -m benchmarks [--quick] [knn statistics capture reconstruction]
     python -m benchmarks cpu [OPTIONS]
     python -m benchmarks soak [OPTIONS]    a long run: memory and pictures a second
     python -m benchmarks training [OPTIONS]    what a probe costs the training that it watches
+    python -m benchmarks neighbours        what the zoo's neighbours share, and what of it connectors keep
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["gpu"], ["cpu"], ["soak"], ["training"]):
+    if sys.argv[1:2] in (["gpu"], ["cpu"], ["soak"], ["training"], ["neighbours"]):
         runpy.run_module(f"benchmarks.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
     else:
         main()

@@ -51,7 +51,7 @@ def costs(n: int, d: int) -> dict[str, float]:
 
     neighbours(pre[:100], 5)  # libraries start their threads
     timed("search", lambda: [neighbours(side, columns) for side in (pre, post)])
-    sides = timed("rankings", lambda: both_sides(pre, post, columns, classes=classes))
+    sides = timed("rankings", lambda: both_sides(pre, post, columns, classes=[classes]))
     spent["rankings"] -= spent["search"]
     halvings = timed("halvings", lambda: Halvings.of(sides[0].lists, ks))
 

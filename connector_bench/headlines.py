@@ -8,7 +8,7 @@ RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstr
 """The metric of each measure that connectors are ranked by."""
 HEADLINES: dict[Measure, tuple[str, ...]] = {
     "knn_preservation": (
-        *("knor_adj_10", "knor_10", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
+        *("knor_adj_10", "knor_10", "purity_pre", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
         *("random_linear_knor_10", "cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
     ),
     "patch_reconstruction": (
@@ -27,7 +27,7 @@ DEMO = ("knor_10", "knor_adj_10", "untrained_knor_10")
 BASELINES = ("mask_area", "entropy", "encoder_norm")
 """What a loss must explain more than: figures of a picture or a question that know nothing of the connector."""
 TABLES = {
-    "neighbours kept": ("knor_10", "knor_adj_10", "knor_adj_50", "knor_adj_100"),
+    "neighbours kept": ("knor_10", "knor_adj_10", "knor_adj_50", "knor_adj_100", "purity_pre"),
     "beside a connector that learnt nothing": ("knor_10", "untrained_knor_10", "random_linear_knor_10"),
     "geometry and retrieval": ("cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
     "lost to the best probe": ("lost", "r2_best", "r2_ridge", "nonlinear"),
@@ -37,5 +37,5 @@ TABLES = {
     "error of a patch": ("cosine", "loss_inside", "loss_outside"),
 }
 """Narrow tables of connector tasks, by their metrics."""
-ESSENTIALS = ("knor_adj_10", "knor_10", "untrained_knor_10", "lost", "cka")
+ESSENTIALS = ("knor_adj_10", "knor_10", "purity_pre", "untrained_knor_10", "lost", "cka")
 """What the page shows before a reader chooses others."""

@@ -15,11 +15,22 @@ from typing import Literal
 Measure = Literal["knn_preservation", "patch_reconstruction"]
 Owner = Literal["image", "question", "set"]
 Family = Literal[
-    "overlap", "ranks", "geometry", "retrieval", "published", "probe", "error", "answer", "baseline", "count"
+    "overlap",
+    "ranks",
+    "geometry",
+    "sharing",
+    "retrieval",
+    "published",
+    "probe",
+    "error",
+    "answer",
+    "baseline",
+    "count",
 ]
 
+BY = "_by_"
 HEADLINE_K = 10
-"""The number of neighbours that stands for the others."""
+"""The number of neighbours that stands for the others, and whose labels and captions are looked at."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,18 @@ class Metric:
     """The metric that this one is with chance taken off."""
     sums: tuple[str, str] | None = None
     """Recorded figures of an image whose summed ratio is the set's figure, where that is no mean over images."""
+    needs: Literal["labels", "captions"] | None = None
+    """What images must have. There may be labels of several columns: the first one's figure has this name, the others'
+    end in `_by_<column>`."""
     k: int | None = None
     control: Control | None = None
+    column: str | None = None
+    """The column of labels that a concrete name ends in."""
+
+    @property
+    def of_first_column(self) -> str:
+        """What the figure is called for the first column of labels."""
+        return self.name if self.column is None else self.name.removesuffix(by_column("", self.column))
 
     @property
     def base(self) -> str:
@@ -108,7 +129,10 @@ _OF_OVERLAP = ("identity", "rotation", "random_linear", "shuffled", "untrained")
 _of_vectors = partial(Metric, measure="knn_preservation", of="image", higher_is_better=True)
 _neighbours = partial(_of_vectors, neighbours=True)
 _geometry = partial(_of_vectors, family="geometry", of="set", higher_is_better=None)
-_retrieval = partial(_neighbours, family="retrieval", source="information retrieval", chance="by class sizes")
+_retrieval = partial(
+    _neighbours, family="retrieval", source="information retrieval", chance="by class sizes", needs="labels"
+)
+_sharing = partial(_neighbours, family="sharing", source="", higher_is_better=None)
 _patches = partial(Metric, measure="patch_reconstruction", of="image", higher_is_better=True)
 _answer = partial(_patches, family="answer", source=PAPER, of="question")
 _noted = partial(Metric, measure=None, higher_is_better=None)
@@ -146,6 +170,15 @@ METRICS = (
     _geometry("hubness_pre", "hubness_pre", "skewness of how often an image is another's neighbour, before; "
               "0 has no hubs", source="Radovanović et al. 2010", neighbours=True),
     _geometry("hubness_post", "hubness_post", "the same, after", source="Radovanović et al. 2010", neighbours=True),
+    _sharing("purity_pre", "label shared before", "share of an image's 10 nearest that have its label, before",
+             chance="by class sizes", needs="labels"),
+    _sharing("purity_post", "label shared after", "the same, after", chance="by class sizes", needs="labels"),
+    _sharing("purity_diff", "label shared, after less before", "paired difference", chance="0", needs="labels",
+             reported=False),
+    _sharing("caption_pre", "captions' likeness before", "likeness (cosine of weighted words) of an image's captions "
+             "to those of its 10 nearest, before", chance="mean over all other images", needs="captions"),
+    _sharing("caption_post", "captions' likeness after", "the same, after", chance="mean over all other images",
+             needs="captions"),
     _retrieval("recall_pre_1", "recall at 1 before", "share of images whose nearest has their label, before"),
     _retrieval("recall_post_1", "recall at 1 after", "the same, after"),
     _retrieval("recall_pre_5", "recall at 5 before", "share of images with their label among the 5 nearest, before"),
@@ -156,7 +189,7 @@ METRICS = (
     _retrieval("recall_diff_5", "recall at 5, after less before", "paired difference", reported=False),
     _retrieval("map_diff", "mAP, after less before", "paired difference", reported=False),
     _retrieval("spearman_knor_10_recall_post_5", "overlap with recall after", "rank correlation, by image, of "
-               "overlap at k = 10 with R@5 after", of="set", reported=False),
+               "overlap at k = 10 with R@5 after", of="set", reported=False, needs=None),
     _neighbours("paper_knor_{k}", "published procedure, k = {k}",
                 "the published procedure, which counts the image itself as its neighbour", "published", PAPER),
     _patches("r2_ridge", "R² linear", "share of the patches' variance that a linear probe rebuilds", "probe",
@@ -204,18 +237,21 @@ def metric(name: str) -> Metric | None:
     """The entry of a concrete name such as `untrained_knor_10`, with its k and its control; None for any other."""
     for entry in METRICS:
         pattern = entry.name.replace("{k}", r"(?P<k>\d+)")
+        if entry.needs == "labels":
+            pattern += rf"(?:{BY}(?P<column>\w+))?"
         controls = "|".join(key.replace("{k}", r"\d+") for key in entry.controls)
         if found := re.fullmatch(rf"(?:(?P<control>{controls})_)?{pattern}" if controls else pattern, name):
             parts = found.groupdict()
-            k = parts.get("k")
+            k, column = parts.get("k"), parts.get("column")
             return replace(
                 entry,
                 name=name,
-                label=entry.label.format(k=k),
+                label=entry.label.format(k=k) + (f", by {column}" if column else ""),
                 loss_label=entry.loss_label and entry.loss_label.format(k=k),
                 corrects=entry.corrects and entry.corrects.format(k=k),
                 k=None if k is None else int(k),
                 control=control(parts["control"]) if parts.get("control") else None,
+                column=column,
             )
     return None
 
@@ -261,30 +297,59 @@ def of_owner(names: Iterable[str], owner: Owner) -> set[str]:
     return {entry.name for entry in named(names) if entry.of == owner}
 
 
+def of_first_column(name: str) -> str:
+    """What a figure of labels is called for their first column; any other name as it is."""
+    entry = metric(name)
+    return name if entry is None else entry.of_first_column
+
+
 def named(names: Iterable[str]) -> Iterator[Metric]:
     """The entries of those names that are in the catalogue, in their order."""
     return (found for name in names if (found := metric(name)) is not None)
 
 
 def reported(
-    measure: Measure, *, ks: Sequence[int] = (), rank: int | None = None, published: bool = False
+    measure: Measure,
+    *,
+    ks: Sequence[int] = (),
+    rank: int | None = None,
+    published: bool = False,
+    further_labels: Sequence[str] = (),
+    captions: bool = False,
 ) -> dict[str, bool | None]:
     """Names of all figures that a task of this measure may report, and whether higher is better (None: neither).
 
     `ks` are the numbers of neighbours, `rank` that of the random projection; `published` asks for the figures of
-    `protocol: paper` in place of ours. Controls come last, one control after the other.
+    `protocol: paper` in place of ours; `further_labels` are the columns of labels behind the first, `captions` whether
+    images have some. Controls come last, one control after the other.
     """
     ours = [
-        m for m in METRICS if m.measure == measure and m.reported and (m.family == "published") == published
+        m
+        for m in METRICS
+        if m.measure == measure
+        and m.reported
+        and (m.family == "published") == published
+        and (captions or m.needs != "captions")
     ]
     names: dict[str, bool | None] = {
         name: entry.higher_is_better for entry in ours for name in _expanded(entry.name, ks)
+    }
+    names |= {
+        by_column(entry.name, column): entry.higher_is_better
+        for column in further_labels
+        for entry in ours
+        if entry.needs == "labels"
     }
     for control in CONTROLS:
         for entry in ours:
             if control.key in entry.controls:
                 names |= dict.fromkeys(_expanded(f"{control.key.format(k=rank)}_{entry.name}", ks))
     return names | {"n_images": None}
+
+
+def by_column(name: str, column: str | None) -> str:
+    """What a figure of labels is called for a column behind the first; the plain name for None."""
+    return name if column is None else f"{name}{BY}{column}"
 
 
 def _expanded(name: str, ks: Sequence[int]) -> list[str]:

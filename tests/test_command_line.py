@@ -51,6 +51,14 @@ def test_every_image_has_figures_and_lmms_eval_takes_their_mean(mlp: Outcome) ->
         assert 0 < figures[f"knor_{k}_stderr"] < 0.02
 
 
+def test_the_scenes_neighbours_share_a_background_and_little_else(mlp: Outcome) -> None:
+    scores = mlp.record("knn_preservation")["scores"]
+    wallpaper, content = scores["purity_pre_by_background"], scores["purity_pre"]
+    assert wallpaper["value"] == pytest.approx(0.95, abs=0.01)
+    assert wallpaper["chance"] == pytest.approx(0.20, abs=0.005)
+    assert content["value"] - content["chance"] < 0.02
+
+
 def test_the_record_says_what_was_measured(mlp: Outcome) -> None:
     record = mlp.record("knn_preservation")
     assert record["n_images"] == record["n_documents"] == 1000

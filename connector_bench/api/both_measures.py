@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from connector_bench.api.chosen_adapter import adapter_of, adapter_of_tokens
-from connector_bench.api.given_pictures import GivenImages, GivenPictures, tested_and_learnt
+from connector_bench.api.given_pictures import GivenImages, GivenPictures, Labels, tested_and_learnt
 from connector_bench.api.measured_pictures import (
     AskedMeasure,
     asked_overlap,
@@ -36,7 +36,7 @@ def measure(
     measures: Sequence[str] = MEASURES,
     options: PreservationOptions | None = None,
     probes: ReconstructionConfig | None = None,
-    labels: Sequence[object] | None = None,
+    labels: Labels | None = None,
     batch_size: int = 8,
     name: str | None = None,
 ) -> Result:
@@ -65,7 +65,8 @@ def measure(
         measures: `knn_preservation`, `patch_reconstruction`, or both.
         options: of `knn_preservation`: neighbourhood sizes, distance, pooling, tap, gallery.
         probes: of `patch_reconstruction`: sizes and schedules of the probes.
-        labels: a class for each picture, which adds retrieval; a folder's sub-folders unless told.
+        labels: a class for each picture, which adds retrieval, or a mapping from names to such columns; a folder's
+            sub-folders unless told.
         batch_size: pictures that pass together.
         name: under which the result is filed.
 

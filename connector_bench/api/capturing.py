@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.api.chosen_adapter import adapter_of
-from connector_bench.api.given_pictures import GivenImages, GivenPictures
+from connector_bench.api.given_pictures import GivenImages, GivenPictures, Labels
 from connector_bench.api.spoken import refuse_old_order, say
 from connector_bench.api.tokens import Tokens, manifest_of, write_documents, write_manifest
 from connector_bench.captured.held_tokens import HeldTokens
@@ -37,7 +36,7 @@ def capture(
     processor: Any = None,
     *,
     grid: GivenGrid = None,
-    labels: Sequence[object] | None = None,
+    labels: Labels | None = None,
     untrained: bool = False,
     batch_size: int = 8,
     folder: str | Path | None = None,
@@ -146,7 +145,7 @@ def _documents(given: GivenPictures, seen: LocalImages, without: dict[str, str])
             CapturedDocument(
                 path=path,
                 file_sha256=file,
-                label=document.label,
+                label=document.labels.get("label"),
                 image=image,
                 entropy=None if image is None else seen.entropy[image],
                 unreadable=seen.unreadable.get(key) if image is None else without.get(image),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 GivenImages = str | Path | Iterable[Any]
+Labels = Sequence[object] | Mapping[str, Sequence[object]]
+"""One a picture, or by column where there are several of them."""
 """A folder, or pictures in any order: Pillow's, arrays `[rows, columns, 3]` or `[rows, columns]`, or paths."""
 
 
@@ -38,9 +40,7 @@ class GivenPictures:
         return len(self.documents)
 
     @classmethod
-    def of(
-        cls, images: GivenImages, labels: Sequence[object] | None = None, source: str = "given"
-    ) -> GivenPictures:
+    def of(cls, images: GivenImages, labels: Labels | None = None, source: str = "given") -> GivenPictures:
         """What was given. ValueError for none, labels that are not one a picture, a folder without any."""
         if isinstance(images, (str, Path)) and Path(images).is_dir():
             found = cls._of_folder(Path(images), source)
@@ -59,10 +59,15 @@ class GivenPictures:
             raise ValueError("no picture was given")
         if labels is None:
             return found
-        if len(labels) != len(found):
-            raise ValueError(f"one label a picture: got {len(labels)} labels and {len(found)} pictures")
-        classes = map(class_of, labels)
-        documents = (replace(one, label=label) for one, label in zip(found.documents, classes, strict=True))
+        columns = labels if isinstance(labels, Mapping) else {"label": labels}
+        for column, given in columns.items():
+            if len(given) != len(found):
+                raise ValueError(f"one {column} a picture: got {len(given)} labels and {len(found)} pictures")
+        classes = {column: [class_of(label) for label in given] for column, given in columns.items()}
+        documents = [
+            replace(one, labels={column: text for column, known in classes.items() if (text := known[place])})
+            for place, one in enumerate(found.documents)
+        ]
         return replace(found, documents=tuple(documents))
 
     @classmethod
@@ -124,7 +129,7 @@ def _document(number: int, given: Any, source: str) -> Document:
     if isinstance(given, (str, Path)):
         path = Path(given)
         shown = partial(_shown_file, path)
-        return Document("", number, source, shown, None, path.read_bytes, file=lambda: path.name)
+        return Document("", number, source, shown, {}, path.read_bytes, file=lambda: path.name)
     try:
         picture = _rgb(given)
         facts = picture_facts(picture)

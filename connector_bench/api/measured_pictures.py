@@ -66,12 +66,12 @@ class AskedMeasure:
 
 def asked_overlap(documents: Sequence[Document], options: PreservationOptions) -> AskedMeasure:
     """Neighbours kept, on these pictures."""
-    labelled = any(one.label is not None for one in documents)
+    columns = tuple(dict.fromkeys(column for one in documents for column in one.labels))
     name: MeasureName = "knn_preservation"
-    metrics = overlap_metrics(options)
+    metrics = overlap_metrics(options, columns[1:])
 
     def begin(run: Run) -> Measure:
-        return PooledPreservation(options, run.folder(task_of(name)), labelled=labelled)
+        return PooledPreservation(options, run.folder(task_of(name)), labels=columns)
 
     return AskedMeasure(name, documents, metrics, of_owner(metrics, "set"), begin)
 

@@ -254,7 +254,7 @@ def _document(task: str, number: int, written: CapturedDocument, folder: str) ->
         number,
         folder or "tokens",
         partial(_picture, written, folder),
-        written.label,
+        {} if written.label is None else {"label": written.label},
         facts=partial(_facts, written),
     )
 

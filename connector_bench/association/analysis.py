@@ -20,6 +20,7 @@ from connector_bench.association.sides import (
 )
 from connector_bench.association.testing import adjusted
 from connector_bench.association.values import Analysis, Grounded, JoinedTable, Pair, Settings, Skipped
+from connector_bench.results.data_sets import tasks_that_read
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
 from connector_bench.results.models import ModelRuns, models_of
 from connector_bench.results.tasks import TaskRun
@@ -100,13 +101,12 @@ def _tables_of(connector: ConnectorSide, model: ModelRuns) -> Iterator[JoinedTab
     if own := join_retrieval(connector):
         yield own
     own_run = {name: TaskRun(connector.of.file, name) for name in connector.of.file.tasks}
-    partners = {
-        name: task
-        for name, task in {**model.latest, **own_run}.items()
-        if task.config and not task.record and task.data_set == connector.of.data_set
+    scored_tasks = {
+        name: task for name, task in {**model.latest, **own_run}.items() if task.config and not task.record
     }
+    partners = {name: task for name, task in scored_tasks.items() if task.data_set == connector.of.data_set}
     if not partners:
-        yield Skipped(where, f"no other task of this model read its data set ({connector.of.data_set})")
+        yield Skipped(where, _nothing_beside(connector.of, list(scored_tasks.values())))
     for name, task in partners.items():
         try:
             scored = scored_side(task)
@@ -116,6 +116,18 @@ def _tables_of(connector: ConnectorSide, model: ModelRuns) -> Iterator[JoinedTab
             yield Skipped(f"{where} beside {name}", str(error), refused=True)
         except UnusableResult as error:
             yield Skipped(f"{where} beside {name}", str(error))
+
+
+def _nothing_beside(own: TaskRun, others: Sequence[TaskRun]) -> str:
+    """Why no task can be set beside this one image by image, and which of ours measures what others read."""
+    said = f"no other task of this model read its data set ({own.data_set})"
+    for other in others:
+        readers = tasks_that_read(other.data_sets, own.measure) if own.measure else []
+        measured = (
+            f", which {' and '.join(readers)} measure{'s' if len(readers) == 1 else ''}" if readers else ""
+        )
+        said += f"; {other.name} read other pictures ({other.data_set}){measured}"
+    return said
 
 
 def _without_scores(scored: ScoredSide) -> Iterator[Skipped]:

@@ -38,7 +38,8 @@ def _of_sets_alone(entry: Metric) -> bool:
 
 
 def _behind(entry: Metric) -> bool:
-    return entry.family == "retrieval" and "post" in entry.name.split("_") and entry.of == "image"
+    parts = entry.name.split("_")
+    return entry.family == "retrieval" and "post" in parts and entry.of == "image" and entry.column is None
 
 
 def _losses(entries: Iterable[Metric], values: Mapping[str, float]) -> dict[str, float]:

@@ -128,7 +128,11 @@ def documents_of_folder(images: Path, limit: int | None) -> tuple[list[Document]
     found = PictureRows(rows, picture, str(images))
     numbers = range(min(len(rows), limit or len(rows)))
     labels = rows["label"][:]
-    return [found.document(TASK, number, labels[number]) for number in numbers], found
+    return [found.document(TASK, number, _label(labels[number])) for number in numbers], found
+
+
+def _label(label: str | None) -> dict[str, str]:
+    return {} if label is None else {"label": label}
 
 
 def _claim(out: Path, adapter: ConnectorAdapter, seeds: list[int]) -> None:
@@ -201,7 +205,7 @@ def _written_documents(
             CapturedDocument(
                 path=paths[document.doc_id],
                 file_sha256=_file_sha256(Path(files[document.doc_id])),
-                label=document.label,
+                label=document.labels.get("label"),
                 image=image,
                 entropy=None if image is None else seen.entropy[image],
                 unreadable=seen.unreadable.get(key) if image is None else without.get(image),

@@ -20,6 +20,7 @@ from connector_bench.leaderboard.text import (
     number,
     spread_text,
 )
+from connector_bench.metrics import of_first_column
 from connector_bench.stats.oracles import FALSE_ALARMS, LARGEST_BOARD
 
 HEADER = """# Leaderboard
@@ -124,9 +125,11 @@ def _parts(columns: Sequence[Column]) -> list[_Part]:
     if columns[0].measure is None:
         starts = range(0, len(columns), WIDEST)
         return [_Part("", tuple(columns[start : start + WIDEST])) for start in starts]
-    by_metric = {column.metric: column for column in columns}
+    by_metric: dict[str, list[Column]] = {}
+    for column in columns:
+        by_metric.setdefault(of_first_column(column.metric), []).append(column)
     parts = [
-        _Part(title, tuple(by_metric[metric] for metric in metrics if metric in by_metric))
+        _Part(title, tuple(column for metric in metrics for column in by_metric.get(metric, ())))
         for title, metrics in TABLES.items()
     ]
     return [part for part in parts if part.columns]

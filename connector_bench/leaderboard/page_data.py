@@ -11,6 +11,7 @@ from connector_bench.leaderboard.page_detail import Json, conditions, rank_words
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Key, Row, Table
 from connector_bench.metrics import metric as metric_of
+from connector_bench.metrics import of_first_column
 
 TOPICS = ("k-NN preservation", "Patch reconstruction", "Task performance", "Geometry")
 OF_GEOMETRY = ("ranks", "geometry")
@@ -64,11 +65,15 @@ def _group(topic: str, columns: Sequence[Column], *, usual: bool) -> Json:
         "columns": [
             _column(
                 column,
-                shown=column is first if column.measure is None else usual and column.metric in ESSENTIALS,
+                shown=column is first if column.measure is None else usual and _essential(column),
             )
             for column in columns
         ],
     }
+
+
+def _essential(column: Column) -> bool:
+    return of_first_column(column.metric) in ESSENTIALS
 
 
 def _column(column: Column, *, shown: bool) -> Json:

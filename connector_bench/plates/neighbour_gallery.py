@@ -72,7 +72,7 @@ class NeighbourGallery:
         """A row's document and class. UnusableResult where the data set has no such document."""
         number = self.nearest.documents[row]
         with self._reading(number):
-            label = documents(number).label
+            label = next(iter(documents(number).labels.values()), None)
         return f"document {number}" + (f"\n{label}" if label is not None else "")
 
     def picture(self, row: int, documents: Documents) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from connector_bench.plugin.index import IMAGES_OF, PICTURES, ROWS, borrowed, re
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
-from connector_bench.preservation.retrieval import class_of
+from connector_bench.preservation.retrieval import caption_of, class_of
 from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
@@ -39,6 +40,18 @@ RUNNING: dict[str, ConnectorTask] = {}
 def column(name: str) -> Callable[[Any], Any]:
     """The `doc_to_visual` that a column's name stands for."""
     return reads_column(name)(lambda document: document[name])
+
+
+def label_names(given: Any) -> tuple[str, ...]:
+    """The columns that `label` names. Raises ValueError where a name has other signs than letters, digits and _."""
+    names = () if given is None else (given,) if isinstance(given, str) else given
+    if not isinstance(names, (list, tuple)) or not all(
+        isinstance(name, str) and re.fullmatch(r"\w+", name) for name in names
+    ):
+        raise ValueError(
+            f"label must be a column or a list of columns, named in letters, digits and _, got {given!r}"
+        )
+    return tuple(dict.fromkeys(names))
 
 
 class DataSet(ConfigurableMessagesTask):
@@ -98,7 +111,8 @@ class ConnectorTask(DataSet):
     Subclasses say which measure they want and which metrics it yields. In the YAML, `images_of:` names any
     lmms-eval task whose documents are to be measured, in their order; or data set, split and `doc_to_visual` stand
     there as in any task. Options of the measure stand under `connector_bench:`, beside them `label` (a column with
-    each picture's class) and `leave_out` (a function from a document to why it is not measured, or None).
+    each picture's class, or a list of such columns, the one that retrieval is named by first), `captions` (a column
+    with each picture's captions) and `leave_out` (a function from a document to why it is not measured, or None).
     """
 
     MEASURE: str
@@ -112,7 +126,8 @@ class ConnectorTask(DataSet):
             require_pictures(task, config)
         config["num_fewshot"] = 0  # which tells lmms-eval to leave us out of --num_fewshot
         options = dict(config.pop(OPTIONS_KEY, {}))
-        self.label: str | None = options.pop("label", None)
+        self.labels = label_names(options.pop("label", None))
+        self.captions: str | None = options.pop("captions", None)
         self.leave_out: Callable[[Any], str | None] | None = options.pop("leave_out", None)
         self.record: dict[str, Any] = {"measure": self.MEASURE}
         self.read_options(options, config)
@@ -191,8 +206,11 @@ class ConnectorTask(DataSet):
     def document(self, doc_id: int, split: str) -> Document:
         """Where the measurement finds this document's picture."""
         row = self.dataset_no_image[split][doc_id]
-        label = None if self.label is None else class_of(row.get(self.label))
-        return self.pictures(split).document(self.config.task, doc_id, label, self._left_out(row))
+        said = {column: class_of(row.get(column)) for column in self.labels}
+        if self.captions is not None:
+            said[self.captions] = caption_of(row.get(self.captions))
+        labels = {column: text for column, text in said.items() if text is not None}
+        return self.pictures(split).document(self.config.task, doc_id, labels, self._left_out(row))
 
     def _left_out(self, row: dict[str, Any]) -> str | None:
         try:
@@ -211,14 +229,19 @@ class KnnPreservation(ConnectorTask):
 
     def measure(self, run: Run) -> Measure:  # noqa: D102
         columns = self.dataset_no_image[self.split].column_names
-        if self.label is not None and self.label not in columns and rank_and_size()[0] == 0:
-            logger.warning(
-                f"{self.config.task}: no column {self.label!r} for labels; columns: {', '.join(columns)}"
-            )
-        return PooledPreservation(self.options, run.folder(self.config.task), labelled=self.label is not None)
+        wanted = dict.fromkeys(self.labels, "labels")
+        if self.captions is not None:
+            wanted[self.captions] = "captions"
+        for name, what in wanted.items():
+            if name not in columns and rank_and_size()[0] == 0:
+                logger.warning(
+                    f"{self.config.task}: no column {name!r} for {what}; columns: {', '.join(columns)}"
+                )
+        folder = run.folder(self.config.task)
+        return PooledPreservation(self.options, folder, labels=self.labels, captions=self.captions)
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102
-        return preservation_metrics(self.options)
+        return preservation_metrics(self.options, self.labels[1:], captions=self.captions is not None)
 
     def of_the_set(self) -> set[str]:  # noqa: D102
         return of_owner(self.metrics(), "set")

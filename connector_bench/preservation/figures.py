@@ -18,6 +18,7 @@ from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.principal import Principal
+from connector_bench.preservation.sharing import Captions, LabelColumn, label_columns
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.progress import doing
 from connector_bench.stats.intervals import bootstrap_mean
@@ -40,9 +41,18 @@ class PreservationFigures:
     """Neighbours before and after by row among the images; None where the protocol has none of its own."""
 
 
-def metric_names(options: PreservationOptions) -> dict[str, bool | None]:
-    """Every metric these options can give, and whether higher is better (None: neither)."""
-    return metrics.reported("knn_preservation", ks=options.ks, published=options.protocol == "paper")
+def metric_names(
+    options: PreservationOptions, further_labels: Sequence[str] = (), *, captions: bool = False
+) -> dict[str, bool | None]:
+    """Every metric these options can give of images with such labels behind the first, and with captions or without.
+
+    Its value says whether higher is better (None: neither).
+    """
+    paper = options.protocol == "paper"
+    further = () if paper else further_labels
+    return metrics.reported(
+        "knn_preservation", ks=options.ks, published=paper, further_labels=further, captions=captions
+    )
 
 
 def preservation_figures(
@@ -50,14 +60,16 @@ def preservation_figures(
     pre: Float[np.ndarray, "n d_pre"],
     post: Float[np.ndarray, "n d_post"],
     options: PreservationOptions,
-    labels: Sequence[object] | None = None,
+    labels: Mapping[str, Sequence[object]] | None = None,
     untrained: Sequence[Float[np.ndarray, "m d_post"]] = (),
     token_widths: tuple[int, int] | None = None,
     *,
     untrained_rows: Int[np.ndarray, " m"] | None = None,
+    captions: Sequence[str | None] | None = None,
     device: str = "cpu",
 ) -> PreservationFigures:
-    """Every figure that N allows; `images` name the rows, `labels` add retrieval where it can be computed.
+    """Every figure that N allows; `images` name the rows, `labels` of one or more columns add retrieval where it can be
+    computed, `captions` how alike those of neighbours are.
 
     What is left out stands in the warnings.
 
@@ -77,25 +89,27 @@ def preservation_figures(
     if options.protocol == "paper":
         columns, scores, extra = _paper(pre, post, ks, options)
     else:
-        classes = None
-        if labels is not None:
+        columns_of_labels, refused = label_columns(labels or {})
+        warnings += refused
+        described = None
+        if captions is not None:
             try:
-                classes = retrieval.classes_of(labels)
+                described = Captions.of(captions)
             except ValueError as error:
-                warnings.append(f"no recall and map: {error}")
+                warnings.append(f"no likeness of captions: {error}")
         sides = both_sides(
             pre,
             post,
             depth(max(ks), n),
             distance=options.distance,
-            classes=classes,
+            classes=[one.classes for one in columns_of_labels],
             seed=options.seed,
             device=device,
         )
         lists = sides[0].lists, sides[1].lists
         with doing("halving the images"):
             gallery = SearchedGallery.of(*lists, ks, seed=options.seed)
-        columns, scores, extra = _ours(*sides, gallery, options, classes)
+        columns, scores, extra = _ours(*sides, gallery, options, columns_of_labels, described)
         held = untrained_rows if untrained_rows is not None else np.arange(n)
         controlled = control_rows(images, held if untrained else None)
         copies = [side[np.searchsorted(held, controlled)] for side in untrained]
@@ -116,7 +130,7 @@ def preservation_figures(
         if few := [k for k in ks if f"identity_knor_{k}" not in references.scores]:
             wanted = ", ".join(map(str, few))
             warnings.append(f"controls are measured on {len(controlled)} images, too few for k = {wanted}")
-    of_the_set = metrics.of_owner(scores, "set") & set(metric_names(options))
+    of_the_set = metrics.of_owner(scores, "set") & set(metric_names(options, tuple(labels or ())[1:]))
     constant = {name: float(scores[name]["value"]) for name in scores if name in of_the_set}
     with doing("figures of every image"):
         rows = {
@@ -138,6 +152,8 @@ def preservation_figures(
     if options.protocol != "paper":
         needed |= {"cka": 4, "hubness": HUBNESS_K + 2, "trustworthiness and continuity": 2 * RANKED + 1}
         needed |= {f"recall at {k}": k + 2 for k in retrieval.KS if "map_pre" in columns}
+        if "map_pre" in columns or captions is not None:
+            needed["what neighbours share"] = retrieval.NEAREST + 2
     if said := too_few(needed, n):
         warnings.insert(0, said)
     warnings += not_as_they_must_be(scores, asdict(options))
@@ -157,15 +173,17 @@ def _ours(
     post: Side,
     gallery: SearchedGallery,
     options: PreservationOptions,
-    classes: Int[np.ndarray, " n"] | None,
+    labels: Sequence[LabelColumn],
+    captions: Captions | None,
 ) -> Found:
     with doing("overlap and its intervals"):
         columns, scores = gallery.overlaps_and_gaps()
     in_halves: list[InHalves] = [geometry.rank_geometry_in_halves]
     recalls = [k for k in retrieval.KS if k <= len(pre) - 2]
-    if classes is not None:
-        sampled = classes[sample_rows(len(pre), options.seed)]
-        in_halves.append(retrieval.retrieval_in_halves(pre.sample, post.sample, sampled, ks=recalls))
+    sampled = sample_rows(len(pre), options.seed)
+    in_halves += [one.in_halves(sampled, (pre, post), recalls) for one in labels]
+    if captions is not None and len(pre) >= retrieval.NEAREST + 2:
+        in_halves.append(captions.in_halves(sampled))
     with doing("intervals of ranks and retrieval"):
         effects = design_effects(pre.sample, post.sample, in_halves, seed=options.seed)
     near, near_scores = geometry.rank_geometry(pre, post, effects)
@@ -173,15 +191,22 @@ def _ours(
     scores |= {name: asdict(score) for name, score in near_scores.items()}
     with doing("geometry of all images"):
         scores |= _set_geometry(pre, post)
-    if classes is not None:
-        with doing("retrieval by label"):
-            retrieved = retrieval.class_retrieval(pre, post, classes, effects, ks=recalls)
-        columns |= retrieved.columns()
-        scores |= {name: asdict(score) for name, score in retrieved.scores.items()}
-        with doing("overlap against retrieval"):
-            scores |= _overlap_recall(columns, options.seed)
+    for number, one in enumerate(labels):
+        with doing(f"retrieval by {one.column}"):
+            retrieved, retrieved_scores = one.figures(number, pre, post, effects, recalls)
+        columns |= retrieved
+        scores |= {name: asdict(score) for name, score in retrieved_scores.items()}
+    if captions is not None and len(pre) >= retrieval.NEAREST + 2:
+        alike, alike_scores = captions.figures(pre, post, effects)
+        columns |= alike
+        scores |= {name: asdict(score) for name, score in alike_scores.items()}
+    with doing("overlap against retrieval"):
+        scores |= _overlap_recall(columns, options.seed)
     curve = gallery.common.curve(max(gallery.ks)).mean(axis=0)
-    return columns, scores, {"curve": [round(float(value), 6) for value in curve]}
+    extra: dict[str, object] = {"curve": [round(float(value), 6) for value in curve]}
+    if labels:
+        extra["labels"] = {one.column: one.noted() for one in labels}
+    return columns, scores, extra
 
 
 def _set_geometry(pre: Side, post: Side) -> Scores:

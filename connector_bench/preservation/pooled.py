@@ -28,12 +28,12 @@ else:
 
 @dataclass(frozen=True)
 class PooledVectors:
-    """One vector per image on each side of the connector, and its label where images have one."""
+    """One vector per image on each side of the connector, and its labels and captions by column, where it has some."""
 
     images: tuple[str, ...]
     pre: Float[np.ndarray, "n d_pre"]
     post: Float[np.ndarray, "n d_post"]
-    labels: tuple[object, ...]
+    labels: tuple[Mapping[str, str], ...]
     untrained: tuple[Float[np.ndarray, "m d_post"], ...] = ()
     """The connector's side of some images from untrained copies of it, one array a seed."""
     token_widths: tuple[int, int] | None = None
@@ -66,14 +66,19 @@ class PooledVectors:
 class PooledPreservation:
     """Gathers mean-pooled vectors image by image; `finish` merges all ranks and finds the overlaps.
 
-    With a folder the nearest images of every image are left there; `labelled` says that images should have labels, so
-    that a warning is due where none has one.
+    With a folder the nearest images of every image are left there; `labels` are the columns in which images should have
+    labels, `captions` the one of their captions, so that a warning is due where one has none.
     """
 
     def __init__(
-        self, options: PreservationOptions, folder: Path | None = None, *, labelled: bool = False
+        self,
+        options: PreservationOptions,
+        folder: Path | None = None,
+        *,
+        labels: Sequence[str] = (),
+        captions: str | None = None,
     ) -> None:
-        self.options, self.folder, self.labelled = options, folder, labelled
+        self.options, self.folder, self.labels, self.captions = options, folder, labels, captions
         self.device = "cpu"
         """Where the tokens were, and so where their vectors are searched unless the options say otherwise."""
         self._documents: Mapping[str, Sequence[int]] = {}
@@ -132,22 +137,25 @@ class PooledPreservation:
         self._widths = (pre.shape[1], batch.post.shape[1])
         self.device = str(batch.post.device) if batch.post.is_cuda else "cpu"
 
-    def finish(self, labels: Mapping[str, object] | None = None) -> PreservationFigures:
-        """Figures over the images of all ranks, the same on every rank; `labels` are those of this rank's images."""
+    def finish(self, labels: Mapping[str, Mapping[str, str]] | None = None) -> PreservationFigures:
+        """Figures over the images of all ranks, the same on every rank; `labels` are those of this rank's images, and
+        their captions, by column."""
 
         def combine(parts: list[PooledVectors]) -> PreservationFigures:
             whole = merge(parts)
             gallery = draw_gallery(whole, self.options)
-            labelled = self.labelled or any(label is not None for label in gallery.labels)
             figures = preservation_figures(
                 gallery.images,
                 gallery.pre,
                 gallery.post,
                 self.options,
-                gallery.labels if labelled else None,
+                {column: [given.get(column) for given in gallery.labels] for column in self.labels},
                 gallery.untrained,
                 gallery.token_widths,
                 untrained_rows=gallery.untrained_rows,
+                captions=None
+                if self.captions is None
+                else [given.get(self.captions) for given in gallery.labels],
                 device=self.device if self.options.device == "auto" else self.options.device,
             )
             size = self.options.gallery
@@ -183,10 +191,10 @@ class PooledPreservation:
         flat = [tokens.float().cpu().numpy() for tokens, _ in sides]
         return [[one[part].reshape(-1) for part in rows] for one, (_, rows) in zip(flat, sides, strict=True)]
 
-    def _vectors(self, labels: Mapping[str, object]) -> PooledVectors:
+    def _vectors(self, labels: Mapping[str, Mapping[str, str]]) -> PooledVectors:
         if not self._images:
             return PooledVectors((), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32), ())
-        named = tuple(labels.get(image) for image in self._images)
+        named = tuple(labels.get(image, {}) for image in self._images)
         held = [row for row, versions in enumerate(self._untrained) if versions]
         untrained = tuple(
             np.stack(side) for side in zip(*(self._untrained[row] for row in held), strict=True)

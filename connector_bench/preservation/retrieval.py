@@ -1,5 +1,5 @@
-"""Retrieval of images of the same class, before and after a connector: recall at k, mean average precision,
-and the difference.
+"""Retrieval of images of the same class, before and after a connector: recall at k, mean average precision, the share
+of the nearest that have the same class (purity), and the difference.
 
 The query is left out by its index. An image whose class has no other image is no query, though it stays in
 the gallery.
@@ -23,12 +23,14 @@ from connector_bench.stats.correlation import spearman
 from connector_bench.stats.intervals import Score
 
 KS = (1, 5)
+NEAREST = 10
+"""The nearest whose classes purity looks at."""
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Label retrieval on one set of images with the vectors of both sides; keys are `recall_<k>` and
-    `map`."""
+    """Label retrieval on one set of images with the vectors of both sides; keys are `recall_<k>`, `map`
+    and `purity`."""
 
     n: int
     """Images in the gallery."""
@@ -38,8 +40,8 @@ class Retrieval:
     """One value per image before the connector; NaN where the image is no query."""
     post: Mapping[str, Float64[np.ndarray, " n"]]
     scores: Mapping[str, Score]
-    """`recall_pre_<k>`, `recall_post_<k>`, `recall_diff_<k>`, `map_pre`, `map_post`, `map_diff`; diff is post
-    - pre, paired."""
+    """`recall_pre_<k>`, `recall_post_<k>`, `recall_diff_<k>`, `map_pre`, `map_post`, `map_diff`, and `purity_` likewise
+    where there are enough images; diff is post - pre, paired."""
 
     def columns(self) -> dict[str, Float64[np.ndarray, " n"]]:
         """The values per image by the names that their means have in `scores`."""
@@ -63,7 +65,8 @@ def retrieval(
     """Measure how well images of the same class are found before and after the connector.
 
     Recall at k is 1 for a query with an image of its class among its k nearest, else 0 (as in the paper's CUB
-    table). Intervals are for galleries of as many other images of the same classes.
+    table). Purity is the share of a query's `NEAREST` nearest that are of its class; it needs two more images than
+    those. Intervals are for galleries of as many other images of the same classes.
 
     Raises:
         ValueError: labels or vectors of different counts, what `classes_of` refuses, and what `neighbours` refuses.
@@ -74,7 +77,8 @@ def retrieval(
             f"one label per image: got {len(pre)} pre, {len(post)} post, labels of shape {labels.shape}"
         )
     classes = classes_of(labels.tolist())
-    sides = both_sides(pre, post, max(ks), distance=distance, classes=classes, seed=seed, device=device)
+    columns = max(*ks, min(NEAREST, len(pre) - 1))
+    sides = both_sides(pre, post, columns, distance=distance, classes=(classes,), seed=seed, device=device)
     samples = sides[0].sample, sides[1].sample
     halves = retrieval_in_halves(*samples, classes[sample_rows(len(classes), seed)], ks=ks)
     effects = design_effects(*samples, [halves], seed=seed)
@@ -88,12 +92,14 @@ def class_retrieval(
     effects: Mapping[str, float],
     *,
     ks: Sequence[int] = KS,
+    number: int = 0,
     confidence: float = 0.95,
 ) -> Retrieval:
-    """`retrieval` from sides that were searched with these classes; `effects` see `retrieval_in_halves`."""
+    """`retrieval` from sides that were searched with these classes, the `number`-th of several; `effects` see
+    `retrieval_in_halves`."""
     relevant = np.bincount(classes)[classes] - 1
     queries = relevant > 0
-    before, after = (_per_image(side, classes, queries, ks) for side in (pre, post))
+    before, after = (_per_image(side, classes, queries, ks, number) for side in (pre, post))
     scores = {}
     for key in before:
         known = np.isfinite(before[key])
@@ -139,6 +145,13 @@ def class_of(label: object) -> str | None:
     return str(label).strip() or None
 
 
+def caption_of(value: object) -> str | None:
+    """The captions of an image, one a line: of one text or a list of texts; None where there is none."""
+    given = value if isinstance(value, (list, tuple)) else [value]
+    lines = [" ".join(text.split()) for text in given if isinstance(text, str) and text.strip()]
+    return "\n".join(lines) or None
+
+
 def overlap_recall(
     overlap: Float[np.ndarray, " n"], recall: Float[np.ndarray, " n"], *, seed: int = 0
 ) -> Score:
@@ -159,8 +172,9 @@ def overlap_recall(
 def retrieval_in_halves(
     pre: Ordered, post: Ordered, classes: Int[np.ndarray, " n"], *, ks: Sequence[int] = KS
 ) -> InHalves:
-    """What gives recall and average precision of every image in its half, on both sides and their difference; NaN where
-    the half holds no other of its class, and none for too few images."""
+    """What gives recall, average precision and purity of every image in its half, on both sides and their difference.
+
+    NaN where the half holds no other of its class, and none for too few images."""
     before_same, after_same = (classes[side.others] == classes[:, None] for side in (pre, post))
 
     def values(before: Halved, after: Halved) -> dict[str, Float64[np.ndarray, " n"]]:
@@ -182,12 +196,13 @@ def metric_name(key: str, side: str) -> str:
 
 
 def _per_image(
-    side: Side, classes: np.ndarray, queries: np.ndarray, ks: Sequence[int]
+    side: Side, classes: np.ndarray, queries: np.ndarray, ks: Sequence[int], number: int
 ) -> dict[str, Float64[np.ndarray, " n"]]:
-    assert side.precision is not None
-    same = classes[side.lists[:, : max(ks)]] == classes[:, None]
+    same = classes[side.lists[:, : max(*ks, NEAREST)]] == classes[:, None]
     found = {f"recall_{k}": np.where(queries, same[:, :k].any(axis=1), np.nan) for k in ks}
-    return found | {"map": side.spread(side.precision)}
+    if len(side) >= NEAREST + 2:
+        found["purity"] = np.where(queries, same[:, :NEAREST].mean(axis=1), np.nan)
+    return found | {"map": side.spread(side.precisions[number])}
 
 
 def _in_halves(
@@ -196,12 +211,17 @@ def _in_halves(
     same = side.mine & same_class
     first = np.where(same.any(axis=1), side.rank[np.arange(len(same)), same.argmax(axis=1)], np.nan)
     found = {f"recall_{k}": np.where(np.isnan(first), np.nan, first <= k) for k in ks}
+    if len(same) // 2 > 2 * NEAREST:
+        shared = (same & (side.rank <= NEAREST)).sum(axis=1) / NEAREST
+        found["purity"] = np.where(np.isnan(first), np.nan, shared)
     return found | {"map": average_precision(same, side.rank)}
 
 
 def _chance(key: str, relevant: Int[np.ndarray, " q"], n: int) -> float:
     """Expected value for a random order of the other `n - 1` images, averaged over the queries."""
     others = n - 1
+    if key == "purity":
+        return float(relevant.mean() / others)
     if key.startswith("recall_"):
         return float(1 - stats.hypergeom.pmf(0, others, relevant, int(key.removeprefix("recall_"))).mean())
     harmonic = float(special.digamma(n) - special.digamma(1))

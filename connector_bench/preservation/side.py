@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +35,8 @@ class Side:
     """The images whose ranking of all others was read; all of them, unless there are more than `QUERIES`."""
     ranks: Int[np.ndarray, "q r"]
     """Their ranks on this side of the images that are nearest on the other one, at most `RANKED` of them."""
-    precision: Float64[np.ndarray, " q"] | None
-    """Average precision of their rankings, by class; None without classes."""
+    precisions: tuple[Float64[np.ndarray, " q"], ...]
+    """Average precision of their rankings for each set of classes."""
     sample: Ordered
     """The ranking among the images by which design effects are measured."""
 
@@ -49,13 +50,17 @@ class Side:
         return column
 
 
+def _precision_of(classes: Int[np.ndarray, " n"]) -> Reader:
+    return lambda numbers, order: average_precision(classes[order] == classes[numbers, None])
+
+
 def both_sides(
     pre: Float[np.ndarray, "n d_pre"],
     post: Float[np.ndarray, "n d_post"],
     columns: int,
     *,
     distance: str = "l2",
-    classes: Int[np.ndarray, " n"] | None = None,
+    classes: Sequence[Int[np.ndarray, " n"]] = (),
     seed: int = 0,
     device: str = "cpu",
 ) -> tuple[Side, Side]:
@@ -76,13 +81,12 @@ def both_sides(
 
     def one(own: int) -> Side:
         readers: list[Reader] = [ranks_of(lists[1 - own][:, :RANKED])]
-        if classes is not None:
-            readers.append(lambda numbers, order: average_precision(classes[order] == classes[numbers, None]))
+        readers += [_precision_of(one) for one in classes]
         title = f"ranking {names[own]}"
-        ranks, *precision = read_rankings(
+        ranks, *precisions = read_rankings(
             vectors[own], distance, *readers, queries=queries, device=device, title=title
         )
         sample = Ordered.of(vectors[own][rows], distance)
-        return Side(vectors[own], lists[own], queries, ranks, precision[0] if precision else None, sample)
+        return Side(vectors[own], lists[own], queries, ranks, tuple(precisions), sample)
 
     return one(0), one(1)

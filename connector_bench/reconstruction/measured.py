@@ -183,7 +183,7 @@ class MeasuredReconstruction:
                     masked[number] = mask_figures(one.loss_map, mask)
         self._scored.add(crossing.batch, images, {one.image_id: image_row(one) for one in images}, masked)
 
-    def finish(self, labels: Mapping[str, str] | None = None) -> ReconstructionFigures:
+    def finish(self, labels: Mapping[str, Mapping[str, str]] | None = None) -> ReconstructionFigures:
         """Figures over the images of all ranks, the same on every rank; labels are not used.
 
         Where there is none, the summary's `error` says why.

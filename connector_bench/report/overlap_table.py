@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from connector_bench.metrics import CONTROLS
+from connector_bench.metrics import CONTROLS, HEADLINE_K
 from connector_bench.report.blocks import ReportTable, TableCell
 from connector_bench.report.estimates import covers_chance, interval, number
+from connector_bench.report.shared import SharedLabel
 from connector_bench.stats.intervals import Score
 
 ADJUSTED = "knor_adj_"
@@ -32,11 +33,15 @@ def headline_k(kept: Mapping[int, object]) -> int:
 
 
 def overlap_table(
-    name: str, scores: Mapping[str, Score], beside_controls: Mapping[str, Score]
+    name: str,
+    scores: Mapping[str, Score],
+    beside_controls: Mapping[str, Score],
+    shared: Sequence[SharedLabel] = (),
 ) -> ReportTable:
     """Overlap of connector and controls at every measured k, with intervals; chance in a row of its own.
 
-    `beside_controls` are the scores among the images that controls were measured on.
+    `beside_controls` are the scores among the images that controls were measured on; `shared` is what the nearest have
+    in common, in the column of as many neighbours.
     """
     kept, among = overlaps(scores), overlaps(beside_controls)
     series = {"this connector": kept, "this connector, chance taken off": overlaps(scores, ADJUSTED)}
@@ -53,8 +58,15 @@ def overlap_table(
     rows = [
         (TableCell(label), *(_cell(found.get(k)) for k in kept)) for label, found in series.items() if found
     ]
+    for one in shared if HEADLINE_K in kept else ():
+        for side, score in (("before", one.before), ("after", one.after)):
+            cells = (_cell(score if k == HEADLINE_K else None) for k in kept)
+            rows.append((TableCell(f"nearest with the same {one.column}, {side} the connector"), *cells))
     rows.append(
-        (TableCell("chance"), *(TableCell(number(score.chance), score.chance) for score in kept.values()))
+        (
+            TableCell("chance of an overlap" if shared else "chance"),
+            *(TableCell(number(score.chance), score.chance) for score in kept.values()),
+        )
     )
     return ReportTable(
         name=name,

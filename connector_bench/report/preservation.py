@@ -22,6 +22,7 @@ from connector_bench.report.estimates import percent
 from connector_bench.report.geometry_tables import geometry_table, retrieval_blocks
 from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
 from connector_bench.report.preservation_charts import KCurve, SpreadChart
+from connector_bench.report.shared import shared_labels
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -36,7 +37,9 @@ def preservation_section(task: TaskRun, suffix: str = "") -> Section:
     if kept := overlaps(task.scores):
         blocks += [
             _k_curve(task, kept),
-            overlap_table(f"{task.anchor}-overlap", task.scores, task.scores_beside_controls),
+            overlap_table(
+                f"{task.anchor}-overlap", task.scores, task.scores_beside_controls, shared_labels(task)
+            ),
             _spread(task, kept),
         ]
     if paper := overlaps(task.scores, "paper_knor_"):

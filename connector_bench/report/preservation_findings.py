@@ -15,6 +15,7 @@ from connector_bench.report.estimates import (
     percent_interval,
 )
 from connector_bench.report.overlap_table import headline_k, overlaps
+from connector_bench.report.shared import shared_sentence
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -53,7 +54,10 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     )
     if covers_chance(score):
         text += " That is not distinguishable from chance."
-    findings = [Finding(f"Neighbours kept{suffix}", text)]
+    findings = [
+        Finding(f"Neighbours kept{suffix}", text),
+        Finding(f"What neighbours share{suffix}", shared_sentence(task)),
+    ]
     if beside := _beside_controls(task.scores_beside_controls, k, score.n):
         findings.append(Finding(f"Neighbours, in comparison{suffix}", beside))
     findings += control_findings(f"Neighbours, controls{suffix}", *_controls(task, k))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -51,6 +51,12 @@ def defined_data_set(task: str) -> str:
         return defined_data_set(str(definition["images_of"]))
     listed = (definition.get("dataset_kwargs") or {}).get("data_files") or {}
     return str(listed.get(definition.get("test_split"), task))
+
+
+def tasks_that_read(data_sets: Collection[str], measure: str) -> list[str]:
+    """The package's own tasks of a measure that read one of these, by name."""
+    names = (entry.name.removesuffix(".yaml") for entry in files("connector_bench.tasks").iterdir())
+    return sorted(name for name in names if name.startswith(measure) and defined_data_set(name) in data_sets)
 
 
 @cache

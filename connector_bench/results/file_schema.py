@@ -81,6 +81,11 @@ class _Controls(_FilePart):
     closed_form_r2: dict[Name, FiniteFloat] = {}
 
 
+class _LabelColumn(_FilePart):
+    classes: Count | None = None
+    most: FiniteFloat | None = None
+
+
 class _Record(_FilePart):
     measure: Name | None = None
     protocol: Name | None = None
@@ -95,6 +100,7 @@ class _Record(_FilePart):
     train_images: Count | None = None
     train_sha256: Name | None = None
     scores: dict[Name, _Score] = {}
+    labels: dict[Name, _LabelColumn] = {}
     curve: list[FiniteFloat] = []
     probes: dict[Name, dict[Name, Any]] | None = None
     best_probe: Name | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from connector_bench.processes import gather_all, rank_and_size
 from connector_bench.run.documents import Document
@@ -12,6 +13,9 @@ from connector_bench.run.reading import LocalImages
 
 ByDocument = dict[str, dict[int, str]]
 """By task and document."""
+Labels = Mapping[str, str]
+"""Labels and captions by column."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class AllRanksImages:
     """The picture of every document."""
     unreadable: ByDocument
     left_out: ByDocument
-    labels: ByDocument
+    labels: dict[str, dict[int, Labels]]
     files: ByDocument
     several: dict[str, set[int]]
     mine: Mapping[str, Document]
@@ -31,20 +35,21 @@ class AllRanksImages:
     @classmethod
     def of(cls, seen: LocalImages) -> AllRanksImages:
         """Put together what all ranks have seen."""
-        words = (seen.image_of, seen.unreadable, seen.left_out, seen.labels, seen.files)
-        parts = gather_all((words, seen.several))
+        words = (seen.image_of, seen.unreadable, seen.left_out, seen.files)
+        parts = gather_all((words, seen.labels, seen.several))
         holders: dict[str, list[int]] = {}
         several: dict[str, set[int]] = {}
-        for rank, ((shown, *_), more) in enumerate(parts):
+        for rank, ((shown, *_), _, more) in enumerate(parts):
             for image in dict.fromkeys(shown.values()):
                 holders.setdefault(image, []).append(rank)
             for task, doc_id in more:
                 several.setdefault(task, set()).add(doc_id)
         own, _ = rank_and_size()
         mine = {name: one for name, one in seen.shown_by.items() if _owner(name, holders[name]) == own}
-        image_of, unreadable, left_out, labels, files = (
-            _by_document(found) for found in zip(*(words for words, _ in parts), strict=True)
+        image_of, unreadable, left_out, files = (
+            _by_document(found) for found in zip(*(words for words, _, _ in parts), strict=True)
         )
+        labels = _by_document([given for _, given, _ in parts])
         return cls(image_of, unreadable, left_out, labels, files, several, mine)
 
     def documents_of(self, task: str) -> dict[str, list[int]]:
@@ -54,21 +59,31 @@ class AllRanksImages:
             found.setdefault(image, []).append(doc_id)
         return found
 
-    def labels_of(self, task: str) -> dict[str, str]:
-        """A task's labels by picture, whichever rank has met them; a picture with two different ones has none."""
-        given = self._labels_given(task)
-        return {image: label for image, (label, *others) in given.items() if not others}
+    def labels_of(self, task: str) -> dict[str, dict[str, str]]:
+        """A task's labels by picture and column, whichever rank has met them; a picture with two different ones in a
+        column has none there."""
+        return {
+            image: {column: label for column, (label, *others) in columns.items() if not others}
+            for image, columns in self._labels_given(task).items()
+        }
 
     def contradictions(self, task: str) -> int:
         """How many of a task's pictures stand under two different labels."""
-        return sum(len(labels) > 1 for labels in self._labels_given(task).values())
+        return sum(
+            any(len(labels) > 1 for labels in columns.values())
+            for columns in self._labels_given(task).values()
+        )
 
-    def _labels_given(self, task: str) -> dict[str, list[str]]:
+    def _labels_given(self, task: str) -> dict[str, dict[str, list[str]]]:
         image_of = self.image_of.get(task, {})
-        given: dict[str, dict[str, None]] = {}
-        for doc_id, label in sorted(self.labels.get(task, {}).items()):
-            given.setdefault(image_of[doc_id], {})[label] = None
-        return {image: list(labels) for image, labels in given.items()}
+        given: dict[str, dict[str, list[str]]] = {}
+        for doc_id, labels in sorted(self.labels.get(task, {}).items()):
+            columns = given.setdefault(image_of[doc_id], {})
+            for column, label in labels.items():
+                known = columns.setdefault(column, [])
+                if label not in known:
+                    known.append(label)
+        return given
 
     def refuse_none(self, task: str) -> None:
         """ValueError where a task has documents and none of them has a picture to be measured."""
@@ -83,8 +98,8 @@ def most_common(reasons: Sequence[str]) -> str:
     return first if count == len(reasons) else f"{first}, and {len(reasons) - count} others"
 
 
-def _by_document(parts: Sequence[Mapping[tuple[str, int], str]]) -> ByDocument:
-    found: ByDocument = {}
+def _by_document(parts: Sequence[Mapping[tuple[str, int], T]]) -> dict[str, dict[int, T]]:
+    found: dict[str, dict[int, T]] = {}
     for part in parts:
         for (task, doc_id), value in part.items():
             found.setdefault(task, {})[doc_id] = value

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ class Document:
     """Documents of one source and one `doc_id` hold the same picture, so it is looked at once."""
     shown: Callable[[], tuple[Image, int]]
     """Its first picture as RGB, and how many it has."""
-    label: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What the data set says of its picture, by column: labels, or captions."""
     encoded: Callable[[], bytes | None] | None = None
     """The bytes that `shown` decodes, where it does nothing else."""
     left_out: str | None = None
@@ -102,7 +103,11 @@ class PictureRows:
         return known
 
     def document(
-        self, task: str, number: int, label: str | None = None, left_out: str | None = None
+        self,
+        task: str,
+        number: int,
+        labels: Mapping[str, str] | None = None,
+        left_out: str | None = None,
     ) -> Document:
         """Where the measurement finds this row's picture."""
         return Document(
@@ -110,7 +115,7 @@ class PictureRows:
             number,
             self.source,
             partial(self.shown, number),
-            label,
+            labels or {},
             partial(self.encoded, number),
             left_out,
             partial(self.file, number),

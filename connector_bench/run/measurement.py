@@ -87,8 +87,8 @@ class Measure(Protocol):
         """Take in some images, named by the hashes of their pixels."""
         ...
 
-    def finish(self, labels: dict[str, str]) -> Figures:
-        """Figures over the images of all ranks; `labels` of all images whose documents have one."""
+    def finish(self, labels: dict[str, dict[str, str]]) -> Figures:
+        """Figures over the images of all ranks; `labels`, by column, of all images whose documents have some."""
         ...
 
 
@@ -198,7 +198,7 @@ def _enlist(
 
 
 def _finished(
-    measure: Measure, labels: dict[str, str], shown: Mapping[str, object], outcome: PassOutcome
+    measure: Measure, labels: dict[str, dict[str, str]], shown: Mapping[str, object], outcome: PassOutcome
 ) -> Figures:
     reasons = [outcome.refused[image] for image in shown if image in outcome.refused]
     if reasons and len(reasons) == len(shown):

@@ -31,7 +31,7 @@ class LocalImages:
     """Name of the picture by task and document."""
     unreadable: dict[tuple[str, int], str] = field(default_factory=dict)
     left_out: dict[tuple[str, int], str] = field(default_factory=dict)
-    labels: dict[tuple[str, int], str] = field(default_factory=dict)
+    labels: dict[tuple[str, int], Mapping[str, str]] = field(default_factory=dict)
     files: dict[tuple[str, int], str] = field(default_factory=dict)
     """Files of documents that cannot be read, or have more pictures than the one that is measured."""
     several: set[tuple[str, int]] = field(default_factory=set)
@@ -178,8 +178,8 @@ def _note(seen: LocalImages, document: Document, facts: PictureFacts | str) -> N
     seen.image_of[key] = facts.name
     seen.entropy[facts.name] = facts.entropy
     seen.shown_by.setdefault(facts.name, document)
-    if document.label is not None:
-        seen.labels[key] = document.label
+    if document.labels:
+        seen.labels[key] = document.labels
     if facts.pictures > 1:
         seen.several.add(key)
         _note_file(seen, document)

@@ -260,3 +260,27 @@ def test_labelled_pictures_are_set_beside_their_own_retrieval(tmp_path: Path) ->
     (table,), _ = tables_of(tmp_path)
     assert (table.score_task, set(table.scores)) == ("knn_preservation", {"recall_post_5"})
     assert table.documents == tuple(range(11)), "a picture that comes twice counts once"
+
+
+def test_pictures_that_no_other_task_read_are_told_with_the_task_that_reads_theirs(tmp_path: Path) -> None:
+    """A run of the objects and of questions about the scenes is no failure: the two have no picture in common."""
+
+    def reads(file: str) -> dict[str, object]:
+        return {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": file}}}
+
+    ours = [
+        connector_row(i, f"objects_test-{i:06d}", {"image": f"{i:064x}", "knor_10": i / 20})
+        for i in range(11)
+    ]
+    theirs = [scored_row(i, f"answer {i}", "what?", accuracy=float(i % 2)) for i in range(11)]
+    objects = reads("objects_test.json")
+    write_run(tmp_path / "a", connector={"knn_preservation_objects": ours}, data_set=objects)
+    write_run(tmp_path / "b", scored={"scenes_vqa": theirs}, data_set=reads("scenes_test.json"))
+    tables, (skipped,) = tables_of(tmp_path)
+    assert not tables
+    assert not skipped.refused
+    assert skipped.why.startswith(
+        "no other task of this model read its data set (json objects_test.json test); scenes_vqa read other pictures "
+        "(json scenes_test.json test), which knn_preservation"
+    )
+    assert "knn_preservation_scenes" in skipped.why

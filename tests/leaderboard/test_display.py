@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import connector_bench.leaderboard
+from connector_bench.leaderboard.markdown import markdown
 from connector_bench.leaderboard.merge import merge
+from connector_bench.leaderboard.page_data import page_data
 from connector_bench.leaderboard.printed_table import terminal
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.schema import Figure
@@ -79,3 +81,24 @@ def test_terminal_shows_ranks_and_no_markup() -> None:
     shown = console.export_text()
     assert "[red]m[/red]" in shown
     assert "0.500  #1" in shown
+
+
+def test_what_neighbours_share_stands_beside_the_overlap() -> None:
+    result = preservation(0.5)
+    shared = {
+        name: Figure(value=value, chance=0.01)
+        for name, value in (("purity_pre", 0.3), ("purity_pre_by_wall", 0.6), ("purity_post", 0.2))
+    }
+    run = a_run("m", knn_preservation=result.model_copy(update={"figures": {**result.figures, **shared}}))
+    table = merge([run])
+    shown = {column.metric: column.label for column in table.headlines}
+    assert shown["purity_pre"] == "label shared before"
+    assert shown["purity_pre_by_wall"] == "label shared before, by wall"
+    assert "purity_post" not in shown
+    kept = markdown(table).split("#### neighbours kept")[1]
+    assert "label shared before, by wall" in kept.split("####")[0]
+    groups = page_data(table, Path("/nonexistent"))["groups"]
+    columns = {column["metric"]: column["shown"] for group in groups for column in group["columns"]}
+    assert columns["purity_pre"]
+    assert columns["purity_pre_by_wall"]
+    assert not columns["purity_post"]

@@ -106,7 +106,7 @@ def test_of_a_large_set_some_images_rank_all_others(measure: Scores, monkeypatch
     simulated = [measure(rng, seed) for seed in range(SIMULATIONS // 4)]
     for name, score in whole.items():
         scores = [scores[name] for scores in simulated]
-        ranked = not name.startswith("recall")
+        ranked = not name.startswith(("recall", "purity"))
         assert scores[0].n == (60 if ranked else N), name
         assert (scores[0].value == score.value) == (not ranked), name
         truth = np.mean([score.value for score in scores])
@@ -116,13 +116,13 @@ def test_of_a_large_set_some_images_rank_all_others(measure: Scores, monkeypatch
 def test_values_of_images_that_rank_others_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     pre, post = sides(np.random.default_rng(0), N)
     classes = np.arange(N) % 5
-    whole = both_sides(pre, post, 10, classes=classes)
+    whole = both_sides(pre, post, 10, classes=[classes])
     monkeypatch.setattr(side, "QUERIES", 30)
-    part = both_sides(pre, post, 10, classes=classes)
+    part = both_sides(pre, post, 10, classes=[classes])
     for some, every in zip(part, whole, strict=True):
         assert len(some.queries) == 30
         np.testing.assert_array_equal(some.ranks, every.ranks[some.queries])
-        np.testing.assert_array_equal(some.precision, every.precision[some.queries])
+        np.testing.assert_array_equal(some.precisions[0], every.precisions[0][some.queries])
     found, full = (geometry.rank_geometry(*both, {})[0] for both in (part, whole))
     for name, column in found.items():
         np.testing.assert_array_equal(np.flatnonzero(np.isfinite(column)), part[0].queries)

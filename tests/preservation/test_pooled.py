@@ -88,7 +88,7 @@ def test_every_figure_is_a_declared_metric() -> None:
     v = vectors(60)
     labels = ["a", "b", "c"] * 20
     options = PreservationOptions(ks=(1, 10))
-    figures = preservation_figures(v.images, v.pre, v.post, options, labels, [v.post[::-1]])
+    figures = preservation_figures(v.images, v.pre, v.post, options, {"label": labels}, [v.post[::-1]])
     row = figures.per_image["image000"]
     assert set(row) == set(metric_names(PreservationOptions(ks=(1, 10))))
 
@@ -111,7 +111,12 @@ def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(side_module, "read_rankings", rank)
     v = vectors(60)
     preservation_figures(
-        v.images, v.pre, v.post, PreservationOptions(ks=(1, 10)), ["a", "b"] * 30, [v.post[::-1], v.post * 2]
+        v.images,
+        v.pre,
+        v.post,
+        PreservationOptions(ks=(1, 10)),
+        {"label": ["a", "b"] * 30},
+        [v.post[::-1], v.post * 2],
     )
     assert len(searched) == 8
     assert [len(vectors) for vectors in ranked] == [60, 60]
@@ -135,12 +140,12 @@ def test_a_k_too_large_is_left_out_and_none_left_is_an_error() -> None:
 
 
 def streamed(v: PooledVectors, options: PreservationOptions) -> PreservationFigures:
-    measured = PooledPreservation(options)
+    measured = PooledPreservation(options, labels=("label",))
     for name, pre, post in zip(v.images, v.pre, v.post, strict=True):
         measured.update(
             TokenBatch.of([name], [TokenPair(torch.tensor(pre)[None], torch.tensor(post)[None], ONE_TOKEN)])
         )
-    return measured.finish({name: name[-1] for name in v.images})
+    return measured.finish({name: {"label": name[-1]} for name in v.images})
 
 
 def test_a_gallery_of_fixed_size_is_drawn_by_the_images_alone() -> None:
@@ -174,7 +179,9 @@ def test_what_data_sets_write_for_no_label_is_none(label: object) -> None:
     assert class_of(label) is None
     v = vectors(30)
     labels = ["a", "b", label] * 10
-    figures = preservation_figures(v.images, v.pre, v.post, PreservationOptions(ks=(1, 10)), labels)
+    figures = preservation_figures(
+        v.images, v.pre, v.post, PreservationOptions(ks=(1, 10)), {"label": labels}
+    )
     assert figures.per_image == figures_of(v, PreservationOptions(ks=(1, 10))).per_image
     assert figures.warnings == (
         "no recall and map: retrieval needs a label of every image, 10 of 30 have none",

@@ -40,7 +40,7 @@ def test_scores_carry_intervals_chance_and_a_paired_difference() -> None:
     found = retrieval(pre, pre[:, :3], labels)
     assert set(found.scores) == {
         *(f"recall_{side}_{k}" for side in ("pre", "post", "diff") for k in (1, 5)),
-        *(f"map_{side}" for side in ("pre", "post", "diff")),
+        *(f"{name}_{side}" for name in ("map", "purity") for side in ("pre", "post", "diff")),
     }
     difference = found.scores["map_diff"]
     assert difference.high < 0

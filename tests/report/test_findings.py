@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from connector_bench.report.blocks import Finding
+from connector_bench.report.estimates import NARROW
 from connector_bench.report.measured_runs import read_model
 from connector_bench.report.overlap_table import overlap_table
 from connector_bench.report.preservation_findings import preservation_findings, preservation_key
 from connector_bench.report.reconstruction_findings import reconstruction_findings
+from connector_bench.report.shared import shared_labels
 from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
 from tests.report.written import record, score, write_result
 
@@ -135,3 +137,42 @@ def test_shuffled_pairs_that_rebuild_something_are_a_warning(tmp_path: Path) -> 
 def test_an_mlp_that_adds_nothing_is_said_to(tmp_path: Path) -> None:
     findings = reconstruction_findings(task_with(tmp_path, ladder(0.7, 0.5, nonlinear=0.001)))
     assert "adds nothing that is distinguishable from 0" in said(findings, "Patches rebuilt").text
+
+
+def test_what_neighbours_share_is_one_sentence(tmp_path: Path) -> None:
+    shares = {"purity_pre": score(0.3, 0.02, 0.01), "purity_post": score(0.2, 0.02, 0.01)}
+    shares |= {f"{name}_by_wall": score(0.5, 0.02, 0.5) for name in ("purity_pre", "purity_post")}
+    labels = {"dish": {"classes": 9, "most": 0.7}, "wall": {"classes": 2, "most": 1.0}}
+    task = task_with(tmp_path, overlap(0.4) | shares, labels=labels)
+    text = plain(said(preservation_findings(task), "What neighbours share").text)
+    assert text == (
+        "Of an image's 10 nearest neighbours 30.0 % [28.0, 32.0] have its dish before the connector and 20.0 % [18.0, "
+        "22.0] after it (chance 1.0 %, at most 70.0 % possible); 50.0 % [48.0, 52.0] have its wall before the "
+        "connector and 50.0 % [48.0, 52.0] after it (chance 50.0 %, not distinguishable from chance)."
+    )
+    table = overlap_table("overlap", task.scores, task.scores_beside_controls, shared_labels(task))
+    named = {row[0].text: row[1].text for row in table.rows}
+    assert named["nearest with the same dish, before the connector"] == "0.300 [0.280, 0.320]"
+    assert named["chance of an overlap"] == "0.020"
+
+
+def test_captions_of_neighbours_are_told(tmp_path: Path) -> None:
+    alike = {"caption_pre": score(0.21, 0.02, 0.05), "caption_post": score(0.2, 0.02, 0.05)}
+    text = said(
+        preservation_findings(task_with(tmp_path, overlap(0.4) | alike)), "What neighbours share"
+    ).text
+    assert text.startswith("Captions of an image and of its 10 nearest are 0.210 [0.190, 0.230] alike before")
+    assert text.endswith("two images at random have 0.050.")
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [({}, "Nothing is known of what neighbours share"), ({"recall_pre_1": score(0.5)}, "an older version")],
+)
+def test_what_is_not_known_is_said(more: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    task = task_with(tmp_path, overlap(0.4) | more)
+    assert expected in said(preservation_findings(task), "What neighbours share").text
+
+
+def plain(text: str) -> str:
+    return text.replace(NARROW, " ")
