@@ -17,8 +17,6 @@ from scipy.stats import kendalltau
 from tabulate import tabulate
 
 Fit = Mapping[str, Any]
-ONE_PROBE = ("base", "steps /4", "steps x4", "another seed")
-"""Candidates that are one probe, trained for longer or shorter."""
 
 
 def lost(fit: Fit) -> float:
@@ -26,17 +24,13 @@ def lost(fit: Fit) -> float:
     return value
 
 
-def best(fits: list[Fit]) -> Fit:
-    """The one that was best on the validation scenes."""
-    return max(fits, key=lambda fit: max(r2 for _, r2 in fit["validation_r2"]))
+def by_scenes(fits: list[Fit], name: str = "base") -> dict[int, Fit]:
+    """One candidate at each number of training scenes, fewest first."""
+    return {fit["scenes"]: fit for fit in sorted(fits, key=_scenes) if fit["name"] == name}
 
 
-def by_scenes(fits: list[Fit], names: tuple[str, ...] = ONE_PROBE) -> dict[int, Fit]:
-    """The best of some candidates at each number of training scenes, fewest first."""
-    sizes = sorted({fit["scenes"] for fit in fits if fit["name"] in names})
-    return {
-        size: best([fit for fit in fits if fit["scenes"] == size and fit["name"] in names]) for size in sizes
-    }
+def _scenes(fit: Fit) -> int:
+    return int(fit["scenes"])
 
 
 def named(fits: list[Fit], name: str, scenes: int) -> Fit | None:
@@ -44,27 +38,27 @@ def named(fits: list[Fit], name: str, scenes: int) -> Fit | None:
 
 
 def losses(found: Mapping[str, Any]) -> str:
-    """`lost` of every connector at every number of scenes, and what the last doubling gained."""
+    """`lost` of every connector by number of scenes, what each larger budget gains on all of them, and the least."""
     sizes = sorted({size for own in found["connectors"].values() for size in by_scenes(own["fits"])})
     rows = []
     for name, own in found["connectors"].items():
         fits: list[Fit] = own["fits"]
         curve = by_scenes(fits)
-        today = named(fits, "today", min((f["scenes"] for f in fits if f["name"] == "today"), default=0))
+        today = next((fit for fit in fits if fit["name"] == "today"), None)
         values = [lost(curve[size]) if size in curve else None for size in sizes]
-        last = [lost(fit) for fit in curve.values()][-2:]
-        largest = lost(best(fits))
-        ridge = 1 - fits[0]["ridge_r2"]
-        gain = last[0] - last[1] if len(last) == 2 else None
-        rows.append([name, ridge, today and lost(today), *values, gain, largest])
-    heads = [
-        "connector",
-        "ridge",
-        "today",
-        *(f"{size:,} scenes" for size in sizes),
-        "last doubling",
-        "best of all",
-    ]
+        gains = []
+        if len(curve) > 1:
+            *_, before, last = curve.values()
+            larger = (named(fits, more, last["scenes"]) for more in ("steps x4", "width 2048", "3x3 tokens"))
+            gains = [
+                lost(before) - lost(last),
+                *(None if one is None else lost(last) - lost(one) for one in larger),
+            ]
+        least = min(map(lost, fits))
+        row = [name, 1 - fits[0]["ridge_r2"], None if today is None else lost(today), *values]
+        rows.append([*row, *(gains or [None] * 4), least])
+    gained = ("2x scenes", "4x steps", "2x width", "3x3 tokens")
+    heads = ["connector", "ridge", "today", *(f"{size:,}" for size in sizes), *gained, "least"]
     return tabulate(rows, headers=heads, floatfmt=".4f", tablefmt="github")
 
 

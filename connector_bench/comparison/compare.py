@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from connector_bench.comparison.compared_runs import (
     ComparisonSide,
+    Documents,
     conditions_apart,
     failed_on,
     require_same_documents,
@@ -14,6 +15,7 @@ from connector_bench.comparison.compared_runs import (
 from connector_bench.comparison.paired_metrics import PairedMetric, paired_metrics
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import (
     ROUNDING,
     Difference,
@@ -43,6 +45,8 @@ class MetricDifference:
     higher: int
     lower: int
     higher_is_better: bool | None
+    bounds: tuple[Bound | None, Bound | None]
+    """What the two figures are bounds of, where a larger budget of the probes would move them."""
 
     @property
     def differs(self) -> bool:
@@ -87,7 +91,7 @@ def compare(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str] 
             other_prompts.append(task)
         for metric in paired_metrics(one, other):
             if metric.higher or metric.lower:
-                found.append(_difference(task, metric, one.ours))
+                found.append(_difference(task, metric, one, other))
             else:
                 identical.append(f"{task}: {_label(metric, one.ours)}")
     if apart and not found and not identical:
@@ -116,11 +120,11 @@ def shared_tasks(sides: Sequence[ComparisonSide], tasks: Sequence[str]) -> list[
     return shared
 
 
-def _difference(task: str, metric: PairedMetric, ours: bool) -> MetricDifference:
+def _difference(task: str, metric: PairedMetric, one: Documents, other: Documents) -> MetricDifference:
     return MetricDifference(
         task=task,
         metric=metric.metric,
-        label=_label(metric, ours),
+        label=_label(metric, one.ours),
         first=metric.first.value,
         second=metric.second.value,
         difference=paired(metric),
@@ -130,6 +134,7 @@ def _difference(task: str, metric: PairedMetric, ours: bool) -> MetricDifference
         higher=metric.higher,
         lower=metric.lower,
         higher_is_better=metric.higher_is_better,
+        bounds=(one.of.bound(metric.metric), other.of.bound(metric.metric)),
     )
 
 

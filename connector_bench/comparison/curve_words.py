@@ -32,12 +32,12 @@ def _sentence(curve: Curve) -> str:
     where = f"{in_markdown(curve.task)}, {in_markdown(curve.label)}"
     change = last.from_first
     if change is None or last.q is None:
-        return f"{where}: {number(last.value)}."
+        return f"{where}: {number(last.value, last.bound)}."
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {last.q:.2g}"
     if not last.differs:
         return f"{where}: from first to last no difference that these documents could show ({interval})."
     word = _word(change.value > 0, curve.higher_is_better)
-    return f"{where}: {word} from {number(first.value)} to {number(last.value)} ({interval})."
+    return f"{where}: {word} from {number(first.value, first.bound)} to {number(last.value, last.bound)} ({interval})."
 
 
 def _word(up: bool, higher_is_better: bool | None) -> str:
@@ -58,4 +58,4 @@ def _table(curves: Sequence[Curve]) -> str:
 
 def _cell(point: StepPoint) -> str:
     star = " *" if point.differs else ""
-    return f"{number(point.value)} [{number(point.low)}, {number(point.high)}]{star}"
+    return f"{number(point.value, point.bound)} [{number(point.low)}, {number(point.high)}]{star}"

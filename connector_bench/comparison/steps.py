@@ -17,6 +17,7 @@ from connector_bench.comparison.compared_runs import (
 from connector_bench.comparison.paired_metrics import PairedMetric, paired_metrics
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import (
     ROUNDING,
     Difference,
@@ -39,6 +40,8 @@ class StepPoint:
     """Paired difference to the first checkpoint; None at the first."""
     q: float | None
     """Its p-value, adjusted for all metrics and checkpoints."""
+    bound: Bound | None = None
+    """What the value is a bound of, where more training images still help the probes."""
 
     @property
     def differs(self) -> bool:
@@ -124,7 +127,8 @@ def _points(
         low, high = side.interval(pairs[0].metric) or percentile_interval(
             resampled_figures([sums])[0], len(sums.numerator)
         )
-        points.append(StepPoint(step, side.model, sums.value, low, high, change, None))
+        bound = side.of.bound(pairs[0].metric)
+        points.append(StepPoint(step, side.model, sums.value, low, high, change, None, bound))
     return tuple(points)
 
 

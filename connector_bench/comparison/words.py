@@ -13,6 +13,8 @@ ABOUT = """Differences are {second} less {first} on the same documents; brackets
 p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""
 
 
+ABOUT_BOUNDS = """≤ and ≥ stand before what is a bound: more training images still help those probes. The difference is
+that of the probes as they are."""
 LONGEST_REASON = 600
 
 
@@ -22,6 +24,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     blocks = [
         f"# {names['second']} against {names['first']}",
         ABOUT.format(count=len(comparison.differences), **names),
+        *([ABOUT_BOUNDS] if any(any(item.bounds) for item in comparison.differences) else []),
         *(
             f"The prompts of {in_markdown(task)} differ: the two models were not asked in the same words."
             for task in comparison.prompts_differ
@@ -51,6 +54,7 @@ def _identical(names: Sequence[str]) -> str:
 def sentence(item: MetricDifference, first: str, second: str) -> str:
     """What one metric says, with the size of the difference and what it rests on."""
     where = f"{in_markdown(item.task)}, {in_markdown(item.label)}"
+    before, after = (number(*side) for side in zip((item.first, item.second), item.bounds, strict=True))
     change = item.difference
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {item.q:.2g}"
     basis = f"{item.documents:,} documents" + (
@@ -60,11 +64,11 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
     if not item.differs:
         widest = max(abs(change.low), abs(change.high))
         return (
-            f"{where}: no difference that {basis} could show ({number(item.first)} and {number(item.second)}, "
+            f"{where}: no difference that {basis} could show ({before} and {after}, "
             f"{interval}); one of up to {number(widest)} would not stand out."
         )
     return (
-        f"{where}: {second} is {_verdict(item)} than {first}, {number(item.first)} becomes {number(item.second)} "
+        f"{where}: {second} is {_verdict(item)} than {first}, {before} becomes {after} "
         f"({interval}); {counted}."
     )
 
@@ -87,8 +91,8 @@ def _table(items: Iterable[MetricDifference], first: str, second: str) -> str:
     lines = [
         {
             "metric": in_markdown(item.label) + ARROWS[item.higher_is_better],
-            first: number(item.first),
-            f"{second} ": number(item.second),
+            first: number(item.first, item.bounds[0]),
+            f"{second} ": number(item.second, item.bounds[1]),
             "difference": f"{signed(item.difference.value)} "
             f"[{signed(item.difference.low)}, {signed(item.difference.high)}]",
             "p": f"{item.difference.p:.2g}",

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from connector_bench.leaderboard.schema import SCHEMA_VERSION
+from connector_bench.leaderboard.schema import SCHEMA_VERSION, Figure
 from connector_bench.leaderboard.table import Column, Group, Key, Row, Table
 from connector_bench.leaderboard.text import in_spreadsheet
+from connector_bench.stats.bounds import OF_THE_BEST_PROBE, Bound
 
 
 def json_file(table: Table) -> str:
@@ -47,7 +48,7 @@ def _row(row: Row) -> dict[str, Any]:
         "model": row.model,
         "kind": row.kind,
         "connector": row.connector and row.connector.model_dump(mode="json", exclude_none=True),
-        "figures": {_name(key): _figure(figure) for key, figure in row.figures.items()},
+        "figures": {_name(key): _figure(figure, row.bound(key)) for key, figure in row.figures.items()},
         "ranks": {_name(key): asdict(rank) for key, rank in row.ranks.items()},
         "provenance": {
             task: found.model_dump(mode="json", exclude_none=True) for task, found in row.provenance.items()
@@ -55,8 +56,9 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _figure(figure: Any) -> dict[str, Any]:
-    return figure.model_dump(exclude_none=True, include={"value", "low", "high", "stderr", "n"})
+def _figure(figure: Figure, bound: Bound | None) -> dict[str, Any]:
+    kept = figure.model_dump(exclude_none=True, include={"value", "low", "high", "stderr", "n"})
+    return kept if bound is None else {**kept, "bound": bound}
 
 
 def _group(group: Group) -> dict[str, Any]:
@@ -88,6 +90,8 @@ def _line(row: Row, columns: tuple[Column, ...]) -> dict[str, str | float | None
         figure, rank = row.figures.get(column.key), row.ranks.get(column.key)
         ends = (None, None, None) if figure is None else (figure.value, figure.low, figure.high)
         line |= dict(zip((name, f"{name} low", f"{name} high"), ends, strict=True))
+        if column.metric in OF_THE_BEST_PROBE:
+            line[f"{name} bound"] = row.bound(column.key)
         if column.ranked:
             line[f"{name} rank"] = None if rank is None else str(rank)
     return line

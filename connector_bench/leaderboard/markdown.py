@@ -30,7 +30,8 @@ hold the 95 % interval. Models share a rank (`2=`) where the interval of their d
 Figures of another N, other images, other options or another protocol version never share a column; a figure that was
 not measured stays empty. *Kept* is the share of an image's k nearest neighbours that stay its neighbours across the
 connector, *beyond chance* the same with chance at 0; *lost* is the share of the encoder's variance that the best probe
-cannot rebuild from the connector's tokens. `leaderboard.json` and `results/` hold every other figure.
+cannot rebuild from the connector's tokens, and *≤* stands where more training images still help that probe: the
+loss is at most this. `leaderboard.json` and `results/` hold every other figure.
 """
 
 ABOUT_REFERENCES = (
@@ -67,7 +68,7 @@ def _overview(table: Table) -> str:
             name = f"{in_markdown(column.task)}: {heading(column)}"
             if column.ranked:
                 line[f"rank in {in_markdown(column.task)}"] = str(row.ranks.get(column.key, ""))
-            line[name] = figure_text(row.figures.get(column.key))
+            line[name] = figure_text(row, column.key)
         lines.append(line)
     return _grid(lines) or "No results yet."
 
@@ -153,7 +154,7 @@ def _row_lines(rows: Sequence[Row], columns: Sequence[Column]) -> Iterator[dict[
     for row in rows:
         if any(column.key in row.figures for column in columns):
             yield {"model": in_markdown(row.model)} | {
-                heading(column): figure_text(row.figures.get(column.key)) for column in columns
+                heading(column): figure_text(row, column.key) for column in columns
             }
 
 

@@ -125,7 +125,9 @@ def _group(name: str, rows: Sequence[Row], columns: Sequence[Column]) -> Group:
     for column in columns:
         values = [row.figures[column.key].value for row in rows if column.key in row.figures]
         if len(values) == len(rows):
-            spreads[column.key] = Spread(fmean(values), stdev(values), min(values), max(values), len(values))
+            bound = next((bound for row in rows if (bound := row.bound(column.key))), None)
+            ends = min(values), max(values)
+            spreads[column.key] = Spread(fmean(values), stdev(values), *ends, len(values), bound)
     models = tuple(row.model for row in rows)
     return Group(name, rows[0].kind, rows[0].connector, models, spreads)
 

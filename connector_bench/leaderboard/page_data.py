@@ -12,6 +12,7 @@ from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Key, Row, Table
 from connector_bench.metrics import metric as metric_of
 from connector_bench.metrics import of_first_column
+from connector_bench.stats.bounds import SIGNS, Bound
 
 TOPICS = ("k-NN preservation", "Patch reconstruction", "Task performance", "Geometry")
 OF_GEOMETRY = ("ranks", "geometry")
@@ -24,7 +25,8 @@ Methods = dict[str | None, int]
 def page_data(table: Table, board: Path) -> Json:
     """Columns in groups, and rows with their figures and all that their details show.
 
-    A figure is `[value, low, high, method]`, its method an index into `methods`. `board` is the folder in which the
+    A figure is `[value, low, high, method]`, its method an index into `methods`, and ends with the sign of what is a
+    bound. `board` is the folder in which the
     pictures of loss maps are found.
     """
     methods: Methods = {}
@@ -100,7 +102,9 @@ def _row(row: Row, methods: Methods) -> Json:
         "connector": connector and unmasked(connector.connector),
         "family": connector and unmasked(connector.family),
         "parameters": connector and connector.parameters,
-        "figures": {_id(key): _figure(figure, methods) for key, figure in row.figures.items()},
+        "figures": {
+            _id(key): _figure(figure, methods, row.bound(key)) for key, figure in row.figures.items()
+        },
         "ranks": {
             _id(key): {"place": str(rank), "words": rank_words(rank)} for key, rank in row.ranks.items()
         },
@@ -115,14 +119,20 @@ def _seeds(row: Row, table: Table) -> Json:
     if group is None:
         return {"seeds": None}
     spreads = {
-        _id(key): [_rounded(spread.mean), _rounded(spread.sd)] for key, spread in group.spreads.items()
+        _id(key): [_rounded(spread.mean), _rounded(spread.sd), *_sign(spread.bound)]
+        for key, spread in group.spreads.items()
     }
     return {"seeds": {"n": len(group.models), "spreads": spreads}}
 
 
-def _figure(figure: Figure, methods: Methods) -> list[float | int | None]:
+def _figure(figure: Figure, methods: Methods, bound: Bound | None) -> list[float | int | str | None]:
     number = methods.setdefault(None if figure.method is None else unmasked(figure.method), len(methods))
-    return [_rounded(figure.value), _rounded(figure.low), _rounded(figure.high), number]
+    return [_rounded(figure.value), _rounded(figure.low), _rounded(figure.high), number, *_sign(bound)]
+
+
+def _sign(bound: Bound | None) -> list[str]:
+    """What stands before a bound; nothing for any other figure."""
+    return [] if bound is None else [SIGNS[bound]]
 
 
 def _rounded(value: float | None) -> float | None:

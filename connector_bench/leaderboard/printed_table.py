@@ -29,7 +29,7 @@ def terminal(table: Table, metrics: Sequence[str]) -> rich.table.Table:
         cells = []
         for column in shown:
             figure, rank = row.figures.get(column.key), row.ranks.get(column.key)
-            value = "" if figure is None else number(figure.value)
+            value = "" if figure is None else number(figure.value, row.bound(column.key))
             cells.append(value if rank is None else f"{value}  #{rank}")
         view.add_row(escape(visible(row.model)), *cells, style="dim" if row.kind != "competitor" else None)
     return view

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from connector_bench.leaderboard.schema import Comparable, Connector, Figure, Measure, Provenance, TaskResult
+from connector_bench.stats.bounds import Bound, bound_of
 
 Key = tuple[str, str]
 """Task and metric: the name of a column."""
@@ -77,6 +78,12 @@ class Row:
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     """By task: the run that its figures come from. Runs of one model may have measured different tasks."""
 
+    def bound(self, key: Key) -> Bound | None:
+        """What its figure in a column is a bound of; None where it is none."""
+        task, metric = key
+        probe = self.results[task].probe if task in self.results else None
+        return None if probe is None else bound_of(metric, probe.more_data_helps)
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -90,6 +97,8 @@ class Spread:
     high: float
     """The largest seed."""
     n: int
+    bound: Bound | None = None
+    """What the mean is a bound of, where any seed's figure is one."""
 
 
 @dataclass(frozen=True)

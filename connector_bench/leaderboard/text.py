@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 import re
 
-from connector_bench.leaderboard.schema import Figure
-from connector_bench.leaderboard.table import Column, Row, Spread
+from connector_bench.leaderboard.table import Column, Key, Row, Spread
 from connector_bench.results.conditions import places_taken_away
+from connector_bench.stats.bounds import SIGNS, Bound
 
 LONGEST_NAME = 80
 JOINER = "\N{WORD JOINER}"
@@ -41,23 +41,28 @@ def in_spreadsheet(text: str) -> str:
     return f"'{shown}" if shown.lstrip().startswith(FORMULA) or text.startswith(FORMULA) else shown
 
 
-def figure_text(figure: Figure | None) -> str:
-    """Value and interval, empty where there is no figure."""
+def figure_text(row: Row, key: Key) -> str:
+    """Value and interval of a row's figure in a column, empty where there is none."""
+    figure = row.figures.get(key)
     if figure is None:
         return ""
+    value = number(figure.value, row.bound(key))
     if figure.low is None or figure.high is None:
-        return number(figure.value)
-    return f"{number(figure.value)} [{number(figure.low)}, {number(figure.high)}]"
+        return value
+    return f"{value} [{number(figure.low)}, {number(figure.high)}]"
 
 
 def spread_text(spread: Spread | None) -> str:
     """Mean over seeds, smallest and largest of them."""
-    return "" if spread is None else f"{number(spread.mean)} ({number(spread.low)} to {number(spread.high)})"
+    if spread is None:
+        return ""
+    return f"{number(spread.mean, spread.bound)} ({number(spread.low)} to {number(spread.high)})"
 
 
-def number(value: float) -> str:
-    """Three decimals; fewer for what is not a share."""
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+def number(value: float, bound: Bound | None = None) -> str:
+    """Three decimals, fewer for what is not a share; a sign before what is a bound."""
+    sign = "" if bound is None else SIGNS[bound]
+    return sign + (f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}")
 
 
 def heading(column: Column) -> str:

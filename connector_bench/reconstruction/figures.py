@@ -97,10 +97,13 @@ def image_row(image: ScoredImage) -> dict[str, float]:
 
 
 def set_scores(
-    board: ScoreBoard, documents: Mapping[int, Mapping[str, float]], image_of: Mapping[int, str]
+    board: ScoreBoard,
+    documents: Mapping[int, Mapping[str, float]],
+    image_of: Mapping[int, str],
+    more_data_helps: bool | None,
 ) -> dict[str, dict[str, Any]]:
     """All scores with their intervals, clustered by image, ready for JSON."""
-    scores = board.scores()
+    scores = board.scores(more_data_helps)
     own: dict[str, Score] = {name: score for name, score in scores.items() if not name.endswith("_mean")}
     controls = board.control_scores()
     own |= {name: score for name, score in controls.items() if "." not in name}

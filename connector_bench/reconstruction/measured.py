@@ -243,7 +243,8 @@ class MeasuredReconstruction:
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
         }
         with doing("intervals of patch reconstruction"):
-            scores = paper_scores(board) if self._paper else set_scores(board, documents, image_of)
+            helps = probes.learning_curve.more_data_helps
+            scores = paper_scores(board) if self._paper else set_scores(board, documents, image_of, helps)
         summary["scores"] = scores
         lost = "paper_mse" if self._paper else "lost"
         losses = {image: row[lost] for image, row in rows.items() if lost in row}
@@ -270,7 +271,7 @@ class MeasuredReconstruction:
     def _warnings(self, board: ScoreBoard) -> tuple[str, ...]:
         found = list(self.learner.warnings)
         if self.ladder.probes.learning_curve.more_data_helps:
-            found.append("more training images still help the best probe: read `lost` as an upper bound")
+            found.append("more training images still help the best probe: `lost` is at most what it says")
         if self._trained_on:
             found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")
         if self.learner.left_out:

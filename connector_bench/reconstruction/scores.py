@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,13 @@ from connector_bench.reconstruction.folds import Ledger, image_key
 from connector_bench.reconstruction.image_errors import BatchReconstruction
 from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.scored_images import ScoredImage
-from connector_bench.stats.intervals import Score, bootstrap
+from connector_bench.stats.bounds import bound_of
+from connector_bench.stats.intervals import Score, bootstrap, bounded
 
 CONTROL = "control "
 """Begins the names of sums that belong to controls."""
+OF_THESE = "; these probes, test images"
+"""Ends how an interval was made: other probes or training images would give another figure, which it does not hold."""
 REPLICATES = 200
 """Resamples of the per-dimension median, kept as running sums."""
 
@@ -46,10 +49,11 @@ def ratio_score(
     def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.asarray(offset + sign * a.sum(axis=axis) / b.sum(axis=axis))
 
-    method = "95 % percentile bootstrap over images"
     if len(top) < 2:
+        method = f"95 % percentile bootstrap over images{OF_THESE}"
         return Score(float(ratio(top, bottom)), math.nan, math.nan, len(top), chance, method)
-    return bootstrap((top, bottom), ratio, seed=0, confidence=0.95, chance=chance)
+    score = bootstrap((top, bottom), ratio, seed=0, confidence=0.95, chance=chance)
+    return replace(score, method=score.method + OF_THESE)
 
 
 def _r2_score(errors: Sequence[float], totals: Sequence[float]) -> Score:
@@ -141,8 +145,11 @@ class ScoreBoard:
         """The images on the board."""
         return Ledger.of(self._sums)
 
-    def scores(self) -> dict[str, Score]:
-        """Every figure over all images, under the harness's names; ValueError on an empty board."""
+    def scores(self, more_data_helps: bool | None = None) -> dict[str, Score]:
+        """Every figure over all images, under the harness's names; ValueError on an empty board.
+
+        Where `more_data_helps`, as `FittedProbes.learning_curve` says, those of the best probe are bounds.
+        """
         if not self._sums or self._best is None:
             raise ValueError("no image was scored")
         columns = _columns(self._rows())
@@ -162,7 +169,7 @@ class ScoreBoard:
         variance = np.multiply(columns["patches"], self._total_variance)
         scores["nmse"] = ratio_score(best, variance.tolist(), chance=1.0)
         scores["cosine"] = ratio_score(columns[f"cosine_{self._best}"], columns["patches"], chance=0.0)
-        return scores
+        return {name: bounded(score, bound_of(name, more_data_helps)) for name, score in scores.items()}
 
     def control_scores(self) -> dict[str, Score]:
         """R2 of every control, by figure, over the images on which controls were measured."""
@@ -189,7 +196,7 @@ class ScoreBoard:
         medians = r2.nanmedian(dim=1).values
         ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
         low, high = medians[1:].nanquantile(ends).tolist() if len(self._sums) > 1 else (math.nan, math.nan)
-        method = f"95 % Poisson bootstrap over images, {REPLICATES} replicates"
+        method = f"95 % Poisson bootstrap over images, {REPLICATES} replicates{OF_THESE}"
         return Score(float(medians[0]), low, high, len(self._sums), 0.0, method)
 
 

@@ -115,7 +115,7 @@ def score_cells(score: Score) -> tuple[TableCell, ...]:
     ends = f"{number(score.low)} to {number(score.high)}" if has_interval(score) else NO_INTERVAL
     width = score.high - score.low if has_interval(score) else None
     return (
-        TableCell(number(score.value), score.value, mark),
+        TableCell(score.sign + number(score.value), score.value, mark),
         TableCell(ends, width),
         TableCell(number(score.chance), score.chance),
         TableCell(f"{score.n:,}", score.n),

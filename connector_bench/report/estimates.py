@@ -32,7 +32,7 @@ def number(value: float | None, digits: int = 3) -> str:
 def interval(score: Score, digits: int = 3) -> str:
     """`0.377 [0.358, 0.396]`."""
     ends = f" [{number(score.low, digits)}, {number(score.high, digits)}]" if has_interval(score) else ""
-    return number(score.value, digits) + ends
+    return score.sign + number(score.value, digits) + ends
 
 
 def percent(value: float) -> str:
@@ -50,7 +50,7 @@ def ends_in_percent(score: Score) -> str:
 def percent_interval(score: Score) -> str:
     """`37.7 % [35.8, 39.6]`."""
     ends = f" [{number(100 * score.low, 1)}, {number(100 * score.high, 1)}]" if has_interval(score) else ""
-    return percent(score.value) + ends
+    return score.sign + percent(score.value) + ends
 
 
 def apart(a: Score, b: Score) -> bool:

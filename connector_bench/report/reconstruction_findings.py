@@ -25,7 +25,7 @@ def reconstruction_key(task: TaskRun) -> list[KeyFigure]:
     if lost is None:
         return []
     beside = [f"95 % interval {ends_in_percent(lost)}", f"{task.name}, N = {lost.n:,}"]
-    return [KeyFigure("Patch variance lost to every probe", percent(lost.value), tuple(beside))]
+    return [KeyFigure("Patch variance lost to every probe", lost.sign + percent(lost.value), tuple(beside))]
 
 
 def reconstruction_findings(task: TaskRun, suffix: str = "") -> list[Finding]:

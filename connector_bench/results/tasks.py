@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from connector_bench.foreign_files import parsed
 from connector_bench.results.data_sets import configured_data_set, data_sets_of
 from connector_bench.results.harness_files import ResultFile, UnusableResult, as_file_name
-from connector_bench.stats.intervals import Score
+from connector_bench.stats.bounds import Bound, bound_of
+from connector_bench.stats.intervals import Score, bounded
 from connector_bench.stats.oracles import as_it_must_be
 
 if TYPE_CHECKING:
@@ -135,6 +136,10 @@ class TaskRun:
     def higher_is_better(self) -> Mapping[str, bool | None]:
         """By column of a metric."""
         return self._of("higher_is_better") or {}
+
+    def bound(self, metric: str) -> Bound | None:
+        """What a figure of the run is a bound of; None where it is none."""
+        return bound_of(metric, self.record.get("more_data_helps"))
 
     @cached_property
     def scores(self) -> Mapping[str, Score]:
@@ -268,7 +273,6 @@ def scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
         if given.get("value") is not None:
             low, high = (math.nan if given.get(end) is None else float(given[end]) for end in ("low", "high"))
             method = str(given.get("method") or "no interval")
-            found[name] = Score(
-                float(given["value"]), low, high, int(given["n"]), given.get("chance"), method
-            )
+            score = Score(float(given["value"]), low, high, int(given["n"]), given.get("chance"), method)
+            found[name] = bounded(score, bound_of(name, record.get("more_data_helps")))
     return found

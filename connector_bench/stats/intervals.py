@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Shaped
 from scipy import special, stats
 
+from connector_bench.stats.bounds import SIGNS, Bound
+
 RESAMPLES = 2000
 """Bootstrap resamples of every interval."""
 
@@ -35,10 +37,15 @@ class Score:
     method: str
     """How the interval was made, such as `95 % percentile bootstrap over images`."""
 
+    @property
+    def sign(self) -> str:
+        """What stands before the value where that is only a bound."""
+        return ""
+
     def __format__(self, spec: str) -> str:
         spec = spec or ".3f"
         chance = "" if self.chance is None else f", chance {self.chance:{spec}}"
-        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}] (n={self.n}{chance})"
+        return f"{self.sign}{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}] (n={self.n}{chance})"
 
     def adjusted(self) -> Score:
         """The score corrected for chance, `(x - c) / (1 - c)` at its value and both ends: 0 at chance, 1 at
@@ -51,6 +58,25 @@ class Score:
             raise ValueError(f"a score is adjusted for a chance below 1, got {self.chance}")
         value, low, high = ((x - self.chance) / (1 - self.chance) for x in (self.value, self.low, self.high))
         return replace(self, value=value, low=low, high=high, chance=0.0)
+
+
+@dataclass(frozen=True)
+class BoundedScore(Score):
+    """A score that is known from one side alone, such as a loss that a better probe would lower."""
+
+    bound: Bound = "at most"
+
+    @property
+    def sign(self) -> str:
+        """`≤` or `≥`, and a space."""
+        return SIGNS[self.bound]
+
+
+def bounded(score: Score, bound: Bound | None) -> Score:
+    """The score as a bound; as it is where it is none."""
+    if bound is None:
+        return score
+    return BoundedScore(score.value, score.low, score.high, score.n, score.chance, score.method, bound=bound)
 
 
 def bootstrap_mean(

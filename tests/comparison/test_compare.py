@@ -107,6 +107,14 @@ def test_the_share_lost_is_a_ratio_of_sums(tmp_path: Path) -> None:
     (item,) = compare(*map(side_of, folders)).differences
     assert item.metric == "lost"
     assert item.difference.value == pytest.approx(figures[1]["r"]["lost"] - figures[0]["r"]["lost"])
+    assert "≤" not in comparison_markdown(compare(*map(side_of, folders)))
+    helped = write_output(
+        tmp_path / "helped", sides[1], figures=figures[1], records={"r": {**RECORD, "more_data_helps": True}}
+    )
+    said = comparison_markdown(compare(side_of(folders[0]), side_of(helped)))
+    first, second = (own["r"]["lost"] for own in figures)
+    assert f"{first:.3f} becomes ≤ {second:.3f}" in said
+    assert "more training images still help those probes" in said
 
 
 def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Path) -> None:

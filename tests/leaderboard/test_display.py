@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import connector_bench.leaderboard
+from connector_bench.leaderboard.data_files import csv_file, json_file
 from connector_bench.leaderboard.markdown import markdown
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.page_data import page_data
 from connector_bench.leaderboard.printed_table import terminal
 from connector_bench.leaderboard.published import published
-from connector_bench.leaderboard.schema import Figure
-from tests.leaderboard.runs import a_run, answers, preservation
+from connector_bench.leaderboard.schema import Figure, ProbeBudget, StoredRun
+from tests.leaderboard.runs import a_run, answers, preservation, reconstruction
 
 KEPT = ("knn_preservation", "knor_adj_10")
 
@@ -102,3 +103,36 @@ def test_what_neighbours_share_stands_beside_the_overlap() -> None:
     assert columns["purity_pre"]
     assert columns["purity_pre_by_wall"]
     assert not columns["purity_post"]
+
+
+def rebuilt(model: str, lost: float, more_data_helps: bool | None) -> StoredRun:
+    result = reconstruction([lost] * 4, [1.0] * 4)
+    budget = ProbeBudget(best_probe="mlp", more_data_helps=more_data_helps)
+    return a_run(model, weights=model, patch_reconstruction=result.model_copy(update={"probe": budget}))
+
+
+def test_what_more_training_images_would_lower_reads_at_most_wherever_it_is_shown() -> None:
+    from rich.console import Console
+
+    runs = [
+        rebuilt("lab/c-seed0", 0.25, True),
+        rebuilt("lab/c-seed1", 0.35, False),
+        rebuilt("lab/done", 0.5, False),
+        rebuilt("lab/unknown", 0.75, None),
+    ]
+    table = merge(runs)
+    page = markdown(table)
+    assert "≤ 0.250" in page
+    assert "≤ 0.300 (0.250 to 0.350)" in page, "a mean over seeds of which one is a bound"
+    assert not {"≤ 0.350", "≤ 0.500", "≤ 0.750"} & {page[i : i + 7] for i in range(len(page))}
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(terminal(table, ("lost",)))
+    shown = console.export_text()
+    assert shown.count("≤") == 1
+    assert "≤ 0.250  #1" in shown
+    rows = {row["model"]: row for row in json.loads(json_file(table))["rows"]}
+    assert rows["lab/c-seed0"]["figures"]["patch_reconstruction/lost"]["bound"] == "at most"
+    assert "bound" not in rows["lab/done"]["figures"]["patch_reconstruction/lost"]
+    heads, *lines = (line.split(",") for line in csv_file(table).splitlines())
+    bounds = {line[0]: line[heads.index("patch_reconstruction/lost bound")] for line in lines}
+    assert bounds == {"lab/c-seed0": "at most", "lab/c-seed1": "", "lab/done": "", "lab/unknown": ""}

@@ -39,6 +39,16 @@ def test_the_best_of_the_first_ranking_stands_first(view: Open) -> None:
     )
 
 
+def test_what_is_a_bound_reads_so_in_table_and_details(view: Open) -> None:
+    opened = view()
+    row = opened.page.locator("#table tbody.competitor tr").first
+    expect(row).to_contain_text("≤ 0.100")
+    row.locator("th.model a, th.model button").first.click()
+    details = opened.page.locator("dialog, #detail").first
+    expect(details).to_contain_text("≥ 0.900")
+    expect(details).not_to_contain_text("≥ 0.250")
+
+
 def test_a_head_sorts_best_first_then_the_other_way_and_the_missing_stay_last(view: Open) -> None:
     opened = view()
     sort_button(opened, "accuracy").click()

@@ -78,6 +78,9 @@ def test_the_record_says_what_was_measured(mlp: Outcome) -> None:
     assert record["probes"]["ridge"]["patches_seen"] % 196 == 0
     assert record["learning_curve"]["fractions"] == [0.25, 0.5, 1.0]
     assert isinstance(record["more_data_helps"], bool)
+    lost = record["scores"]["lost"]
+    assert lost.get("bound") == ("at most" if record["more_data_helps"] else None)
+    assert lost["method"].endswith("over images; these probes, test images")
     assert record["options"]["mlp_width"] == 64
 
 

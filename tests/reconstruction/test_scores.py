@@ -12,6 +12,7 @@ from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.probes.linear import projection
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.scores import ScoreBoard, ratio_score, summary_json
+from connector_bench.stats.bounds import OF_THE_BEST_PROBE
 from connector_bench.stats.intervals import bootstrap_mean
 from connector_bench.types import Tile, TokenLayout
 
@@ -113,6 +114,16 @@ def test_an_image_is_scored_once(probes) -> None:
         put(board, score(probes, *one))
     assert math.isnan(board.scores()["lost"].low)
     assert summary_json(board.scores())["lost"]["low"] is None
+
+
+def test_scores_are_bounds_where_more_training_images_help(probes) -> None:
+    board = board_of(probes, through(CONTROL, images(9, start=10_000)))
+    plain, bounds = board.scores(False), board.scores(True)
+    assert {name for name in plain if bounds[name] != plain[name]} == set(OF_THE_BEST_PROBE)
+    assert f"{bounds['lost']}" == f"≤ {plain['lost']}"
+    assert f"{bounds['r2_best']:.2f}".startswith("≥ ")
+    assert summary_json(bounds)["lost"] == {**summary_json(plain)["lost"], "bound": "at most"}
+    assert all(score.method.endswith("these probes, test images") for score in plain.values())
 
 
 def test_an_empty_board_has_no_scores() -> None:

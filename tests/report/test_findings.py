@@ -10,7 +10,7 @@ from connector_bench.report.estimates import NARROW
 from connector_bench.report.measured_runs import read_model
 from connector_bench.report.overlap_table import overlap_table
 from connector_bench.report.preservation_findings import preservation_findings, preservation_key
-from connector_bench.report.reconstruction_findings import reconstruction_findings
+from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
 from connector_bench.report.shared import shared_labels
 from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
 from tests.report.written import record, score, write_result
@@ -123,6 +123,11 @@ def test_more_data_that_helps_is_a_warning(tmp_path: Path) -> None:
     )
     findings = reconstruction_findings(task)
     assert said(findings, "Learning curve").tone == "warning"
+    text = said(findings, "Patches rebuilt").text
+    assert "rebuilds ≥ 70.0\u202f% [69.5, 70.5]" in text
+    assert "≤ 30.0\u202f% [29.5, 30.5] is lost" in text
+    (key,) = reconstruction_key(task)
+    assert key.value == "≤ 30.0\u202f%"
     assert "more than from the trained one" in said(findings, "Patches, in comparison").text
 
 

@@ -64,14 +64,14 @@ function methodsOf(row, columns) {
   return [...ways].map(([method, of]) => (ways.size > 1 ? `${method} (${of.map((column) => column.label).join(", ")})` : method)).join("; ");
 }
 
-const spread = (given) => (given ? `${number(given[0])} ± ${number(given[1])}` : "");
+const spread = (given) => (given ? `${given[2] ?? ""}${number(given[0])} ± ${number(given[1])}` : "");
 
 function metricRow(row, column, group, controls) {
   const figure = row.figures[column.id];
   const controlled = controls.map((control) => {
     const beside = group.columns.find((other) => other.control === control && other.of === column.metric);
     const value = beside && row.figures[beside.id];
-    return make("td", { class: "figure" }, value ? make("span", { class: "value", title: withInterval(value) }, number(value[0])) : "");
+    return make("td", { class: "figure" }, value ? make("span", { class: "value", title: withInterval(value) }, shown(value)) : "");
   });
   return make(
     "tr",

@@ -19,6 +19,8 @@ const unique = (values) => [...new Set(values)];
 const name = (text) => make("bdi", {}, text.split(/(?<=[/_])/).flatMap((part) => [part, make("wbr")]).slice(0, -1));
 
 const number = (value) => (Math.abs(value) < 100 ? value.toFixed(3) : value.toLocaleString("en", { maximumFractionDigits: 1 }));
+/** A figure's value, after the sign of what is only a bound. */
+const shown = ([value, , , , sign = ""]) => sign + number(value);
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 const hidden = (text) => make("span", { class: "visually-hidden" }, text);
@@ -26,12 +28,12 @@ const hidden = (text) => make("span", { class: "visually-hidden" }, text);
 /** The value with its interval drawn on the column's scale, and said for those who do not see it. */
 function figureCell(figure, column) {
   if (figure === undefined) return make("td", { class: "figure" }, make("span", { class: "missing" }, "–"), hidden("no figure"));
-  const [value, low, high] = figure;
+  const [, low, high] = figure;
   const interval = low === null ? null : `interval ${number(low)} to ${number(high)}`;
   return make(
     "td",
     { class: "figure", title: interval },
-    make("span", { class: "value" }, number(value)),
+    make("span", { class: "value" }, shown(figure)),
     interval && hidden(` (${interval})`),
     intervalBar(figure, column),
   );

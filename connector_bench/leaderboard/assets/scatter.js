@@ -60,7 +60,7 @@ function kindOfConnector(row) {
 
 const shortName = (model) => model.split("/").at(-1);
 
-const withInterval = ([value, low, high]) => number(value) + (low === null ? "" : ` (${number(low)} to ${number(high)})`);
+const withInterval = (figure) => shown(figure) + (figure[1] === null ? "" : ` (${number(figure[1])} to ${number(figure[2])})`);
 
 function plotOf(points, x, y) {
   const width = Math.max(300, byId("plot").clientWidth);
