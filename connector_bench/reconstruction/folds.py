@@ -14,6 +14,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
+
 Fold = Literal["validation", "quarter", "half", "full"]
 """`validation` chooses penalties and stops training; the other three together are the training images."""
 
@@ -61,14 +63,16 @@ def fold_of(image_id: str, validation: float) -> Fold:
 
 
 def validation_share(image_ids: Collection[str], wanted: float) -> float:
-    """`wanted`, or the nearest share that puts at least one of these images in either fold.
+    """`wanted`, or the nearest share that puts `LEAST_VALIDATION_IMAGES` of these images in the validation fold.
 
-    Of a few images a hash may send none to the validation fold, or all. Fewer than two cannot fill both.
+    Half of them validate where there are fewer than twice as many, and at least one is left to train. Fewer than two
+    cannot fill both folds.
     """
     places = sorted(image_key(image_id, salt="fold") / 2.0**64 for image_id in image_ids)
     if len(places) < 2:
         return wanted
-    return min(max(wanted, math.nextafter(places[0], 1.0)), places[-1])
+    least = min(LEAST_VALIDATION_IMAGES, len(places) // 2)
+    return min(max(wanted, math.nextafter(places[least - 1], 1.0)), places[-1])
 
 
 class Ledger:

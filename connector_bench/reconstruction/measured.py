@@ -32,6 +32,7 @@ from connector_bench.reconstruction.scored_so_far import BOARD, Figures, Scored
 from connector_bench.reconstruction.scores import ScoreBoard
 from connector_bench.reconstruction.state_folder import StateFolder
 from connector_bench.reconstruction.store import RunStore
+from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.stats.oracles import not_as_they_must_be
 
 if TYPE_CHECKING:
@@ -272,6 +273,13 @@ class MeasuredReconstruction:
         found = list(self.learner.warnings)
         if self.ladder.probes.learning_curve.more_data_helps:
             found.append("more training images still help the best probe: `lost` is at most what it says")
+        validating = self.ladder.probes.learning_curve.validation_images
+        if validating is not None and validating < LEAST_VALIDATION_IMAGES:
+            found.append(
+                f"{validating} of {len(self.ladder.probes.training_images)} training images chose penalty and best "
+                f"probe and stopped training, {LEAST_VALIDATION_IMAGES} are needed: figures depend on which they "
+                "are, and whether more data would help is not known"
+            )
         if self._trained_on:
             found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")
         if self.learner.left_out:

@@ -97,14 +97,49 @@ def test_fewer_are_one_sentence(training: int) -> None:
     assert figures.summary["error"] in warning
 
 
-def test_folds_are_those_of_the_hash_unless_one_would_be_empty() -> None:
+def test_folds_are_those_of_the_hash_unless_too_few_would_validate() -> None:
     names = [f"image-{number}" for number in range(60)]
-    assert validation_share(names, 0.1) == 0.1
-    for count in range(2, 12):
+    assert validation_share(names, 0.25) == 0.25
+    for count in range(2, 61):
         for share in (1e-9, 0.1, 1 - 1e-9):
             few = validation_share(names[:count], share)
             folds = [fold_of(name, few) for name in names[:count]]
-            assert 1 <= folds.count("validation") <= count - 1
+            assert min(5, count // 2) <= folds.count("validation") <= count - 1
+            if few > share:
+                assert folds.count("validation") == min(5, count // 2), "no more than are needed"
+
+
+@pytest.mark.parametrize(("least", "helps"), [(1, None), (5, False)])
+def test_a_tenth_of_sixty_images_may_be_three_and_five_validate(least: int, helps: bool | None) -> None:
+    """Sixteen noisy numbers a patch. Three images would not say whether more help."""
+    learning = dict(images(60, start=1000))
+    learner = ProbeLearner(small_config(curve=True, validation=0.1))
+    learner.begin(learning, ())
+    sample = learner._gathered.connector
+    if least == 1:
+        sample.validation_share = 0.1
+    noise = torch.Generator().manual_seed(0)
+    matrix = torch.randn(16, 16, generator=torch.Generator().manual_seed(2))
+    for name, pair in learning.items():
+        post = pair.pre @ matrix + 2 * torch.randn(len(pair.pre), 16, generator=noise)
+        sample.learn(TokenBatch.of([name], [replace(pair, post=post)]))
+    curve = sample.fit().learning_curve
+    assert (curve.validation_images, curve.more_data_helps) == ({1: 3, 5: 5}[least], helps)
+
+
+@pytest.mark.parametrize(("training", "validating"), [(9, 4), (10, 5)])
+def test_fewer_than_five_validation_images_do_not_say_whether_more_help(
+    training: int, validating: int
+) -> None:
+    figures = measured(training, 3)
+    record = figures.summary
+    assert record["learning_curve"]["validation_images"] == validating
+    said = (
+        f"{validating} of {training} training images chose penalty and best probe and stopped training, 5 are"
+    )
+    assert any(said in warning for warning in figures.warnings) == (validating < 5)
+    if validating < 5:
+        assert record["more_data_helps"] is None
 
 
 def test_a_control_that_cannot_be_made_costs_the_others_nothing(expected: dict[str, float]) -> None:

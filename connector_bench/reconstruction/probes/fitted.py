@@ -54,6 +54,8 @@ class LearningCurve:
     """The probe with the highest validation R2 on all images; `mean` where none beats the mean."""
     more_data_helps: bool | None
     """Whether the best probe still gained from 1/2 to all of the images; None where not measured."""
+    validation_images: int | None = None
+    """How many images all of this rests on; None where that was not recorded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,6 +236,7 @@ class FittedProbes:
                 {name: tuple(map(number, r2)) for name, r2 in curve["r2"].items()},
                 curve["best"],
                 curve["more_data_helps"],
+                curve.get("validation_images"),
             ),
         )
 

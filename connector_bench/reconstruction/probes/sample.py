@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from connector_bench.reconstruction.probes.attention_fit import AttentionSample,
 from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
 from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve
 from connector_bench.reconstruction.probes.moments import MomentsStream, TargetStatistics
+from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.types import TokenBatch
 
 LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
@@ -268,6 +270,9 @@ class ProbeSample:
         if attention is not None:
             curves.append(attention.curve)
         curve = _learning_curve(curves, self.config)
+        enough = self.validation_images >= LEAST_VALIDATION_IMAGES
+        helps = curve.more_data_helps if enough else None
+        curve = replace(curve, more_data_helps=helps, validation_images=self.validation_images)
         return FittedProbes(self.config, target, self.seen, fitted, attention, curve, tuple(troubles))
 
 
