@@ -124,7 +124,7 @@ def test_data_passes_between_rooms_one_way() -> None:
 
 
 def test_a_space_is_searched_and_ranked_in_one_place() -> None:
-    """`Side`: a gallery of controls searches its own vectors, shuffled pairs theirs, `knn` is the same on any arrays."""
+    """`Side`: a gallery of controls searches its own vectors, shuffled pairs theirs, `knn` any arrays."""
     users: dict[str, set[str]] = {"neighbours": set(), "read_rankings": set()}
     for path in (PACKAGE / "preservation").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
