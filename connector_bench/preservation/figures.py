@@ -164,7 +164,7 @@ Found = tuple[Columns, Scores, dict[str, object]]
 
 
 def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions) -> Found:
-    columns = {f"paper_knor_{k}": knn.paper_overlap(pre, post, k) for k in ks}
+    columns = {f"paper_knor_{k}": knn.paper_overlap(pre, post, k, options.distance) for k in ks}
     return columns, {name: _mean(column, options) for name, column in columns.items()}, {}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
 from connector_bench.preservation.neighbours.search import neighbours
-from connector_bench.preservation.neighbours.space import DISTANCES, as_vectors
+from connector_bench.preservation.neighbours.space import DISTANCES, Space, as_vectors
 from connector_bench.preservation.overlap import allowed_ks, chance, chance_corrected, overlap, too_few
 from connector_bench.preservation.overlap_interval import SearchedGallery, depth, scores_of_overlap
 from connector_bench.preservation.retrieval import Retrieval, retrieval
@@ -41,19 +41,20 @@ _PAPER_BATCHES = {"pre": 100, "post": 50}
 
 
 def paper_overlap(
-    pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"], k: int
+    pre: Float[np.ndarray, "n d_pre"], post: Float[np.ndarray, "n d_post"], k: int, distance: str = "l2"
 ) -> Float64[np.ndarray, " n"]:
     """Per-image overlap by the published procedure (`protocol=paper`), for comparison with the paper's tables
     only.
 
     faiss `IndexFlatL2`, top 100 (or k, if larger) in batches of 100 queries before and 50 after the
     connector, the image itself counted as a neighbour, ties in whatever order faiss leaves them. Without ties
-    it equals `(1 + (k - 1) R_{k-1}) / k`.
+    it equals `(1 + (k - 1) R_{k-1}) / k`. Another `distance` is that of index and query alike: vectors are normalised
+    or standardised before, in fp32, where the published code did so to its queries alone.
 
     Raises:
         ValueError: arrays that are no vectors of the same images, or `k` outside 1..n.
     """
-    sides = {"pre": as_vectors(pre, "pre"), "post": as_vectors(post, "post")}
+    sides = {"pre": _in_space(pre, "pre", distance), "post": _in_space(post, "post", distance)}
     n = _images(*sides.values())
     if not 1 <= k <= n:
         raise ValueError(f"k must lie in 1..n (the image itself counts here), got k={k} with n={n}")
@@ -67,6 +68,15 @@ def paper_overlap(
         hits = [index.search(vectors[i : i + _PAPER_BATCHES[name]], max(k, _PAPER_TOPK))[1] for i in starts]
         found.append(np.concatenate(hits)[:, :k])
     return overlap(found[0], found[1], k)
+
+
+def _in_space(vectors: np.ndarray, name: str, distance: str) -> np.ndarray:
+    """Vectors whose L2 distance is the distance asked for, in fp32."""
+    given = as_vectors(vectors, name)
+    if distance == "l2":
+        return given
+    space, rows = Space.of(given, distance), slice(0, len(given))
+    return (space.exact(rows) if distance == "cosine" else space.centred(rows)).astype(np.float32)
 
 
 @dataclass(frozen=True)

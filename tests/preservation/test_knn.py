@@ -251,9 +251,10 @@ def test_preservation_with_labels_and_every_k() -> None:
         knn.knn_preservation(pre, pre[:5])
 
 
-def published(pre: np.ndarray, post: np.ndarray, k: int) -> list[float]:
+def published(pre: np.ndarray, post: np.ndarray, k: int, batches: tuple[int, int] = (100, 50)) -> list[float]:
+    """The published procedure as its description has it: index and queries in batches, the image itself counted."""
     found = []
-    for vectors, batch in ((pre, 100), (post, 50)):
+    for vectors, batch in zip((pre, post), batches, strict=True):
         index = faiss.IndexFlatL2(vectors.shape[1])
         for start in range(0, len(vectors), batch):
             index.add(vectors[start : start + batch])
@@ -263,11 +264,47 @@ def published(pre: np.ndarray, post: np.ndarray, k: int) -> list[float]:
     return [len(set(a[:k]) & set(b[:k])) / k for a, b in zip(*(side.tolist() for side in found), strict=True)]
 
 
-@pytest.mark.parametrize("k", [10, 50, 100])
-def test_the_published_procedure_to_the_last_digit(k: int) -> None:
-    pre = gaussian(730, 64)
-    post = controls.random_linear(pre, 96) + np.float32(0.3)
-    np.testing.assert_array_equal(knn.paper_overlap(pre, post, k), published(pre, post, k))
+PREPARED = {
+    "l2": lambda x: x,
+    "cosine": lambda x: x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True),
+    "l2_standardized": lambda x: StandardScaler().fit_transform(x.astype(np.float64)),
+}
+"""What the published procedure is given for index and queries alike, so that its L2 is that distance."""
+
+
+@pytest.fixture(scope="module")
+def three_thousand() -> tuple[np.ndarray, np.ndarray]:
+    """Before and after a connector: a spectrum as encoders have it, means away from 0, a bend."""
+    spectrum = np.arange(1, 49, dtype=np.float32) ** -0.5
+    pre = gaussian(3000, 48) * spectrum + 0.2
+    return pre, np.tanh(controls.random_linear(pre, 64)) + np.float32(0.3)
+
+
+@pytest.mark.parametrize("distance", knn.DISTANCES)
+def test_the_published_procedure_to_the_last_digit(
+    distance: str, three_thousand: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """3,000 vectors under `protocol: paper`, the published batches and others, every k of the paper."""
+    pre, post = (PREPARED[distance](side).astype(np.float32) for side in three_thousand)
+    for k in (10, 50, 100):
+        ours = knn.paper_overlap(*three_thousand, k, distance)
+        np.testing.assert_array_equal(ours, published(pre, post, k))
+        assert 0.1 < ours.mean() < 0.95
+    for batches in ((19, 7), (64, 250)):
+        other = published(pre, post, 50, batches)
+        np.testing.assert_array_equal(knn.paper_overlap(*three_thousand, 50, distance), other)
+
+
+@pytest.mark.parametrize("distance", knn.DISTANCES)
+def test_the_published_procedure_and_ours_are_one_formula_apart(
+    distance: str, three_thousand: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """The image itself is the one neighbour that is always kept: paper k is our k - 1, but for near ties in fp32."""
+    paper = knn.paper_overlap(*three_thousand, 10, distance)
+    ours = knn.overlap(*(knn.neighbours(side, 9, distance) for side in three_thousand), 9)
+    apart = np.abs(paper - (1 + 9 * ours) / 10)
+    assert np.count_nonzero(apart > 1e-9) <= 3
+    assert abs(paper.mean() - (1 + 9 * ours.mean()) / 10) < 1e-4
 
 
 # The published code's mistakes that concern neighbours (PROTOCOL section 6), each by its name.

@@ -235,7 +235,7 @@ def test_a_tap_that_is_not_there_is_refused() -> None:
         ({"k": 5}, "allowed are ks"),
         ({"pooling": "max"}, "mean"),
         ({"tap": "middle"}, "pre_normed"),
-        ({"protocol": "paper", "distance": "cosine"}, "paper is l2"),
+        ({"protocol": "paper", "pooling": "none"}, "paper pools by the mean, got none"),
         ({"gallery": 11, "ks": [10]}, r"at least 12 \(k \+ 2\), got 11"),
         ({"gallery": "all"}, "got 'all'"),
     ],
