@@ -236,6 +236,18 @@ def test_more_that_is_refused() -> None:
         cb.capture(parts, pictures(2))
     with pytest.raises(ValueError, match="grid= is for bare modules"):
         cb.capture(zoo.load("mlp"), pictures(2), grid=(4, 4))
+    with pytest.raises(
+        ValueError, match=r"one array of \[40, 50, 3\]; a picture by itself is given in a list"
+    ):
+        cb.capture(parts, np.asarray(pictures(1)[0]), pixels)
+    with pytest.raises(ValueError, match="neither a folder nor a file"):
+        cb.capture(parts, "no/such/folder", pixels)
+    with pytest.raises(ValueError, match="images is dict"):
+        cb.capture(parts, {"a": pictures(1)[0]}, pixels)
+    with pytest.raises(ValueError, match=r"no training image is left: there are 0"):
+        cb.measure(parts, pictures(1), pixels, measures="patch_reconstruction")
+    with pytest.raises(ValueError, match="grid, labels is said when tokens are captured"):
+        cb.measure(cb.Tokens.of(*low_rank(8, 12)), grid=(4, 4), labels=["a"] * 12)
     with pytest.raises(ValueError, match="no picture was given"):
         cb.capture(parts, [], pixels)
     with pytest.raises(ValueError, match=r"0 of 2 pictures could be captured: .*got Tensor"):
@@ -338,13 +350,27 @@ def test_vectors_that_are_none_are_named() -> None:
         ((pre,), "post is missing"),
         (([pre[0], pre[0, :3]], pre[:2]), "different widths"),
         (("pre", "post"), "pre is str"),
+        ((pre.astype(complex), pre), "pre holds complex128; real numbers are needed"),
+        ((pre, np.array([[None] * 4] * 30)), "post holds object"),
+        ((pre, 1e300 * pre), "post: 30 of 30 rows hold NaN or infinity"),
         ((pre[:2], pre[:2]), "needs at least 3 different images, got 2"),
     ]
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             cb.knn_preservation(*arguments)
-    with pytest.raises(ValueError, match=r"ks must be whole numbers of at least 1, got \(0,\)"):
-        cb.knn_preservation(pre, pre, ks=(0,))
+    for ks, said in (
+        ((0,), r"\(0,\)"),
+        (3, "3"),
+        (("3",), r"\('3',\)"),
+        ((2.5,), r"\(2.5,\)"),
+        ((), r"\(\)"),
+    ):
+        with pytest.raises(ValueError, match=f"ks must be whole numbers of at least 1, got {said}"):
+            cb.knn_preservation(pre, pre, ks=ks)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="no recall and map: retrieval needs a label of every image"):
+        assert (
+            cb.knn_preservation(pre, pre, ks=(3,), labels=[None, *"ab" * 14, "a"]).scores["knor_3"].value == 1
+        )
 
 
 @pytest.mark.parametrize("measured", ["arrays", "numerics", "pictures"])
@@ -416,6 +442,7 @@ def test_reconstruct_refuses(ranks: dict[int, cb.Result]) -> None:
         (((pre[:, 0], post[:, 0]), pair), r"pre is \[12, 24\]; allowed are \[images, tokens, width\]"),
         ((pair, pair), "no training image is left: there are 12, and 12 are test images too"),
         (((pre * math.nan, post), pair), "12 of 12 images of pre hold NaN"),
+        (((pre, post[..., :5]), pair), "tokens of post are 5 wide in train and 8 in test"),
     ]
     for (train, test), message in cases:
         with pytest.raises(ValueError, match=message):
@@ -424,6 +451,16 @@ def test_reconstruct_refuses(ranks: dict[int, cb.Result]) -> None:
         cb.reconstruct(
             cb.Tokens.of(*low_rank(8, 12, 1), name="a"), cb.Tokens.of(*pair, name="b"), probes=SMALL
         )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_a_connector_that_says_the_same_of_everything_has_lost_everything(constant: float) -> None:
+    pre, post = low_rank(4, 60)
+    post = torch.full_like(post, constant)
+    result = cb.reconstruct((pre[:40], post[:40]), (pre[40:], post[40:]), grid=(4, 4), probes=SMALL)
+    assert result.scores["lost"].value == pytest.approx(1, abs=0.01)
+    assert result.scores["r2_mlp"].value == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
