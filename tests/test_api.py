@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 import json
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms as T
 from PIL import Image
+from transformers import CLIPImageProcessor
 from typer.testing import CliRunner
 
 import connector_bench as cb
@@ -186,6 +191,12 @@ def test_encoders_of_every_kind() -> None:
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, expected, strict=True))
     of_pictures = cb.capture((lambda given: encoder(pixels(given)), connector), images)
     assert torch.allclose(of_pictures.post[0], expected[0], atol=1e-6)
+    clip = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    wide = cb.capture((encoder, connector), images, clip, grid=(4, 4))
+    assert wide.layouts[0].tiles[0].box == (0.1, 0.0, 0.9, 1.0), "the middle of a picture of 50 x 40"
+    assert torch.allclose(wide.pre[0], encoder(clip(images, return_tensors="pt").pixel_values)[0], atol=1e-6)
+    transforms = T.Compose([T.Resize(32), T.CenterCrop(32), T.ToTensor()])
+    assert cb.capture((encoder, connector), images, transforms, grid=(4, 4)).layouts[0].has_places
     uneven = cb.capture(
         (lambda given: [encoder(pixels([p]))[0, : 5 + i] for i, p in enumerate(given)], connector), images
     )
@@ -525,8 +536,13 @@ def test_a_saved_result_is_the_same_result(both: cb.Result, tmp_path: Path) -> N
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             assert torch.equal(one.loss, other.loss)
-    again = both.save(tmp_path)
+    other = dataclasses.replace(both, pictures=40)
+    again = other.save(tmp_path)
     assert again != path
+    twice = cb.Result.load(again)
+    assert len(list((tmp_path / "connector_bench").iterdir())) == 4
+    assert [one is None for one in twice.loss_maps][:31] == [one is None for one in both.loss_maps]
+    assert cb.Result.load(path).to_dict() == both.to_dict()
     with pytest.raises(ValueError, match="holds 2 results, name one"):
         cb.Result.load(tmp_path)
     content = json.loads(path.read_text())
@@ -588,3 +604,24 @@ def test_saved_overlaps_are_compared_by_their_halves(tmp_path: Path) -> None:
     assert "2 runs added" in said(
         "leaderboard", "add", tmp_path / "8", tmp_path / "16", "--board", tmp_path / "board"
     )
+
+
+@pytest.mark.slow
+def test_two_processes_get_what_one_gets(tmp_path: Path) -> None:
+    found = {}
+    for ranks in (1, 2):
+        out = tmp_path / str(ranks)
+        out.mkdir()
+        started = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+        script = str(Path(__file__).parent / "measured_by_two.py")
+        ended = subprocess.run([*started, script, str(out)], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        found[ranks] = [json.loads(path.read_text()) for path in sorted(out.iterdir())]
+    (alone,), (first, second) = found[1], found[2]
+    assert first == second
+    assert alone["images"] == first["images"]
+    for measure, figures in alone["figures"].items():
+        assert first["figures"][measure] == pytest.approx(figures, abs=1e-9)
+    assert sum(one is not None for one in first["maps"]) > 1
+    for one, other in zip(alone["maps"], first["maps"], strict=True):
+        assert (one is None) == (other is None)

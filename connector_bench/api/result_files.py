@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def save(result: Result, folder: Path) -> Path:
     date = result.date
     while (path := below / f"{date}_results.json").exists():
         date = (datetime.strptime(date, STAMP) + timedelta(seconds=1)).strftime(STAMP)
-    for part in result.parts:
+    parts = [_beside_others(part, folder) for part in result.parts]
+    for part in parts:
         for name, content in part.files.items():
             make_folder((folder / name).parent)
             write_atomically(folder / name, content)
@@ -47,9 +49,20 @@ def save(result: Result, folder: Path) -> Path:
         "warnings": list(result.warnings),
     }
     config = {"model": IN_PYTHON[result.function], "model_args": f"pretrained={result.name}"}
-    tasks = {task_of(part.measure): part for part in result.parts}
+    tasks = {task_of(part.measure): part for part in parts}
     write_result(path, tasks, config, {"date": date, OWN_KEY: own})
     return path
+
+
+def _beside_others(part: MeasuredPart, folder: Path) -> MeasuredPart:
+    """The part, its files in a folder that no other result has: one of the same model, on other pictures, may."""
+    named, count = str(part.record.get("artefacts")), 1
+    place = named
+    while (folder / place).exists():
+        count += 1
+        place = f"{named}-{count}"
+    files = {f"{place}{name.removeprefix(named)}": content for name, content in part.files.items()}
+    return part if count == 1 else replace(part, record={**part.record, "artefacts": place}, files=files)
 
 
 def load(path: Path) -> Result:
