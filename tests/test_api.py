@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 import json
 import math
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms as T
 from PIL import Image
+from transformers import CLIPImageProcessor
 from typer.testing import CliRunner
 
 import connector_bench as cb
@@ -186,6 +191,12 @@ def test_encoders_of_every_kind() -> None:
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, expected, strict=True))
     of_pictures = cb.capture((lambda given: encoder(pixels(given)), connector), images)
     assert torch.allclose(of_pictures.post[0], expected[0], atol=1e-6)
+    clip = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    wide = cb.capture((encoder, connector), images, clip, grid=(4, 4))
+    assert wide.layouts[0].tiles[0].box == (0.1, 0.0, 0.9, 1.0), "the middle of a picture of 50 x 40"
+    assert torch.allclose(wide.pre[0], encoder(clip(images, return_tensors="pt").pixel_values)[0], atol=1e-6)
+    transforms = T.Compose([T.Resize(32), T.CenterCrop(32), T.ToTensor()])
+    assert cb.capture((encoder, connector), images, transforms, grid=(4, 4)).layouts[0].has_places
     uneven = cb.capture(
         (lambda given: [encoder(pixels([p]))[0, : 5 + i] for i, p in enumerate(given)], connector), images
     )
@@ -236,6 +247,18 @@ def test_more_that_is_refused() -> None:
         cb.capture(parts, pictures(2))
     with pytest.raises(ValueError, match="grid= is for bare modules"):
         cb.capture(zoo.load("mlp"), pictures(2), grid=(4, 4))
+    with pytest.raises(
+        ValueError, match=r"one array of \[40, 50, 3\]; a picture by itself is given in a list"
+    ):
+        cb.capture(parts, np.asarray(pictures(1)[0]), pixels)
+    with pytest.raises(ValueError, match="neither a folder nor a file"):
+        cb.capture(parts, "no/such/folder", pixels)
+    with pytest.raises(ValueError, match="images is dict"):
+        cb.capture(parts, {"a": pictures(1)[0]}, pixels)
+    with pytest.raises(ValueError, match=r"no training image is left: there are 0"):
+        cb.measure(parts, pictures(1), pixels, measures="patch_reconstruction")
+    with pytest.raises(ValueError, match="grid, labels is said when tokens are captured"):
+        cb.measure(cb.Tokens.of(*low_rank(8, 12)), grid=(4, 4), labels=["a"] * 12)
     with pytest.raises(ValueError, match="no picture was given"):
         cb.capture(parts, [], pixels)
     with pytest.raises(ValueError, match=r"0 of 2 pictures could be captured: .*got Tensor"):
@@ -338,13 +361,27 @@ def test_vectors_that_are_none_are_named() -> None:
         ((pre,), "post is missing"),
         (([pre[0], pre[0, :3]], pre[:2]), "different widths"),
         (("pre", "post"), "pre is str"),
+        ((pre.astype(complex), pre), "pre holds complex128; real numbers are needed"),
+        ((pre, np.array([[None] * 4] * 30)), "post holds object"),
+        ((pre, 1e300 * pre), "post: 30 of 30 rows hold NaN or infinity"),
         ((pre[:2], pre[:2]), "needs at least 3 different images, got 2"),
     ]
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
             cb.knn_preservation(*arguments)
-    with pytest.raises(ValueError, match=r"ks must be whole numbers of at least 1, got \(0,\)"):
-        cb.knn_preservation(pre, pre, ks=(0,))
+    for ks, said in (
+        ((0,), r"\(0,\)"),
+        (3, "3"),
+        (("3",), r"\('3',\)"),
+        ((2.5,), r"\(2.5,\)"),
+        ((), r"\(\)"),
+    ):
+        with pytest.raises(ValueError, match=f"ks must be whole numbers of at least 1, got {said}"):
+            cb.knn_preservation(pre, pre, ks=ks)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="no recall and map: retrieval needs a label of every image"):
+        assert (
+            cb.knn_preservation(pre, pre, ks=(3,), labels=[None, *"ab" * 14, "a"]).scores["knor_3"].value == 1
+        )
 
 
 @pytest.mark.parametrize("measured", ["arrays", "numerics", "pictures"])
@@ -416,6 +453,7 @@ def test_reconstruct_refuses(ranks: dict[int, cb.Result]) -> None:
         (((pre[:, 0], post[:, 0]), pair), r"pre is \[12, 24\]; allowed are \[images, tokens, width\]"),
         ((pair, pair), "no training image is left: there are 12, and 12 are test images too"),
         (((pre * math.nan, post), pair), "12 of 12 images of pre hold NaN"),
+        (((pre, post[..., :5]), pair), "tokens of post are 5 wide in train and 8 in test"),
     ]
     for (train, test), message in cases:
         with pytest.raises(ValueError, match=message):
@@ -424,6 +462,16 @@ def test_reconstruct_refuses(ranks: dict[int, cb.Result]) -> None:
         cb.reconstruct(
             cb.Tokens.of(*low_rank(8, 12, 1), name="a"), cb.Tokens.of(*pair, name="b"), probes=SMALL
         )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_a_connector_that_says_the_same_of_everything_has_lost_everything(constant: float) -> None:
+    pre, post = low_rank(4, 60)
+    post = torch.full_like(post, constant)
+    result = cb.reconstruct((pre[:40], post[:40]), (pre[40:], post[40:]), grid=(4, 4), probes=SMALL)
+    assert result.scores["lost"].value == pytest.approx(1, abs=0.01)
+    assert result.scores["r2_mlp"].value == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -488,8 +536,13 @@ def test_a_saved_result_is_the_same_result(both: cb.Result, tmp_path: Path) -> N
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             assert torch.equal(one.loss, other.loss)
-    again = both.save(tmp_path)
+    other = dataclasses.replace(both, pictures=40)
+    again = other.save(tmp_path)
     assert again != path
+    twice = cb.Result.load(again)
+    assert len(list((tmp_path / "connector_bench").iterdir())) == 4
+    assert [one is None for one in twice.loss_maps][:31] == [one is None for one in both.loss_maps]
+    assert cb.Result.load(path).to_dict() == both.to_dict()
     with pytest.raises(ValueError, match="holds 2 results, name one"):
         cb.Result.load(tmp_path)
     content = json.loads(path.read_text())
@@ -551,3 +604,24 @@ def test_saved_overlaps_are_compared_by_their_halves(tmp_path: Path) -> None:
     assert "2 runs added" in said(
         "leaderboard", "add", tmp_path / "8", tmp_path / "16", "--board", tmp_path / "board"
     )
+
+
+@pytest.mark.slow
+def test_two_processes_get_what_one_gets(tmp_path: Path) -> None:
+    found = {}
+    for ranks in (1, 2):
+        out = tmp_path / str(ranks)
+        out.mkdir()
+        started = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+        script = str(Path(__file__).parent / "measured_by_two.py")
+        ended = subprocess.run([*started, script, str(out)], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        found[ranks] = [json.loads(path.read_text()) for path in sorted(out.iterdir())]
+    (alone,), (first, second) = found[1], found[2]
+    assert first == second
+    assert alone["images"] == first["images"]
+    for measure, figures in alone["figures"].items():
+        assert first["figures"][measure] == pytest.approx(figures, abs=1e-9)
+    assert sum(one is not None for one in first["maps"]) > 1
+    for one, other in zip(alone["maps"], first["maps"], strict=True):
+        assert (one is None) == (other is None)

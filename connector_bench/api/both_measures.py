@@ -33,7 +33,7 @@ def measure(
     *,
     train: GivenImages | Tokens | None = None,
     grid: GivenGrid = None,
-    measures: Sequence[str] = MEASURES,
+    measures: str | Sequence[str] = MEASURES,
     options: PreservationOptions | None = None,
     probes: ReconstructionConfig | None = None,
     labels: Labels | None = None,
@@ -77,12 +77,15 @@ def measure(
         ValueError: naming what arrived: no k that the pictures allow, no picture that can be measured, NaN or infinity
             in the features of too many; as for `capture`.
     """
-    wanted = list(measures)
+    wanted = [measures] if isinstance(measures, str) else list(measures)
     if not wanted or set(wanted) - set(MEASURES):
         raise ValueError(f"measures is {wanted}; allowed are {', '.join(MEASURES)}")
     if isinstance(model, Tokens):
-        if images is not None:
-            raise ValueError("captured tokens are measured as they are: measure(tokens), without images")
+        others = {"images": images, "processor": processor, "grid": grid, "labels": labels, "name": name}
+        if said := [key for key, value in others.items() if value is not None]:
+            raise ValueError(
+                f"{', '.join(said)} is said when tokens are captured: measure(tokens) takes them as they are"
+            )
         tokens, given = model, None
         count, keys, documents_of = len(tokens.documents), tokens.keys(), tokens.documents_of
         adapter = adapter_of_tokens(tokens.source)
@@ -160,6 +163,7 @@ def reconstruct(
         for what, given in (("train", train), ("test", test))
     ]
     learnt, tested = sides
+    _require_same_widths(learnt, tested)
     if grid is not None and isinstance(train, Tokens) and isinstance(test, Tokens):
         raise ValueError("grid= is for arrays; captured tokens have their layout")
     adapter: ConnectorAdapter = adapter_of_tokens(SeveralSources((tested.source, learnt.source)))
@@ -172,6 +176,15 @@ def reconstruct(
     return measured(
         adapter, [asked], function="reconstruct", pictures=len(tested.documents), batch_size=batch_size
     )
+
+
+def _require_same_widths(learnt: Tokens, tested: Tokens) -> None:
+    """ValueError where a side has tokens of another width in training than in the test."""
+    first = [one.source.tokens(one.images[:1], False) for one in (learnt, tested) if len(one)]
+    for side in ("pre", "post") if len(first) == 2 else ():
+        train, test = (getattr(one, side).shape[1] for one in first)
+        if train != test:
+            raise ValueError(f"tokens of {side} are {train} wide in train and {test} in test")
 
 
 def _from_arrays(given: Any, what: str, grid: GivenGrid, name: str) -> Tokens:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,16 +90,21 @@ def capture(
     seen = read_pictures(given.of_task(TASK), reader, "Reading pictures")
     left_out = streaming.LeftOut()
     held: dict[str, TokenBatch] = {}
-    writer = None if out is None else TokenFileWriter(out, 0)
     pictures = ((image, partial(_picture, image, seen, reader)) for image in seen.shown_by)
-    with closing(streaming.stream(adapter, pictures, batch_size, left_out, untrained=untrained)) as batches:
+    with (
+        nullcontext() if out is None else closing(TokenFileWriter(out, 0)) as writer,
+        closing(streaming.stream(adapter, pictures, batch_size, left_out, untrained=untrained)) as batches,
+    ):
         for batch in batches:
             if writer is not None:
                 writer.add(batch)
             else:
                 here = batch.mapped(lambda tokens: tokens.cpu())
                 held |= {image: _one(here, number) for number, image in enumerate(here.images)}
-    streaming.refuse_not_finite(left_out.not_finite, len(seen.shown_by))
+            streaming.refuse_not_finite(left_out.not_finite, len(seen.shown_by))
+        streaming.refuse_not_finite(left_out.not_finite, len(seen.shown_by))
+        if writer is not None:
+            writer.flush()
     documents = _documents(given, seen, left_out.refused | left_out.not_finite)
     reasons = {number: one.unreadable for number, one in enumerate(documents) if one.unreadable is not None}
     if len(reasons) == len(documents):
@@ -109,10 +114,8 @@ def capture(
     if reasons:
         say([left_out_line("picture", reasons, {})])
     manifest = manifest_of(adapter.info, seeds)
-    if out is None or writer is None:
+    if out is None:
         return Tokens(HeldTokens(manifest, held), tuple(documents), given.folder)
-    writer.flush()
-    writer.close()
     write_manifest(out, manifest)
     write_documents(out, documents, given.folder)
     return Tokens.load(out)

@@ -45,7 +45,8 @@ class GivenPictures:
         if isinstance(images, (str, Path)) and Path(images).is_dir():
             found = cls._of_folder(Path(images), source)
         else:
-            if not isinstance(images, Iterable):
+            _refuse_one(images)
+            if not isinstance(images, Iterable) or isinstance(images, dict):
                 raise ValueError(
                     f"images is {type(images).__name__}; allowed are a folder, and pictures or paths in any iterable"
                 )
@@ -116,6 +117,17 @@ def tested_and_learnt(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
     for number, key in enumerate(keys):
         parts[key not in tested].append(number)
     return parts
+
+
+def _refuse_one(images: Any) -> None:
+    """ValueError for a path that leads nowhere, and for one array where several pictures are wanted."""
+    if isinstance(images, (str, Path)) and not Path(images).exists():
+        raise ValueError(f"images is {str(images)!r}, which is neither a folder nor a file")
+    if isinstance(images, np.ndarray) and images.ndim < 4:
+        raise ValueError(
+            f"images is one array of {list(images.shape)}; a picture by itself is given in a list, several as "
+            "[pictures, rows, columns, 3]"
+        )
 
 
 def _hash_of(document: Document) -> str | None:

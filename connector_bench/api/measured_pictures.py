@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.api.result import MeasuredPart, Result, mean_and_stderr
+from connector_bench.api.result import MeasuredPart, Result
 from connector_bench.api.result_files import STAMP, task_of
 from connector_bench.api.spoken import say
 from connector_bench.connectors import ConnectorAdapter
@@ -27,6 +27,7 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
+from connector_bench.results.written_results import mean_and_error
 from connector_bench.run.measurement import Failed, Measure, ProbeTraining
 from connector_bench.run.running import ARTEFACTS, Run, measured_with
 from connector_bench.timing import Timing
@@ -86,6 +87,7 @@ def asked_reconstruction(
     """Patches rebuilt by probes that learn from `training`, on these pictures."""
     name: MeasureName = "patch_reconstruction"
     metrics = reconstruction_metrics(config)
+    training_task = training[0].task if training else f"{name} training"
     by_number = {one.doc_id: one for one in documents}
 
     def picture_of(number: int) -> Image:
@@ -95,7 +97,7 @@ def asked_reconstruction(
         rank, size = rank_and_size()
         learner = ProbeLearner(config)
         mine = [one for one in training if one.doc_id % size == rank]
-        run.trainings[name] = ProbeTraining(training[0].task, learner, mine, {task_of(name)})
+        run.trainings[name] = ProbeTraining(training_task, learner, mine, {task_of(name)})
         return MeasuredReconstruction(
             learner,
             picture_of=picture_of if pictures_at_hand else None,
@@ -199,9 +201,9 @@ def figures_of(
             value = (record.get("scores", {}).get(name) or {}).get("value")
             figures[name] = values[0] if value is None else float(value)
             continue
-        figures[name], stderr = mean_and_stderr(values)
-        if stderr is not None:
-            stderrs[name] = stderr
+        figures[name], error = mean_and_error(values)
+        if error is not None:
+            stderrs[name] = error
     return figures, stderrs
 
 

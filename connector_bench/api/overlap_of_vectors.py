@@ -17,7 +17,9 @@ from connector_bench.api.vectors import tensor_of, vectors
 from connector_bench.metrics import reported
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import knn
+from connector_bench.preservation.neighbours.space import as_vectors
 from connector_bench.preservation.overlap import allowed_ks, too_few
+from connector_bench.preservation.retrieval import classes_of
 from connector_bench.run.running import environment
 
 
@@ -79,8 +81,16 @@ def knn_preservation(
     for what, given in (("name", names), ("label", labels), ("cluster", clusters)):
         if given is not None and len(given) != n:
             raise ValueError(f"one {what} an image: got {len(given)} and {n} images")
+    for side, what in zip(sides, ("pre", "post"), strict=True):
+        as_vectors(side, what)
     allowed = allowed_ks(ks, n)
     said = [line for line in [too_few({f"k = {k}": k + 2 for k in ks}, n)] if line]
+    if labels is not None:
+        try:
+            classes_of(list(labels))
+        except ValueError as error:
+            said.append(f"no recall and map: {error}")
+            labels = None
     found = knn.knn_preservation(
         *sides,
         ks=allowed,

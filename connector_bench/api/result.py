@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -218,12 +218,3 @@ class Result:
         from connector_bench.api.result_files import load
 
         return load(Path(path))
-
-
-def mean_and_stderr(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and its standard error, in the order of operations of lmms-eval, so that bits agree."""
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    spread = math.sqrt(sum([(value - mean) ** 2 for value in values]) / (len(values) - 1))
-    return mean, spread / math.sqrt(len(values))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 from connector_bench.api.result import FIGURES_SCHEMA, MeasuredPart, Result
 from connector_bench.atomic_files import make_folder, write_atomically
 from connector_bench.foreign_files import file_inside
-from connector_bench.results.file_schema import RECORD_KEY
-from connector_bench.results.harness_files import ResultFile, as_file_name, read_result, result_files
+from connector_bench.results.harness_files import as_file_name, read_result, result_files
 from connector_bench.results.names import without_folders
 from connector_bench.results.recorded_command import IN_PYTHON
 from connector_bench.results.tasks import MEASURES, TaskRun
+from connector_bench.results.written_results import write_result
 
 STAMP = "%Y%m%d_%H%M%S"
 OWN_KEY = "connector_bench_python"
@@ -36,63 +35,34 @@ def save(result: Result, folder: Path) -> Path:
     date = result.date
     while (path := below / f"{date}_results.json").exists():
         date = (datetime.strptime(date, STAMP) + timedelta(seconds=1)).strftime(STAMP)
-    for part in result.parts:
+    parts = [_beside_others(part, folder) for part in result.parts]
+    for part in parts:
         for name, content in part.files.items():
             make_folder((folder / name).parent)
             write_atomically(folder / name, content)
-        lines = [json.dumps(_sample(number, row)) for number, row in sorted(part.answers.items())]
-        samples = ResultFile(path, {}).samples_path(task_of(part.measure))
-        write_atomically(samples, "".join(f"{line}\n" for line in lines).encode())
-    write_atomically(path, json.dumps(_content(result, date), indent=1).encode())
+    own = {
+        "schema_version": FIGURES_SCHEMA,
+        "name": result.name,
+        "function": result.function,
+        "pictures": result.pictures,
+        "date": result.date,
+        "warnings": list(result.warnings),
+    }
+    config = {"model": IN_PYTHON[result.function], "model_args": f"pretrained={result.name}"}
+    tasks = {task_of(part.measure): part for part in parts}
+    write_result(path, tasks, config, {"date": date, OWN_KEY: own})
     return path
 
 
-def _sample(number: int, answer: Mapping[str, Any]) -> dict[str, Any]:
-    text = json.dumps(dict(answer))
-    return {"doc_id": number, "target": "", "input": "", "filtered_resps": text, **answer}
-
-
-def _content(result: Result, date: str) -> dict[str, Any]:
-    tasks = {task_of(part.measure): part for part in result.parts}
-    return {
-        "results": {name: _figures(name, part) for name, part in tasks.items()},
-        "configs": {
-            name: {
-                "task": name,
-                "dataset_path": "given in Python",
-                "metadata": {RECORD_KEY: dict(part.record)},
-            }
-            for name, part in tasks.items()
-        },
-        "versions": dict.fromkeys(tasks, 1),
-        "n-samples": {
-            name: {"original": len(part.answers), "effective": len(part.answers)}
-            for name, part in tasks.items()
-        },
-        "higher_is_better": {name: dict(part.higher_is_better) for name, part in tasks.items()},
-        "config": {
-            "model": IN_PYTHON[result.function],
-            "model_args": f"pretrained={result.name}",
-            "limit": None,
-        },
-        "date": date,
-        OWN_KEY: {
-            "schema_version": FIGURES_SCHEMA,
-            "name": result.name,
-            "function": result.function,
-            "pictures": result.pictures,
-            "date": result.date,
-            "warnings": list(result.warnings),
-        },
-    }
-
-
-def _figures(task: str, part: MeasuredPart) -> dict[str, Any]:
-    found: dict[str, Any] = {"alias": task}
-    for name, value in part.figures.items():
-        found[f"{name},none"] = value
-        found[f"{name}_stderr,none"] = part.stderrs.get(name, "N/A")
-    return found
+def _beside_others(part: MeasuredPart, folder: Path) -> MeasuredPart:
+    """The part, its files in a folder that no other result has: one of the same model, on other pictures, may."""
+    named, count = str(part.record.get("artefacts")), 1
+    place = named
+    while (folder / place).exists():
+        count += 1
+        place = f"{named}-{count}"
+    files = {f"{place}{name.removeprefix(named)}": content for name, content in part.files.items()}
+    return part if count == 1 else replace(part, record={**part.record, "artefacts": place}, files=files)
 
 
 def load(path: Path) -> Result:

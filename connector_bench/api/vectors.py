@@ -27,7 +27,7 @@ def vectors(given: Any, name: str) -> Float[np.ndarray, "n d"]:
     """
     listed = None if _is_array(given) else _as_list(given, name)
     if listed is None and given.ndim == 2:
-        return _numbers(given)
+        return _numbers(_require_numbers(np.asarray(given) if hasattr(given, "iloc") else given, name))
     if listed is not None and listed and all(one.ndim == 1 for one in listed):
         return np.stack([_numbers(one) for one in _same_width(listed, name)])
     import torch
@@ -51,7 +51,7 @@ def per_image(given: Any, name: str) -> list[Float[Tensor, "tokens d"]]:
             raise ValueError(
                 f"{name} is {list(given.shape)}; allowed are [images, tokens, width] and a list of [tokens, width]"
             )
-        listed = list(tensor_of(given))
+        listed = list(tensor_of(_require_numbers(given, name)))
     else:
         listed = [tensor_of(one) for one in _as_list(given, name)]
     if wrong := [tuple(one.shape) for one in listed if one.ndim != 2 or not one.numel()]:
@@ -77,8 +77,15 @@ def _as_list(given: Any, name: str) -> list[Any]:
         raise ValueError(
             f"{name} is {type(given).__name__}; allowed are arrays and tensors, and lists of one for each image"
         )
-    listed = [one if _is_array(one) else np.asarray(one) for one in given]
-    return listed
+    return [_require_numbers(one if _is_array(one) else np.asarray(one), name) for one in given]
+
+
+def _require_numbers(value: Any, name: str) -> Any:
+    """The array or tensor itself. ValueError where it holds no real numbers."""
+    said = str(value.dtype)
+    if said.startswith(("complex", "torch.complex", "object", "<U", "|S", "datetime")):
+        raise ValueError(f"{name} holds {said.removeprefix('torch.')}; real numbers are needed")
+    return value
 
 
 def _is_array(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FAMILY = "bare modules"
 TRIAL_SIZE = (336, 336)
+PIXELS = "pixel_values"
+"""What processors of transformers call a picture's values."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ class BareAdapter(ConnectorAdapter):
     def _encoded(self, inputs: Any, pictures: int) -> Sequence[Tensor] | Tensor:
         """The encoder's tokens: `[batch, n, d]`, or one `[n, d]` a picture where these are not equally many."""
         placed = _moved(inputs, self.device, self._dtype)
-        output = self._encoder(**placed) if isinstance(placed, Mapping) else self._encoder(placed)
+        output = _called(self._encoder, placed)
         tokens = _tokens_of(output, "encoder", pictures)
         like = next((p for p in self._connector.parameters()), None) if _is_module(self._connector) else None
         if like is None or not like.is_floating_point():
@@ -313,6 +316,17 @@ def _processed(processor: Any, pictures: list[Image]) -> Any:
     return processor(pictures)
 
 
+def _called(encoder: Any, inputs: Any) -> Any:
+    """The encoder on its input: of several named parts, those that it takes, or the pixels where it names none."""
+    if not isinstance(inputs, Mapping):
+        return encoder(inputs)
+    taken = inspect.signature(encoder.forward if _is_module(encoder) else encoder).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken.values()):
+        return encoder(**inputs)
+    named = {name: value for name, value in inputs.items() if name in taken}
+    return encoder(**named) if named else encoder(inputs.get(PIXELS, next(iter(inputs.values()))))
+
+
 def _moved(inputs: Any, device: torch.device, dtype: torch.dtype) -> Any:
     import torch
 
@@ -330,7 +344,9 @@ def _is_module(part: Any) -> bool:
 
 
 def _is_transformers(processor: Any) -> bool:
-    return callable(getattr(getattr(processor, "image_processor", processor), "preprocess", None))
+    half = getattr(processor, "image_processor", processor)
+    ours = any(kind.__module__.startswith("transformers.") for kind in type(half).__mro__)
+    return ours and callable(getattr(half, "preprocess", None))
 
 
 def _is_torchvision(processor: Any) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -117,8 +118,12 @@ def allowed_ks(ks: Sequence[int], n: int) -> tuple[int, ...]:
     Raises:
         ValueError: there is none among `ks`, or one below 1.
     """
-    if not ks or any(isinstance(k, bool) or k != int(k) or k < 1 for k in ks):
-        raise ValueError(f"ks must be whole numbers of at least 1, got {tuple(ks)}")
+    given = tuple(ks) if isinstance(ks, Iterable) else ks
+    whole = isinstance(given, tuple) and all(
+        isinstance(k, Integral) and not isinstance(k, bool) for k in given
+    )
+    if not given or not whole or min(ks) < 1:
+        raise ValueError(f"ks must be whole numbers of at least 1, got {given}")
     allowed = tuple(int(k) for k in ks if k <= n - 2)
     if not allowed:
         wanted = ", ".join(map(str, ks))

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 import connector_bench as cb
+from connector_bench import zoo
 from connector_bench.connectors.model_class import processor_of_checkpoint
 from connector_bench.reconstruction.config import reconstruction_config
 from tests.captured.conftest import CapturedFolder
@@ -66,7 +67,19 @@ def test_figures_are_those_of_the_task(
         task,
         of_the_model=() if way in ("model", "tokens from the disk") else OF_THE_MODEL,
     )
-    assert len(part.figures) > 20
+    assert len(part.figures) > 14
+
+
+def test_a_model_of_the_zoo(made: CapturedFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONNECTOR_BENCH_IMAGE_FOLDER", str(made.pictures))
+    named = ("--model", "connector_zoo", "--model_args", "connector=pixel_shuffle")
+    small = ("--include_path", str(made.pictures.parent / "tasks"), "--tasks", ",".join(TASKS.values()))
+    outcome = run_here(tmp_path, *named, *small)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = cb.measure(zoo.load("pixel_shuffle"), made.pictures, probes=PROBES)
+    for measure, task in TASKS.items():
+        assert_same(result[measure], outcome, task, ())
 
 
 def assert_same(part: Any, outcome: Outcome, task: str, of_the_model: Any) -> None:

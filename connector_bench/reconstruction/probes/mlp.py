@@ -77,7 +77,8 @@ def whitening(moments: Moments) -> Float[Tensor, "d k"]:
     variances, axes = torch.linalg.eigh(moments.xx / moments.n / scale[:, None] / scale)
     variances, axes = variances.flip(0), axes.flip(1)
     kept = variances > WHITENING_FLOOR * variances[0].clamp(min=1e-300)
-    kept[0] = True
+    if not kept.any():  # a connector that says the same of every picture, such as one that starts at zero
+        return axes[:, :1]
     return axes[:, kept] / variances[kept].clamp(min=1e-300).sqrt()
 
 
