@@ -15,6 +15,7 @@ from connector_bench.connectors.cli import app as connectors
 from connector_bench.fingerprint.cli import app as fingerprint
 from connector_bench.leaderboard.cli import app as leaderboard
 from connector_bench.plates.cli import plates
+from connector_bench.references.cli import references_command
 from connector_bench.report.cli import report
 from connector_bench.zoo.cli import app as zoo
 
@@ -32,6 +33,7 @@ app.command()(analyze)
 app.command(name="capture")(capture_command)
 app.command(name="measure")(measure_command)
 app.command(name="compare")(compare_command)
+app.command(name="references")(references_command)
 app.command()(report)
 app.command()(plates)
 

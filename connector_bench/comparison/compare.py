@@ -43,6 +43,8 @@ class MetricDifference:
     higher: int
     lower: int
     higher_is_better: bool | None
+    ours: bool
+    """Whether it is a figure of a connector, which the catalogue of metrics knows."""
 
     @property
     def differs(self) -> bool:
@@ -130,6 +132,7 @@ def _difference(task: str, metric: PairedMetric, ours: bool) -> MetricDifference
         higher=metric.higher,
         lower=metric.lower,
         higher_is_better=metric.higher_is_better,
+        ours=ours,
     )
 
 
