@@ -17,6 +17,7 @@ from connector_bench.leaderboard.cli import app as leaderboard
 from connector_bench.plates.cli import plates
 from connector_bench.references.cli import references_command
 from connector_bench.report.cli import report
+from connector_bench.sweep.cli import sweep_command
 from connector_bench.zoo.cli import app as zoo
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command(name="capture")(capture_command)
 app.command(name="measure")(measure_command)
 app.command(name="compare")(compare_command)
 app.command(name="references")(references_command)
+app.command(name="sweep")(sweep_command)
 app.command()(report)
 app.command()(plates)
 
