@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.comparison.compared_runs import side_of
-from connector_bench.results.harness_files import result_files
 from connector_bench.sweep.plan import read_sweep, runs_of
 from connector_bench.sweep.seeded_differences import SeededRuns, difference, seed_variance
 from connector_bench.zoo.shipped import SHIPPED
