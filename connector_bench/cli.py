@@ -15,7 +15,9 @@ from connector_bench.connectors.cli import app as connectors
 from connector_bench.fingerprint.cli import app as fingerprint
 from connector_bench.leaderboard.cli import app as leaderboard
 from connector_bench.plates.cli import plates
+from connector_bench.references.cli import references_command
 from connector_bench.report.cli import report
+from connector_bench.sweep.cli import sweep_command
 from connector_bench.zoo.cli import app as zoo
 
 app = typer.Typer(
@@ -32,6 +34,8 @@ app.command()(analyze)
 app.command(name="capture")(capture_command)
 app.command(name="measure")(measure_command)
 app.command(name="compare")(compare_command)
+app.command(name="references")(references_command)
+app.command(name="sweep")(sweep_command)
 app.command()(report)
 app.command()(plates)
 

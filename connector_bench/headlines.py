@@ -24,6 +24,8 @@ WHOLE_LOSSES = ("1 - knor_10", "lost")
 MAIN_LOSSES = ("loss_inside", "lost", "1 - knor_10")
 """The losses that stand for a task's others, first of all the one that knows where the answer lies."""
 DEMO = ("knor_10", "knor_adj_10", "untrained_knor_10")
+SHOWN = ("knor_10", "untrained_knor_10", "lost", "accuracy")
+"""What a terminal shows of a board."""
 BASELINES = ("mask_area", "entropy", "encoder_norm")
 """What a loss must explain more than: figures of a picture or a question that know nothing of the connector."""
 TABLES = {

@@ -21,6 +21,7 @@ __all__ = [
     "image_folder",
     "image_folder_test",
     "image_folder_train",
+    "parts_below",
     "picture",
     "pictures_below",
     "tested_hashes",
@@ -134,11 +135,22 @@ def labels_of(names: list[str]) -> list[str | None]:
 
 
 def _part_of_folder(index: Dataset | None, test: bool) -> Dataset:
-    rows = image_folder(index)
+    return _parts(image_folder(index))[test]
+
+
+def parts_below(folder: Path) -> tuple[Dataset, Dataset]:
+    """The pictures below a folder that probes learn from, and those that are tested on; raises as `pictures_below`."""
+    return _parts(pictures_below(folder))
+
+
+def _parts(rows: Dataset) -> tuple[Dataset, Dataset]:
     files = rows.with_format("arrow")["image"].to_pylist()
     hashes = [_file_hash(Path(row["path"])) for row in steps(files, "Hashing files", unit="file")]
     tested = tested_hashes(hashes)
-    return rows.select([number for number, name in enumerate(hashes) if (name in tested) == test])
+    numbers = [
+        [number for number, name in enumerate(hashes) if (name in tested) == test] for test in (False, True)
+    ]
+    return rows.select(numbers[0]), rows.select(numbers[1])
 
 
 def tested_hashes(hashes: list[bytes]) -> set[bytes]:

@@ -59,6 +59,10 @@ def test_it_holds_tasks_scenes_and_weights(wheel: Path) -> None:
     assert any(
         name.endswith("licenses/connector_bench/leaderboard/assets/vendor/LICENSE-d3.txt") for name in names
     )
+    committed = {path.name for path in (ROOT / "leaderboard" / "results").glob("*.json")}
+    assert {
+        Path(name).name for name in names if name.startswith("connector_bench/board/results/")
+    } == committed
     assert not [name for name in names if name.startswith(("tests", "leaderboard", "benchmarks"))]
     assert wheel.stat().st_size < 100e6
 
@@ -79,3 +83,6 @@ def test_the_main_job_runs_from_it(other_python: Path, tmp_path: Path) -> None:
     outcome, said = run_command(tmp_path / "out", command, *arguments, "--limit", "20")
     assert outcome.figures("knn_preservation")["n_images"] == 20, said
     assert "accuracy" in outcome.figures("scenes_vqa")
+    shown = [str(other_python.parent / "connector-bench"), "leaderboard", "show"]
+    board = subprocess.run(shown, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert "connector_zoo/rank32-seed0" in board, "the board is in the wheel"

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 def compare_command(
     runs: Annotated[
-        list[Path] | None, typer.Argument(help="lmms-eval output folders or result files, one a model.")
+        list[str] | None,
+        typer.Argument(
+            help="lmms-eval output folders or result files, one a model; FOLDER:MODEL of several."
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model of the one folder that is named; may be repeated."),
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -39,15 +46,26 @@ def compare_command(
     ),
 ) -> None:
     """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
-    from connector_bench.comparison.compared_runs import named_apart, side_of
+    from connector_bench.comparison.compared_runs import address, addressed, named_apart, side_of
     from connector_bench.results.refusals import refusals
 
     labels = _labels(label or [])
-    paths = [*(runs or []), *(path for path in labels if path not in (runs or []))]
-    if len(paths) < 2:
-        raise typer.BadParameter("name at least two runs")
+    places = list(dict.fromkeys([*map(addressed, runs or []), *map(addressed, labels)]))
+    if model and (len(places) != 1 or places[0][1] is not None):
+        raise typer.BadParameter(
+            "--model chooses among the models of one folder; else name runs as FOLDER:MODEL"
+        )
+    if model:
+        places = [(places[0][0], one) for one in model]
+    if len(places) < 2:
+        raise typer.BadParameter(
+            "name at least two runs, as folders or as FOLDER:MODEL, or two models with --model"
+        )
     with refusals("refused"):
-        sides = named_apart([side_of(path) for path in paths], labels)
+        sides = named_apart(
+            [side_of(*place) for place in places],
+            {address(*addressed(run)): name for run, name in labels.items()},
+        )
         output.mkdir(parents=True, exist_ok=True)
         if len(sides) == 2 and steps is None:
             text = _two(sides[0], sides[1], task or [], output)
@@ -57,11 +75,11 @@ def compare_command(
     typer.echo(f"text, numbers and plots: {output}")
 
 
-def _labels(given: Sequence[str]) -> dict[Path, str]:
+def _labels(given: Sequence[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in given]
     if bad := [text for text, (name, _, run) in zip(given, pairs, strict=True) if not name or not run]:
         raise typer.BadParameter(f"--label is NAME=RUN, such as --label base=runs/base, got {bad[0]!r}")
-    return {Path(run): name for name, _, run in pairs}
+    return {run: name for name, _, run in pairs}
 
 
 def _two(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str], output: Path) -> str:

@@ -47,6 +47,8 @@ class MetricDifference:
     higher_is_better: bool | None
     bounds: tuple[Bound | None, Bound | None]
     """What the two figures are bounds of, where a larger budget of the probes would move them."""
+    ours: bool
+    """Whether it is a figure of a connector, which the catalogue of metrics knows."""
 
     @property
     def differs(self) -> bool:
@@ -135,6 +137,7 @@ def _difference(task: str, metric: PairedMetric, one: Documents, other: Document
         lower=metric.lower,
         higher_is_better=metric.higher_is_better,
         bounds=(one.of.bound(metric.metric), other.of.bound(metric.metric)),
+        ours=ours,
     )
 
 

@@ -77,6 +77,13 @@ class ComparisonSide:
     model: str
     path: Path
     tasks: Mapping[str, TaskRun]
+    chosen: str | None = None
+    """The model as it was named where the folder holds several."""
+
+    @property
+    def address(self) -> str:
+        """What it was named by: a folder or file, and the model in it where there are several."""
+        return address(self.path, self.chosen)
 
     def documents(self, task: str) -> Documents:
         """A task's documents. Raises UnusableResult where the run kept no samples or they are broken."""
@@ -96,27 +103,53 @@ def failed_on(sides: Sequence[ComparisonSide], task: str) -> str | None:
     return None
 
 
-def side_of(path: Path) -> ComparisonSide:
-    """What a folder or a result file holds. Raises UnusableResult where that is more than one model, or nothing."""
+def side_of(path: Path, chosen: str | None = None) -> ComparisonSide:
+    """What a folder or a result file holds of one model.
+
+    `chosen` is its name, or a part of it that no other model there has. Raises UnusableResult where that is no model or
+    several.
+    """
     models = models_of(read_results([path]))
-    if len(models) > 1:
+    names = ", ".join(sorted(models))
+    if chosen is None and len(models) > 1:
         raise UnusableResult(
-            f"{path}: holds {len(models)} models ({', '.join(sorted(models))}); name one's folder or file"
+            f"{path}: holds {len(models)} models ({names}); name one as {path}:MODEL or with --model, or its folder or "
+            "file"
         )
-    (model,) = models.values()
-    return ComparisonSide(model.model, path, model.latest)
+    if chosen is None:
+        (model,) = models.values()
+        return ComparisonSide(model.model, path, model.latest)
+    fitting = [name for name in models if name == chosen] or [name for name in models if chosen in name]
+    if len(fitting) != 1:
+        what = f"fits {', '.join(sorted(fitting))}" if fitting else f"is no model there; there are {names}"
+        raise UnusableResult(f"{path}: {chosen} {what}")
+    return ComparisonSide(fitting[0], path, models[fitting[0]].latest, chosen)
 
 
-def named_apart(sides: Sequence[ComparisonSide], labels: Mapping[Path, str]) -> list[ComparisonSide]:
+def address(path: Path, chosen: str | None) -> str:
+    """`FOLDER`, or `FOLDER:MODEL`."""
+    return str(path) if chosen is None else f"{path}:{chosen}"
+
+
+def addressed(text: str) -> tuple[Path, str | None]:
+    """Folder or file, and model, of `FOLDER` or `FOLDER:MODEL`; names of both may hold colons."""
+    if not Path(text).exists():
+        for place in (place for place, sign in enumerate(text) if sign == ":"):
+            if Path(text[:place]).exists() and text[place + 1 :]:
+                return Path(text[:place]), text[place + 1 :]
+    return Path(text), None
+
+
+def named_apart(sides: Sequence[ComparisonSide], labels: Mapping[str, str]) -> list[ComparisonSide]:
     """The sides under their labels, else their checkpoints' names, with the run's folder where two share one."""
     files = called_apart([next(iter(side.tasks.values())).file for side in sides])
-    names = [labels.get(side.path) or file.model for side, file in zip(sides, files, strict=True)]
+    names = [labels.get(side.address) or file.model for side, file in zip(sides, files, strict=True)]
     folders = told_apart({str(side.path.absolute()) for side in sides})
     return [
         replace(
             side,
             model=f"{name} ({folders[str(side.path.absolute())]})"
-            if names.count(name) > 1 and side.path not in labels
+            if names.count(name) > 1 and side.address not in labels
             else name,
         )
         for side, name in zip(sides, names, strict=True)

@@ -29,7 +29,10 @@ def curves_markdown(curves: Sequence[Curve]) -> str:
 
 def _sentence(curve: Curve) -> str:
     first, last = curve.points[0], curve.points[-1]
-    where = f"{in_markdown(curve.task)}, {in_markdown(curve.label)}"
+    named = in_markdown(curve.label) + (
+        "" if curve.label == curve.metric else f" ({in_markdown(curve.metric)})"
+    )
+    where = f"{in_markdown(curve.task)}, {named}"
     change = last.from_first
     if change is None or last.q is None:
         return f"{where}: {number(last.value, last.bound)}."

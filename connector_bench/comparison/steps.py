@@ -78,11 +78,16 @@ def steps_of(sides: Sequence[ComparisonSide], given: str | None = None) -> list[
         if len(steps) != len(sides) or any(b <= a for a, b in pairwise(steps)):
             raise ValueError(f"{len(sides)} checkpoints need as many rising steps, got {given!r}")
         return steps
-    found = [re.findall(r"\d+", side.path.stem) or re.findall(r"\d+", side.model) for side in sides]
+    found = [_digits("" if side.chosen else side.path.stem) or _digits(side.model) for side in sides]
     numbers = [float(digits[-1]) for digits in found if digits]
     if len(numbers) == len(sides) and all(b > a for a, b in pairwise(numbers)):
         return numbers
     return [float(place) for place in range(1, len(sides) + 1)]
+
+
+def _digits(name: str) -> list[str]:
+    """Numbers in a name, without the beginning of a file's hash that may end it."""
+    return re.findall(r"\d+", re.sub(r" \([0-9a-f]{8}\)$", "", name))
 
 
 def curves(sides: Sequence[ComparisonSide], steps: Sequence[float], tasks: Sequence[str] = ()) -> list[Curve]:

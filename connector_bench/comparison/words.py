@@ -8,6 +8,7 @@ import pandas as pd
 
 from connector_bench.comparison.compare import Comparison, MetricDifference
 from connector_bench.leaderboard.text import ARROWS, in_markdown, number
+from connector_bench.metrics import metric as metric_of
 
 ABOUT = """Differences are {second} less {first} on the same documents; brackets hold the 95 % interval, `q` is the
 p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""
@@ -51,9 +52,20 @@ def _identical(names: Sequence[str]) -> str:
     return f"The same on every document, so not tested: {shown}." if names else ""
 
 
+EFFECTS = {
+    "knor_{k}": (
+        "keeps more of its images' {k} nearest neighbours",
+        "keeps fewer of its images' {k} nearest neighbours",
+    ),
+    "lost": ("loses more of the patches' variance", "loses less of the patches' variance"),
+}
+"""What is said first of a figure that is higher, and of one that is lower."""
+
+
 def sentence(item: MetricDifference, first: str, second: str) -> str:
-    """What one metric says, with the size of the difference and what it rests on."""
-    where = f"{in_markdown(item.task)}, {in_markdown(item.label)}"
+    """What one metric says: the effect in plain words, then the metric, the size of the difference and its basis."""
+    named = in_markdown(item.label) + ("" if item.label == item.metric else f" ({in_markdown(item.metric)})")
+    where = f"{in_markdown(item.task)}, {named}"
     before, after = (number(*side) for side in zip((item.first, item.second), item.bounds, strict=True))
     change = item.difference
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {item.q:.2g}"
@@ -64,12 +76,11 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
     if not item.differs:
         widest = max(abs(change.low), abs(change.high))
         return (
-            f"{where}: no difference that {basis} could show ({before} and {after}, "
-            f"{interval}); one of up to {number(widest)} would not stand out."
+            f"no difference that {basis} could show: {where}, {before} and {after} "
+            f"({interval}); one of up to {number(widest)} would not stand out."
         )
     return (
-        f"{where}: {second} is {_verdict(item)} than {first}, {before} becomes {after} "
-        f"({interval}); {counted}."
+        f"{second} {_effect(item)} than {first}: {where}, {before} becomes {after} ({interval}); {counted}."
     )
 
 
@@ -80,11 +91,19 @@ def signed(value: float) -> str:
     return f"{value:+.3f}" if abs(value) < 100 else f"{value:+,.0f}"
 
 
-def _verdict(item: MetricDifference) -> str:
+def _effect(item: MetricDifference) -> str:
+    """The difference in plain words; overlap is more or less, higher or lower, and never better or worse."""
     up = item.difference.value > 0
+    entry = metric_of(item.metric) if item.ours else None
+    if entry is not None and (words := EFFECTS.get(_family_name(entry.name, entry.k))) is not None:
+        return words[0 if up else 1].format(k=entry.k)
     if item.higher_is_better is None:
-        return "higher" if up else "lower"
-    return "better" if up == item.higher_is_better else "worse"
+        return f"is {'higher' if up else 'lower'}"
+    return f"is {'better' if up == item.higher_is_better else 'worse'}"
+
+
+def _family_name(name: str, k: int | None) -> str:
+    return name if k is None else name.removesuffix(str(k)) + "{k}"
 
 
 def _table(items: Iterable[MetricDifference], first: str, second: str) -> str:

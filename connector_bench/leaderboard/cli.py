@@ -61,6 +61,42 @@ def build(board: Board = BOARD) -> None:
 
 
 @app.command()
+def show(
+    results: Annotated[
+        list[Path] | None, typer.Argument(help="lmms-eval results to be shown among those of the board.")
+    ] = None,
+    board: Annotated[
+        Path | None, typer.Option("--board", help="Folder of the leaderboard; else the one that is shipped.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="A metric to be shown; may be repeated.")
+    ] = None,
+) -> None:
+    """Print a table, the zoo's unless another board is named, and the places of results in it; nothing is written."""
+    from rich.console import Console
+
+    from connector_bench.headlines import SHOWN
+    from connector_bench.leaderboard import board as boards
+    from connector_bench.leaderboard.printed_table import places, terminal
+    from connector_bench.leaderboard.shipped_board import shipped_board
+
+    with refusals("refused"):
+        if board is not None:
+            _require_board(board)
+        shown = shipped_board() if board is None else board
+        runs = boards.read_runs(results, board=shown) if results else []
+        table, _ = boards.table_with(shown, runs)
+        lacking = sorted(set(metric or ()) - {column.metric for column in table.columns})
+        if lacking:
+            raise ValueError(
+                f"no result has {', '.join(lacking)}; connector-bench metrics lists what there may be"
+            )
+    Console().print(terminal(table, metric or SHOWN))
+    for line in places(table, {run.model for run in runs}):
+        typer.echo(line)
+
+
+@app.command()
 def check(board: Board = BOARD) -> None:
     """Fail when a committed result is invalid or a generated file is stale."""
     from connector_bench.leaderboard import board as boards

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
+from connector_bench.leaderboard.ranks import interval
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.text import ARROWS, number, visible
 
@@ -33,3 +34,17 @@ def terminal(table: Table, metrics: Sequence[str]) -> rich.table.Table:
             cells.append(value if rank is None else f"{value}  #{rank}")
         view.add_row(escape(visible(row.model)), *cells, style="dim" if row.kind != "competitor" else None)
     return view
+
+
+def places(table: Table, models: Collection[str]) -> Iterator[str]:
+    """A line for each ranked figure of these models: its interval and its place among the competitors."""
+    for column in table.columns:
+        ranked = [row for row in table.competitors if column.key in row.ranks]
+        for row in ranked if column.ranked else ():
+            if row.model in models:
+                figure, rank = row.figures[column.key], row.ranks[column.key]
+                low, high = interval(figure)
+                yield (
+                    f"{visible(row.model)}: {column.task}, {visible(column.label)} {number(figure.value)} "
+                    f"[{number(low)}, {number(high)}], place {rank} of {len(ranked)}"
+                )

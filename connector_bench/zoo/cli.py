@@ -13,7 +13,9 @@ app = typer.Typer(help="The embedded vision-language models and scenes.", no_arg
 Names = Annotated[list[str] | None, typer.Argument(help="Names, or import paths module:Class.")]
 Everything = Annotated[bool, typer.Option("--all", help="Every connector of the zoo.")]
 Seeds = Annotated[list[int] | None, typer.Option("--seed", help="May be given several times; default 0.")]
+SeedCount = Annotated[int | None, typer.Option("--seeds", min=1, help="So many seeds: 0, 1, 2 ...")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training scenes.")]
+Scenes = Annotated[int | None, typer.Option(min=1, help="Fewer training scenes, for a first look.")]
 Folder = Annotated[Path | None, typer.Option(help="Default: the cache, where the zoo looks first.")]
 
 
@@ -21,13 +23,16 @@ Folder = Annotated[Path | None, typer.Option(help="Default: the cache, where the
 def train(
     connectors: Names = None,
     everything: Everything = False,
-    seeds: Seeds = None,
+    seed: Seeds = None,
+    seeds: SeedCount = None,
     epochs: Epochs = None,
+    scenes: Scenes = None,
     out: Folder = None,
 ) -> None:
-    """Train connectors and their decoders on the scenes; minutes each, on one core."""
+    """Train connectors and their decoders on the scenes, minutes each on one core, and say where each then stands."""
     from dataclasses import replace
 
+    from connector_bench.zoo.bench import bench_text
     from connector_bench.zoo.model import build_parts
     from connector_bench.zoo.named_connectors import connector_names, layout_doubt
     from connector_bench.zoo.train import TrainingConfig
@@ -36,15 +41,20 @@ def train(
     names = connector_names() if everything else list(connectors or [])
     if not names:
         raise typer.BadParameter("name at least one connector, or give --all")
-    config = TrainingConfig() if epochs is None else replace(TrainingConfig(), epochs=epochs)
+    if seed and seeds:
+        raise typer.BadParameter("give --seeds, or --seed once for each, and not both")
+    chosen = {key: value for key, value in (("epochs", epochs), ("scenes", scenes)) if value is not None}
+    config = replace(TrainingConfig(), **chosen)
     try:
         for name in names:
             _, layout, _ = build_parts(name, 0)
             if doubt := layout_doubt(name, layout):
                 typer.secho(doubt, fg="yellow", err=True)
-        for seed in seeds or [0]:
-            for name in names:
-                typer.echo(train_one(name, seed, config, out))
+        for name in names:
+            trained = [train_one(name, number, config, out) for number in seed or range(seeds or 1)]
+            for path in trained:
+                typer.echo(path)
+            typer.echo(bench_text(trained))
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
 

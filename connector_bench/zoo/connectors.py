@@ -1,4 +1,7 @@
-"""The zoo's connectors: [B, 196, d_in] -> [B, m, d_out], and the layout of the tokens each gives."""
+"""The zoo's connectors: [B, 196, d_in] -> [B, m, d_out], and the layout of the tokens each gives.
+
+Each can be built for another grid of tokens too, and with cells of another size where it joins some.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from torch.nn import functional as F
 
 GRID = 14
 """Rows and columns of the encoder's tokens, which come in raster order."""
+SQUARE = (GRID, GRID)
+Grid = tuple[int, int]
 Pre = Float[Tensor, "b 196 d_in"]
 Post = Float[Tensor, "b m d_out"]
 
@@ -37,16 +42,33 @@ class Layout:
             )
 
 
-FULL = Layout(GRID * GRID, (GRID, GRID))
-HALF = Layout(GRID * GRID // 4, (GRID // 2, GRID // 2))
+def every_token(grid: Grid) -> Layout:
+    """A token for each of the encoder's."""
+    return Layout(math.prod(grid), grid)
+
+
+def every_cell(grid: Grid, cell: int, norm: str | None = None) -> Layout:
+    """A token for each cell of `cell` x `cell` tokens. ValueError where cells do not fill the grid."""
+    if grid[0] % cell or grid[1] % cell:
+        raise ValueError(f"cells of {cell} x {cell} do not fill a grid of {grid[0]} x {grid[1]}")
+    cells = grid[0] // cell, grid[1] // cell
+    return Layout(math.prod(cells), cells, norm)
+
+
+def cells(tokens: Float[Tensor, "b n d"], grid: Grid, cell: int) -> Float[Tensor, "b m c d"]:
+    """The tokens of each `cell` x `cell` cell, cells in raster order and raster order within a cell."""
+    batch, _, width = tokens.shape
+    rows, columns = grid[0] // cell, grid[1] // cell
+    blocks = tokens.view(batch, rows, cell, columns, cell, width).permute(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(batch, rows * columns, cell * cell, width)
 
 
 def group_2x2(tokens: Float[Tensor, "b 196 d"]) -> Float[Tensor, "b 49 4 d"]:
-    """The four tokens of each 2 x 2 cell, cells in raster order and raster order within a cell."""
-    batch, _, width = tokens.shape
-    half = GRID // 2
-    cells = tokens.view(batch, half, 2, half, 2, width).permute(0, 1, 3, 2, 4, 5)
-    return cells.reshape(batch, half * half, 4, width)
+    """The four tokens of each 2 x 2 cell of the encoder's grid."""
+    return cells(tokens, SQUARE, 2)
+
+
+FULL = every_token(SQUARE)
 
 
 class Identity(nn.Module):
@@ -82,10 +104,9 @@ class Rotation(nn.Module):
 class Linear(nn.Module):
     """One linear map per token."""
 
-    layout = FULL
-
-    def __init__(self, d_in: int, d_out: int) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE) -> None:
         super().__init__()
+        self.layout = every_token(grid)
         self.project = nn.Linear(d_in, d_out)
 
     def forward(self, pre: Pre) -> Post:
@@ -96,10 +117,9 @@ class Linear(nn.Module):
 class Mlp(nn.Module):
     """LLaVA-1.5: linear, GELU, linear per token."""
 
-    layout = FULL
-
-    def __init__(self, d_in: int, d_out: int) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE) -> None:
         super().__init__()
+        self.layout = every_token(grid)
         self.layers = nn.Sequential(nn.Linear(d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
 
     def forward(self, pre: Pre) -> Post:
@@ -110,16 +130,16 @@ class Mlp(nn.Module):
 class PixelShuffle(nn.Module):
     """InternVL: 2 x 2 space-to-depth, LayerNorm over the four together, MLP -> 49 tokens."""
 
-    layout = Layout(HALF.tokens, HALF.grid, norm="norm")
-
-    def __init__(self, d_in: int, d_out: int) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE, cell: int = 2) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(4 * d_in)
-        self.layers = nn.Sequential(nn.Linear(4 * d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+        self.grid, self.cell = grid, cell
+        self.layout = every_cell(grid, cell, norm="norm")
+        self.norm = nn.LayerNorm(cell**2 * d_in)
+        self.layers = nn.Sequential(nn.Linear(cell**2 * d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
 
     def forward(self, pre: Pre) -> Post:
         """The tokens of the class docstring."""
-        return self.layers(self.norm(group_2x2(pre).flatten(2)))
+        return self.layers(self.norm(cells(pre, self.grid, self.cell).flatten(2)))
 
 
 class PatchMerger(nn.Module):
@@ -128,33 +148,36 @@ class PatchMerger(nn.Module):
     Its hidden layer has ``d_out`` units, where Qwen has 4 ``d_in``, to keep the weights small.
     """
 
-    layout = Layout(HALF.tokens, HALF.grid, norm="norm")
-
-    def __init__(self, d_in: int, d_out: int) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE, cell: int = 2) -> None:
         super().__init__()
+        self.grid, self.cell = grid, cell
+        self.layout = every_cell(grid, cell, norm="norm")
         self.norm = nn.LayerNorm(d_in, eps=1e-6)
-        self.layers = nn.Sequential(nn.Linear(4 * d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+        self.layers = nn.Sequential(nn.Linear(cell**2 * d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
 
     def forward(self, pre: Pre) -> Post:
         """The tokens of the class docstring."""
-        return self.layers(group_2x2(self.norm(pre)).flatten(2))
+        return self.layers(cells(self.norm(pre), self.grid, self.cell).flatten(2))
 
 
 class AvgPool(nn.Module):
     """Gemma 3: mean of each 2 x 2 cell, RMSNorm, linear -> 49 tokens."""
 
-    layout = HALF
-
-    def __init__(self, d_in: int, d_out: int) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE, cell: int = 2) -> None:
         super().__init__()
+        self.grid, self.cell = grid, cell
+        self.layout = every_cell(grid, cell)
         self.norm_weight = nn.Parameter(torch.ones(d_in))
         self.project = nn.Linear(d_in, d_out, bias=False)
 
     def forward(self, pre: Pre) -> Post:
         """The tokens of the class docstring."""
-        pooled = group_2x2(pre).mean(2)
-        rms = pooled.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
-        return self.project(pooled * rms * self.norm_weight)
+        return self.project(self.normed(pre) * self.norm_weight)
+
+    def normed(self, pre: Pre) -> Float[Tensor, "b m d_in"]:
+        """What the linear map is given, before the norm's weight: it holds all that the connector keeps."""
+        pooled = cells(pre, self.grid, self.cell).mean(2)
+        return pooled * pooled.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
 
 
 class ConvAbstractor(nn.Module):
@@ -164,18 +187,18 @@ class ConvAbstractor(nn.Module):
     three of them on each side.
     """
 
-    layout = HALF
-
-    def __init__(self, d_in: int, d_out: int) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE, cell: int = 2) -> None:
         super().__init__()
+        self.grid, self.cell = grid, cell
+        self.layout = every_cell(grid, cell)
         self.before = _ConvBlock(d_in)
         self.after = _ConvBlock(d_in)
         self.project = nn.Sequential(nn.Linear(d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
 
     def forward(self, pre: Pre) -> Post:
         """The tokens of the class docstring."""
-        cells = self.before(pre.transpose(1, 2).unflatten(2, (GRID, GRID)))
-        return self.project(self.after(F.avg_pool2d(cells, 2)).flatten(2).transpose(1, 2))
+        picture = self.before(pre.transpose(1, 2).unflatten(2, self.grid))
+        return self.project(self.after(F.avg_pool2d(picture, self.cell)).flatten(2).transpose(1, 2))
 
 
 class _ConvBlock(nn.Module):
@@ -198,14 +221,13 @@ class Resampler(nn.Module):
     where something is only if the keys do.
     """
 
-    latents = 32
     heads = 4
-    layout = Layout(latents, None, norm="norm")
 
-    def __init__(self, d_in: int, d_out: int) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE, latents: int = 32) -> None:
         super().__init__()
-        self.queries = nn.Parameter(torch.randn(self.latents, d_out))
-        self.positions = nn.Parameter(torch.randn(GRID * GRID, d_out) * 0.5)
+        self.layout = Layout(latents, None, norm="norm")
+        self.queries = nn.Parameter(torch.randn(latents, d_out))
+        self.positions = nn.Parameter(torch.randn(math.prod(grid), d_out) * 0.5)
         self.norm = nn.LayerNorm(d_in)
         self.project = nn.Linear(d_in, d_out)
         self.to_query = nn.Linear(d_out, d_out, bias=False)
@@ -232,10 +254,9 @@ class Resampler(nn.Module):
 class Bottleneck(nn.Module):
     """A linear map of rank at most ``rank``: down without bias, up with bias, nothing between."""
 
-    layout = FULL
-
-    def __init__(self, d_in: int, d_out: int, rank: int) -> None:
+    def __init__(self, d_in: int, d_out: int, rank: int, grid: Grid = SQUARE) -> None:
         super().__init__()
+        self.layout = every_token(grid)
         self.down = nn.Linear(d_in, rank, bias=False)
         self.up = nn.Linear(rank, d_out)
 

@@ -261,3 +261,54 @@ def test_the_command_refuses_with_a_reason(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "refused: " in result.output
     assert "nowhere" in result.output
+
+
+def test_overlap_is_higher_or_lower_and_never_better(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folders = []
+    for name, shift in (("a", 0.0), ("b", 0.3)):
+        rows = [{"knor_10": float(v) + shift, "trustworthiness": float(v) + shift} for v in rng.random(80)]
+        folders.append(
+            write_output(
+                tmp_path / name,
+                {"k": our_task(rows)},
+                records={"k": RECORD | {"connector": CONNECTOR | {"model": f"org/{name}"}}},
+            )
+        )
+    said = comparison_markdown(compare(*map(side_of, folders)))
+    assert (
+        "- org/b keeps more of its images' 10 nearest neighbours than org/a: k, kept, k = 10 (knor_10)"
+        in said
+    )
+    assert "org/b is higher than org/a: k, trustworthiness, " in said
+    assert "better" not in said
+    assert "↑" not in said
+
+
+def test_a_model_of_a_folder_with_several_is_named(tmp_path: Path) -> None:
+    """As FOLDER:MODEL, by a part of its name, and with --model; the page names them by it."""
+    for i, name in enumerate(("a-500", "a-1000", "b")):
+        tasks = {"t": ordinary_task(outcomes(0.2 + 0.3 * i, seed=i))}
+        write_output(tmp_path / "runs" / name, tasks, model=f"org/{name}")
+    runs, out = str(tmp_path / "runs"), ("--output", str(tmp_path / "out"))
+
+    def said(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["compare", *arguments, *out])
+
+    whole = said(f"{runs}:org/a-500", f"{runs}:a-1000")
+    assert whole.exit_code == 0, whole.output
+    assert "org/a-1000 is better than org/a-500: t, accuracy, " in whole.output
+    assert said(runs, "--model", "a-500", "--model", "org/b").exit_code == 0
+    named = said("--label", f"first={runs}:a-500", "--label", f"then={runs}:b")
+    assert "then is better than first" in named.output
+    curves = said(f"{runs}:a-500", f"{runs}:a-1000", f"{runs}:b", "--steps", "1,2,3")
+    assert "3 checkpoints, step 1 to 3" in curves.output
+    assert "2 checkpoints, step 500 to 1000" not in curves.output
+    for arguments, reason in (
+        ((f"{runs}:a", f"{runs}:b"), "fits org/a-1000, org/a-500"),
+        ((f"{runs}:c", f"{runs}:b"), "is no model there; there are org/a-1000, org/a-500, org/b"),
+        ((runs, f"{runs}:b"), "holds 3 models"),
+    ):
+        refused = said(*arguments)
+        assert refused.exit_code == 1
+        assert reason in refused.output

@@ -1,0 +1,146 @@
+"""A sweep of real runs: one that fails costs the others nothing, what is there is not run again, one table of all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from connector_bench.cli import app
+from connector_bench.comparison.compared_runs import side_of
+from connector_bench.sweep.plan import read_sweep, runs_of
+from connector_bench.sweep.seeded_differences import SeededRuns, difference, seed_variance
+from connector_bench.zoo.shipped import SHIPPED
+from tests.comparison.harness_output import ordinary_task, our_task, write_output
+
+SWEEP = """
+connectors:
+  base: {model: connector_zoo, model_args: "connector=rank8,seed={seed}"}
+  mine:
+    model: connector_zoo
+    model_args: {connector: rank8}
+    checkpoints: {late: late.safetensors}
+data_sets:
+  scenes: [knn_preservation]
+seeds: [1]
+arguments: [--limit, "24"]
+"""
+
+
+def sweep(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["sweep", "sweep.yaml", *arguments])
+
+
+def test_a_sweep_from_a_failure_to_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    Path("sweep.yaml").write_text(SWEEP)
+    Path("late.safetensors").write_bytes(b"cut short")
+    listed = sweep("--dry-run")
+    assert listed.output.count("sweep/runs/") == 2
+    assert not Path("sweep").exists()
+    first = sweep()
+    assert first.exit_code == 1
+    assert "1/2 base, scenes, seed 1: done in " in first.output
+    assert "2/2 mine late, scenes, seed 1: FAILED, " in first.output
+    assert "late.safetensors cannot be read" in first.output.replace("\n", " ")
+    assert "1 of 2 runs failed" in first.output
+    assert "## Failed" in Path("sweep/sweep.md").read_text()
+    shutil.copy(SHIPPED / "rank8-seed1.safetensors", "late.safetensors")
+    again = sweep()
+    assert again.exit_code == 0, again.output
+    assert again.output.count(": there already") == 1
+    assert "2/2 mine late, scenes, seed 1: done in " in again.output
+    figures = [
+        json.loads(path.read_text())["results"]["knn_preservation"]["knor_10,none"]
+        for path in sorted(Path("sweep/runs").rglob("*_results.json"))
+    ]
+    assert len(figures) == 2
+    assert figures[0] == figures[1], "the same weights, once by name and once from a file"
+    text = Path("sweep/sweep.md").read_text()
+    assert "| mine late" in text
+    assert "## Differences to base" in text
+    assert "No board: " in text
+    assert "limit" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("connectors:", "conectors:"), "connectors: Field required"),
+        (("model: connector_zoo, ", "modell: connector_zoo, "), "connectors.base.model: Field required"),
+        (("{seed}", "{sed}"), "may hold {seed} and no other braces"),
+        (("seeds: [1]", "seeds: [-1]"), "seeds.0 is -1"),
+        (("--limit", "--tasks"), "--tasks is given by the sweep itself"),
+        (("scenes: [knn_preservation]", "scenes: []"), "data_sets.scenes.tasks"),
+        (("connectors:", "connectors: ["), "is no YAML"),
+    ],
+)
+def test_a_wrong_file_is_named(change: tuple[str, str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace(*change, 1))
+    ended = CliRunner().invoke(app, ["sweep", str(tmp_path / "sweep.yaml")])
+    assert ended.exit_code == 1
+    assert said in ended.output.replace("\n", " ")
+
+
+def test_runs_are_told_apart_by_all_that_changes_their_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("late.safetensors").write_bytes(b"1")
+
+    def folders(text: str) -> set[str]:
+        Path("sweep.yaml").write_text(text)
+        return {run.folder for run in runs_of(read_sweep(Path("sweep.yaml")))}
+
+    before = folders(SWEEP)
+    assert len(before) == 2
+    assert len(before & folders(SWEEP.replace("24", "25"))) == 0
+    Path("late.safetensors").write_bytes(b"22")
+    assert len(before & folders(SWEEP)) == 1
+
+
+def lines(tmp_path: Path, levels: dict[str, list[float]]) -> list[SeededRuns]:
+    """Two tasks by connector and seed: a level, and noise of documents that all share."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=200) * 0.1
+    record = {
+        "connector": {"model": "m", "family": "f", "connector": "c", "parameters": 1, "weights_sha256": None}
+    }
+    found = []
+    for name, seeds in levels.items():
+        sides = {}
+        for seed, level in enumerate(seeds):
+            own = level + noise + rng.normal(size=200) * 0.02
+            tasks = {"k": our_task([{"knor_10": float(v)} for v in own]), "vqa": ordinary_task(own)}
+            folder = write_output(tmp_path / f"{name}{seed}", tasks, records={"k": {**record, "scores": {}}})
+            sides[seed] = side_of(folder)
+        found.append(SeededRuns(name, {"d": sides}))
+    return found
+
+
+@pytest.mark.parametrize("key", [("d", "k", "knor_10"), ("d", "vqa", "accuracy")])
+def test_what_is_better_stands_out_and_two_seeds_of_one_tie(
+    key: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """Seeds differ by far more than their documents let on; connectors by more than their seeds do."""
+    wide, narrow = lines(tmp_path, {"rank32": [0.70, 0.72, 0.71], "rank8": [0.50, 0.52, 0.51]})
+    between = seed_variance([wide, narrow], key)
+    assert between[1] == 4
+    assert between[0] ** 0.5 == pytest.approx(0.01, rel=0.3)
+    found = difference(wide, narrow, key, between)
+    assert found is not None
+    assert found.seeds
+    assert 0.15 < found.low < found.value < found.high < 0.25
+    tie = difference(narrow.only(1), narrow.only(0), key, between)
+    assert tie is not None
+    assert not tie.differs
+    documents_alone = difference(narrow.only(1), narrow.only(0), key, (0.0, 0))
+    assert documents_alone is not None
+    assert documents_alone.differs, "without the seeds' spread it would have been a find"
+    assert not documents_alone.seeds
