@@ -215,8 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Finding]:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         found = measure(sizes_of(options), options.device, Path(folder))
-    where = machine() if options.device == "cpu" else torch.cuda.get_device_name()
-    print(f"\n{where}\n\n{table(found)}")
+    where = machine().split(";")[0] if options.device == "cpu" else torch.cuda.get_device_name()
+    print(f"\n{where}; wall time\n\n{table(found)}")
     return found
 
 

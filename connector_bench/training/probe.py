@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 import warnings
@@ -14,20 +13,14 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.connectors.execution import input_device, unwrapped
 from connector_bench.connectors.registry import adapter_for_model, family_of, processor_feed, special_for
 from connector_bench.connectors.wrappers import name_of
-from connector_bench.pictures import as_rgb, images_fingerprint, picture_hash, reason
+from connector_bench.pictures import reason
 from connector_bench.processes import rank_and_size
-from connector_bench.reconstruction.folds import image_key
 from connector_bench.reconstruction.scores import summary_json
 from connector_bench.training.connector_in_training import ConnectorInTraining
 from connector_bench.training.curve_folder import PICTURE, CurveFolder, as_table, flat, read_lines
-from connector_bench.training.probe_figures import halves, moment
-from connector_bench.training.tokens_of_probe import (
-    Group,
-    ProbeTokens,
-    TokensOfModel,
-    TokensOfPair,
-    module_behind,
-)
+from connector_bench.training.probe_figures import moment
+from connector_bench.training.probe_set import ProbeSet
+from connector_bench.training.tokens_of_probe import ProbeTokens, TokensOfModel, TokensOfPair, module_behind
 from connector_bench.training.trackers import Trackers
 from connector_bench.training.undisturbed import undisturbed
 from connector_bench.types import Grid
@@ -98,9 +91,9 @@ class ConnectorProbe:
         if self._bare:
             for part in model:
                 module_behind(part)
-        named = dict(map(_named_tensor if self._bare else _named_picture, images))
-        self._images = sorted(named.items(), key=lambda item: image_key(item[0], salt="probe"))
-        n = len(named)
+        gather = ProbeSet.of_tensors if self._bare else ProbeSet.of_pictures
+        self._set = gather(images, batch_size)
+        n = len(self._set)
         self._ks = tuple(k for k in ks if 1 <= k <= n - 2)
         if n < FEWEST or not self._ks:
             raise ValueError(
@@ -108,8 +101,6 @@ class ConnectorProbe:
             )
         if len(self._ks) < len(ks):
             warnings.warn(f"k above {n - 2} is left out: there are {n} images", stacklevel=2)
-        self._pictures = images_fingerprint(named)
-        self._groups, self._use = _groups(n, batch_size)
         self._curve = CurveFolder(self.folder)
         self._tokens: ProbeTokens | None = None
         self._trackers: Trackers | None = None
@@ -132,7 +123,7 @@ class ConnectorProbe:
         the connector as it now is becomes the first step that later ones are compared with.
         """
         if rank_and_size()[0] == 0:
-            self._safely(step, lambda: self._begin(step))
+            self._safely(step, lambda: self._begin(int(step)))
 
     def step(self, step: int) -> None:
         """After an optimiser step: measures where `step` is a multiple of `every`, and the first time.
@@ -142,6 +133,7 @@ class ConnectorProbe:
         """
         if rank_and_size()[0] != 0:
             return
+        step = int(step)
         if self._step is None or step < self._step:
             self._safely(step, lambda: self._begin(step - 1, measure=False))
         self._step = step
@@ -203,7 +195,7 @@ class ConnectorProbe:
 
     def _begin(self, step: int, measure: bool = True) -> None:
         self._step, self._measured = step, None
-        aside = self._curve.go_on_after(step, self._pictures)
+        aside = self._curve.go_on_after(step, self._set.fingerprint)
         if self._trackers is not None:
             self._trackers.close()
         self._trackers = Trackers(self.folder, step)
@@ -223,9 +215,9 @@ class ConnectorProbe:
         with undisturbed(self._modules):
             if self._tokens is None:
                 self._tokens = self._tokens_of_model()
-            found = moment(self._tokens, self._use, self._ks, self._curve.first)
+            found = moment(self._tokens, self._set.use, self._ks, self._curve.first)
         if self._curve.first is None:
-            self._curve.keep_first(step, self._pictures, found.post)
+            self._curve.keep_first(step, self._set.fingerprint, found.post)
         ended = time.perf_counter()
         line = {
             "step": step,
@@ -249,7 +241,7 @@ class ConnectorProbe:
     def _tokens_of_model(self) -> ProbeTokens:
         if self._bare:
             encoder, connector = self._model
-            return TokensOfPair(encoder, connector, self._images, self._groups, self._grid)
+            return TokensOfPair(encoder, connector, self._set.images, self._set.groups, self._grid)
         if special_for(self._model) is not None:
             adapter = adapter_for_model(self._model, self._processor)
         else:
@@ -257,7 +249,7 @@ class ConnectorProbe:
             family = family_of(inner)
             feed = processor_feed(self._processor, family)
             adapter = ConnectorInTraining(self._model, family, feed, name_of(None, inner))
-        return TokensOfModel(adapter, self._images, self._groups)
+        return TokensOfModel(adapter, self._set.images, self._set.groups)
 
     def _safely(self, step: int, work: Callable[[], Any]) -> None:
         """Nothing that goes wrong here ends training."""
@@ -278,45 +270,6 @@ class ConnectorProbe:
             warnings.warn(f"ConnectorProbe: {said}", stacklevel=2)
         except Warning:  # where warnings are made errors
             sys.stderr.write(f"ConnectorProbe: {said}\n")
-
-
-def _named_tensor(image: Any) -> tuple[str, Any]:
-    import torch
-
-    tensor = torch.as_tensor(image).detach().cpu()
-    digest = hashlib.sha256(str((tensor.dtype, tuple(tensor.shape))).encode())
-    digest.update(
-        tensor.contiguous().view(torch.uint8).numpy().tobytes() if tensor.dim() else str(tensor).encode()
-    )
-    return digest.hexdigest(), tensor
-
-
-def _named_picture(image: Any) -> tuple[str, Any]:
-    import numpy as np
-    from PIL import Image
-
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    if not isinstance(image, Image.Image):
-        raise TypeError(
-            f"a picture of Pillow or an array is needed, got {type(image).__name__}; tensors are for a bare pair, "
-            "ConnectorProbe(images, (encoder, connector))"
-        )
-    rgb = as_rgb(image)
-    return picture_hash(rgb), rgb
-
-
-def _groups(n: int, size: int) -> tuple[list[Group], list[Any]]:
-    """Pictures that pass together, all for the same, and what each group is for."""
-    use = halves(n)
-    groups: list[Group] = []
-    of_group = []
-    for half in dict.fromkeys(use):
-        places = [place for place, own in enumerate(use) if own == half]
-        for start in range(0, len(places), size):
-            groups.append(tuple(places[start : start + size]))
-            of_group.append(half)
-    return groups, of_group
 
 
 def _wait(modules: Sequence[Any]) -> None:

@@ -82,7 +82,7 @@ def test_figures_are_those_of_independent_libraries(tmp_path: Path) -> None:
         post = connector(images)
     scores = cb.knn_preservation(images.mean(1).numpy(), post.mean(1).numpy(), ks=(10,)).scores
     assert row["knor_10"] == pytest.approx(scores["knor_10"].value, rel=1e-12)
-    ordered = torch.stack([image for _, image in probe._images])
+    ordered = torch.stack([image for _, image in probe._set.images])
     assert sorted(map(float, ordered.sum((1, 2)))) == sorted(map(float, images.sum((1, 2))))
     with torch.no_grad():
         x, y = (side.double().numpy() for side in (connector(ordered), ordered))
@@ -300,5 +300,5 @@ def test_kept_tokens_lie_on_the_host(tmp_path: Path) -> None:
     probe = cb.ConnectorProbe(loops.pictures(20), model, processor=processor, folder=tmp_path)
     probe.step(1)
     assert isinstance(probe._tokens, TokensOfModel)
-    assert len(probe._tokens._kept) == len(probe._groups)
+    assert len(probe._tokens._kept) == len(probe._set.groups)
     assert np.all([call[0][0].tensor.device.type == "cpu" for call in probe._tokens._kept[0][0][0]])

@@ -1,0 +1,74 @@
+"""The images of a probe: named by what they hold, equal ones once, in an order and in groups that names decide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from connector_bench.pictures import as_rgb, images_fingerprint, picture_hash
+from connector_bench.reconstruction.folds import image_key
+from connector_bench.training.probe_figures import Half, halves
+from connector_bench.training.tokens_of_probe import Group
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeSet:
+    """Images, and which of them pass together for what."""
+
+    images: tuple[tuple[str, Any], ...]
+    groups: tuple[Group, ...]
+    use: tuple[Half, ...]
+    """What each group is for."""
+    fingerprint: str
+
+    @classmethod
+    def of_tensors(cls, images: Iterable[Any], batch_size: int) -> ProbeSet:
+        """Of what an encoder takes, one entry an image."""
+        return cls._of(dict(map(_named_tensor, images)), batch_size)
+
+    @classmethod
+    def of_pictures(cls, images: Iterable[Any], batch_size: int) -> ProbeSet:
+        """Of pictures of Pillow, or arrays. TypeError for anything else."""
+        return cls._of(dict(map(_named_picture, images)), batch_size)
+
+    @classmethod
+    def _of(cls, named: dict[str, Any], batch_size: int) -> ProbeSet:
+        ordered = sorted(named.items(), key=lambda item: image_key(item[0], salt="probe"))
+        of_image = halves(len(named))
+        groups: list[Group] = []
+        use: list[Half] = []
+        for half in dict.fromkeys(of_image):
+            places = [place for place, own in enumerate(of_image) if own == half]
+            for start in range(0, len(places), batch_size):
+                groups.append(tuple(places[start : start + batch_size]))
+                use.append(half)
+        return cls(tuple(ordered), tuple(groups), tuple(use), images_fingerprint(named))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def _named_tensor(image: Any) -> tuple[str, Any]:
+    import torch
+
+    tensor = torch.as_tensor(image).detach().cpu().contiguous()
+    digest = hashlib.sha256(str((tensor.dtype, tuple(tensor.shape))).encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest(), tensor
+
+
+def _named_picture(image: Any) -> tuple[str, Any]:
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    if not isinstance(image, Image.Image):
+        raise TypeError(
+            f"a picture of Pillow or an array is needed, got {type(image).__name__}; tensors are for a bare pair, "
+            "ConnectorProbe(images, (encoder, connector))"
+        )
+    rgb = as_rgb(image)
+    return picture_hash(rgb), rgb
