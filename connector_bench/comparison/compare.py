@@ -137,7 +137,7 @@ def _difference(task: str, metric: PairedMetric, one: Documents, other: Document
         lower=metric.lower,
         higher_is_better=metric.higher_is_better,
         bounds=(one.of.bound(metric.metric), other.of.bound(metric.metric)),
-        ours=ours,
+        ours=one.ours,
     )
 
 
