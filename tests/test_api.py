@@ -458,6 +458,11 @@ def test_reconstruct_refuses(ranks: dict[int, cb.Result]) -> None:
     for (train, test), message in cases:
         with pytest.raises(ValueError, match=message):
             cb.reconstruct(train, test, grid=(4, 4), probes=SMALL)
+    with pytest.raises(ValueError, match="images 0 and 2 share the name 'a' and have other tokens"):
+        cb.Tokens.of(pre[:3], post[:3], names=["a", "b", "a"])
+    with pytest.raises(ValueError, match="images 0 and 1 share their tokens before the connector"):
+        cb.Tokens.of(pre[[0, 0]], post[:2])
+    assert len(cb.Tokens.of(pre[[0, 0]], post[[0, 0]])) == 2
     with pytest.raises(ValueError, match="tokens are of two connectors"):
         cb.reconstruct(
             cb.Tokens.of(*low_rank(8, 12, 1), name="a"), cb.Tokens.of(*pair, name="b"), probes=SMALL

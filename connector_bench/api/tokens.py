@@ -151,6 +151,7 @@ class Tokens:
         if names is not None and len(names) != len(sides["pre"]):
             raise ValueError(f"one name an image: got {len(names)} names and {len(sides['pre'])} images")
         stated = StatedGrid.of(grid)
+        _require_one_of_each(names, sides["pre"], sides["post"])
         images = [hashed(text) for text in names] if names is not None else list(map(hash_of, sides["pre"]))
         held = {
             image: TokenBatch((image,), (stated.layout(len(before), len(after)),), before, after)
@@ -209,6 +210,24 @@ class Tokens:
         from connector_bench.tasks.captured_tokens import split_key
 
         return [split_key(one.file_sha256, one.image, one.path) for one in self.documents]
+
+
+def _require_one_of_each(
+    names: Sequence[str] | None, before: Sequence[Tensor], after: Sequence[Tensor]
+) -> None:
+    """ValueError where two images share a name, or what they are told apart by, and have other tokens."""
+    first: dict[str, int] = {}
+    for number, name in enumerate(names if names is not None else map(hash_of, before)):
+        other = first.setdefault(str(name), number)
+        same = all(
+            one[other].shape == one[number].shape and bool((one[other] == one[number]).all())
+            for one in (before, after)
+        )
+        if not same:
+            shared = f"the name {name!r:.60}" if names is not None else "their tokens before the connector"
+            raise ValueError(
+                f"images {other} and {number} share {shared} and have other tokens; names= tells apart"
+            )
 
 
 def hash_of(tokens: Tensor) -> str:
