@@ -5,7 +5,7 @@
 Training scenes continue the committed ones (their split `probe`, of which the first are the same), 400 more choose the
 weights, and the committed test scenes test. Scenes are made by as many processes as there are processors and encoded
 once; then one connector after the other is fitted, its fits in order of what they tell, within its share of
-`--minutes`. Every fit is printed and written as it ends. `today` is the ladder as `patch_reconstruction` has it on the
+`--minutes`. Every fit is printed and written as it ends. `today` is the ladder with the budget of protocol 1 on its
 committed scenes; the others change one thing at a time against `base`. Seconds are of training, with its evaluations.
 """
 

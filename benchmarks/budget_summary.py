@@ -49,7 +49,8 @@ def losses(found: Mapping[str, Any]) -> str:
         gains = []
         if len(curve) > 1:
             *_, before, last = curve.values()
-            larger = (named(fits, more, last["scenes"]) for more in ("steps x4", "width 2048", "3x3 tokens"))
+            wider = "width 2048" if own["placed"] else "width 512"
+            larger = (named(fits, more, last["scenes"]) for more in ("steps x4", wider, "3x3 tokens"))
             gains = [
                 lost(before) - lost(last),
                 *(None if one is None else lost(last) - lost(one) for one in larger),
