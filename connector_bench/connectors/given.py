@@ -243,10 +243,11 @@ def _replaced(model: Any, parts: Parts, module: str) -> Parts:
     old = find(model, path)
     if any(hooks_of(part) for part in old.modules()):
         raise UnsupportedModel(f"{type(model).__name__} is spread over devices; load it on one for {MODULE}")
+    factory = _factory(module)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            new = _factory(module)(model.config)
+            new = factory(model.config)
         except Exception as error:
             raise UnsupportedModel(
                 f"{module} cannot be made with the configuration of {type(model).__name__}: "

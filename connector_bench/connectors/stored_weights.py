@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -106,7 +107,9 @@ def tensors_of_file(file: Path) -> dict[str, Any]:
     Raises:
         UnsupportedModel: it holds no tensors, or more than tensors.
     """
-    return _of_safetensors(file, set()) if file.suffix == ".safetensors" else _of_pickled(file)
+    if file.suffix == ".safetensors":
+        return _of_safetensors(file, set())
+    return _of_pickled(file, mapped=zipfile.is_zipfile(file))
 
 
 def _of_safetensors(file: Path, read: set[str]) -> dict[str, Any]:
@@ -124,13 +127,14 @@ def _opened(file: Path) -> Any:
         raise UnsupportedModel(f"{file.name} cannot be read, the copy may be cut short: {error}") from error
 
 
-def _of_pickled(file: Path) -> dict[str, Any]:
+def _of_pickled(file: Path, *, mapped: bool = True) -> dict[str, Any]:
+    """`mapped` files are read as far as tensors are asked for; torch's oldest format cannot be."""
     import pickle
 
     import torch
 
     try:
-        loaded = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        loaded = torch.load(file, map_location="cpu", mmap=mapped, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise UnsupportedModel(
             f"{file.name} cannot be read in part ({str(error).splitlines()[0]:.200}); save it as safetensors"

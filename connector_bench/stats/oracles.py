@@ -33,7 +33,7 @@ TURNED_AXES = "l2_standardized"
 """The distance under which a rotation does move neighbours, so that nothing is known of it beforehand."""
 
 
-class Estimate(Protocol):
+class FoundFigure(Protocol):
     """A figure with its interval, as a record's scores and a board's figures have it."""
 
     @property
@@ -47,7 +47,7 @@ class Estimate(Protocol):
 
 
 def as_it_must_be(
-    name: str, found: Estimate, p: float | None = None, options: Mapping[str, Any] | None = None
+    name: str, found: FoundFigure, p: float | None = None, options: Mapping[str, Any] | None = None
 ) -> bool | None:
     """Whether a control's figure is what it must be; None for any other figure, and where nobody can tell.
 
@@ -77,7 +77,7 @@ def _unknown(end: float | None) -> bool:
     return end is None or not math.isfinite(end)
 
 
-def _p_of_interval(found: Estimate) -> float | None:
+def _p_of_interval(found: FoundFigure) -> float | None:
     """Two-sided p-value of chance, by how often the 95 % interval's reach towards it goes into the difference."""
     end = found.low if found.chance is not None and found.value > found.chance else found.high
     if found.chance is None or end is None or _unknown(end):

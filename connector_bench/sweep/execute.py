@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 from connector_bench.results.models import models_of
@@ -33,6 +35,7 @@ class RunOutcome:
 
 def execute(runs: Sequence[SweepRun], output: Path, say: Callable[[str], None]) -> list[RunOutcome]:
     """Run all that is not there yet. A run that fails costs the others nothing."""
+    signal.signal(signal.SIGTERM, _end)
     found = []
     for number, run in enumerate(runs, start=1):
         folder = output / RUNS / run.folder
@@ -50,6 +53,11 @@ def execute(runs: Sequence[SweepRun], output: Path, say: Callable[[str], None]) 
         say(f"{number}/{len(runs)} {run.name}: {said}")
         found.append(outcome)
     return found
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """Leave through the run that is going on, which is ended too."""
+    raise SystemExit(128 + number)
 
 
 def _run(run: SweepRun, folder: Path) -> str | None:

@@ -50,6 +50,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
     (root / "checkpoint-500").mkdir()
     torch.save(llava | {"model.image_newline": torch.ones(3)}, root / "checkpoint-500" / "mm_projector.bin")
+    torch.save(llava, root / "old.bin", _use_new_zipfile_serialization=False)
+    prefixed = {f"module.model.multi_modal_projector.{name}": tensor for name, tensor in state.items()}
+    torch.save({"state_dict": prefixed, "epoch": 3}, root / "trainer.ckpt")
     model.save_pretrained(root / "checkpoint-1000", max_shard_size="40KB")
     assert (root / "checkpoint-1000" / "model.safetensors.index.json").is_file(), "in shards"
     return {"root": root, "base": base, "state": state}
@@ -108,7 +111,7 @@ def test_answers_and_figures_are_those_of_a_checkpoint_with_these_weights(
 
 FORMS = (
     *("projector.safetensors", "bare.safetensors", "own.safetensors"),
-    *("checkpoint-500", "checkpoint-500/mm_projector.bin"),
+    *("checkpoint-500", "checkpoint-500/mm_projector.bin", "old.bin", "trainer.ckpt"),
     *("checkpoint-1000", "checkpoint-1000/model.safetensors.index.json", "whole/model.safetensors", "whole"),
 )
 

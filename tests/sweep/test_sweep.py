@@ -36,6 +36,7 @@ def sweep(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["sweep", "sweep.yaml", *arguments])
 
 
+@pytest.mark.slow
 def test_a_sweep_from_a_failure_to_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
