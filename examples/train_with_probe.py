@@ -43,8 +43,7 @@ def main(pictures=128, steps=100):
     tower, connector, head = Tower().eval(), Connector(), nn.Linear(64, len(classes))
     tokens = torch.cat([tower(few) for few in pixels.split(16)])  # the tower is frozen: once is enough
     optimiser = torch.optim.AdamW([*connector.parameters(), *head.parameters()], lr=3e-3)
-    watched = scenes("test", pictures)[0]
-    probe = cb.ConnectorProbe(watched, (tower, connector), every=25, grid=(GRID, GRID))
+    probe = cb.ConnectorProbe(scenes("test", pictures)[0], (tower, connector), every=25, grid=(GRID, GRID))
     for step in range(1, steps + 1):
         chosen = torch.randint(pictures, (32,))
         loss = nn.functional.cross_entropy(head(connector(tokens[chosen]).mean(1)), answers[chosen])

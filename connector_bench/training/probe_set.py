@@ -39,8 +39,12 @@ class ProbeSet:
         of_image = halves(len(named))
         groups: list[Group] = []
         use: list[Half] = []
+        alike: dict[tuple[Half, Any], list[int]] = {}
         for half in dict.fromkeys(of_image):
-            places = [place for place, own in enumerate(of_image) if own == half]
+            for place, (_, image) in enumerate(ordered):
+                if of_image[place] == half:  # tensors of one shape alone can be stacked
+                    alike.setdefault((half, getattr(image, "shape", None)), []).append(place)
+        for (half, _), places in alike.items():
             for start in range(0, len(places), batch_size):
                 groups.append(tuple(places[start : start + batch_size]))
                 use.append(half)

@@ -30,10 +30,11 @@ class Tower(nn.Module):
 
 
 class Connector(nn.Module):
-    """With BatchNorm, dropout, a power iteration in a buffer, and draws from numpy and Python while it trains."""
+    """With BatchNorm, dropout, a power iteration in a buffer, and a draw from numpy."""
 
-    def __init__(self) -> None:
+    def __init__(self, draws: bool) -> None:
         super().__init__()
+        self.draws = draws
         self.up = nn.utils.parametrizations.spectral_norm(nn.Linear(WIDTH, 20))
         self.norm = nn.BatchNorm1d(TOKENS)
         self.drop = nn.Dropout(0.2)
@@ -42,14 +43,14 @@ class Connector(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
-        noise = float(np.random.normal()) * 0.01
+        noise = float(np.random.normal()) * 0.01 if self.draws else 0.0
         return self.out(self.drop(self.norm(self.up(x)).relu())) + noise
 
 
 class Net(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, draws: bool = True) -> None:
         super().__init__()
-        self.tower, self.connector, self.head = Tower(), Connector(), nn.Linear(20, 5)
+        self.tower, self.connector, self.head = Tower(), Connector(draws), nn.Linear(20, 5)
         self.tower.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ def plain_loop(
     steps: int,
     between: Callable[[int, Net], None] = lambda step, net: None,
     wrap: Callable[[Net], Any] = lambda net: net,
-    kind: type[Net] = Net,
+    draws: bool = True,
 ) -> tuple[list[str], dict[str, Tensor]]:
     """Losses of two micro-batches a step under bf16 autocast, and the state at the end.
 
@@ -72,7 +73,7 @@ def plain_loop(
     """
     torch.manual_seed(0)
     np.random.seed(0)
-    net = kind().train()
+    net = Net(draws).train()
     model = wrap(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=0.01)
     losses = []

@@ -276,6 +276,13 @@ def test_equal_images_count_once_and_large_k_is_left_out(tmp_path: Path) -> None
     assert "knor_30" not in probe.to_pandas()
 
 
+def test_tensors_of_unequal_length_are_measured(tmp_path: Path) -> None:
+    images = [image[: 9 + number % 2] for number, image in enumerate(tokens(40))]
+    row = once(tmp_path, images, (nn.Identity(), nn.Identity()))
+    assert row["knor_10"] == row["knor_10_first"] == 1
+    assert row["r2_ridge"] == pytest.approx(1, abs=1e-6)
+
+
 def test_the_zoos_models_are_measured(tmp_path: Path) -> None:
     from connector_bench.zoo import load
     from connector_bench.zoo.splits import find_split, make_scene
