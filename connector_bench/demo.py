@@ -21,8 +21,8 @@ from connector_bench.results.harness_files import UnusableResult, result_files
 EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
 TASKS = "knn_preservation,scenes_vqa"
 ALL_TASKS = (
-    "knn_preservation,patch_reconstruction,scenes_vqa,"
-    "knn_preservation_unseen,patch_reconstruction_unseen,scenes_vqa_unseen"
+    "knn_preservation,knn_preservation_scenes,patch_reconstruction,scenes_vqa,"
+    "knn_preservation_unseen,knn_preservation_scenes_unseen,patch_reconstruction_unseen,scenes_vqa_unseen"
 )
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 """Unless the user says otherwise. The embedded models are so small that a second thread slows them down."""

@@ -8,8 +8,9 @@ import pytest
 from tests.harness import Outcome, run_command, run_here, script
 
 ZOO = ("--model", "connector_zoo", "--model_args")
-PRESERVATION = ("--tasks", "knn_preservation")
-BOTH = ("--tasks", "knn_preservation,scenes_vqa")
+TASK = "knn_preservation_scenes"
+PRESERVATION = ("--tasks", TASK)
+BOTH = ("--tasks", f"{TASK},scenes_vqa")
 KS = (1, 10, 50, 100)
 
 
@@ -25,7 +26,7 @@ def rank2(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 @pytest.mark.parametrize("connector", ["identity", "rotation"])
 def test_what_loses_nothing_keeps_all_neighbours(connector: str, tmp_path: Path) -> None:
-    figures = run_here(tmp_path, *ZOO, f"connector={connector}", *PRESERVATION).figures("knn_preservation")
+    figures = run_here(tmp_path, *ZOO, f"connector={connector}", *PRESERVATION).figures(TASK)
     for k in KS:
         assert figures[f"knor_{k}"] == pytest.approx(1, abs=5e-4)
         assert figures[f"knor_adj_{k}"] == pytest.approx(1, abs=5e-4)
@@ -34,7 +35,7 @@ def test_what_loses_nothing_keeps_all_neighbours(connector: str, tmp_path: Path)
 
 def test_a_bottleneck_loses_neighbours_and_answers(mlp: Outcome, rank2: Outcome) -> None:
     for k in KS:
-        kept, lost = (run.record("knn_preservation")["scores"][f"knor_{k}"] for run in (mlp, rank2))
+        kept, lost = (run.record(TASK)["scores"][f"knor_{k}"] for run in (mlp, rank2))
         assert lost["high"] < kept["low"]
     good, bad = (run.figures("scenes_vqa") for run in (mlp, rank2))
     assert good["accuracy_object"] > 0.8
@@ -42,9 +43,9 @@ def test_a_bottleneck_loses_neighbours_and_answers(mlp: Outcome, rank2: Outcome)
 
 
 def test_every_image_has_figures_and_lmms_eval_takes_their_mean(mlp: Outcome) -> None:
-    samples = mlp.samples("knn_preservation")
+    samples = mlp.samples(TASK)
     assert len({sample["image"] for sample in samples}) == len(samples) == 1000
-    figures = mlp.figures("knn_preservation")
+    figures = mlp.figures(TASK)
     for k in KS:
         values = [sample[f"knor_{k}"] for sample in samples]
         assert figures[f"knor_{k}"] == pytest.approx(sum(values) / 1000)
@@ -52,7 +53,7 @@ def test_every_image_has_figures_and_lmms_eval_takes_their_mean(mlp: Outcome) ->
 
 
 def test_the_scenes_neighbours_share_a_background_and_little_else(mlp: Outcome) -> None:
-    scores = mlp.record("knn_preservation")["scores"]
+    scores = mlp.record(TASK)["scores"]
     wallpaper, content = scores["purity_pre_by_background"], scores["purity_pre"]
     assert wallpaper["value"] == pytest.approx(0.95, abs=0.01)
     assert wallpaper["chance"] == pytest.approx(0.20, abs=0.005)
@@ -60,7 +61,7 @@ def test_the_scenes_neighbours_share_a_background_and_little_else(mlp: Outcome) 
 
 
 def test_the_record_says_what_was_measured(mlp: Outcome) -> None:
-    record = mlp.record("knn_preservation")
+    record = mlp.record(TASK)
     assert record["n_images"] == record["n_documents"] == 1000
     assert record["connector"]["model"] == "connector_zoo/mlp-seed0"
     assert record["versions"]["lmms-eval"].startswith("0.7.")
@@ -71,7 +72,7 @@ def test_the_record_says_what_was_measured(mlp: Outcome) -> None:
 
 
 def test_images_join_the_questions_asked_about_them(mlp: Outcome) -> None:
-    measured = {sample["target"] for sample in mlp.samples("knn_preservation")}
+    measured = {sample["target"] for sample in mlp.samples(TASK)}
     assert {sample["image_id"] for sample in mlp.samples("scenes_vqa")} == measured
 
 
@@ -82,7 +83,7 @@ def test_images_join_the_questions_asked_about_them(mlp: Outcome) -> None:
 )
 def test_no_flag_is_needed_from_any_folder(command: list[str], tmp_path: Path) -> None:
     outcome, said = run_command(tmp_path, command, *ZOO, "connector=mlp", *PRESERVATION, "--limit", "30")
-    assert outcome.figures("knn_preservation")["n_images"] == 30, said
+    assert outcome.figures(TASK)["n_images"] == 30, said
 
 
 def test_beside_tasks_of_the_user(tmp_path: Path) -> None:
@@ -90,14 +91,14 @@ def test_beside_tasks_of_the_user(tmp_path: Path) -> None:
         "task: mine\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: scenes_vqa\n"
         "connector_bench:\n  ks: [5]\n  distance: cosine\n"
     )
-    arguments = ("--include_path", str(tmp_path), "--tasks", "mine,knn_preservation", "--limit", "40")
+    arguments = ("--include_path", str(tmp_path), "--tasks", f"mine,{TASK}", "--limit", "40")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
     assert outcome.record("mine")["options"]["distance"] == "cosine"
     assert outcome.figures("mine")["n_images"] == 10, (
         "40 questions are asked about 10 scenes, and each counts once"
     )
     assert outcome.record("mine")["n_documents"] == 40
-    assert outcome.figures("knn_preservation")["n_images"] == 40
+    assert outcome.figures(TASK)["n_images"] == 40
 
 
 def test_a_gallery_of_fixed_size_out_of_a_larger_set(tmp_path: Path) -> None:
@@ -125,10 +126,7 @@ def test_two_processes_give_every_image_the_same_overlap(images: int, tmp_path: 
     )
     one = run_here(tmp_path / "one", *arguments)
     overlaps = [
-        {
-            sample["image"]: [sample[f"knor_{k}"] for k in (1, 10)]
-            for sample in run.samples("knn_preservation")
-        }
+        {sample["image"]: [sample[f"knor_{k}"] for k in (1, 10)] for sample in run.samples(TASK)}
         for run in (one, two)
     ]
     assert len(overlaps[0]) == images
@@ -149,7 +147,7 @@ def test_two_processes_give_every_image_the_same_overlap(images: int, tmp_path: 
 def test_flags_that_people_use(flags: list[str], tmp_path: Path) -> None:
     flags = [str(tmp_path / flag) if flag == "cache" else flag for flag in flags]
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *PRESERVATION, "--limit", "25", *flags)
-    samples = outcome.samples("knn_preservation")
+    samples = outcome.samples(TASK)
     assert len(samples) == 25
     assert all(0 <= sample["knor_10"] <= 1 for sample in samples)
 
@@ -157,7 +155,7 @@ def test_flags_that_people_use(flags: list[str], tmp_path: Path) -> None:
 def test_a_response_cache_never_answers_for_us(tmp_path: Path) -> None:
     arguments = (*PRESERVATION, "--use_cache", str(tmp_path / "cache"), "--limit")
     small, large = (
-        run_here(tmp_path / limit, *ZOO, "connector=rank2", *arguments, limit).figures("knn_preservation")
+        run_here(tmp_path / limit, *ZOO, "connector=rank2", *arguments, limit).figures(TASK)
         for limit in ("30", "60")
     )
     assert (small["n_images"], large["n_images"]) == (30, 60)

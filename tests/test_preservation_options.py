@@ -34,7 +34,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("options")
     for name, block in BLOCKS.items():
         (folder / f"{name}.yaml").write_text(
-            f"task: {name}\ninclude: {Path(__file__).parents[1] / 'tasks' / 'knn_preservation.yaml'}\n"
+            f"task: {name}\ninclude: {Path(__file__).parents[1] / 'tasks' / 'knn_preservation_scenes.yaml'}\n"
             f"class: !function connector_bench.tasks.functions.KnnPreservation\nconnector_bench:\n  {block}\n"
         )
     return run_here(

@@ -80,7 +80,7 @@ def _of_board(run: StoredRun) -> Iterator[MeasuredTask]:
     for task, result in run.tasks.items():
         shared = result.comparable
         yield MeasuredTask(
-            *(run.model, family, weights, run.provenance.date, task, data_sets_of(task)),
+            *(run.model, family, weights, run.provenance.date, task, data_sets_of(task, shared.version)),
             documents=_documents(shared.n, shared.images_sha256),
             measures_connector=shared.protocol is not None,
             figures={metric: figure.value for metric, figure in result.figures.items()},

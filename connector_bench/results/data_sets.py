@@ -19,12 +19,21 @@ class _Definitions(yaml.SafeLoader):
 _Definitions.add_multi_constructor("!", lambda loader, tag, node: str(getattr(node, "value", tag)))
 
 
-def data_sets_of(task: str, config: Mapping[str, Any] | None = None) -> frozenset[str]:
-    """All names of the data that a task reads; tasks that share one read the same.
+FORMER = {
+    ("knn_preservation", "1"): "knn_preservation_scenes",
+    ("knn_preservation_unseen", "1"): "knn_preservation_scenes_unseen",
+}
+"""What is defined today as a task's version of then, where the name has moved on to other pictures."""
 
-    A board keeps no configuration, so that its tasks are known by their definition alone.
+
+def data_sets_of(task: str, version: str | None, config: Mapping[str, Any] | None = None) -> frozenset[str]:
+    """All names of the data that a version of a task reads; tasks that share one read the same.
+
+    A board keeps no configuration, so that its tasks are known by their definition alone. What recorded no version is
+    of the first.
     """
-    return frozenset({defined_data_set(task)} | ({configured_data_set(config)} if config else set()))
+    defined = defined_data_set(FORMER.get((task, version or "1"), task))
+    return frozenset({defined} | ({configured_data_set(config)} if config else set()))
 
 
 def configured_data_set(config: Mapping[str, Any]) -> str:

@@ -109,7 +109,7 @@ class TaskRun:
     @property
     def data_sets(self) -> frozenset[str]:
         """All names of the data that was read."""
-        return data_sets_of(self.name, self.config)
+        return data_sets_of(self.name, self.version, self.config)
 
     @property
     def effective(self) -> int | None:

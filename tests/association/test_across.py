@@ -16,7 +16,7 @@ from connector_bench.association.export import as_json
 from connector_bench.association.values import AcrossConnectors, Analysis, Point, SeedValue, Settings
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.board_files import stored_runs
-from connector_bench.results.data_sets import defined_data_set
+from connector_bench.results.data_sets import data_sets_of, defined_data_set
 from connector_bench.results.harness_files import UnusableResult, read_results
 from tests.association.written import write_run
 
@@ -249,7 +249,7 @@ def test_the_main_result_is_that_of_scipy(committed: Analysis) -> None:
 
 def test_the_packages_own_tasks_say_what_they_read() -> None:
     assert (
-        defined_data_set("knn_preservation_unseen")
+        defined_data_set("knn_preservation_scenes_unseen")
         == defined_data_set("scenes_vqa_unseen")
         == "scenes_test_unseen.json"
     )
@@ -257,11 +257,19 @@ def test_the_packages_own_tasks_say_what_they_read() -> None:
         defined_data_set("knn_preservation_vizwiz") == defined_data_set("vizwiz_vqa_val") == "vizwiz_vqa_val"
     )
     assert (
-        defined_data_set("knn_preservation")
+        defined_data_set("knn_preservation_scenes")
         == defined_data_set("scenes_vqa")
         != defined_data_set("scenes_vqa_unseen")
     )
+    assert defined_data_set("knn_preservation") == "objects_test.json"
+    assert defined_data_set("knn_preservation_unseen") == "objects_test_unseen.json"
     assert defined_data_set("../setup") == "../setup"
+
+
+def test_figures_of_the_first_version_are_still_those_of_the_scenes() -> None:
+    scenes = data_sets_of("scenes_vqa", "1")
+    assert data_sets_of("knn_preservation", "1") == data_sets_of("knn_preservation_scenes", "1") == scenes
+    assert not data_sets_of("knn_preservation", "2") & scenes
 
 
 def test_the_study_is_regenerated_byte_for_byte(tmp_path: Path) -> None:

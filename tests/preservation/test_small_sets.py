@@ -12,7 +12,7 @@ from tests.preservation.small_sets import LABELS, SIZES
 
 TASK = """
 task: {task}
-include: {tasks}/knn_preservation.yaml
+include: {tasks}/knn_preservation_scenes.yaml
 class: !function connector_bench.tasks.functions.KnnPreservation
 process_docs: !function tests.preservation.small_sets.{task}
 connector_bench:

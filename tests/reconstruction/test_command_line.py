@@ -24,7 +24,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def mlp(small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """20 scenes and what is asked about them, together with neighbours and answers on the same scenes."""
-    tasks = [*small[:-1], "small,knn_preservation,scenes_vqa"]
+    tasks = [*small[:-1], "small,knn_preservation_scenes,scenes_vqa"]
     return run_here(tmp_path_factory.mktemp("mlp"), *ZOO, "connector=mlp", *tasks, "--limit", "80")
 
 
@@ -71,7 +71,7 @@ def test_the_harness_shows_what_the_record_says(mlp: Outcome) -> None:
 def test_the_record_says_what_was_measured(mlp: Outcome) -> None:
     record = mlp.record("small")
     assert record["measure"] == "patch_reconstruction"
-    assert mlp.record("knn_preservation")["measure"] == "knn_preservation"
+    assert mlp.record("knn_preservation_scenes")["measure"] == "knn_preservation"
     assert record["connector"]["model"] == "connector_zoo/mlp-seed0"
     assert (record["n_images"], record["n_documents"], record["train_images"]) == (20, 80, 60)
     assert record["probes"]["mlp"]["parameters"] > record["probes"]["ridge"]["parameters"] > 112
@@ -124,7 +124,7 @@ def test_rows_join_those_of_the_questions_and_of_the_neighbours(mlp: Outcome) ->
         for task in ("small", "scenes_vqa")
     )
     assert ours == theirs
-    neighbours = {row["image"]: row for row in answers(mlp, "knn_preservation").values()}
+    neighbours = {row["image"]: row for row in answers(mlp, "knn_preservation_scenes").values()}
     for row in answers(mlp).values():
         if "same_image_as" not in row:
             assert neighbours[row["image"]]["encoder_norm"] == pytest.approx(row["encoder_norm"])

@@ -10,7 +10,7 @@ from connector_bench.zoo import objects
 from connector_bench.zoo.encoded import encoded
 from tests.harness import Outcome, run_here
 
-TASK = "knn_preservation_objects"
+TASK = "knn_preservation"
 COLUMNS = {"object": "", "category": "_by_category", "background": "_by_background"}
 
 
