@@ -14,7 +14,12 @@ from benchmarks.budget_data import Connected, Sides, cell_rows
 from connector_bench.reconstruction.cells import query_boxes
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.probes import attention_fit, mlp
-from connector_bench.reconstruction.probes.attention_batches import ImageSample, PackedImages
+from connector_bench.reconstruction.probes.attention_batches import (
+    ImageSample,
+    PackedImages,
+    errors_by_image,
+    summed,
+)
 from connector_bench.reconstruction.probes.attention_probe import AttentionProbe, TokenPlaces
 from connector_bench.reconstruction.probes.mlp import MLPProbe, Rows, RowSample
 from connector_bench.reconstruction.probes.ridge import choose, pooled_r2
@@ -137,7 +142,8 @@ class ImageProblem:
         return self._r2(network, "attention")
 
     def _r2(self, network: AttentionProbe, name: str) -> float:
-        errors, total = attention_fit.squared_errors(self._test, self._pooled, network, self._mean, 64)
+        by_image = errors_by_image(self._test, self._pooled, network, self._mean, 64)
+        errors, total = summed(by_image)
         return 1 - errors[name] / total
 
 

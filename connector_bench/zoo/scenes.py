@@ -81,7 +81,7 @@ def load(split: str) -> datasets.Dataset:
     Columns: ``image_id``, ``image`` (224 x 224 RGB), ``objects`` (name, category, place, drawing, box in
     pixels), ``caption``, ``label`` (category of the largest visible area), ``background``, ``questions``
     (question_id, kind, question, answer, mask as PNG bytes). Splits: train 6000, validation 300, test 1000,
-    test_unseen 1000, whose drawings no other split holds, and probe 1200.
+    test_unseen 1000, whose drawings no other split holds, and probe 2400.
 
     Raises:
         ValueError: unknown split.

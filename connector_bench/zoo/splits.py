@@ -38,7 +38,7 @@ SPLITS: dict[str, Split] = {
         Split("validation", 1, 300, "3d", 1),
         Split("test", 2, 1000, "3d", 1),
         Split("test_unseen", 3, 1000, "flat", 1),
-        Split("probe", 4, 1200, "3d", 1),
+        Split("probe", 4, 2400, "3d", 1),
     )
 }
 

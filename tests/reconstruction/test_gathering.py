@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
+from scipy import stats
 
 from connector_bench.reconstruction.config import ReconstructionConfig, paper_config
+from connector_bench.reconstruction.probes.gains import ImageGains
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
@@ -180,3 +183,43 @@ def test_config_goes_through_json() -> None:
         ReconstructionConfig.from_json({**config.as_json(), "protocol_version": 0})
     with pytest.raises(ValueError, match="unknown options: wdith"):
         ReconstructionConfig.from_json({**config.as_json(), "wdith": 0})
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5])
+def test_a_trained_probe_is_the_best_only_where_it_beats_its_start_beyond_noise(seed: int) -> None:
+    """A linear truth and two to four validation images, on which training stopped at what suits them by luck."""
+    matrix = torch.randn(WIDTH, 24, generator=torch.Generator().manual_seed(2))
+
+    def noisy(seed: int, count: int):
+        noise = torch.Generator().manual_seed(seed)
+        for image_id, pair in images(count, start=1000 * seed):
+            post = (pair.pre - pair.pre.mean(0)) @ matrix + 1.5 * torch.randn(36, 24, generator=noise)
+            yield image_id, replace(pair, post=post)
+
+    schedule = Schedule(epochs=12, batch_size=32, learning_rate=1e-2)
+    probes = fit(noisy(seed, 20), small_config(schedule=schedule, mlp_width=64, validation=0.15))
+    curve = probes.learning_curve
+    assert curve.r2["mlp"][-1] > curve.r2["ridge"][-1], "on the fold that stopped it the MLP looks better"
+    found = values(board_of(probes, noisy(100 + seed, 30)))
+    assert found["r2_mlp"] < found["r2_ridge"], "on others it is not"
+    assert curve.best == "ridge"
+    assert found["lost"] == pytest.approx(1 - found["r2_ridge"], abs=1e-12)
+
+
+def test_gains_are_summed_by_image_and_tested_over_images() -> None:
+    images_of_rows = torch.tensor([7, 9, 7, 9, 8])
+    parts = [
+        ImageGains.of(images_of_rows, torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])),
+        ImageGains.of(torch.tensor([8]), torch.tensor([-1.0])),
+    ]
+    together = ImageGains.together(parts)
+    assert together.images.tolist() == [7, 8, 9]
+    assert together.gains.tolist() == [4.0, 4.0, 6.0]
+    p = stats.ttest_1samp(together.gains, 0, alternative="greater").pvalue
+    assert together.beyond_noise
+    assert p < 0.025
+    rng = np.random.default_rng(0)
+    wrong = [ImageGains(np.arange(8), rng.normal(size=8)).beyond_noise for _ in range(2000)]
+    assert 0.015 < np.mean(wrong) < 0.035, "of gains that are noise one in forty passes"
+    assert not ImageGains(np.arange(1), np.ones(1)).beyond_noise
+    assert not ImageGains(np.arange(9), np.zeros(9)).beyond_noise

@@ -123,7 +123,7 @@ def test_sizes_of_the_splits():
         "validation": 300,
         "test": 1000,
         "test_unseen": 1000,
-        "probe": 1200,
+        "probe": 2400,
     }
 
 

@@ -16,6 +16,7 @@ from connector_bench.reconstruction.probes.attention_probe import (
     TokenPlaces,
 )
 from connector_bench.reconstruction.probes.mlp import Rows, in_chunks
+from connector_bench.reconstruction.probes.ridge import Affine
 from connector_bench.reconstruction.probes.training_step import input_dtype
 
 
@@ -145,3 +146,32 @@ def _error(network: nn.Module, batch: ImageBatch) -> Tensor:
     predicted = network.answer(batch.tokens, batch.pooled, batch.places, batch.boxes).float()
     error = (predicted - batch.patches).square()
     return torch.where(batch.wanted[..., None], error, 0.0).sum()
+
+
+@torch.no_grad()
+def errors_by_image(
+    images: PackedImages | None,
+    pooled: Affine,
+    probe: AttentionProbe,
+    mean: Float[Tensor, " d"],
+    batch: int,
+) -> Float[Tensor, "3 n"]:
+    """Squared errors of pooled ridge and attention probe on each image's patches, and the patches' own."""
+    if images is None:
+        return torch.zeros(3, 0, dtype=torch.float64)
+    standardized = images.standardized(probe, torch.float32)
+    found = []
+    for index in torch.arange(len(images), device=mean.device).split(batch):
+        given, raw = standardized.batch(index), images.batch(index)
+        answer = probe.answer(given.tokens, given.pooled, given.places, given.boxes)
+        truth = raw.patches.double()
+        parts = (pooled(raw.pooled)[:, None] - truth, probe.targets.inverse(answer) - truth, truth - mean)
+        wanted = raw.wanted[..., None]
+        found.append(torch.stack([torch.where(wanted, part.square(), 0.0).sum((1, 2)) for part in parts]))
+    return torch.cat(found, dim=1)
+
+
+def summed(by_image: Float[Tensor, "3 n"]) -> tuple[dict[str, float], float]:
+    """Both probes' squared errors over all images, and the patches' own."""
+    by_pooled, by_attention, total = by_image.sum(1).tolist()
+    return {"pooled": by_pooled, "attention": by_attention}, total

@@ -18,7 +18,12 @@ from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, padded, unpadded
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, Fold, image_key, unit_keys
 from connector_bench.reconstruction.precision import fit_device, with_room
-from connector_bench.reconstruction.probes.attention_batches import ImageSample, PackedImages
+from connector_bench.reconstruction.probes.attention_batches import (
+    ImageSample,
+    PackedImages,
+    errors_by_image,
+    summed,
+)
 from connector_bench.reconstruction.probes.attention_probe import (
     PARTS,
     AttentionProbe,
@@ -28,10 +33,11 @@ from connector_bench.reconstruction.probes.attention_probe import (
     places_and_boxes,
 )
 from connector_bench.reconstruction.probes.cell_fit import CurvePoint, nested
+from connector_bench.reconstruction.probes.gains import ImageGains
 from connector_bench.reconstruction.probes.mlp import CHUNK
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.probes.reservoir import SLACK
-from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit, choose
+from connector_bench.reconstruction.probes.ridge import RidgeFit, choose
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord, build_seeded, train
 from connector_bench.types import TokenBatch, TokenLayout, means_by_image
 
@@ -176,6 +182,8 @@ class AttentionFit:
     probe: AttentionProbe
     training: TrainingRecord
     curve: tuple[CurvePoint, ...]
+    gains: ImageGains | None = None
+    """The attention probe's over the pooled ridge on the validation images; None where the probes were read back."""
 
     @torch.no_grad()
     def predict(
@@ -215,6 +223,7 @@ def _fit_attention(
     validation = PackedImages.of(images, device) if images else None
     points: list[CurvePoint] = []
     fitted: tuple[RidgeFit, AttentionProbe, TrainingRecord] | None = None
+    gains: ImageGains | None = None
     for fold, moments in nested(sample.pooled, config.curve, device):
         images = [image for image in sample.training.images() if image.fold <= FOLDS.index(fold)]
         if not images:
@@ -223,12 +232,13 @@ def _fit_attention(
         training = PackedImages.of(images, device)
         probe, record = _fit_probe(training, validation, config)
         batch = config.attention_schedule.batch_size
-        errors = squared_errors(validation, ridge.affine, probe, statistics.mean.to(device), batch)
-        points.append(CurvePoint(FRACTIONS[fold], len(training.patches), *errors))
+        by_image = errors_by_image(validation, ridge.affine, probe, statistics.mean.to(device), batch)
+        points.append(CurvePoint(FRACTIONS[fold], len(training.patches), *summed(by_image)))
+        gains = ImageGains.of(torch.arange(by_image.shape[1]), by_image[0] - by_image[1])
         fitted = replace(ridge, affine=ridge.affine.to("cpu")), probe.to("cpu"), record
     if fitted is None:
         raise ValueError("no training image was given")
-    return AttentionFit(*fitted, tuple(points))
+    return AttentionFit(*fitted, tuple(points), gains)
 
 
 def _fit_probe(
@@ -271,26 +281,3 @@ def untrained_probe(
 def _statistics(rows: Float[Tensor, "n d"]) -> TargetStatistics:
     """Mean and variance, some rows in float64 at a time."""
     return reduce(add, map(TargetStatistics.of, rows.split(CHUNK)))
-
-
-@torch.no_grad()
-def squared_errors(
-    images: PackedImages | None,
-    pooled: Affine,
-    probe: AttentionProbe,
-    mean: Float[Tensor, " d"],
-    batch: int,
-) -> tuple[dict[str, float], float]:
-    """Both probes' squared errors on the patches of the sampled validation images, and the patches' own."""
-    sums = torch.zeros(3, dtype=torch.float64, device=mean.device)
-    if images is not None:
-        standardized = images.standardized(probe, torch.float32)
-        for index in torch.arange(len(images), device=mean.device).split(batch):
-            given, raw = standardized.batch(index), images.batch(index)
-            answer = probe.answer(given.tokens, given.pooled, given.places, given.boxes)
-            truth = raw.patches.double()
-            parts = (pooled(raw.pooled)[:, None] - truth, probe.targets.inverse(answer) - truth, truth - mean)
-            wanted = raw.wanted[..., None]
-            sums += torch.stack([torch.where(wanted, part.square(), 0.0).sum() for part in parts])
-    by_pooled, by_attention, total = sums.tolist()
-    return {"pooled": by_pooled, "attention": by_attention}, total

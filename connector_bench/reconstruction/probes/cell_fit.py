@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, TRAINING_FOLDS, Fold
 from connector_bench.reconstruction.precision import fit_device, with_room
+from connector_bench.reconstruction.probes.gains import ImageGains
 from connector_bench.reconstruction.probes.mlp import CHUNK, MLPProbe, Rows, fit_rows
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream, TargetStatistics
 from connector_bench.reconstruction.probes.reservoir import Reservoir
@@ -33,13 +34,20 @@ class CellSample:
         self.validation = Reservoir(config.validation_pairs, dtype)
 
     def add(
-        self, fold: Fold, keys: np.ndarray, x: Float[Tensor, "n d_in"], y: Float[Tensor, "n d_out"]
+        self,
+        fold: Fold,
+        keys: np.ndarray,
+        images: np.ndarray,
+        x: Float[Tensor, "n d_in"],
+        y: Float[Tensor, "n d_out"],
     ) -> None:
-        """Take cells of images of one fold; `keys` are the cells' hashes."""
+        """Take cells of images of one fold; `keys` are the hashes of the cells, `images` of their images."""
         self.moments[fold].add(x, y)
-        reservoir = self.validation if fold == "validation" else self.training
-        number = torch.full((len(keys),), FOLDS.index(fold), dtype=torch.uint8)
-        reservoir.add(keys, {"x": x, "y": y, "fold": number})
+        if fold == "validation":
+            self.validation.add(keys, {"x": x, "y": y, "image": torch.from_numpy(images)})
+        else:
+            number = torch.full((len(keys),), FOLDS.index(fold), dtype=torch.uint8)
+            self.training.add(keys, {"x": x, "y": y, "fold": number})
 
     def absorb(self, other: CellSample) -> None:
         """Merge the sample of other images."""
@@ -79,6 +87,11 @@ class CellSample:
         rows = self.validation.rows()[1]
         return Rows(rows["x"], rows["y"]) if rows else self._no_rows()
 
+    def validation_images(self) -> Int[Tensor, " n"]:
+        """The hash of each validation row's image, on the CPU."""
+        rows = self.validation.rows()[1]
+        return rows["image"] if rows else torch.zeros(0, dtype=torch.int64)
+
     def _no_rows(self) -> Rows:
         return Rows(torch.zeros(0, self.d_in), torch.zeros(0, self.d_out))
 
@@ -114,6 +127,8 @@ class CellProbes:
     mlp: MLPProbe
     training: TrainingRecord
     curve: tuple[CurvePoint, ...]
+    gains: ImageGains | None = None
+    """The MLP's over the ridge on the validation images; None where the probes were read back."""
 
 
 def fit_cells(
@@ -146,19 +161,21 @@ def _fit_cells(
     rows, mean = sample.validation_rows().to(device), statistics.mean.to(device)
     points: list[CurvePoint] = []
     fitted: tuple[RidgeFit, MLPProbe, TrainingRecord] | None = None
+    gains: ImageGains | None = None
     for fold, moments in nested(sample.moments, config.curve, device):
         if moments.n == 0:
             continue
         ridge = choose(moments, held_out, config.penalties)
         sampled = fit_rows(sample.rows_up_to(fold).to(device), rows, config)
-        errors = _errors(rows, held_out.n, mean, ridge.affine, sampled.mlp)
+        by_row = _errors_by_row(rows, mean, ridge.affine, sampled.mlp)
         patches = sampled.training.examples * (sample.d_out // len(mean))
-        points.append(CurvePoint(FRACTIONS[fold], patches, *errors))
+        points.append(CurvePoint(FRACTIONS[fold], patches, *_scaled(by_row, held_out.n)))
+        gains = ImageGains.of(sample.validation_images(), by_row[0] - by_row[1])
         affine = ridge.affine.to("cpu")
         fitted = replace(ridge, affine=affine), sampled.mlp.to("cpu"), sampled.training
     if fitted is None:
         raise ValueError(f"no training image has a cell of {shape[0]} x {shape[1]} patches")
-    return CellProbes(shape, *fitted, tuple(points))
+    return CellProbes(shape, *fitted, tuple(points), gains)
 
 
 def nested(
@@ -173,17 +190,23 @@ def nested(
             yield fold, total
 
 
-def _errors(
-    rows: Rows, held_out: int, mean: Float[Tensor, " d"], ridge: Affine, mlp: MLPProbe
-) -> tuple[dict[str, float], float]:
-    """Both probes' squared errors on the same validation rows, and the rows' own, scaled up to `held_out` cells."""
-    if not len(rows):
-        return {"ridge": math.nan, "mlp": math.nan}, math.nan
+def _errors_by_row(
+    rows: Rows, mean: Float[Tensor, " d"], ridge: Affine, mlp: MLPProbe
+) -> Float[Tensor, "3 n"]:
+    """Squared errors of ridge and MLP on the validation rows, and the rows' own about the training mean."""
     mean = mean.repeat(rows.y.shape[1] // len(mean))
-    sums = torch.zeros(3, dtype=torch.float64, device=rows.device)
-    for x, y in zip(rows.x.split(CHUNK), rows.y.split(CHUNK), strict=True):
-        y = y.to(torch.float64)
-        parts = (ridge(x) - y, mlp.predict(x) - y, y - mean)
-        sums += torch.stack([part.square().sum() for part in parts])
-    by_ridge, by_mlp, total = (held_out / len(rows) * sums.cpu()).tolist()
+    found = torch.empty(3, len(rows), dtype=torch.float64, device=rows.device)
+    for first in range(0, len(rows), CHUNK):
+        part = slice(first, first + CHUNK)
+        x, y = rows.x[part], rows.y[part].to(torch.float64)
+        for side, error in enumerate((ridge(x) - y, mlp.predict(x) - y, y - mean)):
+            found[side, part] = error.square().sum(1)
+    return found
+
+
+def _scaled(by_row: Float[Tensor, "3 n"], held_out: int) -> tuple[dict[str, float], float]:
+    """Sums of both probes' errors and of the rows' own, scaled up to `held_out` cells; NaN where there is no row."""
+    if not by_row.shape[1]:
+        return {"ridge": math.nan, "mlp": math.nan}, math.nan
+    by_ridge, by_mlp, total = (held_out / by_row.shape[1] * by_row.sum(1).cpu()).tolist()
     return {"ridge": by_ridge, "mlp": by_mlp}, total

@@ -25,17 +25,16 @@ from torch import Tensor
 
 from connector_bench.reconstruction.cells import CellShape, cell_rows, is_placed, on_device
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
-from connector_bench.reconstruction.folds import FOLDS, Fold, LeakError, Ledger, fold_of, unit_keys
+from connector_bench.reconstruction.folds import FOLDS, Fold, LeakError, Ledger, fold_of, image_key, unit_keys
 from connector_bench.reconstruction.image_errors import refuse_not_finite
 from connector_bench.reconstruction.probes.attention_fit import AttentionSample, fit_attention
-from connector_bench.reconstruction.probes.cell_fit import CellSample, CurvePoint, fit_cells
-from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve
+from connector_bench.reconstruction.probes.cell_fit import CellSample, fit_cells
+from connector_bench.reconstruction.probes.fitted import FittedProbes
+from connector_bench.reconstruction.probes.gains import ImageGains
+from connector_bench.reconstruction.probes.learning_curve import learning_curve
 from connector_bench.reconstruction.probes.moments import MomentsStream, TargetStatistics
 from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.types import TokenBatch
-
-LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
-"""From the simplest probe to the strongest; of two equally good ones the simpler is the best."""
 
 
 class ProbeSample:
@@ -119,14 +118,15 @@ class ProbeSample:
     def _gather(self, batch: TokenBatch, pre: Tensor, positions: list[int], fold: Fold) -> None:
         """Take the cells of the images of one fold."""
         post, (d_in, d_pre) = batch.post.detach(), self._known_widths
-        keys = np.zeros(len(post), dtype=np.uint64)
+        keys, images = np.zeros(len(post), dtype=np.uint64), np.zeros(len(post), dtype=np.uint64)
         for position in positions:
-            own = batch.post_rows[position]
-            keys[own] = unit_keys(batch.images[position], own.stop - own.start)
+            own, image = batch.post_rows[position], batch.images[position]
+            keys[own], images[own] = unit_keys(image, own.stop - own.start), image_key(image)
         for cells in cell_rows(batch, positions):
             if cells.shape not in self._cells:
                 self._cells[cells.shape] = CellSample(d_in, math.prod(cells.shape) * d_pre, self.config)
-            self._cells[cells.shape].add(fold, keys[cells.tokens], cells.x(post), cells.y(pre))
+            own_images = images[cells.tokens].view(np.int64)
+            self._cells[cells.shape].add(fold, keys[cells.tokens], own_images, cells.x(post), cells.y(pre))
 
     def _targets_of(self, width: int) -> MomentsStream:
         if self._targets is None:
@@ -269,32 +269,16 @@ class ProbeSample:
         curves = [probes.curve for probes in fitted.values()]
         if attention is not None:
             curves.append(attention.curve)
-        curve = _learning_curve(curves, self.config)
+        beyond = {
+            name
+            for name, gains in (
+                ("mlp", [probes.gains for probes in fitted.values() if probes.gains is not None]),
+                ("attention", [] if attention is None or attention.gains is None else [attention.gains]),
+            )
+            if gains and ImageGains.together(gains).beyond_noise
+        }
+        curve = learning_curve(curves, self.config, beyond)
         enough = self.validation_images >= LEAST_VALIDATION_IMAGES
         helps = curve.more_data_helps if enough else None
         curve = replace(curve, more_data_helps=helps, validation_images=self.validation_images)
         return FittedProbes(self.config, target, self.seen, fitted, attention, curve, tuple(troubles))
-
-
-def _learning_curve(curves: list[tuple[CurvePoint, ...]], config: ReconstructionConfig) -> LearningCurve:
-    """Add up the cell shapes' errors at each budget and turn them into R2."""
-    fractions = tuple(sorted({point.fraction for curve in curves for point in curve}))
-    r2: dict[str, list[float]] = {}
-    for fraction in fractions:
-        points = [point for curve in curves for point in curve if point.fraction == fraction]
-        for name in sorted({name for point in points for name in point.squared_error}):
-            having = [p for p in points if name in p.squared_error and not math.isnan(p.squared_total)]
-            total = sum(point.squared_total for point in having)
-            error = sum(point.squared_error[name] for point in having)
-            r2.setdefault(name, []).append(1 - error / total if total > 0 else math.nan)
-    patches = tuple(sum(p.patches for curve in curves for p in curve if p.fraction == f) for f in fractions)
-    best = "mean"
-    for name in LADDER[1:]:
-        if name in r2 and r2[name][-1] > (r2[best][-1] if best in r2 else 0.0) + 1e-9:
-            best = name
-    helps = None
-    if config.curve and best in r2 and len(r2[best]) > 1:
-        helps = r2[best][-1] - r2[best][-2] > config.more_data_gain
-    return LearningCurve(
-        fractions, patches, {name: tuple(values) for name, values in r2.items()}, best, helps
-    )
