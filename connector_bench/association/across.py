@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import stats
+from scipy import special, stats
 
 from connector_bench.association.connectors_across import Group, Measured
 from connector_bench.association.losses import losses_of_a_set
 from connector_bench.association.values import AcrossConnectors, Point, SeedValue, Settings, Tested
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.stats.cluster_bootstrap import score_of
+from connector_bench.stats.exact import MOST_POINTS, permutation_p
+from connector_bench.stats.floors import LEAST_CONNECTORS
+from connector_bench.stats.intervals import Score
 
-LEAST_CONNECTORS = 8
-"""Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""
 PERMUTATIONS = 9999
 DECIMALS = 6
 """Losses that agree so far are tied: what isometries and invertible maps lose beyond is rounding."""
@@ -129,52 +129,39 @@ def _across(
 def correlate(points: Sequence[Point], settings: Settings) -> Tested:
     """Spearman's correlation of the connectors' means over seeds.
 
-    The interval draws connectors, and for each its seeds; it errs on the wide side where connectors are few (it
-    covers the truth in 97 to 99 % of simulations with 9 to 20 of them). The p-value is that of a permutation test
-    over connectors.
+    The interval is that of Fisher's z with the variance `(1 + r^2 / 2) / (n - 3)` (Bonett and Wright, Psychometrika 65
+    (2000) 23); seeds scatter the connectors' means, and so are part of it. The p-value is that of a permutation test
+    over connectors: of every order up to `MOST_POINTS` connectors, of random ones beyond.
     """
-    drawn = _resampled_means(points, settings)
-    correlations = _rank_correlations(drawn[..., 0], drawn[..., 1])
-    loss_ranks, score_ranks = stats.rankdata(drawn[0], axis=0).T
-    exact = stats.permutation_test(
-        (loss_ranks,),
-        lambda ranks, axis=-1: (ranks - ranks.mean(axis=axis, keepdims=True)) @ score_ranks,
+    loss, score = (np.array([getattr(point, side) for point in points]) for side in ("loss", "score"))
+    value = float(stats.spearmanr(loss, score).statistic)
+    low, high = rank_interval(value, len(points), settings.confidence)
+    method = f"{100 * settings.confidence:g} % interval of Fisher's z over connectors"
+    return Tested(Score(value, low, high, len(points), 0.0, method), _p(loss, score, settings.seed))
+
+
+def rank_interval(value: float, n: int, confidence: float) -> tuple[float, float]:
+    """Ends of the interval of a rank correlation of n points that is `value`.
+
+    All in order counts as half a step of the correlations that n points can have less than that.
+    """
+    most = 1 - 6 / (n * (n**2 - 1))
+    held = float(np.clip(value, -most, most))
+    reach = float(special.ndtri(0.5 + confidence / 2)) * np.sqrt((1 + held**2 / 2) / (n - 3))
+    low, high = np.tanh(np.arctanh(held) + reach * np.array([-1, 1]))
+    return min(float(low), value), max(float(high), value)
+
+
+def _p(loss: Float64[np.ndarray, " n"], score: Float64[np.ndarray, " n"], seed: int) -> float:
+    if len(loss) <= MOST_POINTS:
+        return permutation_p(loss, score)
+    ranks = stats.rankdata(score)
+    drawn = stats.permutation_test(
+        (stats.rankdata(loss),),
+        lambda first, axis=-1: (first - first.mean(axis=axis, keepdims=True)) @ ranks,
         permutation_type="pairings",
         n_resamples=PERMUTATIONS,
         vectorized=True,
-        rng=np.random.default_rng(settings.seed),
+        rng=np.random.default_rng(seed),
     )
-    score = score_of(
-        correlations,
-        len(points),
-        chance=0.0,
-        confidence=settings.confidence,
-        unit="connectors with their seeds",
-    )
-    return Tested(score, float(exact.pvalue))
-
-
-def _resampled_means(
-    points: Sequence[Point], settings: Settings
-) -> Float64[np.ndarray, "draws connectors 2"]:
-    """Mean loss and score over seeds, as measured (entry 0) and with connectors and seeds drawn again."""
-    count, most = len(points), max(len(point.seeds) for point in points)
-    values, seeds = np.zeros((count, most, 2)), np.array([len(point.seeds) for point in points])
-    for row, point in enumerate(points):
-        values[row, : seeds[row]] = [(seed.loss, seed.score) for seed in point.seeds]
-    rng = np.random.default_rng(settings.seed)
-    connectors = rng.integers(count, size=(settings.resamples, count))
-    picked = (rng.random((settings.resamples, count, most)) * seeds[connectors][..., None]).astype(int)
-    held = np.arange(most) < seeds[connectors][..., None]
-    drawn = values[connectors[..., None], picked] * held[..., None]
-    means = drawn.sum(axis=2) / seeds[connectors][..., None]
-    measured = np.array([[(point.loss, point.score) for point in points]])
-    return np.concatenate([measured, means])
-
-
-def _rank_correlations(
-    x: Float64[np.ndarray, "draws n"], y: Float64[np.ndarray, "draws n"]
-) -> Float64[np.ndarray, " draws"]:
-    first, second = (stats.rankdata(side, axis=-1) - (side.shape[-1] + 1) / 2 for side in (x, y))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (first * second).sum(-1) / np.sqrt(np.square(first).sum(-1) * np.square(second).sum(-1))
+    return float(drawn.pvalue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -33,6 +34,8 @@ def _sentence(curve: Curve) -> str:
     change = last.from_first
     if change is None or last.q is None:
         return f"{where}: {number(last.value)}."
+    if not math.isfinite(change.low):
+        return f"{where}: {number(first.value)}, at last {number(last.value)}; {change.interval_method}."
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {last.q:.2g}"
     if not last.differs:
         return f"{where}: from first to last no difference that these documents could show ({interval})."
@@ -58,4 +61,6 @@ def _table(curves: Sequence[Curve]) -> str:
 
 def _cell(point: StepPoint) -> str:
     star = " *" if point.differs else ""
+    if not math.isfinite(point.low):
+        return number(point.value)
     return f"{number(point.value)} [{number(point.low)}, {number(point.high)}]{star}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -52,6 +53,8 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
     """What one metric says, with the size of the difference and what it rests on."""
     where = f"{in_markdown(item.task)}, {in_markdown(item.label)}"
     change = item.difference
+    if not math.isfinite(change.low):
+        return f"{where}: {number(item.first)} and {number(item.second)}; {change.interval_method}."
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {item.q:.2g}"
     basis = f"{item.documents:,} documents" + (
         f" of {item.images:,} images" if item.images != item.documents else ""
@@ -67,6 +70,16 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
         f"{where}: {second} is {_verdict(item)} than {first}, {number(item.first)} becomes {number(item.second)} "
         f"({interval}); {counted}."
     )
+
+
+def ends(low: float, high: float) -> str:
+    """An interval in brackets, where there is one."""
+    return f" [{signed(low)}, {signed(high)}]" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def tested(p: float) -> str:
+    """A p-value; a dash where there is none."""
+    return f"{p:.2g}" if math.isfinite(p) else "–"
 
 
 def signed(value: float) -> str:
@@ -89,10 +102,9 @@ def _table(items: Iterable[MetricDifference], first: str, second: str) -> str:
             "metric": in_markdown(item.label) + ARROWS[item.higher_is_better],
             first: number(item.first),
             f"{second} ": number(item.second),
-            "difference": f"{signed(item.difference.value)} "
-            f"[{signed(item.difference.low)}, {signed(item.difference.high)}]",
-            "p": f"{item.difference.p:.2g}",
-            "q": f"{item.q:.2g}",
+            "difference": signed(item.difference.value) + ends(item.difference.low, item.difference.high),
+            "p": tested(item.difference.p),
+            "q": tested(item.q),
         }
         for item in items
     ]

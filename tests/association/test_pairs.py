@@ -21,7 +21,7 @@ from connector_bench.association.values import JoinedTable, Pair, Settings
 
 SIMULATIONS = 500
 IMAGES, QUESTIONS = 100, 2
-QUICK = Settings(resamples=300)
+QUICK = Settings()
 
 
 def planted(
@@ -86,7 +86,7 @@ def simulated(**planting: float) -> list[Pair]:
 def truth(**planting: float) -> Pair:
     """The same figures on half a million questions."""
     table = planted(np.random.default_rng(0), images=250_000, **planting)
-    return pair_of(table, Settings(resamples=2))
+    return pair_of(table, Settings())
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -221,7 +221,7 @@ def test_what_cannot_be_compared_is_named() -> None:
         "the loss is 0.2 on every document" in whys["m: patch_reconstruction beside accuracy of vqa (lost)"]
     )
     assert "every document scores 1" in " ".join(whys.values())
-    assert "3 images have both figures, 10 are needed" in " ".join(whys.values())
+    assert "3 images have both figures, 20 are needed" in " ".join(whys.values())
 
 
 def test_rare_failures_and_shared_losses_leave_gaps_with_reasons() -> None:
