@@ -4,9 +4,9 @@
 
 The table of docs/AGREEMENT.md. Each simulation draws other images, or connectors, from the same distribution. `given`
 is the share of simulations that are above the floors of `connector_bench.stats.floors`. The truth is known, or the
-figure of very many images; where images are each other's gallery, or answers go with losses, it is the mean over all simulations, or chance for
-independent sides. A coverage's own standard error is .01 for 500 simulations of 95 %, and .005 where simulations are
-cheap and four times as many.
+figure of very many images; where images are each other's gallery, or answers go with losses, it is the mean over all
+simulations, or chance for independent sides. A coverage's own standard error is .01 for 500 simulations of 95 %, and
+.005 where simulations are cheap and four times as many.
 """
 
 from __future__ import annotations
