@@ -7,15 +7,16 @@ from jaxtyping import Float
 from scipy import linalg, spatial
 
 from connector_bench.preservation import geometry
-from connector_bench.stats.intervals import Score, bootstrap_mean, same_length
+from connector_bench.stats import jackknife
+from connector_bench.stats.intervals import Score, same_length
 
 
 def paired_difference(
     a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"], *, seed: int = 0, confidence: float = 0.95
 ) -> Score:
-    """Mean of `a - b` over the same images, bootstrapped as pairs. ValueError as `bootstrap_mean`."""
+    """Mean of `a - b` over the same images, by their jackknife. ValueError as `jackknife.mean`."""
     first, second = same_length(a, b)
-    return bootstrap_mean(first - second, seed=seed, confidence=confidence, chance=0.0)
+    return jackknife.mean(first - second, confidence=confidence, chance=0.0)
 
 
 def tie_groups(

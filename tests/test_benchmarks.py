@@ -75,11 +75,15 @@ def test_all_benchmarks_run_together_and_end_in_one_table() -> None:
         assert line in ran.stdout
 
 
-@pytest.mark.parametrize("setting", coverage.SETTINGS, ids=lambda s: f"{s.measure.__name__}, {s.name}")
-def test_every_simulation_of_coverage_runs(setting: coverage.Setting) -> None:
-    shares = coverage.covered(setting, simulations=2, images=80)
-    assert shares
-    assert all(0 <= share <= 1 for share in shares.values())
+@pytest.mark.parametrize("family", dict.fromkeys(setting.family for setting in coverage.SETTINGS))
+def test_coverage_simulates_every_family(family: str) -> None:
+    setting = next(one for one in coverage.SETTINGS if one.family == family)
+    for _, figure, given, covered, rejected, half in coverage.simulate(setting, 3):
+        assert figure
+        assert given == 1, "above the floors"
+        assert 0 <= covered <= 1
+        assert rejected is None or 0 <= rejected <= 1
+        assert half > 0
 
 
 @pytest.mark.slow

@@ -54,6 +54,33 @@ def test_agrees_with_scipy_at_ten() -> None:
     assert exact_p(np.arange(10.0), np.arange(10.0)) == pytest.approx(2 / 3_628_800)
 
 
+@pytest.mark.parametrize("ties", [False, True])
+def test_agrees_with_all_orders_of_scipy(ties: bool) -> None:
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(2, 7)) if not ties else rng.integers(0, 3, (2, 7)).astype(float)
+    ranks = stats.rankdata(y) - 4
+    theirs = stats.permutation_test(
+        (stats.rankdata(x),),
+        lambda drawn, axis=-1: drawn @ ranks,
+        permutation_type="pairings",
+        n_resamples=10_000,
+        vectorized=True,
+    )
+    assert exact_p(x, y) == pytest.approx(theirs.pvalue, abs=1e-12)
+
+
+def test_the_other_way_round_is_as_surprising() -> None:
+    x, y = np.arange(10.0), np.array([1.0, 0, 3, 2, 5, 4, 7, 6, 9, 8])
+    assert 0 < exact_p(x, y) == exact_p(x, -y) < 1e-3
+
+
+def test_rejects_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for n in (8, 9, 10):
+        p = [exact_p(*rng.normal(size=(2, n))) for _ in range(300)]
+        assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=2.6 * np.sqrt(0.05 * 0.95 / 300))
+
+
 def test_more_values_than_can_be_counted_are_refused() -> None:
     with pytest.raises(ValueError, match="up to 12, got 13 and 13"):
         exact_p(np.arange(13.0), np.arange(13.0))

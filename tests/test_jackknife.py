@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
 
 import numpy as np
 import pytest
 from scipy import special, stats
 
 from connector_bench.stats import jackknife
-from connector_bench.stats.exact import permutation_p
 from connector_bench.stats.floors import apart_from_the_most_frequent, floored
 from connector_bench.stats.intervals import Score
 
@@ -107,44 +105,6 @@ def test_the_share_lost_is_covered(draw, n: int) -> None:
     assert 0.93 <= np.mean(covered) <= 0.97
     if draw is heavy:
         assert np.mean(normal) < 0.9, "n - 1 degrees of freedom are far too many"
-
-
-@pytest.mark.parametrize("n", [3, 5, 6, 7])
-@pytest.mark.parametrize("ties", [False, True])
-def test_exact_p_values_are_those_of_every_order(n: int, ties: bool) -> None:
-    rng = np.random.default_rng(n)
-    for _ in range(4):
-        x, y = rng.normal(size=(2, n)) if not ties else rng.integers(0, 3, (2, n)).astype(float)
-        if np.ptp(x) == 0 or np.ptp(y) == 0:
-            continue
-        first, second = (2 * stats.rankdata(side) - n - 1 for side in (x, y))
-        sums = np.array([first[list(order)] @ second for order in permutations(range(n))])
-        assert permutation_p(x, y) == pytest.approx(np.mean(np.abs(sums) >= abs(first @ second)), abs=1e-12)
-        if not ties:  # where the distribution is not symmetric, scipy doubles the smaller tail
-            theirs = stats.permutation_test(
-                (first,),
-                lambda drawn, axis=-1, second=second: drawn @ second,
-                permutation_type="pairings",
-                n_resamples=10**6,
-                vectorized=True,
-            )
-            assert permutation_p(x, y) == pytest.approx(theirs.pvalue, abs=1e-12)
-
-
-def test_ten_points_are_counted_out() -> None:
-    x = np.arange(10.0)
-    assert permutation_p(x, x**3) == pytest.approx(2 / math.factorial(10))
-    y = np.array([1.0, 0, 3, 2, 5, 4, 7, 6, 9, 8])
-    assert 0 < permutation_p(x, y) == permutation_p(x, -y) < 1e-3
-    with pytest.raises(ValueError, match="2 to 10 points"):
-        permutation_p(np.arange(11.0), np.arange(11.0))
-
-
-def test_exact_p_values_reject_as_often_as_they_say() -> None:
-    rng = np.random.default_rng(0)
-    for n in (8, 9, 10):
-        p = [permutation_p(*rng.normal(size=(2, n))) for _ in range(300)]
-        assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=2.6 * np.sqrt(0.05 * 0.95 / 300))
 
 
 def test_below_the_floor_there_is_a_sentence() -> None:

@@ -10,10 +10,9 @@ from scipy.spatial.distance import cdist
 from connector_bench.stats.paired import (
     Sums,
     difference,
+    difference_interval,
     false_discovery_rate,
     halved_difference,
-    percentile_interval,
-    resampled_figures,
 )
 from tests.oracles import paired_difference
 
@@ -68,15 +67,26 @@ def test_intervals_and_p_values_keep_their_promise() -> None:
     for _ in range(trials):
         hardness = rng.gamma(2, size=60)
         one, other = (Sums(hardness * rng.gamma(4, 0.25, size=60), np.ones(60)) for _ in range(2))
-        values = resampled_figures([one, other])
-        low, high = percentile_interval(values[1] - values[0], 60)
+        low, high = difference_interval(one, other)
         covered += low <= 0 <= high
     for _ in range(60):
         hardness = rng.gamma(2, size=30)
         one, other = (Sums(hardness * rng.gamma(4, 0.25, size=30), np.ones(30)) for _ in range(2))
         rejected += difference(one, other).p <= 0.05
-    assert 0.90 <= covered / trials <= 0.99
+    assert 0.92 <= covered / trials <= 0.98
     assert stats.binom.sf(rejected - 1, 60, 0.05) > 0.005
+
+
+def test_few_images_have_a_difference_and_a_sentence() -> None:
+    found = difference(mean_of(np.arange(19.0)), mean_of(np.arange(19.0) ** 2))
+    assert found.value > 0
+    assert np.isnan([found.low, found.high, found.p]).all()
+    assert found.interval_method == found.test_method == "no interval: 19 images, 20 are needed"
+    gaps = np.zeros(40), np.ones(40)
+    few = halved_difference(0.2, 0.3, *gaps, images=99, k=10)
+    assert np.isnan([few.low, few.high, few.p]).all()
+    assert few.interval_method == "no interval: 99 images, 100 are needed"
+    assert np.isfinite(halved_difference(0.2, 0.3, *gaps, images=100, k=10).p)
 
 
 def test_a_single_image_or_other_images_are_refused() -> None:
@@ -104,7 +114,7 @@ def test_halvings_know_the_spread_of_a_paired_difference() -> None:
         pictures = rng.normal(size=(160, 20))
         sides = [pictures @ change for change in maps]
         gaps = halving_gaps(sides)
-        found = halved_difference(*kept(sides), gaps[:, 0], gaps[:, 1])
+        found = halved_difference(*kept(sides), gaps[:, 0], gaps[:, 1], images=160, k=10)
         differences.append(found.value)
         claimed.append((found.high - found.low) / 2 / stats.t.ppf(0.975, len(gaps)))
     assert np.sqrt(np.mean(np.square(claimed))) == pytest.approx(np.std(differences, ddof=1), rel=0.3)

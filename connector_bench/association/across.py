@@ -13,16 +13,15 @@ from scipy import stats
 
 from connector_bench.association.connectors_across import Group, Measured
 from connector_bench.association.losses import losses_of_a_set
-from connector_bench.association.resampled_connectors import resampled_means
 from connector_bench.association.sensitivity import sensitivity
 from connector_bench.association.values import AcrossConnectors, Point, SeedValue, Settings, Tested
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.stats.cluster_bootstrap import score_of
 from connector_bench.stats.correlation import rank_correlation
 from connector_bench.stats.exact_spearman import MOST_VALUES, exact_p
+from connector_bench.stats.few_connectors import rank_interval
+from connector_bench.stats.floors import LEAST_CONNECTORS
+from connector_bench.stats.intervals import Score
 
-LEAST_CONNECTORS = 8
-"""Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""
 PERMUTATIONS = 9999
 """Of more connectors than have an exact p-value."""
 DECIMALS = 6
@@ -45,6 +44,8 @@ def across_connectors(models: Sequence[Measured], settings: Settings) -> tuple[A
     found = []
     for connector_task, score_task in _task_pairs(models):
         measured = [model for model in models if {connector_task, score_task} <= set(model.tasks)]
+        data_sets = [m.tasks[connector_task].data_sets & m.tasks[score_task].data_sets for m in measured]
+        shared = frozenset().union(*data_sets)
         for task in (connector_task, score_task):
             _require_same_documents(task, measured)
         losses = {m.model: losses_of_a_set(m.tasks[connector_task].figures) for m in measured}
@@ -53,7 +54,7 @@ def across_connectors(models: Sequence[Measured], settings: Settings) -> tuple[A
             for score in _names(scores.values()):
                 points = _points(measured, losses, loss, scores, score)
                 if len(points) > 1:
-                    found.append(_across(connector_task, loss, score_task, score, points, settings))
+                    found.append(_across(connector_task, loss, score_task, score, shared, points, settings))
     return tuple(found)
 
 
@@ -112,6 +113,7 @@ def _across(
     loss: str,
     score_task: str,
     score: str,
+    data_sets: frozenset[str],
     points: tuple[Point, ...],
     settings: Settings,
 ) -> AcrossConnectors:
@@ -129,30 +131,32 @@ def _across(
         else:
             correlations[name] = correlate(chosen, settings)
     return AcrossConnectors(
-        connector_task, loss, score_task, score, points, correlations, refusals, sensitivity(points)
+        connector_task,
+        loss,
+        score_task,
+        score,
+        data_sets,
+        points,
+        correlations,
+        refusals,
+        sensitivity(points),
     )
 
 
 def correlate(points: Sequence[Point], settings: Settings) -> Tested:
     """Spearman's correlation of the connectors' means over seeds.
 
-    The interval draws connectors, and for each its seeds; it errs on the wide side where connectors are few (it
-    covers the truth in 97 to 99 % of simulations with 9 to 20 of them). The p-value is that of a permutation test
-    over connectors: exact, over all n! orders, up to twelve of them; of more, `PERMUTATIONS` random orders.
+    The interval is that of `rank_interval`; seeds scatter the connectors' means, and so are part of it. The p-value is
+    that of a permutation test over connectors: exact, over all n! orders, up to twelve of them; of more,
+    `PERMUTATIONS` random orders.
     """
-    drawn = resampled_means(
-        [np.array([(seed.loss, seed.score) for seed in point.seeds]) for point in points], settings
+    loss, score = (np.array([getattr(point, side) for point in points]) for side in ("loss", "score"))
+    value = float(rank_correlation(loss, score))
+    low, high = rank_interval(value, len(points), settings.confidence)
+    method = f"{100 * settings.confidence:g} % interval of Fisher's z over connectors"
+    return Tested(
+        Score(value, low, high, len(points), 0.0, method), _permutation_p(loss, score, seed=settings.seed)
     )
-    # the means as the points have them: a sum in another order would tie, or part, what is equal to rounding
-    drawn[0] = [(point.loss, point.score) for point in points]
-    score = score_of(
-        rank_correlation(drawn[..., 0], drawn[..., 1]),
-        len(points),
-        chance=0.0,
-        confidence=settings.confidence,
-        unit="connectors with their seeds",
-    )
-    return Tested(score, _permutation_p(*drawn[0].T, seed=settings.seed))
 
 
 def _permutation_p(

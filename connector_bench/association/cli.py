@@ -27,8 +27,7 @@ def analyze(
         bool, typer.Option("--all", help="Show every loss, not the headlines alone.")
     ] = False,
     failure_below: Annotated[float, typer.Option(help="Scores within 0..1 below this are failures.")] = 0.5,
-    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of every interval.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random permutations.")] = 0,
 ) -> None:
     """Set what the connector loses beside what the model gets wrong, image by image and across connectors."""
     from rich.console import Console
@@ -40,7 +39,7 @@ def analyze(
     from connector_bench.association.values import Settings
     from connector_bench.results.refusals import refusals
 
-    settings = Settings(seed=seed, resamples=resamples, failure_below=failure_below)
+    settings = Settings(seed=seed, failure_below=failure_below)
     with refusals("refused"):
         found = association.analyze(results, settings, images=not across)
         drawn = picture(found.across) if figure else b""

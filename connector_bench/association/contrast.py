@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy import stats
 
-from connector_bench.association.resampled_connectors import resampled_means
 from connector_bench.association.values import AcrossConnectors, Contrast, Settings, Tested
 from connector_bench.headlines import WHOLE_LOSSES
-from connector_bench.results.data_sets import data_sets_of
-from connector_bench.stats.cluster_bootstrap import score_of
 from connector_bench.stats.correlation import rank_correlation
+from connector_bench.stats.few_connectors import difference_interval
+from connector_bench.stats.floors import LEAST_CONNECTORS
+from connector_bench.stats.intervals import Score
 
 ALL_EXCHANGES = 2**14
 """Exchanges that are all made; of more connectors so many random ones are."""
@@ -39,13 +39,9 @@ def contrasts(across: Sequence[AcrossConnectors], settings: Settings) -> tuple[C
         for first in lost
         for second in overlap
         if (first.score_task, first.score) == (second.score_task, second.score)
-        and _one_data_set(first, second)
+        and first.data_sets & second.data_sets
     ]
     return tuple(one for one in found if one is not None)
-
-
-def _one_data_set(first: AcrossConnectors, second: AcrossConnectors) -> bool:
-    return bool(data_sets_of(first.connector_task) & data_sets_of(second.connector_task))
 
 
 def _contrast(first: AcrossConnectors, second: AcrossConnectors, settings: Settings) -> Contrast | None:
@@ -54,22 +50,20 @@ def _contrast(first: AcrossConnectors, second: AcrossConnectors, settings: Setti
     for point in first.points:
         shared = [seed for seed in point.seeds if seed.model in others]
         if point.group == "trained" and shared:
-            values.append(np.array([(seed.loss, others[seed.model].loss, seed.score) for seed in shared]))
-    if len(values) < 3:
+            values.append(
+                np.mean([(seed.loss, others[seed.model].loss, seed.score) for seed in shared], axis=0)
+            )
+    if len(values) < LEAST_CONNECTORS:
         return None
-    draws = resampled_means(values, settings)
-    losses, scores = (draws[..., 0], draws[..., 1]), draws[..., 2]
-    differences = rank_correlation(losses[0], scores) - rank_correlation(losses[1], scores)
-    if not np.isfinite(differences[0]):
+    one, other, scores = np.transpose(values)
+    pairs = ((one, scores), (other, scores), (one, other))
+    first_r, second_r, between = correlations = [float(rank_correlation(*pair)) for pair in pairs]
+    if not np.isfinite(correlations).all():
         return None
-    score = score_of(
-        differences,
-        len(values),
-        chance=0.0,
-        confidence=settings.confidence,
-        unit="connectors with their seeds",
-    )
-    p = exchange_p(losses[0][0], losses[1][0], scores[0], seed=settings.seed)
+    low, high = difference_interval(first_r, second_r, between, len(values), settings.confidence)
+    method = f"{100 * settings.confidence:g} % interval of the difference of two Fisher's z over connectors"
+    score = Score(first_r - second_r, low, high, len(values), 0.0, method)
+    p = exchange_p(one, other, scores, seed=settings.seed)
     return Contrast(
         first.score_task,
         first.score,

@@ -6,11 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from connector_bench.association.pairs import LEAST_IMAGES, complete_controls
+from connector_bench.association.pairs import complete_controls
 from connector_bench.association.testing import tested
 from connector_bench.association.values import Grounded, JoinedTable, Partial, Settings
 from connector_bench.metrics import metric
-from connector_bench.stats.cluster_bootstrap import partial_draws, rank_draws
+from connector_bench.stats.cluster_jackknife import partials, ranks_without_each
+from connector_bench.stats.floors import LEAST_IMAGES, LEAST_OUTCOMES, apart_from_the_most_frequent
 from connector_bench.stats.paired import ROUNDING
 
 ErrorKind = Literal["mse", "norm", "cosine"]
@@ -47,19 +48,20 @@ def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Sett
     columns, images = columns[:, known], np.array(table.images)[known]
     if len(set(images)) < LEAST_IMAGES or np.ptp(columns, axis=1).min() < ROUNDING:
         return None
+    if min(apart_from_the_most_frequent(column, images) for column in columns) < LEAST_OUTCOMES:
+        return None
     controls = complete_controls(table, known)
-    draws = rank_draws(
+    draws = ranks_without_each(
         np.stack([*columns, *controls.values()]),
         np.zeros((0, columns.shape[1]), dtype=bool),
         images,
         seed=settings.seed,
-        resamples=settings.resamples,
     )
     correlations, count = draws.correlations, draws.clusters
     held = range(3, 3 + len(controls))
     inside, outside = correlations[:, 0, 2], correlations[:, 1, 2]
-    partials = [
-        Partial(tuple(controls), tested(partial_draws(correlations, side, 2, held), count, 0.0, settings))
+    held_fixed = [
+        Partial(tuple(controls), tested(partials(correlations, side, 2, held), count, 0.0, settings))
         if controls
         else None
         for side in (0, 1)
@@ -74,7 +76,7 @@ def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Sett
         images=count,
         inside=tested(inside, count, 0.0, settings),
         outside=tested(outside, count, 0.0, settings),
-        inside_partial=partials[0],
-        outside_partial=partials[1],
+        inside_partial=held_fixed[0],
+        outside_partial=held_fixed[1],
         difference=tested(inside - outside, count, 0.0, settings),
     )

@@ -8,25 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
-from connector_bench.association.prediction import LEAST_OUTCOMES, Failure, failures, predict
+from connector_bench.association.prediction import Failure, failures, predict
 from connector_bench.association.testing import interval, tested
 from connector_bench.association.values import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
-from connector_bench.stats.cluster_bootstrap import (
-    RankDraws,
-    partial_draws,
-    rank_draws,
-    sum_draws,
+from connector_bench.stats.cluster_jackknife import (
+    RanksWithout,
+    partials,
+    ranks_without_each,
+    sums_without_each,
 )
+from connector_bench.stats.floors import LEAST_IMAGES, LEAST_OUTCOMES, apart_from_the_most_frequent
 from connector_bench.stats.intervals import cluster_sums
 from connector_bench.stats.paired import ROUNDING
-
-LEAST_IMAGES = 10
-"""Fewer say nothing about an association."""
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Documents on which several losses and one score are known, and the resamples of their ranks."""
+    """Documents on which several losses and one score are known, and their ranks without each image."""
 
     table: JoinedTable
     score_name: str
@@ -35,7 +33,7 @@ class _Rows:
     score: Float64[np.ndarray, " n"]
     failure: Failure
     images: Shaped[np.ndarray, " n"]
-    draws: RankDraws
+    draws: RanksWithout
     """Columns: losses, controls, score; the one outcome is failure."""
 
 
@@ -66,7 +64,7 @@ def complete_controls(
 def _same_documents(
     table: JoinedTable, score_name: str
 ) -> Iterator[tuple[list[str], Bool[np.ndarray, " n"]]]:
-    """Losses in groups that are known on the same documents, so that they share resamples."""
+    """Losses in groups that are known on the same documents, so that the same images are left out."""
     groups: dict[bytes, tuple[list[str], np.ndarray]] = {}
     for name, values in table.losses.items():
         known = np.isfinite(values) & np.isfinite(table.scores[score_name])
@@ -85,22 +83,37 @@ def _rows(
         return None, [Skipped(f"{where} ({', '.join(names)})", why)]
     if np.ptp(score) == 0:
         return None, [Skipped(f"{where} ({', '.join(names)})", f"every document scores {score[0]:g}")]
+    if (apart := apart_from_the_most_frequent(score, images)) < LEAST_OUTCOMES:
+        why = f"{apart} images score other than the most frequent score, {LEAST_OUTCOMES} are needed"
+        return None, [Skipped(f"{where} ({', '.join(names)})", why)]
     losses = {name: table.losses[name][known] for name in names}
     flat = [name for name, values in losses.items() if np.ptp(values) < ROUNDING]
     skipped = [
         Skipped(f"{where} ({name})", f"the loss is {losses[name][0]:.3g} on every document") for name in flat
     ]
-    losses = {name: values for name, values in losses.items() if name not in flat}
+    alike = {
+        name: apart_from_the_most_frequent(values, images)
+        for name, values in losses.items()
+        if name not in flat
+    }
+    few = [name for name, apart in alike.items() if apart < LEAST_OUTCOMES]
+    skipped += [
+        Skipped(
+            f"{where} ({name})",
+            f"{alike[name]} images lose other than the most frequent loss, {LEAST_OUTCOMES} are needed",
+        )
+        for name in few
+    ]
+    losses = {name: values for name, values in losses.items() if name not in [*flat, *few]}
     if not losses:
         return None, skipped
     controls = complete_controls(table, known)
     failure = failures(score_name, score, table.higher_is_better[score_name], settings.failure_below)
-    draws = rank_draws(
+    draws = ranks_without_each(
         np.stack([*losses.values(), *controls.values(), score]),
         failure.failed[None],
         images,
         seed=settings.seed,
-        resamples=settings.resamples,
     )
     return _Rows(table, score_name, losses, controls, score, failure, images, draws), skipped
 
@@ -111,7 +124,7 @@ def _pair(rows: _Rows, index: int, settings: Settings) -> Pair:
     first, last = len(rows.losses), len(rows.losses) + len(rows.controls)
     partial = None
     if rows.controls:
-        draws = partial_draws(correlations, index, last, range(first, last))
+        draws = partials(correlations, index, last, range(first, last))
         partial = Partial(tuple(rows.controls), tested(draws, images, 0.0, settings))
     quartiles = _quartiles(loss, rows.score, rows.images, settings)
     prediction = predict(
@@ -150,13 +163,13 @@ def _quartiles(
     images: Shaped[np.ndarray, " n"],
     settings: Settings,
 ) -> Quartiles | None:
-    """Means of the scores at both ends of the loss; the ends are those of the sample on every resample."""
+    """Means of the scores at both ends of the loss; the ends are those of the whole sample."""
     first, third = np.quantile(loss, [0.25, 0.75])
     if first == third:
         return None
     ends = np.stack([loss <= first, loss >= third], axis=1).astype(np.float64)
     sums = cluster_sums(np.concatenate([ends * score[:, None], ends], axis=1), images)
-    totals = sum_draws(sums, seed=settings.seed, resamples=settings.resamples)
+    totals = sums_without_each(sums, seed=settings.seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         lowest, highest = (totals[:, :2] / totals[:, 2:]).T
     count = len(sums)

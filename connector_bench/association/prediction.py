@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
-from scipy import stats
+from scipy import special
 
-from connector_bench.association.testing import interval, tested
+from connector_bench.association.testing import tested
 from connector_bench.association.values import BaselinePrediction, CalibrationBin, Prediction, Settings
-from connector_bench.stats.cluster_bootstrap import sum_draws
-from connector_bench.stats.intervals import Score, cluster_sums
+from connector_bench.stats import jackknife
+from connector_bench.stats.cluster_jackknife import sums_without_each
+from connector_bench.stats.floors import LEAST_OUTCOMES, floored
+from connector_bench.stats.intervals import Score, cluster_sums, wilson
 
-LEAST_OUTCOMES = 5
-"""Images with a failure, and images with a success, below which an AUROC says nothing."""
 BINS = 10
 
 
@@ -49,7 +49,7 @@ def predict(
     baseline_areas: Mapping[str, Float64[np.ndarray, " draws"]],
     settings: Settings,
 ) -> Prediction | None:
-    """AUROC of the loss and of each baseline, from their resampled areas; None with too few of either outcome."""
+    """AUROC of the loss and of each baseline, from areas without each image; None with too few of either outcome."""
     outcomes = [len(set(images[failure.failed == outcome])) for outcome in (True, False)]
     if min(outcomes) < LEAST_OUTCOMES:
         return None
@@ -57,7 +57,7 @@ def predict(
     return Prediction(
         failure=failure.rule,
         failures=int(failure.failed.sum()),
-        auroc=tested(areas, count, 0.5, settings),
+        auroc=tested(areas, count, 0.5, settings, scale="area"),
         baselines=tuple(
             _baseline(name, drawn, areas, count, settings) for name, drawn in baseline_areas.items()
         ),
@@ -74,7 +74,7 @@ def _baseline(
     return BaselinePrediction(
         name,
         larger_fails,
-        tested(pointed, images, 0.5, settings),
+        tested(pointed, images, 0.5, settings, scale="area"),
         tested(of_the_loss - pointed, images, 0.0, settings),
     )
 
@@ -90,7 +90,7 @@ def calibration(
     place = np.searchsorted(edges, loss).clip(min=1) - 1
     members = (place[:, None] == np.arange(len(edges) - 1)).astype(np.float64)
     sums = cluster_sums(np.concatenate([members * failed[:, None], members], axis=1), images)
-    totals = sum_draws(sums, seed=settings.seed, resamples=settings.resamples)
+    totals = sums_without_each(sums, seed=settings.seed)
     bins = len(edges) - 1
     with np.errstate(invalid="ignore", divide="ignore"):
         rates = totals[:, :bins] / totals[:, bins:]
@@ -108,10 +108,10 @@ def calibration(
 
 
 def _rate(rates: Float64[np.ndarray, " draws"], images: int, settings: Settings) -> Score:
-    """No failure, or nothing else, in a bin proves neither for other images: Wilson's interval over its images."""
-    if 0 < rates[0] < 1 and images > 1:
-        return interval(rates, images, None, settings)
-    value = float(rates[0])
-    ends = stats.binomtest(round(value * images), images).proportion_ci(settings.confidence, "wilson")
-    method = f"{100 * settings.confidence:g} % Wilson interval over images, which all agree"
-    return Score(value, min(value, ends.low), max(value, ends.high), images, None, method)
+    """Wilson's interval of as many independent images as would vary as much; of the bin's images where all agree."""
+    value, without = float(rates[0]), rates[1:]
+    found = jackknife.estimate(value, without[np.isfinite(without)], "ranks")
+    quantile = -float(special.stdtrit(max(images - 1, 1), (1 - settings.confidence) / 2))
+    low, high = wilson(value, found.error**2, images, quantile)
+    method = f"{100 * settings.confidence:g} % Wilson interval over images"
+    return floored(Score(value, low, high, images, None, method))

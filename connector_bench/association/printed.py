@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -187,7 +188,7 @@ def _no_claim(found: AcrossConnectors) -> Text:
 
 def _footnotes(analysis: Analysis, hidden: int) -> Iterator[Text]:
     yield Text(
-        f"In brackets: {100 * analysis.settings.confidence:g} % bootstrap intervals. q: p-values adjusted (Benjamini "
+        f"In brackets: {100 * analysis.settings.confidence:g} % intervals. q: p-values adjusted (Benjamini "
         "and Hochberg) over all figures of a kind; n.s.: not significant at q < 0.05.",
         style="dim",
     )
@@ -225,6 +226,8 @@ def _first_of(names: Sequence[str]) -> str:
 
 def _tested(found: Tested) -> Text:
     score = found.score
+    if not math.isfinite(score.low):
+        return Text(f"{score.value:.2f}, {score.method}", style="dim")
     ends = f"\n[{score.low:.2f}, {score.high:.2f}]"
     if found.significant:
         return Text(f"{score.value:.2f} q={found.q:.1g}{ends}")

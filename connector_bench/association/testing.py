@@ -1,4 +1,4 @@
-"""From resampled values to tested figures, and Benjamini and Hochberg's adjustment over all of a kind."""
+"""From values without each image to tested figures, and Benjamini and Hochberg's adjustment over all of a kind."""
 
 from __future__ import annotations
 
@@ -10,23 +10,36 @@ import numpy as np
 from jaxtyping import Float64
 
 from connector_bench.association.values import Settings, Tested
-from connector_bench.stats.cluster_bootstrap import p_value, score_of
+from connector_bench.stats.cluster_jackknife import p_value, score_of
 from connector_bench.stats.intervals import Score
+from connector_bench.stats.jackknife import Scale
 from connector_bench.stats.paired import false_discovery_rate
 
 Value = TypeVar("Value")
 
 
-def tested(draws: Float64[np.ndarray, " draws"], images: int, chance: float, settings: Settings) -> Tested:
+def tested(
+    draws: Float64[np.ndarray, " draws"],
+    images: int,
+    chance: float,
+    settings: Settings,
+    *,
+    scale: Scale = "plain",  # noqa: PT028
+) -> Tested:
     """The figure of the sample (entry 0), its interval and its p-value against `chance`."""
-    return Tested(interval(draws, images, chance, settings), p_value(draws, images, null=chance))
+    score = interval(draws, images, chance, settings, scale)
+    return Tested(score, p_value(draws, images, null=chance, scale=scale))
 
 
 def interval(
-    draws: Float64[np.ndarray, " draws"], images: int, chance: float | None, settings: Settings
+    draws: Float64[np.ndarray, " draws"],
+    images: int,
+    chance: float | None,
+    settings: Settings,
+    scale: Scale = "plain",
 ) -> Score:
-    """The figure of the sample (entry 0) with its bootstrap interval over images."""
-    return score_of(draws, images, chance=chance, confidence=settings.confidence, unit="images")
+    """The figure of the sample (entry 0) with its jackknife interval over images."""
+    return score_of(draws, images, chance=chance, confidence=settings.confidence, scale=scale, unit="images")
 
 
 def adjusted(value: Value) -> Value:

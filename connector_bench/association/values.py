@@ -83,7 +83,7 @@ class BaselinePrediction:
     """Which end was found to fail; the AUROC is of that direction, so it is 0.5 at least: in the baseline's favour."""
     auroc: Tested
     advantage: Tested
-    """AUROC of the loss minus that of the baseline, on the same resamples."""
+    """AUROC of the loss minus that of the baseline, paired."""
 
 
 @dataclass(frozen=True)
@@ -229,10 +229,12 @@ class AcrossConnectors:
     loss: str
     score_task: str
     score: str
+    data_sets: frozenset[str]
+    """Names of the data that both tasks read."""
     points: tuple[Point, ...]
     correlations: Mapping[str, Tested | None]
-    """Spearman's correlation by subset (`trained`, `trained and isometries`, `all`), bootstrapped over connectors
-    with their seeds; None where a subset is too small for a claim."""
+    """Spearman's correlation by subset (`trained`, `trained and isometries`, `all`); None where a subset is too small
+    for a claim."""
     refusals: Mapping[str, str]
     """Why a subset has no correlation."""
     sensitivity: Sensitivity | None = None
@@ -244,7 +246,6 @@ class Settings:
     """What the analysis was asked to do, so that it can be repeated."""
 
     seed: int = 0
-    resamples: int = 2000
     confidence: float = 0.95
     failure_below: float = 0.5
     """Scores within 0..1 below this are failures; other scores fail at or below their median."""

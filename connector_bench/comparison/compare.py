@@ -148,7 +148,9 @@ def _label(metric: PairedMetric, ours: bool) -> str:
 def paired(metric: PairedMetric) -> Difference:
     """The paired difference by the procedure that fits the metric."""
     if metric.halvings is not None:
-        return halved_difference(metric.first.value, metric.second.value, *metric.halvings)
+        return halved_difference(
+            metric.first.value, metric.second.value, *metric.halvings, images=metric.images, k=metric.k
+        )
     found = difference(metric.first, metric.second)
     if metric.gallery_held_fixed:
         return replace(

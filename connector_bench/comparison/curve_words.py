@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -36,6 +37,11 @@ def _sentence(curve: Curve) -> str:
     change = last.from_first
     if change is None or last.q is None:
         return f"{where}: {number(last.value, last.bound)}."
+    if not math.isfinite(change.low):
+        return (
+            f"{where}: {number(first.value, first.bound)}, at last {number(last.value, last.bound)}; "
+            f"{change.interval_method}."
+        )
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {last.q:.2g}"
     if not last.differs:
         return f"{where}: from first to last no difference that these documents could show ({interval})."
@@ -61,4 +67,6 @@ def _table(curves: Sequence[Curve]) -> str:
 
 def _cell(point: StepPoint) -> str:
     star = " *" if point.differs else ""
+    if not math.isfinite(point.low):
+        return number(point.value, point.bound)
     return f"{number(point.value, point.bound)} [{number(point.low)}, {number(point.high)}]{star}"

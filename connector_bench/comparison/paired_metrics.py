@@ -32,6 +32,8 @@ class PairedMetric:
     gallery_held_fixed: bool
     """Whether images count as neighbours of others and no halvings were recorded: the interval is then too narrow."""
     halvings: tuple[np.ndarray, np.ndarray] | None = None
+    k: int | None = None
+    """Neighbours that count, where images are each other's."""
 
 
 def paired_metrics(first: Documents, second: Documents) -> Iterator[PairedMetric]:
@@ -95,6 +97,7 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         higher_is_better=None if told_by_neighbours(entry) else first.higher_is_better(metric),
         gallery_held_fixed=entry is not None and not paired and entry.neighbours,
         halvings=(gaps[0], gaps[1]) if paired else None,
+        k=None if entry is None else entry.k,
     )
 
 

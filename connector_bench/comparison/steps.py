@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+
 from connector_bench.comparison.compare import LEVEL, paired, shared_tasks
 from connector_bench.comparison.compared_runs import (
     ComparisonSide,
@@ -17,13 +19,12 @@ from connector_bench.comparison.compared_runs import (
 from connector_bench.comparison.paired_metrics import PairedMetric, paired_metrics
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats import jackknife
 from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import (
     ROUNDING,
     Difference,
     false_discovery_rate,
-    percentile_interval,
-    resampled_figures,
 )
 
 
@@ -129,9 +130,8 @@ def _points(
     differences = [None, *(paired(pair) for pair in pairs)]
     points = []
     for step, side, sums, change in zip(steps, documents, figures, differences, strict=True):
-        low, high = side.interval(pairs[0].metric) or percentile_interval(
-            resampled_figures([sums])[0], len(sums.numerator)
-        )
+        own = jackknife.ratio(np.asarray(sums.numerator), np.asarray(sums.denominator))
+        low, high = side.interval(pairs[0].metric) or (own.low, own.high)
         bound = side.of.bound(pairs[0].metric)
         points.append(StepPoint(step, side.model, sums.value, low, high, change, None, bound))
     return tuple(points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -68,6 +69,8 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
     where = f"{in_markdown(item.task)}, {named}"
     before, after = (number(*side) for side in zip((item.first, item.second), item.bounds, strict=True))
     change = item.difference
+    if not math.isfinite(change.low):
+        return f"{where}, {before} and {after}: {change.interval_method}."
     interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {item.q:.2g}"
     basis = f"{item.documents:,} documents" + (
         f" of {item.images:,} images" if item.images != item.documents else ""
@@ -82,6 +85,16 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
     return (
         f"{second} {_effect(item)} than {first}: {where}, {before} becomes {after} ({interval}); {counted}."
     )
+
+
+def ends(low: float, high: float) -> str:
+    """An interval in brackets, where there is one."""
+    return f" [{signed(low)}, {signed(high)}]" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def tested(p: float) -> str:
+    """A p-value; a dash where there is none."""
+    return f"{p:.2g}" if math.isfinite(p) else "–"
 
 
 def signed(value: float) -> str:
@@ -112,10 +125,9 @@ def _table(items: Iterable[MetricDifference], first: str, second: str) -> str:
             "metric": in_markdown(item.label) + ARROWS[item.higher_is_better],
             first: number(item.first, item.bounds[0]),
             f"{second} ": number(item.second, item.bounds[1]),
-            "difference": f"{signed(item.difference.value)} "
-            f"[{signed(item.difference.low)}, {signed(item.difference.high)}]",
-            "p": f"{item.difference.p:.2g}",
-            "q": f"{item.q:.2g}",
+            "difference": signed(item.difference.value) + ends(item.difference.low, item.difference.high),
+            "p": tested(item.difference.p),
+            "q": tested(item.q),
         }
         for item in items
     ]

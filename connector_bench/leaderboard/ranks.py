@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,9 +16,8 @@ from connector_bench.stats.paired import (
     CONFIDENCE,
     ROUNDING,
     Sums,
+    difference_interval,
     halved_difference,
-    percentile_interval,
-    resampled_figures,
 )
 
 
@@ -37,20 +37,19 @@ def ranks(candidates: Mapping[str, Candidate], *, higher_is_better: bool) -> dic
 
     A group begins at its best model and takes in those that follow while the 95 % interval of the difference to
     that model covers 0, or the difference is rounding. The difference is paired over halvings (figures of
-    neighbours, where an image also counts as a neighbour of others) or over resampled images (ratios of sums).
+    neighbours, where an image also counts as a neighbour of others) or over images left out (ratios of sums).
     Where one side has neither, the two recorded intervals decide: models share a place where these overlap, which
     tells fewer apart.
     """
     sign = -1 if higher_is_better else 1
     order = sorted(candidates, key=lambda name: (sign * candidates[name].figure.value, name))
-    resampled = _resampled(candidates)
     places: dict[str, tuple[int, bool]] = {}
     leader = None
     for place, name in enumerate(order, start=1):
         if leader is None:
             leader, places[name] = name, (place, True)
             continue
-        gap = _halved(candidates[leader], candidates[name]) or _paired(resampled, leader, name)
+        gap = _halved(candidates[leader], candidates[name]) or _paired(candidates[leader], candidates[name])
         best, figure = candidates[leader].figure, candidates[name].figure
         low, high = gap or _apart(best, figure)
         if low <= 0 <= high or abs(figure.value - best.value) <= ROUNDING:
@@ -72,27 +71,24 @@ def interval(figure: Figure) -> tuple[float, float]:
 def _halved(first: Candidate, second: Candidate) -> tuple[float, float] | None:
     if first.halvings is None or second.halvings is None or len(first.halvings) != len(second.halvings):
         return None
-    found = halved_difference(first.figure.value, second.figure.value, first.halvings, second.halvings)
-    return found.low, found.high
+    found = halved_difference(
+        first.figure.value,
+        second.figure.value,
+        first.halvings,
+        second.halvings,
+        images=first.figure.n or 0,
+        k=first.figure.k,
+    )
+    return None if math.isnan(found.low) else (found.low, found.high)
 
 
-def _resampled(candidates: Mapping[str, Candidate]) -> dict[str, tuple[np.ndarray, int]]:
-    """The figure of every candidate with sums on the same resampled images, so that no order matters; and how many."""
-    able = {name: candidate.sums for name, candidate in candidates.items() if candidate.sums is not None}
-    lengths = {len(sums.numerator) for sums in able.values()}
-    if len(lengths) != 1 or (n := lengths.pop()) < 2:
-        return {}
-    values = resampled_figures(list(able.values()))
-    return {name: (row, n) for name, row in zip(able, values, strict=True)}
-
-
-def _paired(
-    resampled: Mapping[str, tuple[np.ndarray, int]], first: str, second: str
-) -> tuple[float, float] | None:
-    if first not in resampled or second not in resampled:
+def _paired(first: Candidate, second: Candidate) -> tuple[float, float] | None:
+    if first.sums is None or second.sums is None:
         return None
-    (values, n), (others, _) = resampled[first], resampled[second]
-    return percentile_interval(values - others, n)
+    if len(first.sums.numerator) != len(second.sums.numerator):
+        return None
+    found = difference_interval(second.sums, first.sums)
+    return None if math.isnan(found[0]) else found
 
 
 def _apart(first: Figure, second: Figure) -> tuple[float, float]:

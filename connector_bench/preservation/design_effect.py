@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered
+from connector_bench.stats.floors import LEAST_FOR_GEOMETRY, floored
 from connector_bench.stats.intervals import Score, wilson
 
 MAX_SAMPLE = 1000
@@ -29,13 +30,18 @@ InHalves = Callable[[Halved, Halved], Mapping[str, Float[np.ndarray, " n"]]]
 """Values of every image when each half is its own gallery, from both sides' order; NaN where an image has none."""
 
 
-Kind = Literal["share", "positive", "close to 1", "difference", "difference of hits"]
+GROWTH = 2**0.5
+"""Of what a design effect of average precision has beyond 1, from half galleries to the whole: classes have half as
+many images there. Measured by simulation with 60 to 400 images."""
+
+Kind = Literal["share", "precision", "positive", "close to 1", "difference", "difference of hits"]
 """What a mean is, and so which interval it gets.
 
-A `share` gets Wilson's, which stays inside 0..1. Means of ranks (`positive`, and `close to 1` for what they lack to 1)
-are skewed and vary the more the larger they are: a t interval of the logarithm, its degrees of freedom from the
-kurtosis of the values (Satterthwaite). A `difference` gets a t interval; a `difference of hits`, which is 0 for most
-images, gets one more win and one more loss (Bonett and Price, Psychological Methods 17 (2012) 43).
+A `share` and average `precision` get Wilson's, which stays inside 0..1. Means of ranks (`positive`, and `close to 1`
+for what they lack to 1) are skewed and vary the more the larger they are: a t interval of the logarithm. A
+`difference` (of average precision) gets a t interval; a `difference of hits`, which is 0 for most images, gets one more
+win and one more loss (Bonett and Price, Psychological Methods 17 (2012) 43). Degrees of freedom of all but hits are
+those of the images that carry the spread (n over the kurtosis of the values) and of the design effect together.
 """
 
 
@@ -88,6 +94,8 @@ def mean_score(
     """
     n, value = len(values), float(values.mean())
     factor = 1.0 if effect is None else effect
+    if kind in ("precision", "difference") and factor > 1:
+        factor = 1 + GROWTH * (factor - 1)
     if drawn_from is not None and drawn_from > n:
         factor = 1 + (factor - 1) * n / drawn_from
     name, interval = _INTERVALS[kind]
@@ -98,7 +106,7 @@ def mean_score(
         else "that takes the gallery as fixed"
     )
     method = f"{100 * confidence:g} % {name} interval over images {cause}"
-    return Score(value, min(low, value), max(high, value), n, chance, method)
+    return floored(Score(value, min(low, value), max(high, value), n, chance, method), LEAST_FOR_GEOMETRY)
 
 
 def _share(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
@@ -106,14 +114,16 @@ def _share(values: np.ndarray, effect: float, confidence: float) -> tuple[float,
     return wilson(float(values.mean()), _variance(values, effect), n, _quantile(confidence, n - 1))
 
 
+def _precision(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
+    quantile = _quantile(confidence, _carried_by(values), together=True)
+    return wilson(float(values.mean()), _variance(values, effect), len(values), quantile)
+
+
 def _positive(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
-    n, value = len(values), float(values.mean())
+    value = float(values.mean())
     if values.min() == values.max():
         return value, value
-    excess = (
-        float(stats.kurtosis(values, fisher=False)) - 1
-    )  # 0 where half the values are one number, half another
-    quantile = _quantile(confidence, min(n - 1, 2 * n / excess) if excess > 0 else n - 1)
+    quantile = _quantile(confidence, _carried_by(values), together=True)
     spread = float(np.exp(quantile * _variance(values, effect) ** 0.5 / value))
     return value / spread, value * spread
 
@@ -125,17 +135,29 @@ def _close_to_1(values: np.ndarray, effect: float, confidence: float) -> tuple[f
     return max(0.0, 1 - high), 1 - low
 
 
-def _difference(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
-    half = _quantile(confidence, len(values) - 1) * _variance(values, effect) ** 0.5
+def _difference(
+    values: np.ndarray, effect: float, confidence: float, few: bool = True
+) -> tuple[float, float]:
+    freedom = _carried_by(values) if few else len(values) - 1
+    half = _quantile(confidence, freedom, together=few) * _variance(values, effect) ** 0.5
     return float(values.mean()) - half, float(values.mean()) + half
 
 
 def _difference_of_hits(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:
-    return _difference(np.concatenate([values, [-1, 1]]), effect, confidence)
+    return _difference(np.concatenate([values, [-1, 1]]), effect, confidence, few=False)
 
 
-def _quantile(confidence: float, freedom: float) -> float:
-    return float(stats.t.ppf(0.5 + confidence / 2, min(freedom, FREEDOM)))
+def _quantile(confidence: float, freedom: float, *, together: bool = False) -> float:
+    freedom = 1 / (1 / freedom + 1 / FREEDOM) if together else min(freedom, FREEDOM)
+    return float(stats.t.ppf(0.5 + confidence / 2, freedom))
+
+
+def _carried_by(values: np.ndarray) -> float:
+    """How many images that pull evenly would make this spread: n over the kurtosis, at most n - 1."""
+    n = len(values)
+    if values.min() == values.max():
+        return n - 1
+    return float(np.clip(n / stats.kurtosis(values, fisher=False), 1, n - 1))
 
 
 def _variance(values: np.ndarray, effect: float) -> float:
@@ -144,6 +166,7 @@ def _variance(values: np.ndarray, effect: float) -> float:
 
 _INTERVALS: dict[Kind, tuple[str, Callable[[np.ndarray, float, float], tuple[float, float]]]] = {
     "share": ("Wilson", _share),
+    "precision": ("Wilson", _precision),
     "positive": ("t (logarithm)", _positive),
     "close to 1": ("t (logarithm of what lacks to 1)", _close_to_1),
     "difference": ("t", _difference),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,7 +20,8 @@ from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.sharing import Captions, LabelColumn, label_columns
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.progress import doing
-from connector_bench.stats.intervals import bootstrap_mean
+from connector_bench.stats import jackknife
+from connector_bench.stats.intervals import plain
 from connector_bench.stats.oracles import not_as_they_must_be
 
 HUBNESS_K = 10
@@ -165,7 +165,7 @@ Found = tuple[Columns, Scores, dict[str, object]]
 
 def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions) -> Found:
     columns = {f"paper_knor_{k}": knn.paper_overlap(pre, post, k, options.distance) for k in ks}
-    return columns, {name: _mean(column, options) for name, column in columns.items()}, {}
+    return columns, {name: plain(jackknife.mean(column)) for name, column in columns.items()}, {}
 
 
 def _ours(
@@ -188,18 +188,18 @@ def _ours(
         effects = design_effects(pre.sample, post.sample, in_halves, seed=options.seed)
     near, near_scores = geometry.rank_geometry(pre, post, effects)
     columns |= near
-    scores |= {name: asdict(score) for name, score in near_scores.items()}
+    scores |= {name: plain(score) for name, score in near_scores.items()}
     with doing("geometry of all images"):
         scores |= _set_geometry(pre, post)
     for number, one in enumerate(labels):
         with doing(f"retrieval by {one.column}"):
             retrieved, retrieved_scores = one.figures(number, pre, post, effects, recalls)
         columns |= retrieved
-        scores |= {name: asdict(score) for name, score in retrieved_scores.items()}
+        scores |= {name: plain(score) for name, score in retrieved_scores.items()}
     if captions is not None and len(pre) >= retrieval.NEAREST + 2:
         alike, alike_scores = captions.figures(pre, post, effects)
         columns |= alike
-        scores |= {name: asdict(score) for name, score in alike_scores.items()}
+        scores |= {name: plain(score) for name, score in alike_scores.items()}
     with doing("overlap against retrieval"):
         scores |= _overlap_recall(columns, options.seed)
     curve = gallery.common.curve(max(gallery.ks)).mean(axis=0)
@@ -217,13 +217,13 @@ def _set_geometry(pre: Side, post: Side) -> Scores:
         values["hubness_post"] = geometry.hubness(post.lists[:, :HUBNESS_K])
     scores: Scores = {name: {"value": value, "n": n} for name, value in values.items()}
     before, after = (influence.spectral(side) for side in sides)
-    scores |= {f"{name}_pre": asdict(score) for name, score in before.items()}
-    scores |= {f"{name}_post": asdict(score) for name, score in after.items()}
+    scores |= {f"{name}_pre": plain(score) for name, score in before.items()}
+    scores |= {f"{name}_post": plain(score) for name, score in after.items()}
     if before and after:  # similarity to a side that does not vary has no meaning
-        scores["procrustes"] = asdict(influence.procrustes(*sides))
+        scores["procrustes"] = plain(influence.procrustes(*sides))
         cka = influence.debiased_cka(*sides) if n >= 4 else None
         if cka is not None and np.isfinite(cka.value):
-            scores["cka"] = asdict(cka)
+            scores["cka"] = plain(cka)
     return scores
 
 
@@ -233,9 +233,4 @@ def _overlap_recall(columns: Columns, seed: int) -> Scores:
     if overlap is None or recall is None or np.isfinite(recall).sum() < 3:
         return {}
     against = retrieval.overlap_recall(overlap, recall, seed=seed)
-    finite = np.isfinite([against.value, against.low, against.high]).all()
-    return {"spearman_knor_10_recall_post_5": asdict(against)} if finite else {}
-
-
-def _mean(column: Float[np.ndarray, " n"], options: PreservationOptions) -> dict[str, Any]:
-    return asdict(bootstrap_mean(column, seed=options.seed))
+    return {"spearman_knor_10_recall_post_5": plain(against)} if np.isfinite(against.value) else {}

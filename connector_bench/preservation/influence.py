@@ -14,6 +14,8 @@ from scipy import linalg, stats
 
 from connector_bench.preservation import geometry
 from connector_bench.preservation.principal import Principal
+from connector_bench.stats import jackknife
+from connector_bench.stats.floors import LEAST_FOR_GEOMETRY, floored
 from connector_bench.stats.intervals import Score
 
 
@@ -23,13 +25,19 @@ def influence_interval(
     *,
     least: float = -np.inf,
     most: float = np.inf,
+    similarity: bool = False,
 ) -> Score:
-    """`value -+ t sd / sqrt(n)` with the influences' standard deviation at 95 %, cut to the figure's range."""
+    """`value -+ t sd / sqrt(n)` with the influences' standard deviation at 95 %, cut to the figure's range.
+
+    `similarity` of two sides has unbounded influences, whose kurtosis says how many images carry them.
+    """
     n = len(influences)
-    half = float(stats.t.ppf(0.975, n - 1) * np.sqrt(np.square(influences).sum() / (n - 1) / n))
+    without = -influences / np.sqrt(n * (n - 1))
+    found = jackknife.estimate(value, without, "sums" if similarity else "ranks")
+    half = found.quantile(0.95) * float(np.sqrt(np.square(influences).sum() / (n - 1) / n))
     low, high = max(least, value - half), min(most, value + half)
     method = "95 % infinitesimal jackknife over images"
-    return Score(value, min(value, low), max(value, high), n, None, method)
+    return floored(Score(value, min(value, low), max(value, high), n, None, method), LEAST_FOR_GEOMETRY)
 
 
 def debiased_cka(pre: Principal, post: Principal) -> Score:
@@ -42,7 +50,9 @@ def debiased_cka(pre: Principal, post: Principal) -> Score:
     scale = np.sqrt(first.mean() * second.mean())
     cka = both.mean() / scale
     relative = both / scale - cka / 2 * (first / first.mean() + second / second.mean())
-    return influence_interval(geometry.debiased_cka(pre, post), 2 * (relative - relative.mean()), most=1.0)
+    return influence_interval(
+        geometry.debiased_cka(pre, post), 2 * (relative - relative.mean()), most=1.0, similarity=True
+    )
 
 
 def procrustes(pre: Principal, post: Principal) -> Score:
@@ -63,7 +73,9 @@ def procrustes(pre: Principal, post: Principal) -> Score:
     relative = sizes[0] / sizes[0].mean() + sizes[1] / sizes[1].mean() - 2
     scale = np.sqrt(sizes[0].mean() * sizes[1].mean())
     influences = (aligned - values.sum() / 2 * relative) / scale
-    return influence_interval(min(1.0, float(values.sum() / scale)), influences, least=0.0, most=1.0)
+    return influence_interval(
+        min(1.0, float(values.sum() / scale)), influences, least=0.0, most=1.0, similarity=True
+    )
 
 
 def spectral(side: Principal) -> dict[str, Score]:

@@ -20,7 +20,8 @@ from connector_bench.preservation.neighbours.space import DISTANCES, Space, as_v
 from connector_bench.preservation.overlap import allowed_ks, chance, chance_corrected, overlap, too_few
 from connector_bench.preservation.overlap_interval import SearchedGallery, depth, scores_of_overlap
 from connector_bench.preservation.retrieval import Retrieval, retrieval
-from connector_bench.stats.intervals import Score, bootstrap_mean
+from connector_bench.stats import jackknife
+from connector_bench.stats.intervals import Score
 
 __all__ = [
     "DISTANCES",
@@ -120,7 +121,7 @@ def knn_preservation(
         distance: one of `DISTANCES`, for both sides.
         seed: of whatever is drawn for the intervals.
         labels: a class per image; adds retrieval of images of the same class.
-        clusters: a group per image (near-duplicates, video frames ...) to be resampled together. The interval
+        clusters: a group per image (near-duplicates, video frames ...) that belong together. The interval
             then holds the gallery fixed; without clusters it is for galleries of as many other images.
         confidence: of the intervals.
         device: where the search runs; see `neighbours`.
@@ -147,8 +148,8 @@ def knn_preservation(
         means = scores_of_overlap(gallery.common, ks, corrections, confidence=confidence)
         gaps = dict(zip(gallery.halvings.ks, found_gaps.T, strict=True))
     else:
-        drawn: dict[str, Any] = {"clusters": clusters, "seed": seed, "confidence": confidence}
-        means = {k: bootstrap_mean(overlaps[k], chance=chance(k, n), **drawn) for k in ks}
+        drawn: dict[str, Any] = {"clusters": clusters, "confidence": confidence}
+        means = {k: jackknife.mean(overlaps[k], chance=chance(k, n), **drawn) for k in ks}
     scores = {f"knor_{k}": score for k, score in means.items()}
     scores |= {f"knor_adj_{k}": score.adjusted() for k, score in means.items()}
     found = None

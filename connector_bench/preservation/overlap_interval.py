@@ -13,7 +13,7 @@ halves claims to estimate the same. The ratio of the two, over many random halvi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,16 @@ from connector_bench.preservation.design_effect import random_halves
 from connector_bench.preservation.neighbours.ranking import places_in_half
 from connector_bench.preservation.neighbours.search import neighbours, threads
 from connector_bench.preservation.overlap import CommonNeighbours, chance, chance_corrected, place_type
-from connector_bench.stats.intervals import Score, wilson
+from connector_bench.stats import jackknife
+from connector_bench.stats.floors import LEAST_IN_A_GALLERY, floored
+from connector_bench.stats.intervals import Score, plain, wilson
 
 MIN_HALVINGS, MAX_HALVINGS = 30, 100
 _ELEMENTS = 2**28
 _JACKKNIFED = 4
 _MIN_CORRECTION = 0.25
+FREEDOM = 60
+"""Degrees of freedom of the correction, beside those of the jackknife."""
 
 Columns = dict[str, Float[np.ndarray, " n"]]
 """A value per image, by metric."""
@@ -159,18 +163,19 @@ def scores_of_overlap(
         ValueError: lists of fewer than `k + 1` columns.
     """
     n = len(common.pre)
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, number_of_halvings(*common.pre.shape)))
     scores = {}
     for k in ks:
         if k == n - 1:
             scores[k] = Score(1.0, 1.0, 1.0, n, 1.0, "exact: all other images are neighbours")
             continue
         value = float(common.overlap(k).mean())
-        variance = jackknife_variance(common, k) * corrections.get(k, 1.0)
+        found = jackknife.estimate(value, overlap_without_each(common, k), "sums")
+        variance = found.error**2 * corrections.get(k, 1.0)
+        quantile = float(stats.t.ppf(0.5 + confidence / 2, 1 / (1 / found.freedom + 1 / FREEDOM)))
         corrected = "corrected in half galleries" if k in corrections else "too wide: no half holds k"
         method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over images {corrected}"
         low, high = wilson(value, variance, n, quantile)
-        scores[k] = Score(value, low, high, n, chance(k, n), method)
+        scores[k] = floored(Score(value, low, high, n, chance(k, n), method), LEAST_IN_A_GALLERY)
     return scores
 
 
@@ -271,7 +276,11 @@ class SearchedGallery:
         for name in results[0][0] if results else ():
             columns[name] = np.mean([found[name] for found, _ in results], axis=0)
             each = [found[name] for _, found in results]
-            spans = {"low": min(score["low"] for score in each), "high": max(score["high"] for score in each)}
+            given = all(score["low"] is not None for score in each)
+            spans = {
+                end: furthest(score[end] for score in each) if given else None
+                for end, furthest in (("low", min), ("high", max))
+            }
             values = [score["value"] for score in each]
             scores[name] = each[0] | spans | {"value": float(np.mean(values))}
             if len(values) > 1:
@@ -292,5 +301,5 @@ class SearchedGallery:
                 f"knor_{k}": overlap,
                 f"knor_adj_{k}": np.asarray(chance_corrected(overlap, k, score.n)),
             }
-            scores |= {f"knor_{k}": asdict(score), f"knor_adj_{k}": asdict(score.adjusted())}
+            scores |= {f"knor_{k}": plain(score), f"knor_adj_{k}": plain(score.adjusted())}
         return columns, scores, gaps

@@ -111,9 +111,10 @@ def class_retrieval(
         names = {side: metric_name(key, side) for side in ("pre", "post", "diff")}
         for side, values in asked.items():
             effect = effects.get(names[side])
-            scores[names[side]] = mean_score(values, effect, chance=floor, **drawn)
+            kind: Kind = "share" if key.startswith("recall") else "precision"
+            scores[names[side]] = mean_score(values, effect, kind=kind, chance=floor, **drawn)
         difference, effect = asked["post"] - asked["pre"], effects.get(names["diff"])
-        kind: Kind = "difference of hits" if key.startswith("recall") else "difference"
+        kind = "difference of hits" if key.startswith("recall") else "difference"
         scores[names["diff"]] = mean_score(difference, effect, kind=kind, chance=0.0, **drawn)
     return Retrieval(len(classes), queries, before, after, scores)
 

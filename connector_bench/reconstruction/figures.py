@@ -17,7 +17,8 @@ from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.scored_images import ScoredImage
 from connector_bench.reconstruction.scores import ScoreBoard, summary_json
-from connector_bench.stats.intervals import Score, bootstrap_mean
+from connector_bench.stats import jackknife
+from connector_bench.stats.intervals import Score
 
 
 def mask_figures(loss_map: LossMap, mask: Bool[np.ndarray, "rows columns"]) -> dict[str, float]:
@@ -127,7 +128,7 @@ def _mask_scores(
         clusters = np.array([image_of[number] for number in having])
         if len(set(clusters)) >= 2:
             values = np.array([documents[number][name] for number in having])
-            scores[name] = bootstrap_mean(values, clusters=clusters)
+            scores[name] = jackknife.mean(values, clusters=clusters)
     return scores
 
 

@@ -2,27 +2,30 @@
 
 `R2 = 1 - SSE / SST`, sums over patches and dimensions, SST about the *training* mean, so that predicting
 that mean scores exactly 0. Over a data set it is a ratio of sums over images, never a mean of ratios, and
-its interval resamples images.
+its interval leaves images out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy import special
 from torch import Tensor
 
 from connector_bench.reconstruction.folds import Ledger, image_key
 from connector_bench.reconstruction.image_errors import BatchReconstruction
 from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.scored_images import ScoredImage
+from connector_bench.stats import jackknife
 from connector_bench.stats.bounds import bound_of
-from connector_bench.stats.intervals import Score, bootstrap, bounded
+from connector_bench.stats.floors import LEAST_IMAGES, too_few
+from connector_bench.stats.intervals import Score, bounded, plain
 
 CONTROL = "control "
 """Begins the names of sums that belong to controls."""
@@ -40,20 +43,13 @@ def ratio_score(
     offset: float = 0.0,
     chance: float | None = None,
 ) -> Score:
-    """`offset + sign * sum(numerator) / sum(denominator)`, with a percentile bootstrap over images.
+    """`offset + sign * sum(numerator) / sum(denominator)`, with a jackknife over images: see `jackknife.ratio`.
 
-    A ratio of sums, so patches are clustered by image. With fewer than two images the interval is NaN.
+    A ratio of sums, so patches are clustered by image.
     """
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-
-    def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.asarray(offset + sign * a.sum(axis=axis) / b.sum(axis=axis))
-
-    if len(top) < 2:
-        method = f"95 % percentile bootstrap over images{OF_THESE}"
-        return Score(float(ratio(top, bottom)), math.nan, math.nan, len(top), chance, method)
-    score = bootstrap((top, bottom), ratio, seed=0, confidence=0.95, chance=chance)
-    return replace(score, method=score.method + OF_THESE)
+    score = jackknife.ratio(top, bottom, sign=sign, offset=offset, chance=chance)
+    return replace(score, method=score.method + OF_THESE) if math.isfinite(score.low) else score
 
 
 def _r2_score(errors: Sequence[float], totals: Sequence[float]) -> Score:
@@ -194,10 +190,12 @@ class ScoreBoard:
         total, errors = self._by_dimension["total"], self._by_dimension[name]
         r2 = torch.where(total > 0, 1 - errors / total, torch.nan)
         medians = r2.nanmedian(dim=1).values
-        ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-        low, high = medians[1:].nanquantile(ends).tolist() if len(self._sums) > 1 else (math.nan, math.nan)
-        method = f"95 % Poisson bootstrap over images, {REPLICATES} replicates{OF_THESE}"
-        return Score(float(medians[0]), low, high, len(self._sums), 0.0, method)
+        value, n = float(medians[0]), len(self._sums)
+        if n < LEAST_IMAGES:
+            return Score(value, math.nan, math.nan, n, 0.0, too_few(n, LEAST_IMAGES))
+        reach = -float(special.stdtrit(n - 1, 0.025)) * float(medians[1:].std())
+        method = f"95 % t interval, Poisson bootstrap over images of {REPLICATES} replicates{OF_THESE}"
+        return Score(value, value - reach, value + reach, n, 0.0, method)
 
 
 def _has_controls(row: Mapping[str, float]) -> bool:
@@ -218,10 +216,4 @@ def _poisson_weights(image_id: str) -> Float[Tensor, " replicates"]:
 
 def summary_json(scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:
     """Scores as plain values; NaN becomes null, which JSON knows."""
-    return {
-        name: {
-            key: None if isinstance(value, float) and math.isnan(value) else value
-            for key, value in asdict(score).items()
-        }
-        for name, score in scores.items()
-    }
+    return {name: plain(score) for name, score in scores.items()}

@@ -48,8 +48,8 @@ def association_section(analysis: Analysis) -> Section:
 def _method(analysis: Analysis) -> str:
     settings = analysis.settings
     return (
-        f"Losses point upwards: higher means more lost. Intervals: {100 * settings.confidence:g} % bootstrap, "
-        f"{settings.resamples:,} resamples, seed {settings.seed}; documents about one image are resampled together. "
+        f"Losses point upwards: higher means more lost. Intervals: {100 * settings.confidence:g} % jackknife t "
+        "over images; documents about one image are left out together. "
         f"Not significant: {ADJUSTMENT} of 0.05 or more. An association within one model is no cause."
     )
 

@@ -2,14 +2,15 @@
 
 | statistic | error | where |
 |---|---|---|
-| mean over images, share of sums | percentile bootstrap over images or clusters | `intervals.bootstrap` |
+| mean over images, ratio of sums | jackknife over images or clusters, t | `jackknife` |
 | share whose variance is known | Wilson's score interval | `intervals.wilson` |
-| rank correlation of two values per image | percentile bootstrap over images | `correlation` |
-| rank correlations, partial ones, AUROCs | percentile bootstrap over images; t for p | `cluster_bootstrap` |
-| rank correlation over few connectors | all orders of them for p | `exact_spearman` |
-| difference of two models, images apart from each other | bootstrap of pairs; exchange test | `paired.difference` |
-| difference of two models, images each other's neighbours | t over halvings | `paired.halved_difference` |
+| rank correlations, partial ones, AUROCs | jackknife over images or clusters, t, also for p | `cluster_jackknife` |
+| rank correlation of a few connectors | Fisher's z; every order for p | `few_connectors`, `exact_spearman` |
+| difference of two such | from both of their intervals; exchanges for p | `few_connectors`, `association.contrast` |
+| difference of two models, images apart | the same jackknife; exchange test | `paired.difference` |
+| difference of two models, images neighbours | t over halvings | `paired.halved_difference` |
 | many p-values of a kind | Benjamini and Hochberg | `paired.false_discovery_rate` |
 
-All percentiles are expanded to a t interval's width; all draws are seeded; overlaps have jackknives (`preservation`).
+Degrees of freedom are those of the images that carry the spread. Below `floors` there is a sentence instead. All draws
+are seeded; overlaps have jackknives corrected in halves (`preservation`).
 """

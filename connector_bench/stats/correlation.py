@@ -8,33 +8,29 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from connector_bench.stats.intervals import Score, bootstrap, same_length
+from connector_bench.stats.cluster_jackknife import ranks_without_each, score_of
+from connector_bench.stats.intervals import Score, same_length
 
 
-def spearman(
-    x: Float[np.ndarray, " n"],
-    y: Float[np.ndarray, " n"],
-    *,
-    seed: int = 0,
-) -> Score:
-    """Spearman's rank correlation (ties at their mean rank) with a bootstrap interval over images; -1..1,
+def spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: int = 0) -> Score:
+    """Spearman's rank correlation (ties at their mean rank) with a jackknife interval over images; -1..1,
     chance 0.
 
-    Where one side is constant there is no order: value and interval are NaN.
+    Where one side is constant there is no order: value and interval are NaN. `seed` decides which images are left out
+    together where there are very many.
 
     Raises:
         ValueError: lengths that differ, values not finite, or fewer than 3 images.
     """
     first, second = same_length(x, y, least=3)
-    return bootstrap((first, second), rank_correlation, seed=seed, confidence=0.95, chance=0.0)
+    none = np.zeros((0, len(first)), dtype=bool)
+    found = ranks_without_each(np.stack([first, second]), none, np.arange(len(first)), seed=seed)
+    return score_of(found.correlations[:, 0, 1], found.clusters, chance=0.0, unit="images")
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
     """Spearman's correlation along an axis, ties at their mean rank; NaN where a side is constant."""
-    return _correlation(stats.rankdata(x, axis=axis), stats.rankdata(y, axis=axis))
-
-
-def _correlation(x: np.ndarray, y: np.ndarray) -> Any:
-    x, y = (side - side.mean(axis=-1, keepdims=True) for side in (x, y))
+    ranks = (stats.rankdata(side, axis=axis) for side in (x, y))
+    first, second = (side - side.mean(axis=-1, keepdims=True) for side in ranks)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (x * y).sum(-1) / np.sqrt(np.square(x).sum(-1) * np.square(y).sum(-1))
+        return (first * second).sum(-1) / np.sqrt(np.square(first).sum(-1) * np.square(second).sum(-1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -29,7 +29,7 @@ def exact_p(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
     return min(1.0, float(2 * min(below, above) / orders.sum()))
 
 
-@cache
+@lru_cache(maxsize=256)
 def _orders_by_sum(first: tuple[int, ...], second: tuple[int, ...]) -> np.ndarray:
     """How many pairings have each sum of products, by that sum.
 

@@ -24,9 +24,7 @@ LEAST_IN_A_GALLERY = 60
 IMAGES_A_NEIGHBOUR = 10
 """For each of the k neighbours, where overlaps of two connectors are compared over halves of the images."""
 LEAST_FOR_GEOMETRY = 100
-"""Geometry of the whole set, and ranks."""
-LEAST_FOR_RETRIEVAL = 400
-"""Recall and average precision, whose classes are few images each in smaller sets."""
+"""Geometry of the whole set, ranks, and retrieval."""
 LEAST_CONNECTORS = 8
 """Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""
 LEAST_VALIDATION_IMAGES = 5

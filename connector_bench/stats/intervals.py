@@ -1,24 +1,15 @@
-"""Scores with their uncertainty: bootstrap over images or clusters of values, and shares.
-
-Values come one per image (or one per patch, with the images as clusters). Every random choice is seeded.
-"""
+"""Scores with their uncertainty, the interval of a share, and what is summed by image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
-from scipy import special, stats
 
 from connector_bench.stats.bounds import SIGNS, Bound
-
-RESAMPLES = 2000
-"""Bootstrap resamples of every interval."""
-
-_BATCH_VALUES = 2**22
 
 
 @dataclass(frozen=True)
@@ -35,7 +26,7 @@ class Score:
     chance: float | None
     """What a connector that keeps nothing would get; None where that has no meaning."""
     method: str
-    """How the interval was made, such as `95 % percentile bootstrap over images`."""
+    """How the interval was made, such as `95 % jackknife t interval over images`, or why there is none."""
 
     @property
     def sign(self) -> str:
@@ -79,38 +70,6 @@ def bounded(score: Score, bound: Bound | None) -> Score:
     return BoundedScore(score.value, score.low, score.high, score.n, score.chance, score.method, bound=bound)
 
 
-def bootstrap_mean(
-    values: Float[np.ndarray, " n"],
-    *,
-    clusters: Shaped[np.ndarray, " n"] | None = None,
-    seed: int = 0,
-    confidence: float = 0.95,
-    chance: float | None = None,
-) -> Score:
-    """Mean of per-image values with a percentile bootstrap interval (scipy) over images, or over clusters of
-    values.
-
-    With `clusters` (an image id for each patch, say) whole clusters are drawn, and the mean stays the mean
-    over values, so that the statistic is a ratio of sums: `sum of cluster sums / sum of cluster sizes`. `n`
-    then counts clusters.
-
-    Raises:
-        ValueError: values not 1-D or not finite, lengths that differ, or fewer than two images or clusters.
-    """
-    array = _finite(values, "values")
-    if clusters is None:
-        return bootstrap((array,), np.mean, seed=seed, confidence=confidence, chance=chance)
-    ids = np.asarray(clusters)
-    if ids.shape != array.shape:
-        raise ValueError(f"{len(array)} values but clusters of shape {ids.shape}")
-    sums, sizes = np.ascontiguousarray(cluster_sums(np.stack([array, np.ones_like(array)], axis=1), ids).T)
-
-    def ratio(sums: np.ndarray, sizes: np.ndarray, axis: int = -1) -> Any:
-        return sums.sum(axis=axis) / sizes.sum(axis=axis)
-
-    return bootstrap((sums, sizes), ratio, seed=seed, confidence=confidence, chance=chance, unit="clusters")
-
-
 def wilson(value: float, variance: float, n: int, quantile: float) -> tuple[float, float]:
     """Score interval of a share whose variance is known (Wilson, JASA 22 (1927) 209).
 
@@ -125,48 +84,6 @@ def wilson(value: float, variance: float, n: int, quantile: float) -> tuple[floa
     return max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half))
 
 
-def bootstrap(
-    data: tuple[np.ndarray, ...],
-    statistic: Callable[..., Any],
-    *,
-    seed: int,
-    confidence: float,
-    chance: float | None,
-    unit: str = "images",
-) -> Score:
-    """Percentile bootstrap (scipy) of a vectorised statistic; NaN ends if a resample has no value.
-
-    Arrays of the same length are resampled together. The percentiles are expanded to the width
-    that a t interval has (Hesterberg, The American Statistician 69 (2015) 371): plain ones are too narrow for
-    few images.
-    """
-    n, least = sum(map(len, data)), min(map(len, data))
-    if least < 2:
-        raise ValueError(f"an interval needs at least 2 {unit}, got {least}")
-    tail = percentile_tail(least, confidence)
-    result = stats.bootstrap(
-        data,
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, _BATCH_VALUES // n),
-        confidence_level=1 - 2 * tail,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    low, high = (float(end) for end in result.confidence_interval)
-    method = f"{100 * confidence:g} % percentile bootstrap over {unit}"
-    value = float(statistic(*data, axis=-1))
-    # equal values differ in the last digit between sums of different orders: the interval holds its value
-    return Score(value, min(low, value), max(high, value), least, chance, method)
-
-
-def percentile_tail(n: int, confidence: float) -> float:
-    """Share of resamples left out at either end, so that the interval is as wide as a t interval of `n` images."""
-    return float(special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - confidence) / 2)))
-
-
 def cluster_sums(
     values: Float64[np.ndarray, "n k"], clusters: Shaped[np.ndarray, " n"]
 ) -> Float64[np.ndarray, "clusters k"]:
@@ -177,13 +94,21 @@ def cluster_sums(
     return totals
 
 
+def plain(score: Score) -> dict[str, Any]:
+    """As plain values; NaN becomes null, which JSON knows."""
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in asdict(score).items()
+    }
+
+
 def same_length(x: np.ndarray, y: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Two finite 1-D arrays over the same images, as float64.
 
     Raises:
         ValueError: otherwise, or fewer than `least` of them.
     """
-    first, second = _finite(x, "first"), _finite(y, "second")
+    first, second = finite(x, "first"), finite(y, "second")
     if len(first) != len(second):
         raise ValueError(f"values of the same images are compared, got {len(first)} and {len(second)}")
     if len(first) < least:
@@ -191,7 +116,8 @@ def same_length(x: np.ndarray, y: np.ndarray, least: int = 2) -> tuple[np.ndarra
     return first, second
 
 
-def _finite(values: np.ndarray, name: str) -> Float[np.ndarray, " n"]:
+def finite(values: np.ndarray, name: str) -> Float[np.ndarray, " n"]:
+    """A 1-D array of finite numbers, as float64. ValueError otherwise."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D, one number an image, got shape {array.shape}")

@@ -11,14 +11,16 @@ most of the variance, so few degrees of freedom does the t distribution get.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 from scipy import special
 
-from connector_bench.stats.intervals import Score
+from connector_bench.stats.floors import floored
+from connector_bench.stats.intervals import Score, cluster_sums, finite
 
 Kind = Literal["sums", "ranks"]
 Scale = Literal["plain", "area"]
@@ -47,6 +49,50 @@ def ratio_without_each(
     """Ratio of sums over the other images, for each image that is left out."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((top.sum() - top) / (bottom.sum() - bottom), dtype=np.float64)
+
+
+def ratio(
+    top: Float[np.ndarray, " n"],
+    bottom: Float[np.ndarray, " n"],
+    *,
+    sign: float = 1.0,
+    offset: float = 0.0,
+    chance: float | None = None,
+    confidence: float = 0.95,
+    unit: str = "images",
+) -> Score:
+    """`offset + sign * sum(top) / sum(bottom)`. Below `floors.LEAST_IMAGES` images there is no interval."""
+    figure = offset + sign * float(top.sum() / bottom.sum())
+    without = offset + sign * ratio_without_each(top, bottom)
+    if len(top) < 2:
+        return floored(Score(figure, math.nan, math.nan, len(top), chance, ""), unit=unit)
+    found = score(figure, without, kind="sums", chance=chance, confidence=confidence, unit=unit)
+    return floored(found, unit=unit)
+
+
+def mean(
+    values: Float[np.ndarray, " n"],
+    *,
+    clusters: Shaped[np.ndarray, " n"] | None = None,
+    confidence: float = 0.95,
+    chance: float | None = None,
+) -> Score:
+    """Mean of per-image values, over images or over clusters of values.
+
+    With `clusters` (an image id for each patch, say) whole clusters are left out, and the mean stays the mean over
+    values, a ratio of sums: `sum of cluster sums / sum of cluster sizes`. `n` then counts clusters.
+
+    Raises:
+        ValueError: values not 1-D or not finite, or lengths that differ.
+    """
+    array = finite(values, "values")
+    if clusters is None:
+        return ratio(array, np.ones(len(array)), chance=chance, confidence=confidence)
+    ids = np.asarray(clusters)
+    if ids.shape != array.shape:
+        raise ValueError(f"{len(array)} values but clusters of shape {ids.shape}")
+    sums, sizes = cluster_sums(np.stack([array, np.ones_like(array)], axis=1), ids).T
+    return ratio(sums, sizes, chance=chance, confidence=confidence, unit="clusters")
 
 
 def estimate(value: float, without: Float[np.ndarray, " n"], kind: Kind) -> Estimate:

@@ -6,6 +6,7 @@ lost its squared totals. Clusters are images, so that questions about one image 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from connector_bench.stats.intervals import RESAMPLES, percentile_tail
+from connector_bench.stats import jackknife
+from connector_bench.stats.floors import IMAGES_A_NEIGHBOUR, LEAST_IMAGES, LEAST_IN_A_GALLERY, too_few
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
@@ -22,7 +24,7 @@ ROUNDING = 1e-6
 """Figures that lie no further apart are the same: what isometries and invertible maps lose beyond is rounding."""
 _BATCH_VALUES = 2**22
 
-BOOTSTRAP = "95 % percentile bootstrap of the paired difference over images"
+JACKKNIFE = "95 % jackknife t interval of the paired difference over images"
 EXCHANGE = f"exchange of the two models within images, {EXCHANGES:,} random ones"
 HALVINGS = "95 % t interval from {count} halvings of the images, each half a gallery of its own"
 
@@ -55,9 +57,10 @@ class Difference:
 def difference(first: Sums, second: Sums) -> Difference:
     """Paired difference of two figures over the same clusters.
 
-    The interval is a percentile bootstrap over clusters, expanded to a t interval's width. The p-value comes from
-    exchanging the two models within clusters at random, which leaves the difference's distribution as it is where
-    the models do not differ: (1 + exchanges with at least this difference) / (1 + exchanges).
+    The interval is a jackknife over clusters. The p-value comes from exchanging the two models within clusters at
+    random, which leaves the difference's distribution as it is where the models do not differ: (1 + exchanges with at
+    least this difference) / (1 + exchanges). Below
+    `floors.LEAST_IMAGES` clusters there is neither, and both methods say so.
 
     Raises:
         ValueError: other lengths, fewer than two clusters, or a denominator that sums to 0.
@@ -68,51 +71,55 @@ def difference(first: Sums, second: Sums) -> Difference:
     if not first.denominator.sum() or not second.denominator.sum():
         raise ValueError("a figure whose denominator is 0 has no value")
     value = second.value - first.value
-    resampled = resampled_figures([first, second])
-    low, high = percentile_interval(resampled[1] - resampled[0], n)
-    low, high = min(low, value), max(high, value)
-    return Difference(value, low, high, _exchange_p(first, second, value), BOOTSTRAP, EXCHANGE)
+    if n < LEAST_IMAGES:
+        why = too_few(n, LEAST_IMAGES)
+        return Difference(value, math.nan, math.nan, math.nan, why, why)
+    low, high = difference_interval(first, second)
+    return Difference(value, low, high, _exchange_p(first, second, value), JACKKNIFE, EXCHANGE)
+
+
+def difference_interval(first: Sums, second: Sums) -> tuple[float, float]:
+    """The jackknife interval of `second - first`; NaN below the floor."""
+    if len(first.numerator) < LEAST_IMAGES:
+        return math.nan, math.nan
+    value = second.value - first.value
+    without = [jackknife.ratio_without_each(sums.numerator, sums.denominator) for sums in (first, second)]
+    return jackknife.interval(
+        jackknife.estimate(value, without[1] - without[0], "sums"), confidence=CONFIDENCE
+    )
 
 
 def halved_difference(
-    first: float, second: float, first_gaps: Float[np.ndarray, " h"], second_gaps: Float[np.ndarray, " h"]
+    first: float,
+    second: float,
+    first_gaps: Float[np.ndarray, " h"],
+    second_gaps: Float[np.ndarray, " h"],
+    *,
+    images: int,
+    k: int | None,
 ) -> Difference:
     """Paired difference of figures whose images are each other's neighbours, such as k-NN overlap.
 
     Gaps are the figure in one half of the images less that in the other, over the same halvings for both models.
     Disjoint halves are independent galleries, so the squared difference of both models' gaps is twice the variance of
-    the paired difference in half the images, and four times that in all of them.
+    the paired difference in half the images, and four times that in all of them. That holds where the k neighbours
+    are few among the images; else, and below the floor, there is neither interval nor p-value.
 
     Raises:
         ValueError: other lengths, or no halving.
     """
     if len(first_gaps) != len(second_gaps) or not len(first_gaps):
         raise ValueError(f"needs the same halvings, got {len(first_gaps)} and {len(second_gaps)}")
-    count = len(first_gaps)
+    count, least = len(first_gaps), max(LEAST_IN_A_GALLERY, IMAGES_A_NEIGHBOUR * (k or 1))
+    if images < least:
+        why = too_few(images, least)
+        return Difference(second - first, math.nan, math.nan, math.nan, why, why)
     error = float(np.sqrt(np.square(np.asarray(second_gaps) - np.asarray(first_gaps)).mean() / 4))
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count)) * error
     value = second - first
     p = float(2 * stats.t.sf(abs(value) / error, count)) if error > 0 else float(value == 0)
     method = HALVINGS.format(count=count)
     return Difference(value, value - half, value + half, p, method, method.replace("interval", "test"))
-
-
-def resampled_figures(figures: Sequence[Sums]) -> Float[np.ndarray, "figures resamples"]:
-    """Bootstrap of several figures over the same clusters, on the same resamples for all of them."""
-    top, bottom = (
-        np.stack([np.asarray(getattr(sums, side), dtype=np.float64) for sums in figures], axis=1)
-        for side in ("numerator", "denominator")
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        parts = [(counts @ top) / (counts @ bottom) for counts in _draws(len(top))]
-    return np.concatenate(parts).T
-
-
-def percentile_interval(resampled: Float[np.ndarray, " resamples"], n: int) -> tuple[float, float]:
-    """Percentiles of a bootstrap over `n` clusters, expanded to a t interval's width (Hesterberg 2015)."""
-    tail = percentile_tail(n, CONFIDENCE)
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def false_discovery_rate(p: Sequence[float]) -> list[float]:
@@ -138,13 +145,6 @@ def _exchange_p(first: Sums, second: Sums, value: float) -> float:
         ]
         at_least += int((np.abs(figures[1] - figures[0]) >= abs(value) * (1 - 1e-9)).sum())
     return (1 + at_least) / (1 + EXCHANGES)
-
-
-def _draws(n: int) -> Iterator[Float[np.ndarray, "b n"]]:
-    """How often each cluster is drawn, in batches of resamples."""
-    rng = np.random.default_rng(SEED)
-    for size in _batches(RESAMPLES, n):
-        yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
 
 
 def _swaps(n: int) -> Iterator[Float[np.ndarray, "b n"]]:

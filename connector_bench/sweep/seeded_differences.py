@@ -12,6 +12,7 @@ from scipy import stats
 from connector_bench.comparison.compare import compare
 from connector_bench.comparison.compared_runs import ComparisonSide, side_of
 from connector_bench.metrics import metric as metric_of
+from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import CONFIDENCE
 from connector_bench.sweep.execute import RunOutcome
 
@@ -99,7 +100,7 @@ def difference(
 
     The variance is that over documents, which seeds share and which is paired, plus that between seeds for each side's
     number of seeds; with no two seeds of any connector, documents alone. Raises UnusableResult where the documents of
-    the two are not the same.
+    the two are not the same, or too few for an interval.
     """
     ours, theirs = one.values(key), other.values(key)
     if not ours or not theirs:
@@ -122,6 +123,8 @@ def _documents_error(one: SeededRuns, other: SeededRuns, key: Key) -> float:
         items = {item.metric: item for item in compare(first, second, [task]).differences}
         if metric in items:
             change = items[metric].difference
+            if not math.isfinite(change.low):
+                raise UnusableResult(change.interval_method)
             errors.append((change.high - change.low) / 2 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2)))
     return fmean(errors) if errors else 0.0
 

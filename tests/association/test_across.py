@@ -21,7 +21,7 @@ from connector_bench.results.harness_files import UnusableResult, read_results
 from tests.association.written import write_run
 
 BOARD = Path(__file__).parent.parent.parent / "leaderboard"
-QUICK = Settings(resamples=200)
+QUICK = Settings()
 
 
 def points(rng: np.random.Generator, rho: float, connectors: int, seeds: int = 3) -> tuple[Point, ...]:
@@ -45,7 +45,7 @@ def test_intervals_cover_and_p_values_are_uniform(monkeypatch: pytest.MonkeyPatc
     seen = 1 + 0.3**2 / 3  # the scatter of seeds weakens the correlation of the means
     for rho in (0.0, -0.7):
         truth = 6 / np.pi * np.arcsin(rho / seen / 2)
-        found = [correlate(points(rng, rho, 12), Settings(seed=i, resamples=200)) for i in range(250)]
+        found = [correlate(points(rng, rho, 12), Settings(seed=i)) for i in range(250)]
         covered = np.mean([entry.score.low <= truth <= entry.score.high for entry in found])
         assert covered >= 0.94, "few connectors: wide rather than narrow"
         p = np.array([entry.p for entry in found])

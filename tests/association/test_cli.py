@@ -19,7 +19,7 @@ from tests.association.written import scenes, write_run
 
 def analyze(*arguments: object) -> Result:
     wide = {"COLUMNS": "200"}
-    return CliRunner().invoke(app, ["analyze", "--resamples", "200", *map(str, arguments)], env=wide)
+    return CliRunner().invoke(app, ["analyze", *map(str, arguments)], env=wide)
 
 
 @pytest.fixture(scope="module")

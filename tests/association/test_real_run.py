@@ -29,7 +29,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 @pytest.fixture(scope="module")
 def analysis(outcome: Outcome) -> Analysis:
-    return analyze([outcome.folder], Settings(resamples=200))
+    return analyze([outcome.folder], Settings())
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_sample_file_that_lost_its_end_is_not_joined(outcome: Outcome, tmp_pat
     for path in outcome.folder.glob("*.json*"):
         lines = path.read_text().splitlines(keepends=True)
         (tmp_path / path.name).write_text("".join(lines[:-4] if "scenes_vqa" in path.name else lines))
-    found = analyze([tmp_path], Settings(resamples=200))
+    found = analyze([tmp_path], Settings())
     (refused,) = [skipped for skipped in found.skipped if skipped.refused]
     assert f"the first without a partner is document {QUESTIONS - 4} of small" in refused.why
     assert not found.tables

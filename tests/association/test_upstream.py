@@ -85,7 +85,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 @pytest.fixture(scope="module")
 def analysis(outcome: Outcome) -> Analysis:
-    return analyze([outcome.folder], Settings(resamples=200))
+    return analyze([outcome.folder], Settings())
 
 
 def table_of(analysis: Analysis, task: str) -> JoinedTable:

@@ -119,7 +119,7 @@ def test_the_share_lost_is_a_ratio_of_sums(tmp_path: Path) -> None:
 
 def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    sides = [our_task([{"knor_10": float(value)} for value in rng.random(50)]) for _ in range(2)]
+    sides = [our_task([{"knor_10": float(value)} for value in rng.random(100)]) for _ in range(2)]
     plain = [
         write_output(tmp_path / f"plain{i}", {"k": rows}, records={"k": RECORD})
         for i, rows in enumerate(sides)
@@ -133,7 +133,7 @@ def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Pat
             records={
                 "k": {
                     **RECORD,
-                    "scores": {"knor_10": {"n": 50, "halving_gaps": rng.normal(size=40).tolist()}},
+                    "scores": {"knor_10": {"n": 100, "halving_gaps": rng.normal(size=40).tolist()}},
                 }
             },
         )

@@ -31,7 +31,7 @@ COMMANDS: dict[str, Commands] = {
         "--output",
         str(out / "c"),
     ],
-    "analyze": lambda runs, out: ["analyze", str(runs), "--resamples", "100", "--json", str(out / "a.json")],
+    "analyze": lambda runs, out: ["analyze", str(runs), "--json", str(out / "a.json")],
     "report": lambda runs, out: ["report", str(runs / CONNECTORS[0]), "-o", str(out / "r.html")],
     "plates": lambda runs, out: [
         "plates",

@@ -12,8 +12,8 @@ from connector_bench.reconstruction.kept_rows import KeptRows
 from connector_bench.reconstruction.probes.linear import projection
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.scores import ScoreBoard, ratio_score, summary_json
+from connector_bench.stats import jackknife
 from connector_bench.stats.bounds import OF_THE_BEST_PROBE
-from connector_bench.stats.intervals import bootstrap_mean
 from connector_bench.types import Tile, TokenLayout
 
 from .planted import WIDTH, as_connector, board_of, fit, images, kept, predict, put, score, through, values
@@ -77,10 +77,10 @@ def test_intervals_resample_images_not_patches() -> None:
     clusters = np.repeat(np.arange(30), 50)
     sums = np.bincount(clusters, weights=patches)
     ours = ratio_score(sums.tolist(), [50.0] * 30)
-    theirs = bootstrap_mean(patches, clusters=clusters)
+    theirs = jackknife.mean(patches, clusters=clusters)
     assert (ours.value, ours.n) == (pytest.approx(theirs.value), 30)
     assert ours.low == pytest.approx(theirs.low, abs=0.05)
-    naive = bootstrap_mean(patches)
+    naive = jackknife.mean(patches)
     assert ours.high - ours.low > 3 * (naive.high - naive.low)
 
 
@@ -117,7 +117,7 @@ def test_an_image_is_scored_once(probes) -> None:
 
 
 def test_scores_are_bounds_where_more_training_images_help(probes) -> None:
-    board = board_of(probes, through(CONTROL, images(9, start=10_000)))
+    board = board_of(probes, through(CONTROL, images(20, start=10_000)))
     plain, bounds = board.scores(False), board.scores(True)
     assert {name for name in plain if bounds[name] != plain[name]} == set(OF_THE_BEST_PROBE)
     assert f"{bounds['lost']}" == f"≤ {plain['lost']}"

@@ -1,8 +1,9 @@
-"""Bootstrap over clusters (images with several questions) of rank statistics, without sorting every resample.
+"""Rank statistics with one cluster (an image with several questions) left out at a time, without sorting again.
 
-A resample draws whole clusters, so it is a number of copies for each cluster. Ranks of a resample follow from these
-numbers and the order of the original values alone: sorting happens once, and every further resample costs one pass
-over the values. All columns share the resamples, so differences between them are paired.
+A sample without a cluster is a number of copies for each cluster, 0 for that one. Ranks follow from these numbers and
+the order of the original values alone: sorting happens once, and every further sample costs one pass over the values.
+All columns share the samples, so differences between them are paired. Of very many clusters, groups are left out
+(the delete-a-group jackknife).
 """
 
 from __future__ import annotations
@@ -12,37 +13,39 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
-from scipy import special
 
-from connector_bench.stats import intervals
+from connector_bench.stats import jackknife
+from connector_bench.stats.floors import LEAST_IMAGES, floored
 from connector_bench.stats.intervals import Score
+from connector_bench.stats.jackknife import Scale
 
+MOST_GROUPS = 1000
+"""Samples that lack some clusters; of more clusters than that, several are left out together."""
 _BATCH_VALUES = 2**18
 """Values held at once: few enough for the processor's cache."""
 
 
 @dataclass(frozen=True)
-class RankDraws:
-    """Rank statistics of a sample (entry 0) and of its resamples (the other entries)."""
+class RanksWithout:
+    """Rank statistics of a sample (entry 0), and without one cluster after the other (the other entries)."""
 
     correlations: Float64[np.ndarray, "draws columns columns"]
     """Spearman's correlations of all pairs of columns; NaN where a column is constant."""
     areas: Float64[np.ndarray, "draws columns outcomes"]
-    """AUROC of each column for each outcome; NaN where a resample has one outcome only."""
+    """AUROC of each column for each outcome; NaN where only one outcome is left."""
     clusters: int
 
 
-def rank_draws(
+def ranks_without_each(
     columns: Float64[np.ndarray, "columns n"],
     outcomes: Bool[np.ndarray, "outcomes n"],
     clusters: Shaped[np.ndarray, " n"],
     *,
     seed: int = 0,
-    resamples: int | None = None,
-) -> RankDraws:
-    """Spearman's correlations between columns, and their AUROCs for outcomes, in the sample and its resamples.
+) -> RanksWithout:
+    """Spearman's correlations between columns, and their AUROCs for outcomes, in the sample and without each cluster.
 
-    Ties get their mean rank, as `scipy.stats.rankdata` gives it on the written-out resample.
+    Ties get their mean rank, as `scipy.stats.rankdata` gives it on the written-out sample.
 
     Raises:
         ValueError: values not finite, or fewer than two clusters.
@@ -52,27 +55,27 @@ def rank_draws(
     ids, group = np.unique(clusters, return_inverse=True)
     columns_sorted = [_SortedColumn.of(column) for column in columns]
     correlations, areas = [], []
-    for counts in _with_the_sample(len(ids), seed, resamples, len(columns) * columns.shape[1]):
+    for counts in _with_the_sample(len(ids), seed, len(columns) * columns.shape[1]):
         copies = counts[:, group]
         ranks = np.stack([column.ranks(copies) for column in columns_sorted], axis=1)
         correlations.append(_correlations(ranks, copies))
         areas.append(_areas(ranks, copies, outcomes))
-    return RankDraws(np.concatenate(correlations), np.concatenate(areas), len(ids))
+    return RanksWithout(np.concatenate(correlations), np.concatenate(areas), len(ids))
 
 
-def sum_draws(
-    sums: Float64[np.ndarray, "clusters k"], *, seed: int = 0, resamples: int | None = None
+def sums_without_each(
+    sums: Float64[np.ndarray, "clusters k"], *, seed: int = 0
 ) -> Float64[np.ndarray, "draws k"]:
-    """Totals over clusters of `k` quantities, in the sample (entry 0) and its resamples; means are their ratios.
+    """Totals over clusters of `k` quantities, in the sample (entry 0) and without each; means are their ratios.
 
     Raises:
         ValueError: fewer than two clusters.
     """
-    batches = _with_the_sample(len(sums), seed, resamples, len(sums))
+    batches = _with_the_sample(len(sums), seed, len(sums))
     return np.concatenate([counts @ sums for counts in batches])
 
 
-def partial_draws(
+def partials(
     correlations: Float64[np.ndarray, "draws c c"], x: int, y: int, controls: Sequence[int]
 ) -> Float64[np.ndarray, " draws"]:
     """Correlation of columns `x` and `y` with the controls regressed out of both, from correlation matrices.
@@ -93,39 +96,36 @@ def partial_draws(
 
 
 def score_of(
-    draws: Float64[np.ndarray, " draws"],
+    values: Float64[np.ndarray, " draws"],
     clusters: int,
     *,
     chance: float | None,
     confidence: float = 0.95,
+    scale: Scale = "plain",
     unit: str = "clusters",
 ) -> Score:
-    """The sample's value (entry 0) with the percentile interval of its resamples, widened for few clusters.
+    """The sample's value (entry 0) with its jackknife interval, none below the floor or where one has no value."""
+    value = float(values[0])
+    found = jackknife.score(
+        value,
+        values[1:],
+        kind="ranks",
+        chance=chance,
+        confidence=confidence,
+        scale=scale,
+        unit=unit,
+        n=clusters,
+    )
+    return floored(found, unit=unit)
 
-    The percentiles are those of `intervals.bootstrap`. Resamples without a value are left out.
-    """
-    value, resampled = float(draws[0]), draws[1:][np.isfinite(draws[1:])]
-    method = f"{100 * confidence:g} % percentile bootstrap over {unit}"
-    if not np.isfinite(value) or not len(resampled):
-        return Score(value, float("nan"), float("nan"), clusters, chance, method)
-    tail = intervals.percentile_tail(clusters, confidence)
-    low, high = (float(end) for end in np.quantile(resampled, [tail, 1 - tail]))
-    return Score(value, min(low, value), max(high, value), clusters, chance, method)
 
-
-def p_value(draws: Float64[np.ndarray, " draws"], clusters: int, *, null: float) -> float | None:
-    """Two-sided p-value of the sample's value (entry 0): t with the bootstrap's standard error, `clusters - 1`
-    degrees of freedom; None where there is no value.
-
-    Where all resamples agree (a loss that separates failures without exception) it is 0, or 1 at `null`.
-    """
-    value, resampled = float(draws[0]), draws[1:][np.isfinite(draws[1:])]
-    if not np.isfinite(value) or len(resampled) < 2:
+def p_value(
+    values: Float64[np.ndarray, " draws"], clusters: int, *, null: float, scale: Scale = "plain"
+) -> float | None:
+    """Two-sided p-value of the sample's value (entry 0); None where `score_of` has no interval."""
+    if clusters < LEAST_IMAGES:
         return None
-    distance, spread = abs(value - null), float(np.std(resampled, ddof=1))
-    if spread == 0:
-        return float(distance == 0)
-    return float(2 * special.stdtr(clusters - 1, -distance / spread))
+    return jackknife.p_value(jackknife.estimate(float(values[0]), values[1:], "ranks"), null, scale=scale)
 
 
 @dataclass(frozen=True)
@@ -153,22 +153,19 @@ class _SortedColumn:
         return (below + (weight + 1) / 2)[:, self.step]
 
 
-def _with_the_sample(
-    clusters: int, seed: int, resamples: int | None, size: int
-) -> Iterator[Float64[np.ndarray, "b clusters"]]:
-    """Copies of each cluster: first one of each, then the resamples in batches."""
+def _with_the_sample(clusters: int, seed: int, size: int) -> Iterator[Float64[np.ndarray, "b clusters"]]:
+    """Copies of each cluster: first one of each, then all but a group, in batches."""
     if clusters < 2:
         raise ValueError(f"an interval needs at least 2 clusters, got {clusters}")
-    left = intervals.RESAMPLES if resamples is None else resamples
-    rng = np.random.default_rng(seed)
+    groups = np.arange(clusters)
+    if clusters > MOST_GROUPS:
+        groups = np.random.default_rng(seed).permutation(clusters) % MOST_GROUPS
+    count = min(clusters, MOST_GROUPS)
     yield np.ones((1, clusters))
-    while left > 0:
-        batch = min(left, max(1, _BATCH_VALUES // size))
-        drawn = rng.integers(clusters, size=(batch, clusters)) + clusters * np.arange(batch)[:, None]
-        yield (
-            np.bincount(drawn.ravel(), minlength=batch * clusters).reshape(batch, clusters).astype(np.float64)
-        )
-        left -= batch
+    batch = max(1, _BATCH_VALUES // size)
+    for first in range(0, count, batch):
+        left_out = np.arange(first, min(first + batch, count))
+        yield (groups != left_out[:, None]).astype(np.float64)
 
 
 def _correlations(
