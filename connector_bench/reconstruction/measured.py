@@ -242,7 +242,9 @@ class MeasuredReconstruction:
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
         }
         with doing("intervals of patch reconstruction"):
-            scores = paper_scores(board) if self._paper else set_scores(board, documents, image_of)
+            scores = (
+                paper_scores(board) if self._paper else set_scores(board, documents, image_of, probes.config)
+            )
         summary["scores"] = scores
         lost = "paper_mse" if self._paper else "lost"
         losses = {image: row[lost] for image, row in rows.items() if lost in row}
