@@ -14,6 +14,7 @@ from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.learning import ProbeLadder, ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
 from connector_bench.reconstruction.probes.cell_fit import CellProbes
+from connector_bench.reconstruction.probes.control_fit import PAIRINGS
 from connector_bench.reconstruction.probes.fitted import FittedProbes, LearningCurve
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.linear import LinearProbe
@@ -41,10 +42,12 @@ def synthetic_ladder(d_pre: int, d_post: int, device: str) -> ProbeLadder:
     probes = CellProbes(ONE, RidgeFit(affine(d_post), 1.0, {}), mlp(d_post), record, ())
     curve = LearningCurve((1.0,), (1,), {}, "mlp", None)
     spread = TargetStatistics(1, torch.zeros(d_pre).double(), torch.ones(d_pre).double())
-    widths = {"identity": d_pre, "rotation": d_pre, "rank8": 8, "shuffled": d_post}
+    widths = {"identity": d_pre, "rotation": d_pre, "rank8": 8}
     widths |= {f"untrained.{seed}": d_post for seed in range(UNTRAINED)}
+    widths |= {f"shuffled.{number}": d_post for number in range(PAIRINGS)}
     linear = {name: LinearProbe({ONE: affine(d)}) for name, d in widths.items()}
-    networks = {f"{name}.1x1": mlp(widths[name]) for name in ("identity", "rotation", "shuffled")}
+    trained = {"identity": d_pre, "rotation": d_pre, "shuffled": d_post}
+    networks = {f"{name}.1x1": mlp(d) for name, d in trained.items()}
     return ProbeLadder(
         FittedProbes(config, spread, Ledger(), {ONE: probes}, None, curve),
         ControlProbes(config, spread.mean, linear, networks, {}),

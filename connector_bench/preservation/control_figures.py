@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.preservation import controls
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery
+from connector_bench.preservation.random_orders import shuffled_overlaps
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 
 
@@ -47,6 +48,7 @@ def control_figures(
     """Overlaps of all controls among the images in `rows` alone; `gallery` is that of all images."""
     n, (pre, post) = len(images), (side[rows] for side in sides)
     extra: dict[str, object] = {"control_images": len(rows)}
+    fingerprint = images_fingerprint([images[row] for row in rows])
     if len(rows) < n:
         ks = [k for k in gallery.ks if k <= len(rows) - 2]
         if not ks:
@@ -54,13 +56,19 @@ def control_figures(
         gallery = SearchedGallery.alone(pre, post, ks, distance=distance, seed=seed)
         extra["at_control_gallery"] = {
             "n_images": len(rows),
-            "images_sha256": images_fingerprint([images[row] for row in rows]),
+            "images_sha256": fingerprint,
             "scores": gallery.overlaps()[1],
         }
     columns: Columns = {}
     scores: Scores = {}
-    for control, versions in _references(pre, post, untrained, widths, seed).items():
-        found, found_scores = gallery.control(versions, distance)
+    results = {
+        control: gallery.control(versions, distance)
+        for control, versions in _references(pre, untrained, widths, seed).items()
+    }
+    results["shuffled"] = shuffled_overlaps(
+        gallery.common, post, gallery.ks, distance=distance, images_sha256=fingerprint, seed=seed
+    )
+    for control, (found, found_scores) in results.items():
         for name, values in found.items():
             columns[f"{control}_{name}"] = column = np.full(n, np.nan)
             column[rows] = values
@@ -70,7 +78,6 @@ def control_figures(
 
 def _references(
     pre: Float[np.ndarray, "c d_pre"],
-    post: Float[np.ndarray, "c d_post"],
     untrained: Sequence[Float[np.ndarray, "c d_post"]],
     widths: tuple[int, int],
     seed: int,
@@ -81,4 +88,4 @@ def _references(
     found: dict[str, Sequence[np.ndarray]] = {
         name: [make(tokens).reshape(len(pre), -1)] for name, make in maps.items()
     }
-    return found | {"shuffled": [controls.shuffled(post, seed=seed)], "untrained": untrained}
+    return found | {"untrained": untrained}

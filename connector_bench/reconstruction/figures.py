@@ -16,7 +16,7 @@ from connector_bench.reconstruction.lossmaps import LossMap, inside_outside, mas
 from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.scored_images import ScoredImage
-from connector_bench.reconstruction.scores import ScoreBoard, summary_json
+from connector_bench.reconstruction.scores import ScoreBoard, over_pairings, p_of_one_pairing, summary_json
 from connector_bench.stats import jackknife
 from connector_bench.stats.intervals import Score
 
@@ -101,9 +101,11 @@ def set_scores(
     board: ScoreBoard,
     documents: Mapping[int, Mapping[str, float]],
     image_of: Mapping[int, str],
+    config: ReconstructionConfig,
     more_data_helps: bool | None,
 ) -> dict[str, dict[str, Any]]:
     """All scores with their intervals, clustered by image, ready for JSON."""
+    fewer = max(1.0, config.patch_pairs / config.control_pairs)
     scores = board.scores(more_data_helps)
     own: dict[str, Score] = {name: score for name, score in scores.items() if not name.endswith("_mean")}
     controls = board.control_scores()
@@ -114,6 +116,10 @@ def set_scores(
         seeds = [score.value for other, score in controls.items() if other.startswith(f"{name}.")]
         if len(seeds) > 1:
             found[name]["seeds"] = seeds
+        if len(seeds) > 1 and name.startswith("shuffled_"):
+            found[name] |= over_pairings(seeds)
+            if (network := found.get("shuffled_r2_mlp")) is not None:
+                network["p"] = p_of_one_pairing(network["value"], seeds, fewer)
     return found
 
 

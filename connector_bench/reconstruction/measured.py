@@ -245,7 +245,11 @@ class MeasuredReconstruction:
         }
         with doing("intervals of patch reconstruction"):
             helps = probes.learning_curve.more_data_helps
-            scores = paper_scores(board) if self._paper else set_scores(board, documents, image_of, helps)
+            scores = (
+                paper_scores(board)
+                if self._paper
+                else set_scores(board, documents, image_of, probes.config, helps)
+            )
         summary["scores"] = scores
         lost = "paper_mse" if self._paper else "lost"
         losses = {image: row[lost] for image, row in rows.items() if lost in row}

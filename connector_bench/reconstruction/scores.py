@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import special
+from scipy import special, stats
 from torch import Tensor
 
 from connector_bench.reconstruction.folds import Ledger, image_key
@@ -212,6 +212,29 @@ def _poisson_weights(image_id: str) -> Float[Tensor, " replicates"]:
     """1, then Poisson(1) weights that depend on the image alone (Hanley and MacGibbon 2006)."""
     draws = np.random.default_rng(image_key(image_id, salt="bootstrap")).poisson(1.0, REPLICATES)
     return torch.from_numpy(np.concatenate([[1.0], draws]))
+
+
+def over_pairings(values: Sequence[float]) -> dict[str, Any]:
+    """Mean of R2 over random pairings: t interval, and `p` that such a mean or a higher one is chance.
+
+    One-sided, as below 0 is what noise does. The null is right or cautious: over pairings a fit agrees with the truth
+    by 0 on average, and its own variance takes R2 down.
+    """
+    count, mean = len(values), float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    half = float(stats.t.ppf(0.975, count - 1)) * error
+    p = float(stats.t.sf(mean / error, count - 1)) if error > 0 else float(mean <= 0)
+    method = f"95 % t interval over {count} random pairings"
+    return {"value": mean, "low": mean - half, "high": mean + half, "method": method, "p": p}
+
+
+def p_of_one_pairing(value: float, others: Sequence[float], fewer: float) -> float:
+    """`p` of R2 of a probe that was fitted to one pairing, by the spread of ridges over others.
+
+    It starts at a ridge, so its noise is theirs; from `fewer` times fewer pairs at most, that of the square root more.
+    """
+    error = float(np.std(others, ddof=1)) * math.sqrt((1 + 1 / len(others)) * fewer)
+    return float(stats.t.sf(value / error, len(others) - 1)) if error > 0 else float(value <= 0)
 
 
 def summary_json(scores: Mapping[str, Score]) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from connector_bench.pictures import draw_names
-from connector_bench.preservation import knn, overlap_interval
+from connector_bench.preservation import knn, overlap_interval, random_orders
 from connector_bench.preservation import side as side_module
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
 from connector_bench.preservation.neighbours.ranking import read_rankings
@@ -94,7 +94,7 @@ def test_every_figure_is_a_declared_metric() -> None:
 
 
 def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With labels and controls: two sides, four controls and two untrained copies, no vectors twice."""
+    """With labels and controls: two sides, three controls, two untrained copies, shuffled pairs in each order."""
     searched: list[np.ndarray] = []
     ranked: list[np.ndarray] = []
 
@@ -106,7 +106,7 @@ def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.Monkey
         ranked.append(vectors)
         return read_rankings(vectors, *arguments, **options)
 
-    for room in (side_module, overlap_interval, knn):
+    for room in (side_module, overlap_interval, random_orders, knn):
         monkeypatch.setattr(room, "neighbours", search)
     monkeypatch.setattr(side_module, "read_rankings", rank)
     v = vectors(60)
@@ -118,7 +118,10 @@ def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.Monkey
         {"label": ["a", "b"] * 30},
         [v.post[::-1], v.post * 2],
     )
-    assert len(searched) == 8
+    assert len(searched) == 7 + random_orders.ORDERS
+    assert len({vectors.tobytes() for vectors in searched}) == len(searched) - 1, (
+        "the identity alone is searched again"
+    )
     assert [len(vectors) for vectors in ranked] == [60, 60]
 
 

@@ -8,12 +8,16 @@ import torch
 from safetensors.torch import load, save
 from sklearn.linear_model import Ridge
 
+from connector_bench.reconstruction.probes.control_fit import PAIRINGS, fit_shuffled, random_pairing
 from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import LinearSample, mapped, projection
 from connector_bench.reconstruction.probes.moments import Moments
 from connector_bench.reconstruction.probes.ridge import best_linear_r2, solve
 from connector_bench.reconstruction.probes.sample import ProbeSample
+from connector_bench.reconstruction.scored_images import averaged_controls
+from connector_bench.reconstruction.scores import over_pairings, p_of_one_pairing
+from connector_bench.stats.oracles import RATE, Recorded, as_it_must_be
 from connector_bench.types import Tile, TokenBatch, TokenLayout
 
 from .planted import WIDTH, images, learn, patches, score, shuffled, small_config
@@ -49,8 +53,11 @@ def r2(controls: ControlProbes, connector, count: int = 30) -> dict[str, float]:
     total = 0.0
     for _, pair in images(count, start=10_000):
         total += float((pair.pre.double() - controls.mean).square().sum())
-        for name, error in controls.squared_errors(alone(connector(pair))).items():
-            errors[name] = errors.get(name, 0.0) + float(error)
+        found = {
+            name: float(error) for name, error in controls.squared_errors(alone(connector(pair))).items()
+        }
+        for name, error in averaged_controls(found).items():
+            errors[name] = errors.get(name, 0.0) + error
     return {name: 1 - error / total for name, error in errors.items()}
 
 
@@ -70,8 +77,11 @@ def test_controls_are_what_they_must_be() -> None:
     found = r2(fitted, narrow, 150)
     for name in ("identity_r2_ridge", "identity_r2_mlp", "rotation_r2_ridge", "rotation_r2_mlp"):
         assert found[name] >= 0.999
-    assert found["shuffled_r2_ridge"] <= 0.01
-    assert found["shuffled_r2_mlp"] <= 0.01
+    assert over_pairings([found[f"shuffled_r2_ridge.{number}"] for number in range(PAIRINGS)])["p"] > 0.001
+    assert abs(found["shuffled_r2_ridge"]) <= 0.03, "3,000 pairs"
+    ridges = [found[f"shuffled_r2_ridge.{number}"] for number in range(PAIRINGS)]
+    assert p_of_one_pairing(found["shuffled_r2_mlp"], ridges, fewer=1.0) > 0.001
+    assert p_of_one_pairing(0.3, ridges, fewer=1.0) < 1e-6
     seen = torch.cat([pair.pre for _, pair in images(150, start=10_000)]).double().T.cov()
     matrix = linear_controls(WIDTH, small_config())[2].matrix
     assert found["rank8_r2_ridge"] == pytest.approx(best_linear_r2(seen, matrix), abs=0.005)
@@ -110,7 +120,7 @@ def test_what_shuffled_pairs_teach_is_worth_nothing_on_shuffled_pairs_either() -
     errors = total = 0.0
     for _, pair in shuffled((name, narrow(pair)) for name, pair in images(30, start=10_000)):
         total += float((pair.pre.double() - fitted.mean).square().sum())
-        errors += float(fitted.squared_errors(alone(pair))["shuffled_r2_ridge"])
+        errors += float(fitted.squared_errors(alone(pair))["shuffled_r2_ridge.0"])
     assert 1 - errors / total <= 0.01
 
 
@@ -134,3 +144,66 @@ def test_state_and_fitted_controls_come_back_from_disk(connector) -> None:
     tensors, meta = fitted.state()
     stored = {name: tensor.contiguous() for name, tensor in tensors.items()}
     assert r2(ControlProbes.from_state(load(save(stored)), meta), connector, 5) == expected
+
+
+LARGE = TokenLayout((Tile((48, 48), (48, 48)),), 48 * 48)
+LEAK = 0.01
+
+
+@pytest.fixture(scope="module")
+def many_pairs() -> tuple[ProbeSample, ControlSample]:
+    """As many pairs as a run has, 100,000 of them, from images of 48 x 48 patches."""
+    config = small_config(patch_pairs=100_000, validation_pairs=10_000, control_pairs=2000)
+    sample, controls = ProbeSample(config), ControlSample(config)
+    for name, pair in images(60, layout=LARGE):
+        learn(sample, name, narrow(pair))
+        controls.update(TokenBatch.of([name], [narrow(pair)]), [sample.fold_of(name)])
+    return sample, controls
+
+
+def of_shuffled(many_pairs: tuple[ProbeSample, ControlSample]) -> tuple[dict[str, float], bool | None]:
+    found = r2(many_pairs[1].fit(many_pairs[0]), narrow)
+    score = over_pairings([found[f"shuffled_r2_ridge.{number}"] for number in range(PAIRINGS)])
+    return score, as_it_must_be("shuffled_r2_ridge", Recorded(score | {"chance": 0.0}), score["p"])
+
+
+def test_noise_of_shuffled_pairs_is_no_alarm_and_one_pair_in_a_hundred_unshuffled_is(
+    many_pairs: tuple[ProbeSample, ControlSample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, fine = of_shuffled(many_pairs)
+    assert fine
+    assert abs(clean["value"]) < 0.003
+
+    def leaking(n: int, *arguments: object) -> torch.Tensor:
+        order = random_pairing(n, *arguments)
+        order[: round(LEAK * n)] = torch.arange(round(LEAK * n))
+        return order
+
+    monkeypatch.setattr("connector_bench.reconstruction.probes.control_fit.random_pairing", leaking)
+    planted, fine = of_shuffled(many_pairs)
+    assert fine is False, planted
+    assert planted["low"] > clean["high"]
+
+
+def test_pairings_are_random_orders_and_their_ridges_those_of_scikit_learn() -> None:
+    sample, _ = gathered(narrow, range(20), small_config(penalties=(1e-8,)))
+    probes, _ = fit_shuffled(sample, sample.config, torch.device("cpu"))
+    rows = sample.cells[(1, 1)].rows_up_to("full")
+    orders = [
+        random_pairing(len(rows), sample.config.seed, number, torch.device("cpu"))
+        for number in range(PAIRINGS)
+    ]
+    assert len({tuple(order.tolist()) for order in orders}) == PAIRINGS
+    for probe, order in zip(probes, orders, strict=True):
+        assert sorted(order.tolist()) == list(range(len(rows)))
+        expected = Ridge(alpha=1e-8).fit(rows.x.double(), rows.y[order].double())
+        np.testing.assert_allclose(probe.maps[(1, 1)].weight.T, expected.coef_, atol=1e-6)
+
+
+def test_a_mean_over_pairings_is_tested_from_above_alone() -> None:
+    noise = np.random.default_rng(0).normal(scale=1e-3, size=(2000, PAIRINGS))
+    p = np.array([over_pairings(row.tolist())["p"] for row in noise])
+    assert 0.035 < np.mean(p < 0.05) < 0.065
+    assert over_pairings([0.01 + value for value in noise[0]])["p"] < RATE
+    assert over_pairings([-0.01 + value for value in noise[0]])["p"] > 0.999
+    assert over_pairings([0.0] * PAIRINGS)["p"] == 1.0

@@ -87,7 +87,7 @@ def test_intervals_resample_images_not_patches() -> None:
 def test_the_interval_of_the_median_covers_and_narrows() -> None:
     connector = as_connector(projection(WIDTH, 4))
     fitted = fit(through(connector, images(120)))
-    few = board_of(fitted, through(connector, images(15, start=20_000))).scores()["r2_median_ridge"]
+    few = board_of(fitted, through(connector, images(20, start=20_000))).scores()["r2_median_ridge"]
     many = board_of(fitted, through(connector, images(150, start=20_000))).scores()["r2_median_ridge"]
     assert few.low <= few.value <= few.high
     assert many.high - many.low < few.high - few.low

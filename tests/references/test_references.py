@@ -187,5 +187,6 @@ def test_mine_stands_beside_them(pictures: Path, tmp_path: Path, monkeypatch: py
     assert "llava loses 0." in ended.output
     assert "on patch_reconstruction_imagefolder; of 16 tokens with 48 numbers each" in ended.output
     assert "other pictures" not in ended.output
+    assert "nan" not in ended.output, "an interval only where there is one"
     fewer = typed(checkpoint, *size, "--mine", tmp_path / "results", "--limit", 30)
     assert "your result is of other pictures" in fewer.output

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.comparison.compared_runs import side_of
+from connector_bench.results.harness_files import UnusableResult
 from connector_bench.sweep.plan import read_sweep, runs_of
 from connector_bench.sweep.seeded_differences import SeededRuns, difference, seed_variance
 from connector_bench.zoo.shipped import SHIPPED
@@ -106,10 +107,10 @@ def test_runs_are_told_apart_by_all_that_changes_their_figures(
     assert len(before & folders(SWEEP)) == 1
 
 
-def lines(tmp_path: Path, levels: dict[str, list[float]]) -> list[SeededRuns]:
+def lines(tmp_path: Path, levels: dict[str, list[float]], documents: int = 200) -> list[SeededRuns]:
     """Two tasks by connector and seed: a level, and noise of documents that all share."""
     rng = np.random.default_rng(0)
-    noise = rng.normal(size=200) * 0.1
+    noise = rng.normal(size=documents) * 0.1
     record = {
         "connector": {"model": "m", "family": "f", "connector": "c", "parameters": 1, "weights_sha256": None}
     }
@@ -117,7 +118,7 @@ def lines(tmp_path: Path, levels: dict[str, list[float]]) -> list[SeededRuns]:
     for name, seeds in levels.items():
         sides = {}
         for seed, level in enumerate(seeds):
-            own = level + noise + rng.normal(size=200) * 0.02
+            own = level + noise + rng.normal(size=documents) * 0.02
             tasks = {"k": our_task([{"knor_10": float(v)} for v in own]), "vqa": ordinary_task(own)}
             folder = write_output(tmp_path / f"{name}{seed}", tasks, records={"k": {**record, "scores": {}}})
             sides[seed] = side_of(folder)
@@ -145,3 +146,10 @@ def test_what_is_better_stands_out_and_two_seeds_of_one_tie(
     assert documents_alone is not None
     assert documents_alone.differs, "without the seeds' spread it would have been a find"
     assert not documents_alone.seeds
+
+
+def test_of_too_few_documents_nothing_is_told_apart(tmp_path: Path) -> None:
+    wide, narrow = lines(tmp_path, {"rank32": [0.7, 0.72], "rank8": [0.5, 0.52]}, documents=19)
+    key = ("d", "vqa", "accuracy")
+    with pytest.raises(UnusableResult, match="no interval: 19 images, 20 are needed"):
+        difference(wide, narrow, key, seed_variance([wide, narrow], key))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.probes.attention_batches import pooled_rows
 from connector_bench.reconstruction.probes.fitted_controls import ONE
 from connector_bench.reconstruction.probes.linear import POOLED, LinearControl, LinearProbe, mapped
-from connector_bench.reconstruction.probes.mlp import MLPProbe, Rows, fit_rows
+from connector_bench.reconstruction.probes.mlp import CHUNK, MLPProbe, Rows, fit_rows
 from connector_bench.reconstruction.probes.moments import Moments
-from connector_bench.reconstruction.probes.ridge import best_linear_r2, choose
+from connector_bench.reconstruction.probes.ridge import Affine, best_linear_r2, choose
 from connector_bench.reconstruction.probes.sample import ProbeSample
 
 TRAINED = ("identity", "rotation", "shuffled")
 """Controls that get an MLP too."""
+PAIRINGS = 12
+"""Random pairings of tokens and patches, a ridge each: what one agrees with the truth by is chance."""
 
 
 def fit_linear(
@@ -42,31 +48,61 @@ def fit_linear(
 
 def fit_shuffled(
     connector: ProbeSample, config: ReconstructionConfig, device: torch.device
-) -> tuple[LinearProbe, dict[str, MLPProbe]]:
-    """Each token against the patches of the next one in the sample, whose order is that of hashes."""
+) -> tuple[list[LinearProbe], dict[str, MLPProbe]]:
+    """Ridges from each token to the patches of a random one, one a pairing, and the MLPs of the first pairing.
+
+    Over all pairings tokens and patches are uncorrelated exactly, so what a ridge agrees with the truth by is 0 on
+    average over pairings, and its spread is the fit's own noise.
+    """
     if connector.attention is not None and not connector.cells:
         parts = (connector.attention.training.images(), connector.attention.validation.images())
         if len(parts[0]) < 2:
             raise ValueError("of one training image nothing can be shuffled")
-        rows = [_rolled(pooled_rows(images).to(device)) for images in parts if images]
-        moments = [part.moments(config) for part in rows]
-        held_out = moments[1] if len(moments) > 1 else Moments.zeros(*moments[0].xy.shape).to(device)
-        affine = choose(moments[0], held_out, config.penalties).affine
-        return LinearProbe({POOLED: affine.to("cpu")}), {}
-    maps, networks = {}, {}
+        training = pooled_rows(parts[0]).to(device)
+        validation = pooled_rows(parts[1]).to(device) if parts[1] else Rows(training.x[:0], training.y[:0])
+        return [LinearProbe({POOLED: one}) for one in _ridges(training, validation, config)], {}
+    maps: list[dict[CellShape, Affine]] = [{} for _ in range(PAIRINGS)]
+    networks = {}
     for shape, sample in connector.cells.items():
-        training = _rolled(sample.rows_up_to("full").to(device))
-        validation = _rolled(sample.validation_rows().to(device))
+        training, validation = sample.rows_up_to("full").to(device), sample.validation_rows().to(device)
         if len(training) < 2:
             continue
-        ridge = choose(training.moments(config), validation.moments(config), config.penalties)
-        maps[shape] = ridge.affine.to("cpu")
+        for own, ridge in zip(maps, _ridges(training, validation, config), strict=True):
+            own[shape] = ridge
         if config.protocol != "paper":
-            few = Rows(training.x[: config.control_pairs], training.y[: config.control_pairs])
-            fitted = fit_rows(few, validation, config)
+            order = random_pairing(len(training), config.seed, 0, device)[: config.control_pairs]
+            few = Rows(training.x[: config.control_pairs], training.y[order])
+            held_out = Rows(
+                validation.x, validation.y[random_pairing(len(validation), config.seed, 0, device)]
+            )
+            fitted = fit_rows(few, held_out, config)
             networks[f"shuffled.{shape[0]}x{shape[1]}"] = fitted.mlp.to("cpu")
-    return LinearProbe(maps), networks
+    return [LinearProbe(own) for own in maps], networks
 
 
-def _rolled(rows: Rows) -> Rows:
-    return Rows(rows.x, rows.y.roll(1, dims=0))
+def random_pairing(n: int, seed: int, number: int, device: torch.device) -> Int[Tensor, " n"]:
+    """Whose patches each token is fitted to: a uniformly random order, the same on every device."""
+    generator = torch.Generator().manual_seed(seed + number * 1_000_003)
+    return torch.randperm(n, generator=generator).to(device)
+
+
+def _ridges(training: Rows, validation: Rows, config: ReconstructionConfig) -> Iterator[Affine]:
+    """The ridge of every pairing; moments of the tokens alone, and of the patches alone, are those of all."""
+    parts = (training, validation)
+    moments = [rows.moments(config) for rows in parts]
+    for number in range(PAIRINGS):
+        fitted_on, held_out = (
+            _paired(rows, own, random_pairing(len(rows), config.seed, number, rows.device))
+            for rows, own in zip(parts, moments, strict=True)
+        )
+        yield choose(fitted_on, held_out, config.penalties).affine.to("cpu")
+
+
+def _paired(rows: Rows, moments: Moments, order: Int[Tensor, " n"]) -> Moments:
+    cross = torch.zeros_like(moments.xy)
+    for own, other in zip(
+        torch.arange(len(rows), device=rows.device).split(CHUNK), order.split(CHUNK), strict=True
+    ):
+        x, y = rows.x[own].double() - moments.mean_x, rows.y[other].double() - moments.mean_y
+        cross.addmm_(x.T, y)
+    return replace(moments, xy=cross)

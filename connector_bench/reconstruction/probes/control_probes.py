@@ -5,11 +5,11 @@
 | identity, rotation | ridge, MLP | nothing: ridge from the patches' own moments, MLP from the sample's patches |
 | rank-r | ridge, and beside it the closed form of the best linear reconstruction | nothing |
 | untrained connector | ridge (from mean tokens where they have no place), one an initialisation | moments |
-| shuffled pairs | ridge and MLP fitted on the sample's tokens against another image's patches | a short training |
+| shuffled pairs | a ridge on each random pairing of the sample's tokens and patches, an MLP on one | a short training |
 
 MLPs learn from `control_pairs` of the sample's cells at most.
 
-What is fitted on shuffled pairs is asked about true ones: it must do no better than the mean.
+What is fitted on shuffled pairs is asked about true ones: it must do no better than the mean, but for the fit's noise.
 """
 
 from __future__ import annotations
@@ -168,6 +168,7 @@ class ControlSample:
         with _noting("shuffled", failed):
             both = partial(fit_shuffled, connector, self.config)
             shuffled, trained = with_room("the control shuffled", both, device, troubles)
-            probes["shuffled"], networks = shuffled, networks | trained
+            probes |= {f"shuffled.{number}": probe for number, probe in enumerate(shuffled)}
+            networks |= trained
         mean = training.mean_x.cpu()
         return ControlProbes(self.config, mean, probes, networks, closed, failed, tuple(troubles))

@@ -45,7 +45,7 @@ class ControlProbes:
     mean: Float[Tensor, " d"]
     """Mean training patch."""
     linear: dict[str, LinearProbe]
-    """By control; `untrained.0` and so on for each initialisation."""
+    """By control; `untrained.0` and so on for each initialisation, `shuffled.0` for each pairing."""
     networks: dict[str, MLPProbe]
     """By control and shape of cell, such as `shuffled.2x2`."""
     closed_form: dict[str, float]
@@ -87,11 +87,12 @@ class ControlProbes:
             probe = self.linear.get(f"untrained.{seed}")
             if probe is not None:
                 note(f"untrained_r2_{_kind(probe)}.{seed}", probe.predict(post, layouts, self.mean))
-        if "shuffled" in self.linear:
-            shuffled = self.linear["shuffled"]
-            note(f"shuffled_r2_{_kind(shuffled)}", shuffled.predict(batch.post, layouts, self.mean))
-            if POOLED not in shuffled.maps:
-                note("shuffled_r2_mlp", rebuilt(batch.post, layouts, self.mean, self._shuffled))
+        for name, probe in self.linear.items():
+            if name.startswith("shuffled."):
+                pairing = name.removeprefix("shuffled")
+                note(f"shuffled_r2_{_kind(probe)}{pairing}", probe.predict(batch.post, layouts, self.mean))
+        if self._shuffled:
+            note("shuffled_r2_mlp", rebuilt(batch.post, layouts, self.mean, self._shuffled))
         return errors
 
     @cached_property
