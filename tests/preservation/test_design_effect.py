@@ -9,6 +9,7 @@ from connector_bench.preservation import design_effect, geometry, knn, side
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered, ranks_of, read_rankings
 from connector_bench.preservation.retrieval import retrieval, retrieval_in_halves
 from connector_bench.preservation.side import both_sides
+from connector_bench.stats.floors import LEAST_FOR_GEOMETRY
 from connector_bench.stats.intervals import Score
 
 from .test_geometry import rank_values
@@ -101,13 +102,13 @@ def test_intervals_cover_what_other_galleries_give(measure: Scores) -> None:
 @pytest.mark.parametrize("measure", [of_ranks, of_retrieval])
 def test_of_a_large_set_some_images_rank_all_others(measure: Scores, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure(np.random.default_rng(3), 0)
-    monkeypatch.setattr(side, "QUERIES", 60)
+    monkeypatch.setattr(side, "QUERIES", LEAST_FOR_GEOMETRY)
     rng = np.random.default_rng(3)
     simulated = [measure(rng, seed) for seed in range(SIMULATIONS // 4)]
     for name, score in whole.items():
         scores = [scores[name] for scores in simulated]
         ranked = not name.startswith(("recall", "purity"))
-        assert scores[0].n == (60 if ranked else N), name
+        assert scores[0].n == (LEAST_FOR_GEOMETRY if ranked else N), name
         assert (scores[0].value == score.value) == (not ranked), name
         truth = np.mean([score.value for score in scores])
         assert np.mean([score.low <= truth <= score.high for score in scores]) >= 0.88, name
@@ -143,8 +144,9 @@ def test_of_a_large_set_a_part_is_halved(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_too_few_images_to_halve_are_said_to_be() -> None:
     pre, post = sides(np.random.default_rng(0), 30)
     scores = rank_scores(pre, post)
-    assert all("gallery as fixed" in score.method for score in scores.values())
-    assert rank_scores(pre, pre)["trustworthiness"].high == 1
+    assert {score.method for score in scores.values()} == {"no interval: 30 images, 100 are needed"}
+    assert all(np.isnan([score.low, score.high]).all() for score in scores.values())
+    assert rank_scores(pre, pre)["trustworthiness"].value == 1
 
 
 @pytest.mark.parametrize(("kind", "truth"), [("positive", 0.05), ("close to 1", 0.95)])

@@ -74,6 +74,9 @@ def test_few_images_give_what_they_can(size: int, run: tuple[Outcome, str]) -> N
     for name, score in scores.items():
         if "low" not in score:
             continue
+        if name.startswith("shuffled_knor_"):  # what a random order gives is known of any number of images
+            assert score["low"] <= score["value"] <= score["high"], name
+            continue
         assert score["low"] is score["high"] is None, name
         assert re.fullmatch(r"no interval: \d+ images, (20|60|100) are needed(; .*)?", score["method"]), name
     (warning,) = warnings(printed, task, "too few for")
