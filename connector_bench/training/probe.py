@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.execution import input_device, unwrapped
 from connector_bench.connectors.registry import adapter_for_model, family_of, processor_feed, special_for
+from connector_bench.connectors.stated_grid import GivenGrid
 from connector_bench.connectors.wrappers import name_of
 from connector_bench.pictures import reason
 from connector_bench.processes import rank_and_size
@@ -23,7 +24,6 @@ from connector_bench.training.probe_set import ProbeSet
 from connector_bench.training.tokens_of_probe import ProbeTokens, TokensOfModel, TokensOfPair, module_behind
 from connector_bench.training.trackers import Trackers
 from connector_bench.training.undisturbed import undisturbed
-from connector_bench.types import Grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +61,8 @@ class ConnectorProbe:
         processor: processor or image processor of a transformers model; None where the trainer has it.
         every: steps from one measurement to the next.
         folder: where the curve lies. A run that goes on from a checkpoint goes on with the curve that it finds there.
-        grid: rows and columns of the encoder's tokens, for a bare pair; without it tokens have a place only where as
-            many leave the connector as enter it.
+        grid: rows and columns of the encoder's tokens, for a bare pair, or both sides' as for `capture` where the
+            connector merges tokens; without it tokens have a place only where as many leave the connector as enter it.
         ks: neighbourhood sizes; those that need more pictures are left out with a warning.
         batch_size: images that pass together.
 
@@ -79,7 +79,7 @@ class ConnectorProbe:
         processor: Any = None,
         every: int = 500,
         folder: str | Path = "connector_probe",
-        grid: Grid | None = None,
+        grid: GivenGrid = None,
         ks: Sequence[int] = (10,),
         batch_size: int = 16,
     ) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import connector_bench as cb
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.training import probe as probe_module
-from connector_bench.training.tokens_of_probe import TokensOfModel, layout_of
+from connector_bench.training.tokens_of_probe import TokensOfModel, TokensOfPair
 from tests import tiny_vlms
 from tests.training import loops
 
@@ -175,15 +175,16 @@ def test_a_tower_that_stays_runs_on_one_batch(tmp_path: Path) -> None:
     ("grid", "n_pre", "n_post", "places"),
     [
         ((4, 6), 24, 24, (4, 6)),
-        ((4, 6), 24, 6, (2, 3)),
-        ((3, 8), 24, 6, None),
+        (((4, 6), (2, 3)), 24, 6, (2, 3)),
+        ((4, 6), 24, 6, None),
         ((4, 6), 24, 5, None),
         (None, 24, 24, (1, 24)),
         (None, 24, 6, None),
     ],
 )
 def test_places_of_a_bare_pair(grid: Any, n_pre: int, n_post: int, places: Any) -> None:
-    layout = layout_of(grid, n_pre, n_post)
+    pair = TokensOfPair(nn.Identity(), nn.Identity(), [], [], grid)
+    layout = pair._layout(n_pre, n_post)
     assert (layout.n_pre, layout.n_post) == (n_pre, n_post)
     assert (layout.tiles[0].post_grid if layout.tiles else None) == places
 
@@ -200,7 +201,7 @@ def test_merged_tokens_and_a_resampler_are_measured(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.mean(1, keepdim=True)
 
-    shuffled = once(tmp_path / "shuffled", tokens(), (nn.Identity(), Shuffle()), grid=(4, 4))
+    shuffled = once(tmp_path / "shuffled", tokens(), (nn.Identity(), Shuffle()), grid=((4, 4), (2, 2)))
     assert shuffled["r2_ridge"] == pytest.approx(1, abs=1e-6)
     mean = once(tmp_path / "mean", tokens(), (nn.Identity(), Mean()))
     assert mean["knor_10"] == 1
