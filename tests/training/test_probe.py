@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -237,8 +238,8 @@ def test_whatever_fails_is_one_warning_and_a_line(tmp_path: Path) -> None:
 def test_warnings_that_are_errors_do_not_end_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "file").write_text("")
     probe = cb.ConnectorProbe(tokens(), (nn.Identity(), nn.Identity()), folder=tmp_path / "file")
+    (tmp_path / "file").write_text("")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         probe.step(1)
@@ -258,14 +259,62 @@ def test_a_probe_without_a_model_says_so(tmp_path: Path) -> None:
     ("arguments", "error", "says"),
     [
         (lambda: (tokens(5), (nn.Identity(), nn.Identity())), ValueError, "5 different images: at least 8"),
-        (lambda: (tokens(9), (nn.Identity(), nn.Identity())), ValueError, "k \\+ 2"),
+        (
+            lambda: (tokens(9), (nn.Identity(), nn.Identity())),
+            ValueError,
+            "k = 10 needs at least 12 different",
+        ),
         (lambda: (tokens(20), (lambda x: x, nn.Identity())), TypeError, "nn.Module or a method of one"),
         (lambda: (tokens(20), None), TypeError, "tensors are for a bare pair"),
+        (lambda: (tokens(20), (nn.Identity(),) * 3), ValueError, "got 3 parts"),
+        (lambda: (pictures(9), (nn.Identity(), nn.Identity())), TypeError, r"processor\(pictures\)"),
+        (lambda: (np.zeros((9, 4, 4, 3)),), TypeError, r"\[4, 4, 3\] of float64 is no picture"),
+        (lambda: (pictures(1)[0],), TypeError, "images is Image"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_training(arguments: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         cb.ConnectorProbe(*arguments())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"grid": 3}, "grid is 3"),
+        ({"grid": (3.0, 3.0)}, "grid is"),
+        ({"ks": 5}, r"got 5; one k is \(5,\)"),
+        ({"ks": (5.0,)}, "whole numbers"),
+    ],
+)
+def test_what_is_wrong_is_said_before_training(wrong: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), **wrong)
+
+
+def test_a_file_in_the_folders_place_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="is a file"):
+            cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), folder=folder)
+
+
+def test_files_are_the_pictures_that_lie_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "bilder ä"
+    folder.mkdir()
+    given = pictures(9)
+    for number, picture in enumerate(given):
+        picture.save(folder / f"{number}.png")
+    in_memory = cb.ConnectorProbe(given, ks=(5,))._set
+    assert cb.ConnectorProbe(sorted(folder.iterdir()), ks=(5,))._set.fingerprint == in_memory.fingerprint
+    (folder / "broken.jpg").write_bytes(b"none")
+    with pytest.warns(UserWarning, match="1 of the probe's pictures left out, the first is .*broken.jpg"):
+        read = cb.ConnectorProbe(folder, ks=(5,))._set
+    assert [name for name, _ in read.images] == [name for name, _ in in_memory.images]
+
+
+def pictures(n: int) -> list[Image.Image]:
+    drawn = np.random.default_rng(0).integers(0, 255, (n, 8, 9, 3), dtype=np.uint8)
+    return [Image.fromarray(one) for one in drawn]
 
 
 def test_equal_images_count_once_and_large_k_is_left_out(tmp_path: Path) -> None:
