@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.execution import input_device, unwrapped
 from connector_bench.connectors.registry import adapter_for_model, family_of, processor_feed, special_for
-from connector_bench.connectors.stated_grid import GivenGrid, one_grid
+from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
 from connector_bench.connectors.wrappers import name_of
 from connector_bench.pictures import reason
 from connector_bench.preservation.overlap import allowed_ks
@@ -95,8 +95,7 @@ class ConnectorProbe:
                 raise ValueError(f"bare modules come as (encoder, connector), got {len(model)} parts")
             for part in model:
                 module_behind(part)
-        if grid is not None and one_grid(grid) is None:
-            raise ValueError(f"grid is {grid!r}; (rows, columns) of the encoder's tokens are needed")
+        StatedGrid.of(grid)
         _require_folder(self.folder)
         gather = ProbeSet.of_tensors if self._bare else ProbeSet.of_pictures
         self._set = gather(images, batch_size)
