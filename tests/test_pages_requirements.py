@@ -112,7 +112,9 @@ def test_what_is_never_imported_is_there_for_someone_who_is_named() -> None:
     for number, line in enumerate(lines):
         if not line.startswith("#") and not named([line]) <= imported:
             assert lines[number - 1].startswith("# never imported"), f"for whom is {line}?"
-            assert not named([line]) <= brought_by_lmms_eval(), f"lmms-eval brings {line}"
+            assert named([line]) <= {"evaluate"} or not named([line]) <= brought_by_lmms_eval(), (
+                f"lmms-eval brings {line}, and nobody asked for it by name"
+            )
 
 
 def imports_of(path: Path) -> set[str]:
