@@ -12,7 +12,10 @@ REPORT ?= build/leaderboard-diff.md
 OLDEST := .venv-oldest
 BOTH_ENDS := tests/connectors tests/test_entry.py tests/test_api.py tests/test_command_line.py tests/test_docs.py
 
-.PHONY: demo test faults test-oldest lint bench leaderboard verify clean
+# The commands that read files alone, without torch and what models need.
+PAGES := .venv-pages
+
+.PHONY: demo test faults test-oldest lint bench docs leaderboard verify clean
 
 demo: $(STAMP)
 	$(BIN)/connector-bench demo
@@ -34,8 +37,11 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
-leaderboard: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/leaderboard $(BASE) $(REPORT)
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+leaderboard: $(PAGES)/.installed
+	PATH="$(CURDIR)/$(PAGES)/bin:$$PATH" .ci/leaderboard $(BASE) $(REPORT)
 
 verify: $(STAMP)
 	rm -rf build/zoo
@@ -45,7 +51,7 @@ verify: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 10) <= sys.version_info < (3, 14) else "connector-bench needs Python 3.10 to 3.13, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[test,docs]'
 	touch $@
 
 $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
@@ -53,5 +59,11 @@ $(OLDEST)/.installed: setup.cfg pyproject.toml constraints-oldest.txt
 	$(OLDEST)/bin/python -m pip install -c constraints-oldest.txt -e '.[test]'
 	touch $@
 
+$(PAGES)/.installed: setup.cfg pyproject.toml requirements-pages.txt
+	$(PYTHON) -m venv $(PAGES)
+	$(PAGES)/bin/python -m pip install -c constraints.txt -r requirements-pages.txt
+	$(PAGES)/bin/python -m pip install --no-deps -e .
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist demo_output *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(PAGES) build dist demo_output *.egg-info

@@ -6,6 +6,8 @@ python -m benchmarks [--quick] [knn statistics capture reconstruction]
     python -m benchmarks soak [OPTIONS]    a long run: memory and pictures a second
     python -m benchmarks training [OPTIONS]    what a probe costs the training that it watches
     python -m benchmarks neighbours        what the zoo's neighbours share, and what of it connectors keep
+    python -m benchmarks budget [OPTIONS]      what a larger budget of the probes gains, connector by connector
+    python -m benchmarks pressure [OPTIONS]    a card whose memory another process takes
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from concurrent.futures import ProcessPoolExecutor
 from benchmarks.findings import Finding, found_by, machine, table
 
 NAMES = ("knn", "statistics", "capture", "reconstruction")
+ALONE = ("gpu", "cpu", "soak", "training", "neighbours", "budget", "pressure")
+"""Those with options of their own, which are no part of the one table."""
 
 
 def main() -> None:
@@ -42,7 +46,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["gpu"], ["cpu"], ["soak"], ["training"], ["neighbours"]):
+    if sys.argv[1:2] and sys.argv[1] in ALONE:
         runpy.run_module(f"benchmarks.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
     else:
         main()

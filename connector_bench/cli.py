@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Measures what a vision-language model's connector loses, beside its task metrics.",
 )
 app.add_typer(leaderboard, name="leaderboard")

@@ -26,6 +26,8 @@ MAIN_LOSSES = ("loss_inside", "lost", "1 - knor_10")
 DEMO = ("knor_10", "knor_adj_10", "untrained_knor_10")
 SHOWN = ("knor_10", "untrained_knor_10", "lost", "accuracy")
 """What a terminal shows of a board."""
+SWEPT = ("knor_10", "lost", "r2_ridge")
+"""What a sweep's table shows of a connector."""
 BASELINES = ("mask_area", "entropy", "encoder_norm")
 """What a loss must explain more than: figures of a picture or a question that know nothing of the connector."""
 TABLES = {

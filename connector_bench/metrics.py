@@ -94,6 +94,10 @@ class Metric:
     needs: Literal["labels", "captions"] | None = None
     """What images must have. There may be labels of several columns: the first one's figure has this name, the others'
     end in `_by_<column>`."""
+    bound: Literal["at most", "at least"] | None = None
+    """What the figure is a bound of, where more training images still help the best probe."""
+    effect: tuple[str, str] | None = None
+    """What a connector does whose figure is higher than another's, and one whose figure is lower, in plain words."""
     k: int | None = None
     control: Control | None = None
     column: str | None = None
@@ -140,7 +144,9 @@ _noted = partial(Metric, measure=None, higher_is_better=None)
 METRICS = (
     _neighbours("knor_{k}", "kept, k = {k}", "share of an image's k nearest before that are among its k nearest after",
                 "overlap", PAPER, chance="k / (N - 1)", controls=_OF_OVERLAP, loss="one minus",
-                loss_label="share of the {k} nearest neighbours that is lost"),
+                loss_label="share of the {k} nearest neighbours that is lost",
+                effect=("keeps more of its images' {k} nearest neighbours",
+                        "keeps fewer of its images' {k} nearest neighbours")),
     _neighbours("knor_adj_{k}", "kept beyond chance, k = {k}", "the same with chance taken off: 0 is chance, 1 is all",
                 "overlap", "(knor - c) / (1 - c), c = k / (N - 1)", chance="0", controls=_OF_OVERLAP, loss="one minus",
                 corrects="knor_{k}"),
@@ -202,16 +208,17 @@ METRICS = (
     _patches("r2_attention", "R² attention", "share that cross-attention rebuilds from tokens without places",
              "probe", PAPER, chance="0", loss="one minus"),
     _patches("r2_best", "R² of the best probe", "variance of the patches that the best probe rebuilds, pooled over "
-             "patches and dimensions", "probe", "best of the ladder", chance="0"),
+             "patches and dimensions", "probe", "best of the ladder", chance="0", bound="at least"),
     _patches("lost", "lost", "1 − R² of the best probe: lost to every probe tried", "probe", "1 - r2_best",
-             higher_is_better=False, chance="1", loss="itself", sums=("sse", "sst"),
-             loss_label="share of the patches' variance that no probe recovers"),
+             higher_is_better=False, chance="1", loss="itself", sums=("sse", "sst"), bound="at most",
+             loss_label="share of the patches' variance that no probe recovers",
+             effect=("loses more of the patches' variance", "loses less of the patches' variance")),
     _patches("nonlinear", "kept but not linear", "R² of the MLP less that of the ridge: kept, but not linearly "
              "readable", "probe", "r2_mlp - r2_ridge", higher_is_better=None, loss="itself"),
     _patches("nmse", "error of a patch", "squared error over the training variance; the training mean gets about 1",
-             "error", PAPER, higher_is_better=False, chance="1", loss="itself"),
+             "error", PAPER, higher_is_better=False, chance="1", loss="itself", bound="at most"),
     _patches("cosine", "cosine", "cosine of patch and prediction, both less the training mean", "error", PAPER,
-             loss="one minus"),
+             loss="one minus", bound="at least"),
     _answer("loss_inside", "error inside the answer", "nmse inside the answer's region, mean over questions that "
             "have one", higher_is_better=False, loss="itself"),
     _answer("loss_outside", "error outside it", "nmse outside it", higher_is_better=False, loss="itself"),

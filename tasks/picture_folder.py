@@ -57,7 +57,7 @@ def pictures_below(folder: Path) -> Dataset:
         others = sorted({path.suffix for path in folder.rglob("*") if path.is_file()})
         held = f"only files with the suffixes {', '.join(others)[:80]}" if others else "no files"
         raise ValueError(
-            f"{folder} has no pictures that Pillow reads, {held}; set {IMAGE_FOLDER} to a folder that has"
+            f"{folder} has no pictures that Pillow reads, {held}; name a folder that has ({IMAGE_FOLDER} for tasks)"
         )
     table = {
         "image": [str(folder / name) for name in names],

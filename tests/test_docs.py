@@ -157,12 +157,48 @@ def test_the_yaml_block_is_what_new_task_writes() -> None:
     assert block.text == written
 
 
+def typed_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if typed in this folder: no PYTHONPATH, and weights that are trained stay in a cache below it."""
+    from connector_bench.zoo.cache import cache_root
+    from connector_bench.zoo.shipped import user_folder
+
+    (folder / "cache").mkdir()
+    for known in (path for path in cache_root().glob("*") if path != user_folder()):
+        (folder / "cache" / known.name).symlink_to(known)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("CONNECTOR_BENCH_CACHE", str(folder / "cache"))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+@pytest.mark.slow
+def test_the_tutorial_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands in their order, from fewer scenes. Left out: the probes, which take minutes and have tests of their
+    own, and the place on the board, which a part of the pictures does not get.
+    """
+    from connector_bench.zoo.train import TrainingConfig, train
+
+    page = ROOT / "docs" / "TUTORIAL.md"
+    (code,) = [block for block in blocks() if block.page == page and block.language == "python"]
+    commands = [words for block in blocks() if block.page == page for words in block.commands]
+    typed_in(tmp_path, monkeypatch)
+    Path("mine.py").write_text(code.text)
+    for program, *rest in commands:
+        if rest[:2] == ["zoo", "train"]:
+            train(rest[2], 0, TrainingConfig(epochs=1, scenes=24, batch=8), evaluated=())
+        elif program == "lmms-eval" and "knn_preservation" in rest:
+            run_here(tmp_path / "results", *rest, "--limit", "24")
+        elif program == "connector-bench" and rest[0] != "leaderboard":
+            said = CliRunner().invoke(app, rest)
+            assert said.exit_code == 0, said.output
+    assert "Wider" in Path("comparison/comparison.md").read_text(encoding="utf-8")
+    assert Path("narrow.html").stat().st_size > 10_000
+
+
 def test_the_zoos_own_example(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Typed in the folder that holds the package, without PYTHONPATH; from fewer scenes."""
-    from connector_bench.zoo.cache import cache_root
-    from connector_bench.zoo.shipped import user_folder
     from connector_bench.zoo.train import TrainingConfig, train
 
     page = ROOT / "connector_bench" / "zoo" / "README.md"
@@ -175,13 +211,7 @@ def test_the_zoos_own_example(
     silent = re.sub(r"^    layout = .*\n", "", code.text, flags=re.M)
     assert silent != code.text
     module.with_name("silent.py").write_text(silent)
-    (tmp_path / "cache").mkdir()
-    for known in (path for path in cache_root().glob("*") if path != user_folder()):
-        (tmp_path / "cache" / known.name).symlink_to(known)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CONNECTOR_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    typed_in(tmp_path, monkeypatch)
     budget = TrainingConfig(epochs=1, scenes=24, batch=8)
     for name in (learn[3], "my_package.silent:Narrow"):
         train(name, 0, budget, evaluated=())

@@ -86,17 +86,15 @@ def literals(tree: ast.AST) -> list[tuple[int, list[str]]]:
 
 def measures(path: Path) -> bool:
     """Whether a file makes the figures, and so has to name them."""
-    return path.relative_to(PACKAGE).parts[0] in (
-        "preservation",
-        "reconstruction",
-        "metrics.py",
-        "headlines.py",
-    )
+    own = path.relative_to(PACKAGE)
+    rooms = ("preservation", "reconstruction", "metrics.py", "headlines.py")
+    return own.parts[0] in rooms or own == Path("training/probe_figures.py")
 
 
 def test_no_other_file_lists_metrics() -> None:
     names = {m.name for m in metrics.METRICS} | {f"{c.key}_" for c in metrics.CONTROLS}
     patterns = re.compile(r"(knor|r2_|loss_|recall_|imbalance)[a-z_]*[\\({\[]")
+    lists = []
     for path in PACKAGE.rglob("*.py"):
         if measures(path):
             continue
@@ -105,7 +103,9 @@ def test_no_other_file_lists_metrics() -> None:
             concrete = [
                 text for text in held if text in names or metrics.metric(text) or patterns.match(text)
             ]
-            assert len(concrete) < 2, f"{path.relative_to(ROOT)}:{line} lists {concrete}"
+            if len(concrete) > 1:
+                lists.append(f"{path.relative_to(ROOT)}:{line} lists {concrete}")
+    assert lists == []
 
 
 def test_the_glossary_is_not_stale() -> None:

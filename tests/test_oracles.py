@@ -36,6 +36,7 @@ class Found:
     low: float | None = None
     high: float | None = None
     chance: float | None = None
+    n: int | None = None
 
 
 def test_the_committed_board_raises_no_alarm() -> None:
@@ -72,6 +73,8 @@ def ends(z: float) -> tuple[float, float]:
         ("rotation_r2_ridge", Found(0.9989), False),
         ("identity_r2_mlp", Found(0.981), True),
         ("identity_r2_mlp", Found(0.979), False),
+        ("shuffled_r2_ridge", Found(0.0645, 0.03, 0.1, 0.0, 19), None),
+        ("shuffled_r2_ridge", Found(0.0645, 0.03, 0.1, 0.0, 20), False),
         ("shuffled_knor_10", Found(0.0124, 0.0104, 0.0148, 0.01001), True),
         ("shuffled_knor_10", Found(0.2, 0.19, 0.21, 0.01), False),
         ("shuffled_knor_10", Found(0.2, None, None, 0.01), None),

@@ -14,7 +14,7 @@ from connector_bench.api.measured_pictures import (
     measured,
 )
 from connector_bench.api.result import Result
-from connector_bench.api.spoken import refuse_old_order
+from connector_bench.api.spoken import refuse_old_order, require_options
 from connector_bench.api.tokens import Tokens
 from connector_bench.captured.held_tokens import SeveralSources
 from connector_bench.connectors import ConnectorAdapter
@@ -80,6 +80,8 @@ def measure(
     wanted = [measures] if isinstance(measures, str) else list(measures)
     if not wanted or set(wanted) - set(MEASURES):
         raise ValueError(f"measures is {wanted}; allowed are {', '.join(MEASURES)}")
+    require_options(options, PreservationOptions, "options")
+    require_options(probes, ReconstructionConfig, "probes")
     if isinstance(model, Tokens):
         others = {"images": images, "processor": processor, "grid": grid, "labels": labels, "name": name}
         if said := [key for key, value in others.items() if value is not None]:
@@ -158,6 +160,7 @@ def reconstruct(
         ValueError: naming what arrived and what is allowed: sides of different counts or ranks, NaN, a grid that does
             not fit, tokens of two connectors, too few images to learn from.
     """
+    require_options(probes, ReconstructionConfig, "probes")
     sides = [
         given if isinstance(given, Tokens) else _from_arrays(given, what, grid, name)
         for what, given in (("train", train), ("test", test))

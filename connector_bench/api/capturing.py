@@ -11,6 +11,7 @@ from connector_bench.api.chosen_adapter import adapter_of
 from connector_bench.api.given_pictures import GivenImages, GivenPictures, Labels
 from connector_bench.api.spoken import refuse_old_order, say
 from connector_bench.api.tokens import Tokens, manifest_of, write_documents, write_manifest
+from connector_bench.atomic_files import make_folder
 from connector_bench.captured.held_tokens import HeldTokens
 from connector_bench.captured.token_files import TokenFileWriter, token_files
 from connector_bench.captured.written import MANIFEST, CapturedDocument
@@ -122,7 +123,7 @@ def capture(
 
 
 def _claimed(out: Path) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if (out / MANIFEST).exists() or token_files(out):
         raise ValueError(f"{out} holds a capture already; name another folder")
     return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from connector_bench.api.spoken import say
+from connector_bench.api.spoken import require_name, say
 from connector_bench.captured.replayed import CapturedAdapter, TokenSource
 from connector_bench.connectors import ConnectorAdapter, UnsupportedModel, adapter_for_model
 from connector_bench.connectors.bare import TRIAL_SIZE, BareAdapter
@@ -24,11 +24,14 @@ def adapter_of(
     """The adapter of a model, of `(encoder, connector)`, of a checkpoint by its name, or of an adapter itself.
 
     Raises:
+        TypeError: a name that is no text.
         ValueError: naming what arrived and what is allowed; as UnsupportedModel for a model without a connector.
 
     Warns:
         UserWarning: bare modules in training mode, where dropout and batch norms change features.
     """
+    if name is not None:
+        require_name(name)
     if isinstance(model, (tuple, list)):
         if len(model) != 2:
             raise ValueError(f"bare modules come as (encoder, connector), got {len(model)} parts")

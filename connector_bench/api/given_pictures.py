@@ -46,7 +46,7 @@ class GivenPictures:
             found = cls._of_folder(Path(images), source)
         else:
             _refuse_one(images)
-            if not isinstance(images, Iterable) or isinstance(images, dict):
+            if not isinstance(images, (Path, Iterable)) or isinstance(images, dict):
                 raise ValueError(
                     f"images is {type(images).__name__}; allowed are a folder, and pictures or paths in any iterable"
                 )
@@ -156,9 +156,21 @@ def _rgb(given: Any) -> Image:
 
     if not isinstance(given, (pillow.Image, np.ndarray)):
         raise TypeError(f"a picture of Pillow, an array or a path is needed, got {type(given).__name__}")
+    if isinstance(given, np.ndarray):
+        require_pixels(given)
     with strict_decoding():
         (picture,) = as_pictures(given)
         return as_rgb(picture)
+
+
+def require_pixels(array: np.ndarray) -> None:
+    """TypeError for an array that is no picture, naming its shape and type and what is needed."""
+    coloured = array.ndim == 3 and array.shape[2] in (2, 3, 4)
+    if not (coloured and array.dtype == np.uint8) and array.ndim != 2:
+        raise TypeError(
+            f"an array of {list(array.shape)} of {array.dtype} is no picture; [rows, columns, 3] of uint8 is needed, "
+            "such as (255 * values).round().astype('uint8')"
+        )
 
 
 def _shown_file(path: Path) -> tuple[Image, int]:

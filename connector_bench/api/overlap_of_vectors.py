@@ -11,9 +11,10 @@ from jaxtyping import Shaped
 
 from connector_bench.api.measured_pictures import figures_of, now, plain
 from connector_bench.api.result import MeasuredPart, Result
-from connector_bench.api.spoken import say
+from connector_bench.api.spoken import require_name, say
 from connector_bench.api.tokens import Tokens, hash_of, hashed
 from connector_bench.api.vectors import tensor_of, vectors
+from connector_bench.connectors.execution import require_device
 from connector_bench.metrics import reported
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import knn
@@ -65,9 +66,15 @@ def knn_preservation(
         `measure`'s.
 
     Raises:
+        TypeError: a name that is no text.
         ValueError: naming what arrived: no k that the images allow, sides of different numbers of images, the wrong
-            rank, NaN or infinity, an unknown distance.
+            rank, NaN or infinity, an unknown distance, a device that is not here, a confidence outside 0..1.
     """
+    require_name(name)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it lies between 0 and 1, such as 0.95")
+    if (device := str(device)) != "cpu":
+        require_device(device.removeprefix("torch-"), "device")
     if isinstance(pre, Tokens):
         if post is not None:
             raise ValueError("captured tokens hold both sides: knn_preservation(tokens), without post")

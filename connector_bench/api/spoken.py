@@ -24,3 +24,18 @@ def refuse_old_order(function: str, images: object) -> None:
         raise TypeError(
             f"the order is {function}(model, images, processor); images is {type(images).__name__}"
         )
+
+
+def require_name(name: object) -> None:
+    """TypeError for a name that is no text, ValueError for one without letters: results are filed under it."""
+    if not isinstance(name, str):
+        raise TypeError(f"name is {name!r:.60}; a text is needed, such as name={str(name)!r:.60}")
+    if not name.strip():
+        raise ValueError("name is empty; results are filed under it")
+
+
+def require_options(given: object, kind: type, keyword: str) -> None:
+    """TypeError for options of another kind, such as a dict of them."""
+    if given is not None and not isinstance(given, kind):
+        example = f"cb.{kind.__name__}(**...)" if isinstance(given, dict) else f"cb.{kind.__name__}(...)"
+        raise TypeError(f"{keyword} is {type(given).__name__}; {keyword}={example} is needed")

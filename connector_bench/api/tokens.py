@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from connector_bench.api.spoken import require_name
 from connector_bench.api.vectors import per_image
-from connector_bench.atomic_files import write_atomically
+from connector_bench.atomic_files import make_folder, write_atomically
 from connector_bench.captured.held_tokens import HeldTokens
 from connector_bench.captured.replayed import CapturedTokens, TokenSource
 from connector_bench.captured.token_files import TokenFileWriter, token_files
@@ -109,6 +110,10 @@ class Tokens:
         for image in self.images:
             yield self.source.tokens([image]).pairs()[0]
 
+    def __getitem__(self, place: int) -> TokenPair:
+        """One of the pictures that have tokens, by its place among them."""
+        return self.source.tokens([self.images[place]]).pairs()[0]
+
     def __repr__(self) -> str:
         if not len(self):
             return "Tokens(0 pictures)"
@@ -140,9 +145,11 @@ class Tokens:
             name: of the connector, under which results are filed.
 
         Raises:
+            TypeError: a name that is no text.
             ValueError: sides of different numbers of images or of the wrong rank, NaN or infinity, a grid that does not
                 fit.
         """
+        require_name(name)
         sides = {"pre": per_image(pre, "pre"), "post": per_image(post, "post")}
         if len(sides["pre"]) != len(sides["post"]):
             raise ValueError(
@@ -178,7 +185,7 @@ class Tokens:
     def save(self, folder: str | Path) -> Path:
         """Write the tokens as `connector-bench capture` does. ValueError where the folder holds a capture already."""
         out = Path(folder)
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         if (out / MANIFEST).exists() or token_files(out):
             raise ValueError(f"{out} holds a capture already; name another folder")
         writer = TokenFileWriter(out, 0)

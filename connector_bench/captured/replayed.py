@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from connector_bench.captured.token_files import TokenFile, end_to_end, token_files
 from connector_bench.captured.written import (
@@ -88,6 +88,10 @@ class CapturedTokens:
             for number, picture in enumerate(file.content.pictures)
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As folders: open files cannot be handed to another process."""
+        return partial(CapturedTokens, device=self.device), self.folders
+
     def __contains__(self, image: object) -> bool:
         return image in self._where
 
@@ -154,7 +158,9 @@ class CapturedAdapter(ConnectorAdapter):
         if list(seeds) == self._captured.manifest.untrained_seeds:
             self._untrained = True
             return None
-        return "the capture has not kept what untrained copies make (capture --untrained)"
+        return (
+            "these tokens hold none of untrained copies, which `capture` keeps where it is told `untrained`"
+        )
 
     def prepare(self, images: Sequence[tuple[str, Image]]) -> Prepared:
         """The tokens of these names, off the disk."""

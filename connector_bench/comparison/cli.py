@@ -46,7 +46,13 @@ def compare_command(
     ),
 ) -> None:
     """Paired differences of two models on the same documents; of more checkpoints, curves along training."""
-    from connector_bench.comparison.compared_runs import address, addressed, named_apart, side_of
+    from connector_bench.comparison.compared_runs import (
+        address,
+        addressed,
+        models_there,
+        named_apart,
+        side_of,
+    )
     from connector_bench.results.refusals import refusals
 
     labels = _labels(label or [])
@@ -58,8 +64,12 @@ def compare_command(
     if model:
         places = [(places[0][0], one) for one in model]
     if len(places) < 2:
+        there = ""
+        if places:
+            with refusals("refused"):
+                there = f"; {places[0][0]} holds {', '.join(models_there(places[0][0]))}"
         raise typer.BadParameter(
-            "name at least two runs, as folders or as FOLDER:MODEL, or two models with --model"
+            f"name at least two runs, as folders or as FOLDER:MODEL, or two models with --model{there}"
         )
     with refusals("refused"):
         sides = named_apart(

@@ -126,6 +126,11 @@ def side_of(path: Path, chosen: str | None = None) -> ComparisonSide:
     return ComparisonSide(fitting[0], path, models[fitting[0]].latest, chosen)
 
 
+def models_there(path: Path) -> list[str]:
+    """Names of the models in a folder or file. UnusableResult where there is none."""
+    return sorted(models_of(read_results([path])))
+
+
 def address(path: Path, chosen: str | None) -> str:
     """`FOLDER`, or `FOLDER:MODEL`."""
     return str(path) if chosen is None else f"{path}:{chosen}"

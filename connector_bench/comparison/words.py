@@ -53,16 +53,6 @@ def _identical(names: Sequence[str]) -> str:
     return f"The same on every document, so not tested: {shown}." if names else ""
 
 
-EFFECTS = {
-    "knor_{k}": (
-        "keeps more of its images' {k} nearest neighbours",
-        "keeps fewer of its images' {k} nearest neighbours",
-    ),
-    "lost": ("loses more of the patches' variance", "loses less of the patches' variance"),
-}
-"""What is said first of a figure that is higher, and of one that is lower."""
-
-
 def sentence(item: MetricDifference, first: str, second: str) -> str:
     """What one metric says: the effect in plain words, then the metric, the size of the difference and its basis."""
     named = in_markdown(item.label) + ("" if item.label == item.metric else f" ({in_markdown(item.metric)})")
@@ -108,15 +98,11 @@ def _effect(item: MetricDifference) -> str:
     """The difference in plain words; overlap is more or less, higher or lower, and never better or worse."""
     up = item.difference.value > 0
     entry = metric_of(item.metric) if item.ours else None
-    if entry is not None and (words := EFFECTS.get(_family_name(entry.name, entry.k))) is not None:
-        return words[0 if up else 1].format(k=entry.k)
+    if entry is not None and entry.control is None and entry.effect is not None:
+        return entry.effect[0 if up else 1].format(k=entry.k)
     if item.higher_is_better is None:
         return f"is {'higher' if up else 'lower'}"
     return f"is {'better' if up == item.higher_is_better else 'worse'}"
-
-
-def _family_name(name: str, k: int | None) -> str:
-    return name if k is None else name.removesuffix(str(k)) + "{k}"
 
 
 def _table(items: Iterable[MetricDifference], first: str, second: str) -> str:

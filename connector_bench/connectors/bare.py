@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.connectors.boxes import fitted
 from connector_bench.connectors.coloured import coloured_picture
-from connector_bench.connectors.execution import in_precision
+from connector_bench.connectors.execution import in_precision, unwrapped
 from connector_bench.connectors.family import Batch
 from connector_bench.connectors.hooks import first_tensor
 from connector_bench.connectors.place_check import CELLS, CELLS_IN_DOUBT, PASSED
@@ -88,7 +88,8 @@ class BareAdapter(ConnectorAdapter):
             )
         self._encoder, self._connector, self._processor = encoder, connector, processor
         self._grid, self._size = StatedGrid.of(grid), picture_size
-        self._name = name or str(getattr(connector, "__name__", type(connector).__name__))
+        inner = unwrapped(connector)
+        self._name = name or str(getattr(inner, "__name__", type(inner).__name__))
         self._copies: tuple[UntrainedCopy, ...] = ()
         self._tries_places = True
 
@@ -139,7 +140,7 @@ class BareAdapter(ConnectorAdapter):
         return ConnectorInfo(
             model=self._name,
             family=FAMILY,
-            connector=type(self._connector).__name__,
+            connector=type(unwrapped(self._connector)).__name__,
             modules=("connector",),
             parameters=count_parameters(modules),
             dtype=precision(modules, self._dtype),

@@ -85,15 +85,15 @@ def chosen_device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def require_device(device: str) -> None:
-    """ValueError where torch has no such device here."""
+def require_device(device: str, called: str = "--device") -> None:
+    """ValueError where torch has no such device here; `called` is what its user names it by."""
     import torch
 
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device} cannot be used here: {reason}") from error
+        raise ValueError(f"{called} {device} cannot be used here: {reason}") from error
 
 
 def input_device(model: nn.Module) -> torch.device:

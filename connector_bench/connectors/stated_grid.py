@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from connector_bench.types import WHOLE_PICTURE, Box, Grid, Tile, TokenLayout
 
@@ -26,11 +27,12 @@ class StatedGrid:
         """As the user gave it. ValueError naming what is allowed."""
         if grid is None:
             return cls(None)
-        if _is_grid(grid):
-            return cls(grid)  # type: ignore[arg-type]
+        if (pre := one_grid(grid)) is not None:
+            return cls(pre)
         pair = isinstance(grid, (tuple, list)) and len(grid) == 2
-        if pair and _is_grid(grid[0]) and (grid[1] is None or _is_grid(grid[1])):
-            return cls(grid[0], grid[1], post_is_said=True)  # type: ignore[arg-type]
+        before, after = map(one_grid, grid) if pair else (None, None)
+        if before is not None and (after is not None or grid[1] is None):
+            return cls(before, after, post_is_said=True)
         raise ValueError(
             f"grid is {grid!r}; allowed are (rows, columns) of the encoder's tokens, both sides' as "
             "((rows, columns), (rows, columns)), ((rows, columns), None) where the connector's have no place, and None"
@@ -62,12 +64,12 @@ class StatedGrid:
         return TokenLayout((Tile(self.pre, post, box),), n_post)
 
 
-def _is_grid(value: object) -> bool:
-    return (
-        isinstance(value, (tuple, list))
-        and len(value) == 2
-        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value)
-    )
+def one_grid(value: object) -> Grid | None:
+    """`(rows, columns)` of whole numbers of any kind above 0; None where it is something else."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return None
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) and int(side) > 0 for side in value)
+    return (int(value[0]), int(value[1])) if whole else None
 
 
 def _require(grid: Grid, count: int, whose: str) -> None:

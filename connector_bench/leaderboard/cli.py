@@ -91,8 +91,11 @@ def show(
             raise ValueError(
                 f"no result has {', '.join(lacking)}; connector-bench metrics lists what there may be"
             )
-    Console().print(terminal(table, metric or SHOWN))
-    for line in places(table, {run.model for run in runs}):
+    models = {run.model for run in runs}
+    view, console = terminal(table, metric or SHOWN, models), Console()
+    console.width = max(console.width, console.measure(view).minimum)
+    console.print(view)
+    for line in places(table, models):
         typer.echo(line)
 
 

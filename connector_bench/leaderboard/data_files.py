@@ -12,7 +12,7 @@ import pandas as pd
 from connector_bench.leaderboard.schema import SCHEMA_VERSION, Figure
 from connector_bench.leaderboard.table import Column, Group, Key, Row, Table
 from connector_bench.leaderboard.text import in_spreadsheet
-from connector_bench.stats.bounds import OF_THE_BEST_PROBE, Bound
+from connector_bench.stats.bounds import Bound, may_be_bound
 
 
 def json_file(table: Table) -> str:
@@ -90,7 +90,7 @@ def _line(row: Row, columns: tuple[Column, ...]) -> dict[str, str | float | None
         figure, rank = row.figures.get(column.key), row.ranks.get(column.key)
         ends = (None, None, None) if figure is None else (figure.value, figure.low, figure.high)
         line |= dict(zip((name, f"{name} low", f"{name} high"), ends, strict=True))
-        if column.metric in OF_THE_BEST_PROBE:
+        if may_be_bound(column.metric):
             line[f"{name} bound"] = row.bound(column.key)
         if column.ranked:
             line[f"{name} rank"] = None if rank is None else str(rank)

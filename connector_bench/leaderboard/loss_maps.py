@@ -74,8 +74,10 @@ def _artefacts(file: ResultFile, task: str) -> Artefacts | None:
     folder = file.left_behind(task)
     if folder is None or file.records[task].get("measure") != "patch_reconstruction":
         return None
-    from connector_bench.reconstruction.artefacts import Artefacts
+    from connector_bench.reconstruction.artefacts import SELECTION, Artefacts
 
+    if not (folder / SELECTION).is_file():  # tokens without their pictures leave none to be shown
+        return None
     try:
         return Artefacts(folder)
     except (OSError, ValueError, LookupError, TypeError) as error:

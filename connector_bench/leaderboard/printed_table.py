@@ -11,22 +11,32 @@ from connector_bench.leaderboard.ranks import interval
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.text import ARROWS, number, visible
 
+FIGURE = len("≤ 0.000  #10")
+"""Characters that a figure with its rank takes."""
+
 if TYPE_CHECKING:
     import rich.table
 
 
-def terminal(table: Table, metrics: Sequence[str]) -> rich.table.Table:
-    """The values of a few metrics, in their order, without their uncertainty; ranks behind the ranked ones."""
+def terminal(table: Table, metrics: Sequence[str], models: Collection[str] = ()) -> rich.table.Table:
+    """The values of a few metrics, in their order, without their uncertainty; ranks behind the ranked ones.
+
+    Where models are named the columns are those in which one of them has a figure. Rows without any are left out.
+    """
     from rich import box
     from rich.table import Table as RichTable
 
-    shown = [column for metric in metrics for column in table.columns if column.metric == metric]
+    asked = [column for metric in metrics for column in table.columns if column.metric == metric]
+    ours = {key for row in table.rows if row.model in models for key in row.figures}
+    shown = [column for column in asked if column.key in ours] or asked
     view = RichTable(title="connector loss beside task metrics", box=box.SIMPLE_HEAD)
     view.add_column("model", no_wrap=True)
     for column in shown:
         title = f"{escape(visible(column.label))}{ARROWS[column.higher_is_better]}"
-        view.add_column(title, justify="right", overflow="fold")
+        view.add_column(title, justify="right", overflow="fold", min_width=FIGURE)
     for row in table.rows:
+        if not row.figures.keys() & {column.key for column in shown}:
+            continue
         cells = []
         for column in shown:
             figure, rank = row.figures.get(column.key), row.ranks.get(column.key)

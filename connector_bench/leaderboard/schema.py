@@ -151,8 +151,8 @@ class Connector(_Frozen):
     modules: tuple[str, ...]
     parameters: int = Field(ge=0)
     dtype: str
-    weights_sha256: Sha256 | None
-    """None where a run could not read the weights, as of some offloaded models."""
+    weights_sha256: Sha256 | None = None
+    """None where a run could not read the weights, as of some offloaded models, or had tokens alone."""
     resolution: str | None = None
     """Of the vision tower in pixels, such as `336x336`, where the run recorded it."""
     assumptions: tuple[str, ...] = ()

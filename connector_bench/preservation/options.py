@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from connector_bench.preservation.neighbours.space import DISTANCES
+from connector_bench.preservation.overlap import one_k
 from connector_bench.protocol import PROTOCOLS, TAPS
 
 POOLINGS = ("mean", "none")
@@ -40,8 +41,12 @@ class PreservationOptions:
         _one_of("protocol", self.protocol, PROTOCOLS)
         if self.protocol == "paper" and self.pooling != "mean":
             raise ValueError(f"protocol: paper pools by the mean, got {self.pooling}")
-        if not self.ks or any(not isinstance(k, int) or k < 1 for k in self.ks):
-            raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}")
+        if (
+            not isinstance(self.ks, (tuple, list))
+            or not self.ks
+            or any(not isinstance(k, int) or k < 1 for k in self.ks)
+        ):
+            raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}{one_k(self.ks)}")
         if not isinstance(self.device, str) or not re.fullmatch(
             r"auto|(torch-)?cpu|cuda(:\d+)?", self.device
         ):

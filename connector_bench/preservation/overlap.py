@@ -123,12 +123,17 @@ def allowed_ks(ks: Sequence[int], n: int) -> tuple[int, ...]:
         isinstance(k, Integral) and not isinstance(k, bool) for k in given
     )
     if not given or not whole or min(ks) < 1:
-        raise ValueError(f"ks must be whole numbers of at least 1, got {given}")
+        raise ValueError(f"ks must be whole numbers of at least 1, got {given}{one_k(given)}")
     allowed = tuple(int(k) for k in ks if k <= n - 2)
     if not allowed:
         wanted = ", ".join(map(str, ks))
         raise ValueError(f"k = {wanted} needs at least {min(ks) + 2} different images, got {n}")
     return allowed
+
+
+def one_k(given: object) -> str:
+    """What is wrong with a number where several are needed."""
+    return f"; one k is ({given},)" if isinstance(given, int) else ""
 
 
 def too_few(needed: Mapping[str, int], n: int) -> str | None:

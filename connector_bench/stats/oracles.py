@@ -18,6 +18,7 @@ from scipy import stats
 
 from connector_bench.metrics import Metric
 from connector_bench.metrics import metric as metric_of
+from connector_bench.stats.floors import LEAST_IMAGES
 
 FALSE_ALARMS, LARGEST_BOARD = 0.01, 10_000
 RATE = FALSE_ALARMS / LARGEST_BOARD
@@ -44,6 +45,8 @@ class FoundFigure(Protocol):
     def high(self) -> float | None: ...  # noqa: D102
     @property
     def chance(self) -> float | None: ...  # noqa: D102
+    @property
+    def n(self) -> int | None: ...  # noqa: D102
 
 
 def as_it_must_be(
@@ -62,6 +65,8 @@ def as_it_must_be(
             return None
         return found.value >= _least(entry)
     if p is None and entry.measure == "patch_reconstruction":
+        if found.n is not None and found.n < LEAST_IMAGES:
+            return None
         return (found.value if _unknown(found.low) else found.low) <= FIT_NOISE  # type: ignore[operator]
     surprise = _p_of_interval(found) if p is None else p
     return None if surprise is None else surprise >= RATE
@@ -110,3 +115,4 @@ class Recorded:
         self.low: float | None = score.get("low")
         self.high: float | None = score.get("high")
         self.chance: float | None = score.get("chance")
+        self.n: int | None = score.get("n")

@@ -7,11 +7,12 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from connector_bench.connectors.given import MODULE, WEIGHTS
 from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 from connector_bench.results.models import models_of
 from connector_bench.sweep.plan import SweepRun
@@ -66,7 +67,7 @@ def _run(run: SweepRun, folder: Path) -> str | None:
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             [*run.command, "--output_path", str(folder)],
-            env=os.environ | dict(run.environment),
+            env=_without_given(os.environ) | dict(run.environment),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -79,6 +80,11 @@ def _run(run: SweepRun, folder: Path) -> str | None:
     if (missing := _missing(folder)) is None:
         return None
     return _last_words(folder / LOG) or f"{missing} (status {process.returncode})"
+
+
+def _without_given(environment: Mapping[str, str]) -> dict[str, str]:
+    """A shell's variables but for its own connector: what a run measures is said in the sweep's file alone."""
+    return {name: value for name, value in environment.items() if name not in (WEIGHTS, MODULE)}
 
 
 def _missing(folder: Path) -> str | None:

@@ -35,7 +35,20 @@ def _as_text(given: Any) -> Any:
 
 def _labelled(given: Any) -> Any:
     """Checkpoints without labels get the last part of their paths."""
-    return {Path(str(one)).name: one for one in given} if isinstance(given, list) else given
+    if not isinstance(given, list):
+        return given
+    labels = [Path(str(one)).name for one in given]
+    if shared := next((label for label in labels if labels.count(label) > 1), None):
+        raise ValueError(
+            f"{labels.count(shared)} are called {shared}; tell them apart as {{label: path, ...}}"
+        )
+    return dict(zip(labels, given, strict=True))
+
+
+def _different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed stands there twice, which would count one run as two")
+    return seeds
 
 
 def _tasks_alone(given: Any) -> Any:
@@ -86,7 +99,7 @@ class Sweep(_SweepPart):
     data_sets: Annotated[
         dict[Label, Annotated[SweptData, BeforeValidator(_tasks_alone)]], Field(min_length=1)
     ]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_different)] = [0]
     output: str = "sweep"
     arguments: Annotated[list[str], AfterValidator(_without_ours)] = []
     """What else lmms-eval is given."""
@@ -128,13 +141,13 @@ def read_sweep(path: Path) -> Sweep:
     """The file of a sweep.
 
     Raises:
-        ValueError: it is no YAML, or a key or value is not allowed; the message names the first.
+        ValueError: it is no YAML or no text, or a key or value is not allowed; the message names the first.
         OSError: it cannot be read.
     """
     try:
         content = yaml.safe_load(regular_file(path).read_text(encoding="utf-8"))
         return Sweep.model_validate(content)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
     except ValidationError as error:
         raise ValueError(f"{path}: {first_error(error)}") from error
@@ -164,6 +177,6 @@ def _state(weights: str | None) -> list[Any]:
     """Sizes and times of a file or of a folder's files, by which weights that were written anew are told."""
     if weights is None:
         return []
-    path = Path(weights)
+    path = Path(weights).expanduser()
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]

@@ -11,13 +11,12 @@ from scipy import stats
 
 from connector_bench.comparison.compare import compare
 from connector_bench.comparison.compared_runs import ComparisonSide, side_of
+from connector_bench.headlines import SWEPT
 from connector_bench.metrics import metric as metric_of
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import CONFIDENCE
 from connector_bench.sweep.execute import RunOutcome
 
-OURS = ("knor_10", "lost", "r2_ridge")
-"""Figures of a connector that the table shows."""
 MOST_OF_OTHERS = 3
 """Figures of any other task, the first ones."""
 
@@ -79,7 +78,7 @@ def shown_keys(lines: Sequence[SeededRuns]) -> list[Key]:
             for side in runs.values():
                 for task, run in side.tasks.items():
                     names = list(run.figures)
-                    chosen = [n for n in OURS if n in names] if run.record else names[:MOST_OF_OTHERS]
+                    chosen = [n for n in SWEPT if n in names] if run.record else names[:MOST_OF_OTHERS]
                     keys |= dict.fromkeys((data_set, task, name) for name in chosen)
     return list(keys)
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.execution import input_device, unwrapped
 from connector_bench.connectors.registry import adapter_for_model, family_of, processor_feed, special_for
+from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
 from connector_bench.connectors.wrappers import name_of
 from connector_bench.pictures import reason
+from connector_bench.preservation.overlap import allowed_ks
 from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.scores import summary_json
 from connector_bench.training.connector_in_training import ConnectorInTraining
@@ -23,7 +25,6 @@ from connector_bench.training.probe_set import ProbeSet
 from connector_bench.training.tokens_of_probe import ProbeTokens, TokensOfModel, TokensOfPair, module_behind
 from connector_bench.training.trackers import Trackers
 from connector_bench.training.undisturbed import undisturbed
-from connector_bench.types import Grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,21 +54,22 @@ class ConnectorProbe:
     In several processes the first alone measures, without any exchange, and the others wait where they next meet it.
 
     Args:
-        images: 256 to 512 pictures (PIL or arrays) for a transformers model; for a bare pair a tensor, or tensors,
-            `[n, ...]` of what the encoder takes. Equal ones count once. Half of them are for testing.
+        images: 256 to 512 pictures (PIL, arrays, paths, or a folder) for a transformers model; for a bare pair a
+            tensor, or tensors, `[n, ...]` of what the encoder takes. Equal ones count once. Half are for testing.
         model: a transformers model, a model of the zoo, or `(encoder, connector)`: two modules (or a module's method),
             of which the first gives tokens `[batch, n, d]` and the second takes them. Compiled, DDP and PEFT wrappers
             are looked through. None where a trainer's callback hands it over.
         processor: processor or image processor of a transformers model; None where the trainer has it.
         every: steps from one measurement to the next.
         folder: where the curve lies. A run that goes on from a checkpoint goes on with the curve that it finds there.
-        grid: rows and columns of the encoder's tokens, for a bare pair; without it tokens have a place only where as
-            many leave the connector as enter it.
+        grid: rows and columns of the encoder's tokens, for a bare pair, or both sides' as for `capture` where the
+            connector merges tokens; without it tokens have a place only where as many leave the connector as enter it.
         ks: neighbourhood sizes; those that need more pictures are left out with a warning.
         batch_size: images that pass together.
 
     Raises:
-        ValueError: fewer than 8 different images, no k that they allow, or `every` below 1.
+        ValueError: fewer than 8 different images, no k that they allow, `every` below 1, a grid that is none, or a
+            file where the folder should be.
         TypeError: images or an encoder of another kind.
     """
 
@@ -79,7 +81,7 @@ class ConnectorProbe:
         processor: Any = None,
         every: int = 500,
         folder: str | Path = "connector_probe",
-        grid: Grid | None = None,
+        grid: GivenGrid = None,
         ks: Sequence[int] = (10,),
         batch_size: int = 16,
     ) -> None:
@@ -89,16 +91,18 @@ class ConnectorProbe:
         self._model, self._processor, self._grid = model, processor, grid
         self._bare = isinstance(model, (tuple, list))
         if self._bare:
+            if len(model) != 2:
+                raise ValueError(f"bare modules come as (encoder, connector), got {len(model)} parts")
             for part in model:
                 module_behind(part)
+        StatedGrid.of(grid)
+        _require_folder(self.folder)
         gather = ProbeSet.of_tensors if self._bare else ProbeSet.of_pictures
         self._set = gather(images, batch_size)
         n = len(self._set)
-        self._ks = tuple(k for k in ks if 1 <= k <= n - 2)
-        if n < FEWEST or not self._ks:
-            raise ValueError(
-                f"{n} different images: at least {FEWEST} are needed, and k + 2 for a k of {tuple(ks)}"
-            )
+        if n < FEWEST:
+            raise ValueError(f"{n} different images: at least {FEWEST} are needed")
+        self._ks = allowed_ks(ks, n)
         if len(self._ks) < len(ks):
             warnings.warn(f"k above {n - 2} is left out: there are {n} images", stacklevel=2)
         self._curve = CurveFolder(self.folder)
@@ -256,13 +260,15 @@ class ConnectorProbe:
         try:
             work()
         except Exception as error:  # models, processors, disks and trackers raise whatever they like
-            with suppress(OSError):  # of which the warning tells
+            noted = "a file that cannot be written"
+            with suppress(OSError):
                 self._curve.add({"step": step, "error": reason(error)})
+                noted = f"{self._curve.file} alone"
             if not self._warned:
                 self._warned = True
                 self._warn(
                     f"step {step} was not measured, and training goes on: {reason(error)}. Further failures are "
-                    f"noted in {self._curve.file} alone"
+                    f"noted in {noted}"
                 )
 
     def _warn(self, said: str) -> None:
@@ -270,6 +276,13 @@ class ConnectorProbe:
             warnings.warn(f"ConnectorProbe: {said}", stacklevel=2)
         except Warning:  # where warnings are made errors
             sys.stderr.write(f"ConnectorProbe: {said}\n")
+
+
+def _require_folder(folder: Path) -> None:
+    """ValueError where a file lies in the way: a whole training would go without its curve."""
+    there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), None)
+    if there is not None and not there.is_dir():
+        raise ValueError(f"folder is {folder}, and {there} is a file")
 
 
 def _wait(modules: Sequence[Any]) -> None:

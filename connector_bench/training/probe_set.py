@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from connector_bench.pictures import as_rgb, images_fingerprint, picture_hash
+from connector_bench.api.given_pictures import GivenPictures, require_pixels
+from connector_bench.api.spoken import say
+from connector_bench.pictures import as_rgb, images_fingerprint, picture_hash, reason
 from connector_bench.reconstruction.folds import image_key
 from connector_bench.training.probe_figures import Half, halves
 from connector_bench.training.tokens_of_probe import Group
@@ -30,8 +33,12 @@ class ProbeSet:
 
     @classmethod
     def of_pictures(cls, images: Iterable[Any], batch_size: int) -> ProbeSet:
-        """Of pictures of Pillow, or arrays. TypeError for anything else."""
-        return cls._of(dict(map(_named_picture, images)), batch_size)
+        """Of pictures of Pillow, arrays, paths or a folder. TypeError for anything else.
+
+        Warns:
+            UserWarning: files that cannot be read, which are left out.
+        """
+        return cls._of(dict(map(_named_picture, _pictures(images))), batch_size)
 
     @classmethod
     def _of(cls, named: dict[str, Any], batch_size: int) -> ProbeSet:
@@ -57,10 +64,40 @@ class ProbeSet:
 def _named_tensor(image: Any) -> tuple[str, Any]:
     import torch
 
-    tensor = torch.as_tensor(image).detach().cpu().contiguous()
+    try:
+        tensor = torch.as_tensor(image)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"for a bare pair an image is a tensor as the encoder takes it, got {type(image).__name__}; "
+            "ConnectorProbe(processor(pictures), (encoder, connector))"
+        ) from None
+    tensor = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(str((tensor.dtype, tuple(tensor.shape))).encode())
     digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest(), tensor
+
+
+def _pictures(images: Iterable[Any]) -> Iterator[Any]:
+    """Pictures as they were given, and those of files."""
+    if not isinstance(images, (str, Path, Iterable)):
+        raise TypeError(
+            f"images is {type(images).__name__}; a folder, or pictures or paths in a list are needed"
+        )
+    left_out: list[str] = []
+    for one in [images] if isinstance(images, (str, Path)) else images:
+        if not isinstance(one, (str, Path)):
+            yield one
+            continue
+        given = GivenPictures.of(one)
+        for document, path in zip(given.documents, given.paths, strict=True):
+            try:
+                picture = document.load()
+            except Exception as error:  # decoders raise whatever they like
+                left_out.append(f"{path}: {reason(error)}")
+                continue
+            yield picture
+    if left_out:
+        say([f"{len(left_out)} of the probe's pictures left out, the first is {left_out[0]}"])
 
 
 def _named_picture(image: Any) -> tuple[str, Any]:
@@ -68,11 +105,12 @@ def _named_picture(image: Any) -> tuple[str, Any]:
     from PIL import Image
 
     if isinstance(image, np.ndarray):
+        require_pixels(image)
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         raise TypeError(
-            f"a picture of Pillow or an array is needed, got {type(image).__name__}; tensors are for a bare pair, "
-            "ConnectorProbe(images, (encoder, connector))"
+            f"a picture of Pillow, an array or a path is needed, got {type(image).__name__}; tensors are for a bare "
+            "pair, ConnectorProbe(images, (encoder, connector))"
         )
     rgb = as_rgb(image)
     return picture_hash(rgb), rgb

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.connectors.execution import refuse_shared_out, unwrapped
 from connector_bench.connectors.hooks import first_tensor
-from connector_bench.connectors.layouts import merged
+from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
 from connector_bench.training.connector_in_training import ConnectorInTraining, PassCalls, Waiting
-from connector_bench.types import Grid, Tile, TokenBatch, TokenLayout
+from connector_bench.types import TokenBatch, TokenLayout
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +114,7 @@ class TokensOfPair(ProbeTokens):
         connector: nn.Module,
         inputs: Sequence[tuple[str, Tensor]],
         groups: Sequence[Group],
-        grid: Grid | None,
+        grid: GivenGrid,
     ) -> None:
         super().__init__(groups)
         for module in (module_behind(encoder), connector):
@@ -147,9 +146,14 @@ class TokensOfPair(ProbeTokens):
             raise ValueError(
                 f"the connector gives tokens of shape {tuple(post.shape)} for {len(pre)} images; [batch, m, d] is due"
             )
-        layout = layout_of(self._grid, pre.shape[1], post.shape[1])
+        layout = self._layout(pre.shape[1], post.shape[1])
         names = tuple(self._inputs[place][0] for place in group)
         return TokenBatch(names, (layout,) * len(names), pre.flatten(0, 1), post.flatten(0, 1))
+
+    def _layout(self, n_pre: int, n_post: int) -> TokenLayout:
+        """As its user states it; unless stated, a connector that keeps the number of tokens keeps their order."""
+        stated = (1, n_pre) if self._grid is None and n_post == n_pre else self._grid
+        return StatedGrid.of(stated).layout(n_pre, n_post)
 
 
 def module_behind(encoder: Any) -> nn.Module:
@@ -167,30 +171,6 @@ def module_behind(encoder: Any) -> nn.Module:
             "while it is measured; write the function as a module's forward"
         )
     return found
-
-
-def layout_of(grid: Grid | None, n_pre: int, n_post: int) -> TokenLayout:
-    """Where tokens of a bare pair lie: in the grid, merged in squares, or one behind each one before; else nowhere.
-
-    Raises:
-        ValueError: the grid has not as many places as there are tokens before the connector.
-    """
-    rows, columns = grid or (1, n_pre)
-    if rows * columns != n_pre:
-        raise ValueError(
-            f"grid {rows} x {columns} has {rows * columns} places, the encoder gives {n_pre} tokens"
-        )
-    if n_post == n_pre:
-        return TokenLayout((Tile((rows, columns), (rows, columns)),), n_post)
-    merge = math.isqrt(n_pre // n_post) if n_post else 0
-    if (
-        grid is not None
-        and merge
-        and merge * merge * n_post == n_pre
-        and not (rows % merge or columns % merge)
-    ):
-        return TokenLayout((Tile((rows, columns), merged((rows, columns), merge)),), n_post)
-    return TokenLayout((), n_post, n_pre)
 
 
 def _as_parameters(given: Tensor, *modules: nn.Module) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,8 @@ def test_another_architecture(
     trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Typed in the folder that holds the package; its figures are those of its own map on the tower's tokens."""
+    for name in ("my_package", "my_package.mine"):  # of another test's folder
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package" / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)

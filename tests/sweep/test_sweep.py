@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.comparison.compared_runs import side_of
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.sweep.plan import read_sweep, runs_of
+from connector_bench.sweep.execute import LOG, execute
+from connector_bench.sweep.plan import SweepRun, SweptConnector, read_sweep, runs_of
 from connector_bench.sweep.seeded_differences import SeededRuns, difference, seed_variance
 from connector_bench.zoo.shipped import SHIPPED
 from tests.comparison.harness_output import ordinary_task, our_task, write_output
@@ -80,6 +83,7 @@ def test_a_sweep_from_a_failure_to_its_table(tmp_path: Path, monkeypatch: pytest
         (("seeds: [1]", "seeds: [-1]"), "seeds.0 is -1"),
         (("--limit", "--tasks"), "--tasks is given by the sweep itself"),
         (("scenes: [knn_preservation]", "scenes: []"), "data_sets.scenes.tasks"),
+        (("seeds: [1]", "seeds: [1, 1]"), "a seed stands there twice"),
         (("connectors:", "connectors: ["), "is no YAML"),
     ],
 )
@@ -88,6 +92,36 @@ def test_a_wrong_file_is_named(change: tuple[str, str], said: str, tmp_path: Pat
     ended = CliRunner().invoke(app, ["sweep", str(tmp_path / "sweep.yaml")])
     assert ended.exit_code == 1
     assert said in ended.output.replace("\n", " ")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_bytes(b"\xff\xfe\x00")
+    ended = CliRunner().invoke(app, ["sweep", str(tmp_path / "sweep.yaml")])
+    assert ended.exit_code == 1
+    assert "sweep.yaml is no YAML" in ended.output.replace("\n", "")
+
+
+def test_checkpoints_that_share_a_name_are_not_one() -> None:
+    listed = {"model": "llava_hf", "checkpoints": ["a/mm_projector.bin", "b/mm_projector.bin", "c/other.bin"]}
+    with pytest.raises(ValidationError, match=r"2 are called mm_projector.bin; tell them apart"):
+        SweptConnector.model_validate(listed)
+    listed["checkpoints"] = ["a/step1", "a/step2"]
+    assert list(SweptConnector.model_validate(listed).checkpoints) == ["step1", "step2"]
+
+
+def test_a_shells_own_connector_reaches_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What WEIGHTS.md has its reader export would be measured under the name of every connector."""
+    said = (
+        "import os; print({k: v for k, v in os.environ.items() if k.startswith('CONNECTOR_BENCH_CONNECTOR')})"
+    )
+    monkeypatch.setenv("CONNECTOR_BENCH_CONNECTOR_WEIGHTS", "elsewhere.bin")
+    monkeypatch.setenv("CONNECTOR_BENCH_CONNECTOR_MODULE", "elsewhere:Other")
+    runs = [
+        SweepRun(name, None, "d", 0, (sys.executable, "-c", said, name), environment)
+        for name, environment in (("base", {}), ("mine", {"CONNECTOR_BENCH_CONNECTOR_WEIGHTS": "mine.bin"}))
+    ]
+    logs = [(one.folder / LOG).read_text() for one in execute(runs, tmp_path, lambda line: None)]
+    assert [log.strip() for log in logs] == ["{}", "{'CONNECTOR_BENCH_CONNECTOR_WEIGHTS': 'mine.bin'}"]
 
 
 def test_runs_are_told_apart_by_all_that_changes_their_figures(

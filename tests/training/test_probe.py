@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 import connector_bench as cb
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.training import probe as probe_module
-from connector_bench.training.tokens_of_probe import TokensOfModel, layout_of
+from connector_bench.training.tokens_of_probe import TokensOfModel, TokensOfPair
 from tests import tiny_vlms
 from tests.training import loops
 
@@ -175,15 +176,16 @@ def test_a_tower_that_stays_runs_on_one_batch(tmp_path: Path) -> None:
     ("grid", "n_pre", "n_post", "places"),
     [
         ((4, 6), 24, 24, (4, 6)),
-        ((4, 6), 24, 6, (2, 3)),
-        ((3, 8), 24, 6, None),
+        (((4, 6), (2, 3)), 24, 6, (2, 3)),
+        ((4, 6), 24, 6, None),
         ((4, 6), 24, 5, None),
         (None, 24, 24, (1, 24)),
         (None, 24, 6, None),
     ],
 )
 def test_places_of_a_bare_pair(grid: Any, n_pre: int, n_post: int, places: Any) -> None:
-    layout = layout_of(grid, n_pre, n_post)
+    pair = TokensOfPair(nn.Identity(), nn.Identity(), [], [], grid)
+    layout = pair._layout(n_pre, n_post)
     assert (layout.n_pre, layout.n_post) == (n_pre, n_post)
     assert (layout.tiles[0].post_grid if layout.tiles else None) == places
 
@@ -200,7 +202,7 @@ def test_merged_tokens_and_a_resampler_are_measured(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.mean(1, keepdim=True)
 
-    shuffled = once(tmp_path / "shuffled", tokens(), (nn.Identity(), Shuffle()), grid=(4, 4))
+    shuffled = once(tmp_path / "shuffled", tokens(), (nn.Identity(), Shuffle()), grid=((4, 4), (2, 2)))
     assert shuffled["r2_ridge"] == pytest.approx(1, abs=1e-6)
     mean = once(tmp_path / "mean", tokens(), (nn.Identity(), Mean()))
     assert mean["knor_10"] == 1
@@ -236,8 +238,8 @@ def test_whatever_fails_is_one_warning_and_a_line(tmp_path: Path) -> None:
 def test_warnings_that_are_errors_do_not_end_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "file").write_text("")
     probe = cb.ConnectorProbe(tokens(), (nn.Identity(), nn.Identity()), folder=tmp_path / "file")
+    (tmp_path / "file").write_text("")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         probe.step(1)
@@ -257,14 +259,62 @@ def test_a_probe_without_a_model_says_so(tmp_path: Path) -> None:
     ("arguments", "error", "says"),
     [
         (lambda: (tokens(5), (nn.Identity(), nn.Identity())), ValueError, "5 different images: at least 8"),
-        (lambda: (tokens(9), (nn.Identity(), nn.Identity())), ValueError, "k \\+ 2"),
+        (
+            lambda: (tokens(9), (nn.Identity(), nn.Identity())),
+            ValueError,
+            "k = 10 needs at least 12 different",
+        ),
         (lambda: (tokens(20), (lambda x: x, nn.Identity())), TypeError, "nn.Module or a method of one"),
         (lambda: (tokens(20), None), TypeError, "tensors are for a bare pair"),
+        (lambda: (tokens(20), (nn.Identity(),) * 3), ValueError, "got 3 parts"),
+        (lambda: (pictures(9), (nn.Identity(), nn.Identity())), TypeError, r"processor\(pictures\)"),
+        (lambda: (np.zeros((9, 4, 4, 3)),), TypeError, r"\[4, 4, 3\] of float64 is no picture"),
+        (lambda: (pictures(1)[0],), TypeError, "images is Image"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_training(arguments: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         cb.ConnectorProbe(*arguments())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"grid": 3}, "grid is 3"),
+        ({"grid": (3.0, 3.0)}, "grid is"),
+        ({"ks": 5}, r"got 5; one k is \(5,\)"),
+        ({"ks": (5.0,)}, "whole numbers"),
+    ],
+)
+def test_what_is_wrong_is_said_before_training(wrong: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), **wrong)
+
+
+def test_a_file_in_the_folders_place_is_said_before_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match="is a file"):
+            cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), folder=folder)
+
+
+def test_files_are_the_pictures_that_lie_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "bilder ä"
+    folder.mkdir()
+    given = pictures(9)
+    for number, picture in enumerate(given):
+        picture.save(folder / f"{number}.png")
+    in_memory = cb.ConnectorProbe(given, ks=(5,))._set
+    assert cb.ConnectorProbe(sorted(folder.iterdir()), ks=(5,))._set.fingerprint == in_memory.fingerprint
+    (folder / "broken.jpg").write_bytes(b"none")
+    with pytest.warns(UserWarning, match="1 of the probe's pictures left out, the first is .*broken.jpg"):
+        read = cb.ConnectorProbe(folder, ks=(5,))._set
+    assert [name for name, _ in read.images] == [name for name, _ in in_memory.images]
+
+
+def pictures(n: int) -> list[Image.Image]:
+    drawn = np.random.default_rng(0).integers(0, 255, (n, 8, 9, 3), dtype=np.uint8)
+    return [Image.fromarray(one) for one in drawn]
 
 
 def test_equal_images_count_once_and_large_k_is_left_out(tmp_path: Path) -> None:
