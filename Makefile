@@ -10,7 +10,7 @@ REPORT ?= build/leaderboard-diff.md
 
 # The lowest versions that setup.cfg allows, and what is run on them as well as on the newest.
 OLDEST := .venv-oldest
-BOTH_ENDS := tests/connectors tests/test_entry.py tests/test_api.py tests/test_command_line.py tests/test_docs.py
+BOTH_ENDS := tests/connectors tests/test_entry.py tests/test_api.py tests/test_api_results.py tests/test_command_line.py tests/test_docs.py
 
 # The commands that read files alone, without torch and what models need.
 PAGES := .venv-pages

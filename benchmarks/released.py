@@ -54,11 +54,12 @@ QWEN_SMALL = {
 }
 
 
-def _llava(vision: dict[str, int], width: int) -> Built:
+def llava_parts(vision: dict[str, int], text: dict[str, int]) -> tuple[hf.LlavaConfig, hf.LlavaProcessor]:
+    """Configuration and processor of a LLaVA with this tower; `text` are its decoder's sizes."""
     tok, side = tokenizer(image_token="<image>"), vision["image_size"]
     config = hf.LlavaConfig(
         vision_config=hf.CLIPVisionConfig(**vision),
-        text_config=hf.LlamaConfig(**decoder(hidden_size=width)),
+        text_config=hf.LlamaConfig(**text),
         image_token_index=token_id(tok, "<image>"),
         **llava.CLIP_SELECT,
     )
@@ -70,6 +71,11 @@ def _llava(vision: dict[str, int], width: int) -> Built:
         num_additional_image_tokens=1,
         chat_template=template("<image>\n"),
     )
+    return config, processor
+
+
+def _llava(vision: dict[str, int], width: int) -> Built:
+    config, processor = llava_parts(vision, decoder(hidden_size=width))
     return hf.LlavaForConditionalGeneration(config), processor
 
 

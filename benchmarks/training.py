@@ -28,8 +28,6 @@ import transformers as hf
 import connector_bench as cb
 from benchmarks import released
 from benchmarks.findings import Finding, machine, table
-from tests.tiny_vlms import llava
-from tests.tiny_vlms.parts import square, template, token_id, tokenizer
 
 EVERY, PICTURES = 500, 512
 MOST = 0.02
@@ -78,21 +76,7 @@ def sizes_of(options: argparse.Namespace) -> Sizes:
 
 def build(sizes: Sizes, device: str) -> tuple[Any, Any]:
     """A LLaVA whose connector alone is trained."""
-    side, tok = sizes.vision["image_size"], tokenizer(image_token="<image>")
-    config = hf.LlavaConfig(
-        vision_config=hf.CLIPVisionConfig(**sizes.vision),
-        text_config=hf.LlamaConfig(**sizes.decoder),
-        image_token_index=token_id(tok, "<image>"),
-        **llava.CLIP_SELECT,
-    )
-    processor = hf.LlavaProcessor(
-        hf.CLIPImageProcessor(size={"shortest_edge": side}, crop_size=square(side)),
-        tok,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=template("<image>\n"),
-    )
+    config, processor = released.llava_parts(sizes.vision, sizes.decoder)
     torch.manual_seed(0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32 if device == "cpu" else torch.bfloat16)

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.api.chosen_adapter import adapter_of
 from connector_bench.api.given_pictures import GivenImages, GivenPictures, Labels
 from connector_bench.api.spoken import refuse_old_order, say
-from connector_bench.api.tokens import Tokens, manifest_of, write_documents, write_manifest
+from connector_bench.api.tokens import Tokens
 from connector_bench.atomic_files import make_folder
 from connector_bench.captured.held_tokens import HeldTokens
 from connector_bench.captured.token_files import TokenFileWriter, token_files
-from connector_bench.captured.written import MANIFEST, CapturedDocument
+from connector_bench.captured.written import (
+    MANIFEST,
+    CapturedDocument,
+    manifest_of,
+    write_documents,
+    write_manifest,
+)
 from connector_bench.connectors import capture as streaming
 from connector_bench.connectors.stated_grid import GivenGrid
 from connector_bench.pictures import PictureReader

@@ -15,23 +15,21 @@ import numpy as np
 
 from connector_bench.api.spoken import require_name
 from connector_bench.api.vectors import per_image
-from connector_bench.atomic_files import make_folder, write_atomically
+from connector_bench.atomic_files import make_folder
 from connector_bench.captured.held_tokens import HeldTokens
 from connector_bench.captured.replayed import CapturedTokens, TokenSource
 from connector_bench.captured.token_files import TokenFileWriter, token_files
 from connector_bench.captured.written import (
     MANIFEST,
-    PICTURES,
     CapturedDocument,
-    CapturedPictures,
-    Manifest,
-    WrittenConnector,
+    manifest_of,
+    write_documents,
+    write_manifest,
 )
 from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
 from connector_bench.pictures import PictureFacts
 from connector_bench.protocol import PLACES_NOT_KNOWN
 from connector_bench.run.documents import Document, NoPicture
-from connector_bench.run.running import environment
 from connector_bench.types import ConnectorInfo, TokenBatch, TokenLayout, TokenPair
 
 if TYPE_CHECKING:
@@ -247,31 +245,6 @@ def hash_of(tokens: Tensor) -> str:
 def hashed(text: str) -> str:
     """A name for an image by what its user calls it."""
     return hashlib.sha256(str(text).encode()).hexdigest()
-
-
-def manifest_of(info: ConnectorInfo, untrained_seeds: Sequence[int]) -> Manifest:
-    """Whose tokens, and with what they were made here."""
-    made_with = environment()
-    versions = made_with["versions"]
-    assert isinstance(versions, dict)
-    return Manifest(
-        schema_version=1,
-        connector=WrittenConnector.of(info),
-        untrained_seeds=list(untrained_seeds),
-        versions=versions,
-        hardware=str(made_with["hardware"]),
-    )
-
-
-def write_manifest(out: Path, manifest: Manifest) -> None:
-    """Write whose tokens a folder holds."""
-    write_atomically(out / MANIFEST, manifest.model_dump_json(indent=1).encode())
-
-
-def write_documents(out: Path, documents: Sequence[CapturedDocument], folder: str) -> None:
-    """Write which pictures a folder holds, last of all: that it is there means that all is."""
-    pictures = CapturedPictures(folder=folder, complete=True, documents=list(documents))
-    write_atomically(out / PICTURES, pictures.model_dump_json(indent=1).encode())
 
 
 def _document(task: str, number: int, written: CapturedDocument, folder: str) -> Document:

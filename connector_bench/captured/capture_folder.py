@@ -10,23 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connector_bench.atomic_files import remove_leftovers, write_atomically
+from connector_bench.atomic_files import remove_leftovers
 from connector_bench.captured.token_files import TokenFileWriter, token_files
 from connector_bench.captured.written import (
     MANIFEST,
-    PICTURES,
     CapturedDocument,
-    CapturedPictures,
     Manifest,
-    WrittenConnector,
+    manifest_of,
     read_part,
+    write_documents,
+    write_manifest,
 )
 from connector_bench.connectors import capture
 from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.pictures import PictureReader
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.reading import LocalImages, read_pictures
-from connector_bench.run.running import UNTRAINED_SEEDS, environment
+from connector_bench.run.running import UNTRAINED_SEEDS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -110,8 +110,7 @@ def capture_folder(
     if not captured:
         reasons = [one.unreadable for one in written if one.unreadable is not None]
         raise ValueError(f"0 of {len(written)} pictures could be captured: {reasons[0]}")
-    pictures = CapturedPictures(folder=str(images.resolve()), complete=True, documents=written)
-    write_atomically(out / PICTURES, pictures.model_dump_json(indent=1).encode())
+    write_documents(out, written, str(images.resolve()))
     reasons_by_file = {one.path: one.unreadable for one in written if one.unreadable is not None}
     return CaptureOutcome(len(written), captured, len(seen.shown_by.keys() & there), reasons_by_file)
 
@@ -137,22 +136,13 @@ def _label(label: str | None) -> dict[str, str]:
 
 def _claim(out: Path, adapter: ConnectorAdapter, seeds: list[int]) -> None:
     """Write whose tokens the folder holds. ValueError where it holds those of another model, or something else."""
-    made_with = environment()
-    versions = made_with["versions"]
-    assert isinstance(versions, dict)
-    own = Manifest(
-        schema_version=1,
-        connector=WrittenConnector.of(adapter.info),
-        untrained_seeds=seeds,
-        versions=versions,
-        hardware=str(made_with["hardware"]),
-    )
+    own = manifest_of(adapter.info, seeds)
     if (out / MANIFEST).exists():
         refuse_other(read_part(Manifest, out, MANIFEST), own, out)
         return
     if token_files(out):
         raise ValueError(f"{out} holds files of tokens and no {MANIFEST} that says whose they are")
-    write_atomically(out / MANIFEST, own.model_dump_json(indent=1).encode())
+    write_manifest(out, own)
 
 
 def refuse_other(there: Manifest, own: Manifest, folder: Path) -> None:

@@ -7,14 +7,16 @@ them, whose metadata names its pictures and where their tokens lie.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
+from connector_bench.atomic_files import write_atomically
 from connector_bench.foreign_files import file_inside, first_error, parsed, read_json
+from connector_bench.run.running import environment
 from connector_bench.types import ConnectorInfo, Tile, TokenLayout
 
 SCHEMA = 1
@@ -73,6 +75,25 @@ class Manifest(WrittenPart):
     untrained_seeds: list[Count]
     versions: dict[Name, Name | None]
     hardware: Name
+
+
+def manifest_of(info: ConnectorInfo, untrained_seeds: Sequence[int]) -> Manifest:
+    """Whose tokens, and with what they were made here."""
+    made_with = environment()
+    versions = made_with["versions"]
+    assert isinstance(versions, dict)
+    return Manifest(
+        schema_version=1,
+        connector=WrittenConnector.of(info),
+        untrained_seeds=list(untrained_seeds),
+        versions=versions,
+        hardware=str(made_with["hardware"]),
+    )
+
+
+def write_manifest(out: Path, manifest: Manifest) -> None:
+    """Write whose tokens a folder holds."""
+    write_atomically(out / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
 
 class WrittenTile(WrittenPart):
@@ -204,3 +225,9 @@ def read_metadata(text: str, where: str) -> ShardContent:
     if any(picture.layout >= len(found.layouts) for picture in found.pictures):
         raise ValueError(f"{where}: a picture has a layout that is not among its {len(found.layouts)}")
     return found
+
+
+def write_documents(out: Path, documents: Sequence[CapturedDocument], folder: str) -> None:
+    """Write which pictures a folder holds, last of all: that it is there means that all is."""
+    pictures = CapturedPictures(folder=folder, complete=True, documents=list(documents))
+    write_atomically(out / PICTURES, pictures.model_dump_json(indent=1).encode())
