@@ -28,6 +28,7 @@ from connector_bench.reconstruction.figures import metric_names as reconstructio
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
 from connector_bench.results.written_results import mean_and_error
+from connector_bench.run.answers import figure_of_the_set
 from connector_bench.run.measurement import Failed, Measure, ProbeTraining
 from connector_bench.run.running import ARTEFACTS, Run, measured_with
 from connector_bench.timing import Timing
@@ -198,8 +199,7 @@ def figures_of(
         if not values:
             continue
         if name in of_the_set:
-            value = (record.get("scores", {}).get(name) or {}).get("value")
-            figures[name] = values[0] if value is None else float(value)
+            figures[name] = figure_of_the_set(record, name, values)
             continue
         figures[name], error = mean_and_error(values)
         if error is not None:

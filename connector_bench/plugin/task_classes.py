@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from connector_bench.preservation.retrieval import caption_of, class_of
 from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
+from connector_bench.run.answers import figure_of_the_set
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import Measure
 from connector_bench.run.running import Run, output_folder, reconstruction_of
@@ -154,12 +155,10 @@ class ConnectorTask(DataSet):
         self._metric_fn_list = dict.fromkeys(self.metrics())
         self._metric_fn_kwargs = {name: {} for name in self.metrics()}
         self._aggregation_list = {name: get_aggregation("mean") for name in self.metrics()}
-        self._aggregation_list |= {name: partial(self._of_the_set, name) for name in self.of_the_set()}
+        self._aggregation_list |= {
+            name: partial(figure_of_the_set, self.record, name) for name in self.of_the_set()
+        }
         self._higher_is_better = self.metrics()
-
-    def _of_the_set(self, name: str, values: Sequence[float]) -> float:
-        score = self.record.get("scores", {}).get(name)
-        return values[0] if score is None or score["value"] is None else float(score["value"])
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
         """One request per document, of our own type; sampling is declared so that no response cache keeps it."""

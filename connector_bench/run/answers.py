@@ -152,6 +152,12 @@ def task_figures(
     return TaskFigures(answers, summary, (*warnings, *training.warnings))
 
 
+def figure_of_the_set(record: Mapping[str, Any], name: str, values: Sequence[float]) -> float:
+    """A figure that is no mean over documents: the record's score, or what every document was given of it."""
+    value = (record.get("scores", {}).get(name) or {}).get("value")
+    return values[0] if value is None else float(value)
+
+
 def picture_figures(entropy: float, passed: Passed | None) -> dict[str, float]:
     """What stands beside every measure's figures of an image."""
     return {"entropy": entropy} | ({"encoder_norm": passed.encoder_norm} if passed is not None else {})
