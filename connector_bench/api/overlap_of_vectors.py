@@ -15,13 +15,13 @@ from connector_bench.api.spoken import require_name, say
 from connector_bench.api.tokens import Tokens, hash_of, hashed
 from connector_bench.api.vectors import tensor_of, vectors
 from connector_bench.connectors.execution import require_device
+from connector_bench.environment import environment
 from connector_bench.metrics import reported
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import knn
 from connector_bench.preservation.neighbours.space import as_vectors
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.retrieval import classes_of
-from connector_bench.run.running import environment
 
 
 def knn_preservation(

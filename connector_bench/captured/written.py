@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
 from connector_bench.atomic_files import write_atomically
+from connector_bench.environment import environment
 from connector_bench.foreign_files import file_inside, first_error, parsed, read_json
-from connector_bench.run.running import environment
 from connector_bench.types import ConnectorInfo, Tile, TokenLayout
 
 SCHEMA = 1

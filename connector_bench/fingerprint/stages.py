@@ -11,10 +11,10 @@ from connector_bench.atomic_files import write_atomically
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.hooks import first_tensor
 from connector_bench.connectors.transformers_adapter import TransformersAdapter, connector_paths
+from connector_bench.environment import environment
 from connector_bench.fingerprint.drawn_pictures import drawn_pictures
 from connector_bench.fingerprint.fingerprint_file import MARKS, FingerprintFile, Stage, StageValues
 from connector_bench.pictures import picture_hash
-from connector_bench.run.running import environment
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,10 +10,11 @@ from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
 from loguru import logger
 
+from connector_bench.environment import environment
 from connector_bench.plugin.task_classes import RUNNING
 from connector_bench.processes import error_text, gather_all, rank_and_size, watched
 from connector_bench.run.measurement import Failed, TaskFigures
-from connector_bench.run.running import environment, measure_tasks
+from connector_bench.run.running import measure_tasks
 
 
 def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:

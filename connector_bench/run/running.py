@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,9 +16,9 @@ from loguru import logger
 from connector_bench.atomic_files import NotWritten, make_folder, write_atomically
 from connector_bench.connectors import ConnectorAdapter, adapter_for
 from connector_bench.connectors.capture import BatchSize
+from connector_bench.environment import environment
 from connector_bench.processes import on_every_rank, rank_and_size
 from connector_bench.progress import doing
-from connector_bench.protocol import PROTOCOL_VERSION
 from connector_bench.reconstruction.config import TaskOptions
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
@@ -48,27 +46,6 @@ BATCH_SIZE, BATCH_SIZE_CUDA = 8, 32
 """Pictures that pass the model together where `--batch_size` does not say: on the CPU, and on a graphics card."""
 UNTRAINED_SEEDS = (0, 1, 2)
 """Initialisations of the connector that are measured beside it as a control."""
-PACKAGES = ("connector-bench", "lmms-eval", "transformers", "torch", "faiss-cpu", "datasets", "numpy")
-
-
-def environment() -> dict[str, object]:
-    """Versions of the packages that make a figure, thread count and hardware, ready for JSON."""
-    import torch
-
-    cuda = torch.cuda.is_available()
-    return {
-        "protocol": PROTOCOL_VERSION,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "threads": torch.get_num_threads(),
-        "hardware": torch.cuda.get_device_name(0) if cuda else f"CPU {platform.machine()}",
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @dataclass
