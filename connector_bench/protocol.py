@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PROTOCOL_VERSION = "1"
+PROTOCOL_VERSION = "2"
 """Raised whenever the same model on the same images would get another figure. Versions never merge."""
 
 CONTROL_TRAINING_IMAGES, CONTROL_TEST_IMAGES = 2000, 1000

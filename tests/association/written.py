@@ -47,7 +47,7 @@ def write_run(
     ours = {
         "connector": {"model": model, "family": family, "connector": "rank8", "weights_sha256": weights}
         | {"modules": ["connector"], "parameters": 8, "dtype": "float32"},
-        "protocol": "1",
+        "protocol": "2",
         "images_sha256": "b" * 64,
         **record,
     }

@@ -46,7 +46,7 @@ def write_run(output: Path, artefacts: str = ARTEFACTS) -> Path:
     record = {
         "measure": "patch_reconstruction",
         "connector": a_connector("org/model").model_dump(),
-        "protocol": "1",
+        "protocol": "2",
         "n_images": 6,
         "artefacts": artefacts,
     }

@@ -35,7 +35,7 @@ def record(scores: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """What connector_bench records of a task."""
     return {
         "connector": CONNECTOR,
-        "protocol": "1",
+        "protocol": "2",
         "n_images": 500,
         "options": {},
         "scores": dict(scores),
