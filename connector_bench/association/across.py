@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
-from connector_bench.association.connectors_across import Group, Measured
+from connector_bench.association.connectors_across import Group, Measured, MeasuredTask
 from connector_bench.association.losses import losses_of_a_set
 from connector_bench.association.sensitivity import sensitivity
 from connector_bench.association.values import AcrossConnectors, Point, SeedValue, Settings, Tested
+from connector_bench.results.data_sets import comparable_across
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.correlation import rank_correlation
 from connector_bench.stats.exact_spearman import MOST_VALUES, exact_p
@@ -36,7 +37,7 @@ SUBSETS: Mapping[str, tuple[Group, ...]] = {
 
 
 def across_connectors(models: Sequence[Measured], settings: Settings) -> tuple[AcrossConnectors, ...]:
-    """Every loss beside every score of the same data set, where at least two connectors have both.
+    """Every loss beside every score of the same data set, or of pictures drawn alike, where two connectors have both.
 
     Raises:
         UnusableResult: the figures of one task rest on other pictures or documents in one model than in another.
@@ -44,7 +45,7 @@ def across_connectors(models: Sequence[Measured], settings: Settings) -> tuple[A
     found = []
     for connector_task, score_task in _task_pairs(models):
         measured = [model for model in models if {connector_task, score_task} <= set(model.tasks)]
-        data_sets = [m.tasks[connector_task].data_sets & m.tasks[score_task].data_sets for m in measured]
+        data_sets = [_shared(m.tasks[connector_task], m.tasks[score_task]) for m in measured]
         shared = frozenset().union(*data_sets)
         for task in (connector_task, score_task):
             _require_same_documents(task, measured)
@@ -59,13 +60,17 @@ def across_connectors(models: Sequence[Measured], settings: Settings) -> tuple[A
 
 
 def _task_pairs(models: Sequence[Measured]) -> list[tuple[str, str]]:
-    """Connector tasks with the other tasks that read the same data set, in the order of the files."""
+    """Connector tasks with the other tasks that read the same data set or drawings, in the order of the files."""
     pairs: dict[tuple[str, str], None] = {}
     for model in models:
         ours = [(task, held) for task, held in model.tasks.items() if held.measures_connector]
         theirs = [(task, held) for task, held in model.tasks.items() if not held.measures_connector]
-        pairs |= {(a, b): None for a, one in ours for b, other in theirs if one.data_sets & other.data_sets}
+        pairs |= {(a, b): None for a, one in ours for b, other in theirs if _shared(one, other)}
     return list(pairs)
+
+
+def _shared(connector_task: MeasuredTask, score_task: MeasuredTask) -> frozenset[str]:
+    return comparable_across(connector_task.data_sets) & score_task.data_sets
 
 
 def _require_same_documents(task: str, measured: Sequence[Measured]) -> None:

@@ -25,7 +25,7 @@ ROUNDING = 1e-9
 
 
 def contrasts(across: Sequence[AcrossConnectors], settings: Settings) -> tuple[Contrast, ...]:
-    """`lost` against `1 - knor_10`, beside every score that both have, over trained connectors.
+    """`lost` against every task's `1 - knor_10`, beside every score that both have, over trained connectors.
 
     Only where either has a correlation of its own.
     """

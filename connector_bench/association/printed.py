@@ -162,11 +162,13 @@ def _leaning(found: AcrossConnectors) -> Text | None:
         for name, part in leans.parts.items()
     ]
     value = f"{correlation.score.value:.2f} over {correlation.score.n} trained connectors"
-    return Text(f"{found.loss} with {found.score}, {value}: {'; '.join(said)}")
+    return Text(f"{found.loss} of {found.connector_task} with {found.score}, {value}: {'; '.join(said)}")
 
 
 def _contrast(found: Contrast) -> Text:
-    first, second = found.losses
+    first, second = (
+        f"{loss} of {task}" for loss, task in zip(found.losses, found.connector_tasks, strict=True)
+    )
     score, p, q = found.difference.score, found.difference.p, found.difference.q
     verdict = "" if found.difference.significant else ", not significant"
     return Text(

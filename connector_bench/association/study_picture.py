@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,9 @@ STYLES = {"trained": ("o", "C0"), "isometry": ("s", "C2"), "untrained": ("^", "C
 
 
 def picture(across: Sequence[AcrossConnectors]) -> bytes:
-    """A PNG with a row a scored task and a column a loss. Raises ValueError where nothing that it shows was measured.
+    """A PNG with a row a scored task and a column a loss of a connector task.
+
+    Raises ValueError where nothing that it shows was measured.
 
     Shown are the losses `1 - knor_10` and `lost` beside `accuracy`, or whatever the first pair is where a run has
     none of these. Where some tasks have enough connectors for a correlation, those that have not are left out.
@@ -32,29 +35,35 @@ def picture(across: Sequence[AcrossConnectors]) -> bytes:
     if not chosen:
         raise ValueError("no loss and score of at least two connectors on one data set: nothing to draw")
     chosen = [found for found in chosen if any(found.correlations.values())] or chosen
-    losses = list(dict.fromkeys(found.loss for found in chosen))
-    tasks = list(dict.fromkeys(found.score_task for found in chosen))
+    rows = [_ordered(found for found in chosen if found.score_task == task) for task in _tasks(chosen)]
+    width = max(map(len, rows))
     figure, grid = plt.subplots(
-        len(tasks),
-        len(losses),
-        figsize=(6.4 * len(losses), 4.8 * len(tasks)),
-        squeeze=False,
-        layout="constrained",
+        len(rows), width, figsize=(6.4 * width, 4.8 * len(rows)), squeeze=False, layout="constrained"
     )
-    for axes in grid.flat:
-        axes.set_visible(False)
-    for found in chosen:
-        _draw(grid[tasks.index(found.score_task)][losses.index(found.loss)], found)
+    for axes, row in zip(grid, rows, strict=True):
+        for cell, found in zip_longest(axes, row):
+            cell.set_visible(found is not None)
+            if found is not None:
+                _draw(cell, found)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     plt.close(figure)
     return buffer.getvalue()
 
 
+def _tasks(chosen: Sequence[AcrossConnectors]) -> list[str]:
+    return list(dict.fromkeys(found.score_task for found in chosen))
+
+
+def _ordered(row: Iterable[AcrossConnectors]) -> list[AcrossConnectors]:
+    """What is left of one scored task: loss by loss, and of each loss task by task."""
+    rank = {loss: place for place, loss in enumerate(SHOWN)}
+    return sorted(row, key=lambda found: (rank.get(found.loss, len(rank)), found.connector_task))
+
+
 def _draw(axes: Axes, found: AcrossConnectors) -> None:
     from adjustText import adjust_text
 
-    axes.set_visible(True)
     for group, (marker, colour) in STYLES.items():
         points = [point for point in found.points if point.group == group]
         if points:
@@ -68,7 +77,7 @@ def _draw(axes: Axes, found: AcrossConnectors) -> None:
                 elinewidth=1,
                 label=group,
             )
-    axes.set_xlabel(_label(found.loss))
+    axes.set_xlabel(f"{_label(found.loss)} of {found.connector_task}")
     axes.set_ylabel(f"{found.score} on {found.score_task}")
     axes.set_title(_title(found), fontsize="small")
     axes.legend(fontsize="small", loc="best")

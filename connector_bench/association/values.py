@@ -230,7 +230,7 @@ class AcrossConnectors:
     score_task: str
     score: str
     data_sets: frozenset[str]
-    """Names of the data that both tasks read."""
+    """Names of the data that the scored task reads, and the connector task too, or pictures of the same drawings."""
     points: tuple[Point, ...]
     correlations: Mapping[str, Tested | None]
     """Spearman's correlation by subset (`trained`, `trained and isometries`, `all`); None where a subset is too small

@@ -26,6 +26,16 @@ FORMER = {
 """What is defined today as a task's version of then, where the name has moved on to other pictures."""
 
 
+DRAWN_ALIKE = {"objects_test.json": "scenes_test.json", "objects_test_unseen.json": "scenes_test_unseen.json"}
+"""Pictures of the same drawings: what a connector keeps of the first may stand beside its answers about the second,
+model by model. No picture is in both, so nothing is joined image by image."""
+
+
+def comparable_across(data_sets: Collection[str]) -> frozenset[str]:
+    """All names of data whose scores may stand beside figures of these across connectors."""
+    return frozenset(data_sets) | {DRAWN_ALIKE[name] for name in data_sets if name in DRAWN_ALIKE}
+
+
 def data_sets_of(task: str, version: str | None, config: Mapping[str, Any] | None = None) -> frozenset[str]:
     """All names of the data that a version of a task reads; tasks that share one read the same.
 

@@ -40,8 +40,12 @@ def entry(study: dict, loss: str, task: str) -> dict:
     return found
 
 
-def contrast(study: dict, task: str) -> dict:
-    (found,) = [one for one in study["contrasts"] if (one["score_task"], one["score"]) == (task, "accuracy")]
+def contrast(study: dict, task: str, overlap: str) -> dict:
+    (found,) = [
+        one
+        for one in study["contrasts"]
+        if (one["score_task"], one["score"], one["connector_tasks"][1]) == (task, "accuracy", overlap)
+    ]
     return found["difference"]
 
 
