@@ -121,7 +121,7 @@ class _Watch:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _ChangedRows:
     """What is changed of one picture on one side."""
 
     rows: Int[np.ndarray, " n"]
@@ -135,7 +135,7 @@ class _Side:
     """One side of one of the parallel connectors: how many rows have passed, and what is changed of them."""
 
     total: int
-    parts: tuple[_Part, ...]
+    parts: tuple[_ChangedRows, ...]
     columns: slice
     whole: bool
     """Whether this connector's tokens are all there is of a token."""
@@ -152,7 +152,7 @@ class _Side:
                 rows, tokens = (
                     (where.post_rows, where.tokens.post) if side else (where.pre_rows, where.tokens.pre)
                 )
-                parts.append(_Part(rows + first, tokens, change))
+                parts.append(_ChangedRows(rows + first, tokens, change))
             first += where.rows[side]
         widths = pictures[0].located.widths[side]
         ends = list(accumulate(widths, initial=0))
@@ -191,10 +191,12 @@ class _Side:
 def _attach(
     connector: Tapped, before: _Side, behind: _Side, watch: _Watch, channels_first: bool, folded: int
 ) -> list[Any]:
-    calls = [0, 0]
+    under_way = 0
+    """Calls of the first module that the last one has not answered yet; some models call that for more (Ovis 2)."""
 
     def given(tensor: Tensor) -> Tensor | None:
-        calls[0] += 1
+        nonlocal under_way
+        under_way += 1
         if not before.parts:
             return None
         last = tensor.movedim(1, -1) if channels_first else tensor
@@ -213,9 +215,10 @@ def _attach(
         return None if new is None else _with_first(output, new)
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        calls[1] += 1
-        if calls[1] > calls[0]:
+        nonlocal under_way
+        if not under_way:
             return None
+        under_way -= 1
         old = all_tensors(output) if connector.joined else first_tensor(output)
         new = behind.rewritten(old.reshape(-1, old.shape[-1]))
         if new is None:

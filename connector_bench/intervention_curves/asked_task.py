@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from connector_bench.atomic_files import make_folder, write_atomically
-from connector_bench.interventions.asked import IN_A_TASK, Intervention
+from connector_bench.interventions.intervention import IN_A_TASK, Intervention
 from connector_bench.results.harness_files import as_file_name
 
 

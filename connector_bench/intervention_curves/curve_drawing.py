@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from connector_bench.atomic_files import appearing
 from connector_bench.intervention_curves.paired_points import PairedCurves, PointDifference
-from connector_bench.interventions.asked import Intervention, Mask
+from connector_bench.interventions.intervention import Intervention, Mask
 from connector_bench.leaderboard.text import visible
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 LOOKS = (("#D55E00", "o", "-"), ("#0072B2", "s", "--"), ("#333333", "^", ":"), ("#009E73", "D", "-."))
 """Colour, marker and line of each series: colour-blind readers tell them apart by any of the three."""
 UNTOUCHED, FLOOR = "#8A8A8A", "#BBBBBB"
-MOST_COLUMNS = 4
+MOST_COLUMNS, MOST_NAMES = 4, 5
 
 
 def draw_curves(curves: PairedCurves, metric: str, path: Path) -> None:
@@ -40,14 +41,19 @@ def draw_curves(curves: PairedCurves, metric: str, path: Path) -> None:
     for axis in panels[len(models) :]:
         axis.set_visible(False)
     panels[0].set_ylabel(_plain(f"{curves.task}: {metric}"), fontsize=8)
-    handles: dict[str, object] = {}
+    named: dict[str, Artist] = {}
     for axis in panels[: len(models)]:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
+            named.setdefault(label, handle)
+    columns = min(MOST_NAMES, len(named))
     figure.legend(
-        list(handles.values()), list(handles), loc="outside lower center", ncols=min(5, len(handles)), fontsize=8,
+        list(named.values()),
+        list(named),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
         frameon=False,
-    )  # fmt: skip
+    )
     with appearing(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
 

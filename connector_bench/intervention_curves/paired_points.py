@@ -10,8 +10,8 @@ from typing import Any
 from connector_bench.comparison.compare import paired
 from connector_bench.comparison.compared_runs import Documents, require_same_documents, side_of
 from connector_bench.comparison.paired_metrics import paired_metrics
-from connector_bench.intervention_curves.points import CurvePoint
-from connector_bench.interventions.asked import Intervention, Mask
+from connector_bench.intervention_curves.points import AskedPoint
+from connector_bench.interventions.intervention import Intervention, Mask
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.paired import ROUNDING, Difference, false_discovery_rate
 from connector_bench.sweep.execute import RunOutcome
@@ -76,7 +76,7 @@ class PairedCurves:
 
 
 def paired_curves(
-    points: Sequence[CurvePoint], outcomes: Sequence[RunOutcome], task: str, metrics: Sequence[str] = ()
+    points: Sequence[AskedPoint], outcomes: Sequence[RunOutcome], task: str, metrics: Sequence[str] = ()
 ) -> PairedCurves:
     """Differences of every run that has results.
 
@@ -113,7 +113,7 @@ def paired_curves(
     return PairedCurves(task, figures, _adjusted(costs), _adjusted(orders))
 
 
-def _same_at_random(point: CurvePoint, other: CurvePoint) -> bool:
+def _same_at_random(point: AskedPoint, other: AskedPoint) -> bool:
     """Whether the other masks the same share of the same model's tokens at random, and this one by loss."""
     one, two = point.intervention, other.intervention
     if not isinstance(one, Mask) or not isinstance(two, Mask) or point.model != other.model:
@@ -129,7 +129,7 @@ def _first_metric(untouched: Documents, own: Documents) -> list[str]:
 
 
 def _differences(
-    point: CurvePoint, own: Documents, other: Documents, metrics: Sequence[str]
+    point: AskedPoint, own: Documents, other: Documents, metrics: Sequence[str]
 ) -> list[PointDifference]:
     assert point.intervention is not None
     require_same_documents(other, own, own.of.name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connector_bench.intervention_curves.asked_task import AskedTask
-from connector_bench.interventions.asked import FROM, Intervention, as_mapping, asked_intervention
+from connector_bench.interventions.intervention import FROM, Intervention, as_mapping, asked_intervention
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
 from connector_bench.sweep.plan import SweepRun
 
@@ -24,7 +24,7 @@ USUAL = (
 
 
 @dataclass(frozen=True, eq=False)
-class CurvePoint:
+class AskedPoint:
     """One model's answers to one task."""
 
     model: str
@@ -63,7 +63,7 @@ def points_of(
     folder: Path,
     arguments: Sequence[str] = (),
     seed: int = 0,
-) -> list[CurvePoint]:
+) -> list[AskedPoint]:
     """The answers of one model, whose results lie in a folder or are a file: the untouched ones first.
 
     Every run asks about one document at a time, so that no answer depends on what is in its batch. The tasks' YAML is
@@ -87,16 +87,16 @@ def points_of(
         return SweepRun(file.model, said, task.name, seed, (*command, *tasks), {})
 
     own = [] if task.include_path is None else ["--include_path", str(task.include_path.absolute())]
-    found = [CurvePoint(file.model, None, task.name, run("untouched", *own, "--tasks", task.name))]
+    found = [AskedPoint(file.model, None, task.name, run("untouched", *own, "--tasks", task.name))]
     for text in texts:
         asked = {task.written(one, folder): one for one in interventions_of(text, results, seed)}
         said = next(iter(asked.values())).said if len(asked) == 1 else f"{len(asked)} of {text}"
         process = run(said, "--include_path", str(folder.absolute()), "--tasks", ",".join(asked))
-        found += [CurvePoint(file.model, one, name, process) for name, one in asked.items()]
+        found += [AskedPoint(file.model, one, name, process) for name, one in asked.items()]
     return found
 
 
-def runs_of_points(points: Sequence[CurvePoint]) -> list[SweepRun]:
+def runs_of_points(points: Sequence[AskedPoint]) -> list[SweepRun]:
     """Their processes, each once."""
     return list({id(point.run): point.run for point in points}.values())
 

@@ -6,8 +6,7 @@ is known whose tokens pass the connector, and no figure depends on the size of b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from os import environ
@@ -18,14 +17,14 @@ from lmms_eval.api.model import lmms
 from lmms_eval.api.task import Task
 from lmms_eval.protocol import ChatMessages
 from loguru import logger
-from tqdm import tqdm
 
 from connector_bench.connectors import adapter_for
 from connector_bench.connectors.base import ConnectorAdapter
-from connector_bench.interventions.asked import IN_A_TASK, VARIABLE, Intervention, asked_intervention
+from connector_bench.interventions.intervention import IN_A_TASK, VARIABLE, Intervention, asked_intervention
 from connector_bench.pictures import picture_hash
 from connector_bench.plugin.task_classes import ConnectorTask
-from connector_bench.processes import error_text, gather_all, on_every_rank, rank_and_size, watched
+from connector_bench.processes import error_text, gather_all, on_every_rank, watched
+from connector_bench.progress import lone_bar, other_bars_hidden
 from connector_bench.results.file_schema import INTERVENED_KEY
 from connector_bench.run.intervened_pictures import IntervenedPictures
 
@@ -183,28 +182,28 @@ class _IntervenedTask:
         self.model, self.adapter, self.name, self.requests = model, adapter, name, requests
         self.shown: list[tuple[str, ...]] = []
         first: dict[str, tuple[int, int]] = {}
-        for number, request in enumerate(_bar(requests, f"{name}: looking at pictures")):
+        for number, request in enumerate(lone_bar(requests, f"{name}: looking at pictures")):
             names = tuple(map(picture_hash, self._pictures_of(request)))
             self.shown.append(names)
             for place, picture in enumerate(names):
                 first.setdefault(picture, (number, place))
 
-        def picture(number: int, place: int) -> Callable[[], Image]:
+        def shown_by(number: int, place: int) -> Callable[[], Image]:
             return lambda: self._pictures_of(requests[number])[place]
 
         self.asked = _run.tasks[name]
         self.pictures = IntervenedPictures(
-            adapter, self.asked, {known: picture(*where) for known, where in first.items()}
+            adapter, self.asked, {picture: shown_by(*where) for picture, where in first.items()}
         )
-        with _quiet():
+        with other_bars_hidden():
             _ = self.pictures.statistics, self.pictures.probes
 
     def answers(self, original: Callable[[list[Instance]], list[Any]]) -> list[Any]:
         """One a request."""
         found, tokens, changed = [], 0, 0
-        with _quiet():
+        with other_bars_hidden():
             for request, names in zip(
-                _bar(self.requests, f"{self.name}: {self.asked.said}"), self.shown, strict=True
+                lone_bar(self.requests, f"{self.name}: {self.asked.said}"), self.shown, strict=True
             ):
                 try:
                     rewritten = [
@@ -263,34 +262,6 @@ class _IntervenedTask:
                 "pictures"
             )
         return [one if one.mode == "RGB" else one.convert("RGB") for one in visuals]
-
-
-_init = tqdm.__init__
-
-
-class _Bar(tqdm):
-    """Shown while those of wrappers are not."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        _init(self, *args, **options)
-
-
-def _bar(requests: Sequence[Instance], title: str) -> Iterator[Instance]:
-    return iter(_Bar(requests, desc=title, unit="question", disable=rank_and_size()[0] != 0, mininterval=1))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars of wrappers, which would each be of one question."""
-
-    def __init__(self: Any, *args: Any, **options: Any) -> None:
-        _init(self, *args, **{**options, "disable": True})
-
-    tqdm.__init__ = __init__
-    try:
-        yield
-    finally:
-        tqdm.__init__ = _init
 
 
 def _or_end(work: Callable[[], Any]) -> Any:

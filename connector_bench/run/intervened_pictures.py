@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +14,24 @@ from connector_bench.connectors.base import ConnectorAdapter
 from connector_bench.connectors.rewriting import Located, Rewritten
 from connector_bench.imported import imported_factory
 from connector_bench.interventions import changes
-from connector_bench.interventions.asked import (
-    Cells,
+from connector_bench.interventions.intervention import (
     Intervention,
     Mask,
+    MaskedCells,
     Noise,
     Permute,
-    Rank,
+    RankCut,
     Reconstructed,
     Swap,
 )
 from connector_bench.interventions.token_losses import by_token, under_mask
 from connector_bench.interventions.token_statistics import TokenStatistics
 from connector_bench.pictures import for_controls
-from connector_bench.processes import gather_all
-from connector_bench.progress import steps
+from connector_bench.processes import gather_all, rank_and_size
+from connector_bench.progress import lone_bar
 from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.run.earlier_probes import earlier_probes, loss_by_patch, rebuilt_patches
+from connector_bench.types import TokenBatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,7 +58,7 @@ class IntervenedPictures:
     ) -> None:
         self._adapter, self._asked, self._pictures = adapter, intervention, pictures
         self._latest: tuple[str, Located] | None = None
-        if isinstance(intervention, Cells):
+        if isinstance(intervention, MaskedCells):
             self._mask_of = imported_factory(intervention.mask, "answer mask", "a function of a document")
         if isinstance(intervention, Swap) and len(pictures) < 2:
             raise ValueError(
@@ -77,13 +79,9 @@ class IntervenedPictures:
         ranks = gather_all(sorted(self._pictures))
         drawn = for_controls({name for names in ranks for name in names}, MOST_PICTURES)
         first = {name: rank for rank, names in reversed(list(enumerate(ranks))) for name in names}
-        mine = [
-            name
-            for name in sorted(drawn & self._pictures.keys())
-            if ranks[first[name]] == sorted(self._pictures)
-        ]
+        mine = sorted(name for name in drawn if first[name] == rank_and_size()[0])
         found: TokenStatistics | None = None
-        for name in steps(mine, "Tokens over the data", unit="picture"):
+        for name in lone_bar(mine, "Tokens over the data", unit="picture"):
             post = self._located(name, self._pictures[name]()).tokens.post
             found = found or self._empty(post.shape[1])
             found.add(post)
@@ -96,7 +94,7 @@ class IntervenedPictures:
         return total
 
     def _empty(self, width: int) -> TokenStatistics:
-        return TokenStatistics(width, directions=isinstance(self._asked, Rank))
+        return TokenStatistics(width, directions=isinstance(self._asked, RankCut))
 
     def rewritten(self, name: str, picture: Image, document: Any) -> Rewritten:
         """What is changed of one picture of a document.
@@ -123,12 +121,12 @@ class IntervenedPictures:
         if isinstance(asked, Swap):
             return changes.Replaced(changes.stretched(self._other(name).tokens.post, layout.n_post))
         assert self.statistics is not None
-        if isinstance(asked, Rank):
+        if isinstance(asked, RankCut):
             return changes.Projected(self.statistics.mean, self.statistics.directions_behind(asked.rank))
         if isinstance(asked, Noise):
             drawn = torch.randn(tokens.post.shape, generator=random, dtype=torch.float64)
             return changes.Noisy(drawn * (asked.size * self.statistics.spread))
-        if isinstance(asked, Cells):
+        if isinstance(asked, MaskedCells):
             hidden = under_mask(layout, self._answer_mask(document))
             return changes.Masked(hidden if asked.where == "inside" else ~hidden, self.statistics.mean)
         assert isinstance(asked, Mask)
@@ -152,10 +150,8 @@ class IntervenedPictures:
         return self._latest[1]
 
     @staticmethod
-    def _named(located: Located, name: str) -> Any:
+    def _named(located: Located, name: str) -> TokenBatch:
         """Its tokens under the picture's name, by which probes know what they were fitted on."""
-        from dataclasses import replace
-
         return replace(located.tokens, images=(name,))
 
     def _other(self, name: str) -> Located:
@@ -170,5 +166,5 @@ class IntervenedPictures:
     @cached_property
     def _counts(self) -> dict[str, int]:
         """Number of each picture's tokens."""
-        listed = steps(sorted(self._pictures), "Tokens of the pictures", unit="picture")
+        listed = lone_bar(sorted(self._pictures), "Tokens of the pictures", unit="picture")
         return {name: len(self._adapter.located(self._pictures[name]()).tokens.post) for name in listed}

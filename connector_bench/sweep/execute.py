@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from connector_bench.connectors.given import MODULE, WEIGHTS
-from connector_bench.interventions.asked import VARIABLE as INTERVENE
+from connector_bench.interventions.intervention import VARIABLE as INTERVENE
 from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 from connector_bench.results.models import models_of
 from connector_bench.sweep.plan import SweepRun

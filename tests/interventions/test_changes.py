@@ -12,7 +12,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from connector_bench.interventions import changes
-from connector_bench.interventions.asked import Mask, asked_intervention
+from connector_bench.interventions.intervention import Mask, asked_intervention
 from connector_bench.interventions.token_losses import by_token, under_mask
 from connector_bench.interventions.token_statistics import TokenStatistics
 from connector_bench.types import Tile, TokenLayout

@@ -90,7 +90,8 @@ def test_other_patches_are_what_the_connector_is_given(name: str) -> None:
     ]
     with adapter.rewriting(given):
         changed = passed(adapter)
-    assert torch.equal(changed.pre, torch.cat([other.pre, other.pre]))
+    if name != "zoo":  # whose adapter does not look at what its connector is given
+        assert torch.equal(changed.pre, torch.cat([other.pre, other.pre]))
     if name not in ("got_ocr2", "blip_2", "idefics2"):  # which also read what is no patch: padding, CLS
         assert changed.post == pytest.approx(torch.cat([other.post, other.post]), abs=1e-4)
     assert not torch.equal(changed.post, plain.post)
@@ -129,8 +130,11 @@ def test_a_failure_that_is_swallowed_comes_to_light() -> None:
     said = "0 tokens passed the connector while the model answered"
     with pytest.raises(ValueError, match=said), adapter.rewriting([Rewritten(located, behind=fail)]):
         pass
-    two = [Rewritten(located), Rewritten(located)]
-    with pytest.raises(ValueError, match=r"64 tokens passed .* pictures have 128"), adapter.rewriting(two):
+    tokens = len(located.tokens.post)
+    said = (
+        f"{tokens} tokens passed the connector while the model answered, and its pictures have {2 * tokens}"
+    )
+    with pytest.raises(ValueError, match=said), adapter.rewriting([Rewritten(located), Rewritten(located)]):
         adapter.located(PICTURES[0])
 
 

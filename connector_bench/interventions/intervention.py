@@ -66,7 +66,7 @@ class Permute(_Asked):
         return "tokens in random order"
 
 
-class Rank(_Asked):
+class RankCut(_Asked):
     """Tokens projected on the first directions in which they vary over the data."""
 
     kind: Literal["rank"]
@@ -120,7 +120,7 @@ class Mask(_Asked):
         return f"{self.share:.4g} of the tokens masked {how}"
 
 
-class Cells(_Asked):
+class MaskedCells(_Asked):
     """The tokens inside or outside the answer mask replaced by the mean token."""
 
     kind: Literal["cells"]
@@ -155,7 +155,7 @@ class Swap(_Asked):
         return "tokens of another picture"
 
 
-Intervention = Permute | Rank | Noise | Mask | Cells | Reconstructed | Swap
+Intervention = Permute | RankCut | Noise | Mask | MaskedCells | Reconstructed | Swap
 _KNOWN: TypeAdapter[Intervention] = TypeAdapter(Annotated[Intervention, Field(discriminator="kind")])
 
 
