@@ -13,6 +13,7 @@ from connector_bench.capture_cli import capture_command, measure_command
 from connector_bench.comparison.cli import compare_command
 from connector_bench.connectors.cli import app as connectors
 from connector_bench.fingerprint.cli import app as fingerprint
+from connector_bench.intervention_curves.cli import intervene_command
 from connector_bench.leaderboard.cli import app as leaderboard
 from connector_bench.plates.cli import plates
 from connector_bench.references.cli import references_command
@@ -37,6 +38,7 @@ app.command(name="measure")(measure_command)
 app.command(name="compare")(compare_command)
 app.command(name="references")(references_command)
 app.command(name="sweep")(sweep_command)
+app.command(name="intervene")(intervene_command)
 app.command()(report)
 app.command()(plates)
 

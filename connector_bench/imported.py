@@ -1,4 +1,4 @@
-"""Somebody's class by its import path `package.module:Class`, also from the folder in which a command is typed."""
+"""Somebody's class or function by its import path, also from the folder in which a command is typed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
-def imported_factory(path: str) -> Callable[..., Any]:
-    """What an import path leads to.
+def imported_factory(
+    path: str, what: str = "connector", wanted: str = "an nn.Module class"
+) -> Callable[..., Any]:
+    """What an import path leads to; `what` it is to be, and of what kind, messages say.
 
     Raises:
         ValueError: it leads nowhere, or to something that cannot be called.
@@ -21,10 +23,11 @@ def imported_factory(path: str) -> Callable[..., Any]:
         factory = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:
         raise ValueError(
-            f"cannot import connector {path!r} (expected 'module:Class'): {type(error).__name__}: {error}"
+            f"cannot import {what} {path!r} (expected 'module:{'Class' if what == 'connector' else 'function'}'): "
+            f"{type(error).__name__}: {error}"
         ) from error
     if not callable(factory):
-        raise ValueError(f"connector {path!r} is a {type(factory).__name__}, expected an nn.Module class")
+        raise ValueError(f"{what} {path!r} is a {type(factory).__name__}, expected {wanted}")
     found: Callable[..., Any] = factory
     return found
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -23,6 +23,34 @@ def steps(items: Iterable[T], title: str, total: int | None = None, unit: str = 
     """The items, with a bar that tells how many are done and how long the rest will take."""
     off = rank_and_size()[0] != 0
     return tqdm(items, desc=title, total=total, unit=unit, delay=PATIENCE, mininterval=0.5, disable=off)
+
+
+_init = tqdm.__init__
+
+
+class _LoneBar(tqdm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        _init(self, *args, **options)
+
+
+def lone_bar(items: Iterable[T], title: str, unit: str = "question") -> tqdm[T]:
+    """As `steps`, shown also while others are hidden."""
+    off = rank_and_size()[0] != 0
+    return _LoneBar(items, desc=title, unit=unit, delay=PATIENCE, mininterval=0.5, disable=off)
+
+
+@contextmanager
+def other_bars_hidden() -> Iterator[None]:
+    """No bar but `lone_bar`, of whomever: wrappers of lmms-eval draw one a call."""
+
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        _init(self, *args, **{**options, "disable": True})
+
+    tqdm.__init__ = __init__
+    try:
+        yield
+    finally:
+        tqdm.__init__ = _init
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from connector_bench.comparison.compared_runs import (
@@ -69,6 +69,8 @@ class Comparison:
     """Tasks for which the two wrappers wrote other prompts around the same questions."""
     not_comparable: tuple[str, ...]
     """Tasks that failed on one side or were measured in two ways, as sentences."""
+    intervened: tuple[str, ...] = ()
+    """Answers that are not a model's own, since its connector's tokens were changed, as sentences."""
 
 
 def compare(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str] = ()) -> Comparison:
@@ -105,8 +107,24 @@ def compare(first: ComparisonSide, second: ComparisonSide, tasks: Sequence[str] 
     adjusted = false_discovery_rate([item.difference.p for item in found])
     found = [replace(item, q=q) for item, q in zip(found, adjusted, strict=True)]
     return Comparison(
-        first.model, second.model, tuple(found), tuple(identical), tuple(other_prompts), tuple(apart)
+        first.model,
+        second.model,
+        tuple(found),
+        tuple(identical),
+        tuple(other_prompts),
+        tuple(apart),
+        tuple(said for side in (first, second) for said in _intervened(side, shared)),
     )
+
+
+def _intervened(side: ComparisonSide, tasks: Sequence[str]) -> Iterator[str]:
+    for task in tasks:
+        done = side.tasks[task].file.interventions.get(task)
+        if done is not None:
+            yield (
+                f"{side.model}: the connector's tokens were changed while it answered {task} ({done['said']}), so the "
+                "answers are not the model's own"
+            )
 
 
 def shared_tasks(sides: Sequence[ComparisonSide], tasks: Sequence[str]) -> list[str]:

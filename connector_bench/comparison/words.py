@@ -31,6 +31,7 @@ def comparison_markdown(comparison: Comparison) -> str:
             f"The prompts of {in_markdown(task)} differ: the two models were not asked in the same words."
             for task in comparison.prompts_differ
         ),
+        *(f"{in_markdown(said, LONGEST_REASON)}." for said in comparison.intervened),
         *(f"Not compared: {in_markdown(why, LONGEST_REASON)}." for why in comparison.not_comparable),
         "\n".join(f"- {sentence(item, **names)}" for item in comparison.differences),
         _identical(comparison.identical),

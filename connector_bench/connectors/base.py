@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from connector_bench.types import ConnectorInfo, TokenBatch, TokenPair
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
+
+    from connector_bench.connectors.rewriting import Changed, Located, Rewritten
 
 
 class UnsupportedModel(ValueError):
@@ -80,6 +83,17 @@ class ConnectorAdapter(ABC):
         Raises:
             ValueError: tokens and layout do not fit each other.
         """
+
+    def located(self, image: Image) -> Located:
+        """A picture's tokens, and where they stand in what the connector's modules take and give.
+
+        Raises what `prepare` and `run` raise, and UnsupportedModel where nothing is known of modules.
+        """
+        raise UnsupportedModel("this model's tokens were captured earlier: there is no connector to change")
+
+    def rewriting(self, pictures: Sequence[Rewritten]) -> AbstractContextManager[Changed]:
+        """While it lasts, these pictures' tokens are changed as they pass the connector; see `rewriting`."""
+        raise UnsupportedModel("this model's tokens were captured earlier: there is no connector to change")
 
     def capture(self, images: Sequence[Image]) -> list[TokenPair]:
         """RGB pictures in one batch: one pair a picture, fp32 on the CPU, in order. Raises what the others raise."""

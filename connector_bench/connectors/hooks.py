@@ -67,7 +67,8 @@ def all_tensors(value: Any) -> Tensor:
     return torch.cat([all_tensors(part) for part in value], dim=-1)
 
 
-def _argument(where: str | int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def argument(where: str | int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """The tensor that a module was given, by the argument's position or keyword. TypeError where it was given none."""
     if isinstance(where, str):
         if where not in kwargs:
             raise TypeError(f"the connector was called without {where!r}; it had {sorted(kwargs)}")
@@ -102,7 +103,7 @@ def _attach(connector: Tapped, seen: Calls) -> list[Any]:
     read = all_tensors if connector.joined else first_tensor
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = all_tensors(args) if connector.joined else _argument(connector.pre_argument, args, kwargs)
+        given = all_tensors(args) if connector.joined else argument(connector.pre_argument, args, kwargs)
         seen.pre.append(given.detach())
         if connector.grid_argument is not None:
             given_too = [*args, *kwargs.values()][connector.grid_argument :]

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.connectors.base import Prepared, UnsupportedModel
 from connector_bench.connectors.family import Family
 from connector_bench.connectors.feeding import Fed, Recorder, all_rgb
-from connector_bench.connectors.hooks import Tapped, recording
+from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.transformers_adapter import TransformersAdapter
 from connector_bench.connectors.wrappers import processor_of
-from connector_bench.types import TokenBatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -153,8 +152,7 @@ class WrapperAdapter(TransformersAdapter):
         """The pictures as they are: the wrapper prepares them itself. ValueError where one is not RGB."""
         return Prepared(tuple(name for name, _ in images), [[image] for image in all_rgb(images)])
 
-    def _tokens(self, fed: Sequence[Image], tapped: Sequence[Tapped]) -> TokenBatch:
-        with asked(self.lm, fed) as requests, recording(tapped) as calls:
+    def _called(self, given: Sequence[Image], tapped: Sequence[Tapped]) -> tuple[Fed, Sequence[Calls]]:
+        with asked(self.lm, given) as requests, recording(tapped) as calls:
             self.lm.generate_until(requests)
-        sizes = tuple((image.height, image.width) for image in fed)
-        return self._laid_out(Fed({}, {}, sizes), calls)
+        return Fed({}, {}, tuple((image.height, image.width) for image in given)), calls

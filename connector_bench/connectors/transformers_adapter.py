@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from connector_bench.connectors.hooks import Calls, Tapped, recording
 from connector_bench.connectors.modules import expand, find
 from connector_bench.connectors.place_check import PlaceCheck, check_places
 from connector_bench.connectors.resolution import resolution_of
+from connector_bench.connectors.rewriting import Changed, Located, Rewritten, rewriting
 from connector_bench.connectors.untrained import CannotCopy, UntrainedCopy
 from connector_bench.connectors.weights import (
     count_parameters,
@@ -135,7 +137,7 @@ class TransformersAdapter(ConnectorAdapter):
     def claiming(self) -> TransformersAdapter:
         """The same without untrained copies; its layouts are what the family says, also where that is refuted."""
         other = copy.copy(self)
-        other._tapped = [replace(tap, copies=()) for tap in self._tapped]
+        other._tapped = self._without_copies
         other._checks_places = False
         return other
 
@@ -197,19 +199,60 @@ class TransformersAdapter(ConnectorAdapter):
         Raises:
             ValueError: tokens and layout do not fit each other.
         """
-        tapped = self._tapped if untrained else [replace(tap, copies=()) for tap in self._tapped]
+        tapped = self._tapped if untrained else self._without_copies
         batch = TokenBatch.end_to_end([self._tokens(fed, tapped) for fed in prepared.inputs])
         batch = replace(batch, images=prepared.images)
         return self.place_check.applied(batch) if self._checks_places else batch
 
+    def located(self, image: Image) -> Located:
+        """A picture's tokens, and where they stand in what the connector's modules take and give.
+
+        Raises what `prepare` and `run` raise.
+        """
+        (given,) = self.prepare([("picture", image)]).inputs
+        fed, calls = self._called(given, self._without_copies)
+        tokens = self._laid_out(fed, calls)
+        (where,) = self.family.place(self._batch(fed, calls[0]))
+        folded = self._folded
+        widths = tuple(self._last(seen.pre[0]).shape[-1] // folded for seen in calls)
+        seen = calls[0]
+        counts = (
+            sum(tensor.numel() // widths[0] for tensor in seen.pre),
+            sum(tensor.numel() // tensor.shape[-1] for tensor in seen.post[: len(seen.pre)]),
+        )
+        return Located(
+            self.place_check.applied(tokens) if self._checks_places else tokens,
+            where.pre_rows,
+            where.post_rows,
+            counts,
+            (widths, tuple(seen.post[0].shape[-1] for seen in calls)),
+        )
+
+    def rewriting(self, pictures: Sequence[Rewritten]) -> AbstractContextManager[Changed]:
+        """While it lasts, these pictures' tokens are changed as they pass the connector."""
+        return rewriting(
+            self._without_copies,
+            pictures,
+            channels_first=self.family.channels_first,
+            folded=self._folded,
+        )
+
+    @property
+    def _without_copies(self) -> list[Tapped]:
+        return [replace(tap, copies=()) for tap in self._tapped]
+
     def _tokens(self, fed: Any, tapped: Sequence[Tapped]) -> TokenBatch:
+        return self._laid_out(*self._called(fed, tapped))
+
+    def _called(self, given: Any, tapped: Sequence[Tapped]) -> tuple[Fed, Sequence[Calls]]:
+        """The vision pass: what the model was fed, and what its connector saw."""
         import torch
 
         # FSDP keeps versions of its tensors, which inference mode forbids
         without_gradients = torch.inference_mode() if self._gathering is None else torch.no_grad()
         with without_gradients, recording(tapped) as calls:
-            self._vision_pass(fed)
-        return self._laid_out(fed, calls)
+            self._vision_pass(given)
+        return given, calls
 
     def _vision_pass(self, fed: Fed) -> None:
         inputs = on_device(self.model, fed.inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from jaxtyping import Float
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.connectors.given import filed_name, said_of_given
+from connector_bench.connectors.hooks import Tapped
+from connector_bench.connectors.rewriting import Changed, Located, Rewritten, rewriting
 from connector_bench.types import ConnectorInfo, Tile, TokenBatch, TokenLayout
 
 if TYPE_CHECKING:
@@ -99,6 +102,19 @@ class ZooAdapter(ConnectorAdapter):
             None if normed is None else _end_to_end(normed),
             tuple(_end_to_end(tokens) for tokens in others),
         )
+
+    def located(self, image: Image) -> Located:
+        """A picture's tokens; input and output of the connector are nothing else."""
+        import numpy as np
+
+        tokens = self.run(self.prepare([("picture", image)]), untrained=False)
+        counts = len(tokens.pre), len(tokens.post)
+        widths = (tokens.pre.shape[1],), (tokens.post.shape[1],)
+        return Located(tokens, np.arange(counts[0]), np.arange(counts[1]), counts, widths)
+
+    def rewriting(self, pictures: Sequence[Rewritten]) -> AbstractContextManager[Changed]:
+        """While it lasts, these pictures' tokens are changed as they pass the connector."""
+        return rewriting([Tapped((self._model.connector,))], pictures)
 
     @property
     def _leading_norm(self) -> nn.Module | None:

@@ -65,6 +65,12 @@ def run_of(file: ResultFile, name: str | None = None, pictures: bool = False) ->
 
 
 def _require_whole(file: ResultFile) -> None:
+    if changed := next(iter(file.interventions.items()), None):
+        task, done = changed
+        raise UnusableResult(
+            f"{file.path}: the connector's tokens were changed while the model answered {task} ({done['said']}), so "
+            "its answers are not the model's and no board takes them"
+        )
     limit = file.content["config"].get("limit")
     if limit not in (None, -1):
         raise UnusableResult(f"{file.path}: run with --limit {limit}; figures of a part are not merged")

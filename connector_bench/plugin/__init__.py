@@ -20,7 +20,9 @@ from connector_bench.plugin.index import (
     pictures_of,
     tasks_folder,
     when_ours_are_asked_for,
+    yaml_of,
 )
+from connector_bench.plugin.intervened_answers import intervene_on_answers
 from connector_bench.plugin.local_files import count_no_local_files
 from connector_bench.plugin.measuring import measure_connector
 from connector_bench.plugin.task_classes import (
@@ -41,17 +43,20 @@ __all__ = [
     "pictures_of",
     "register",
     "tasks_folder",
+    "yaml_of",
 ]
 
 
 def register() -> list[ModelManifest]:
     """Index our tasks, add our request type, let wrappers start, models carry the connector that the environment names
-    and local files be read without a request to a server, and hand lmms-eval the zoo's model."""
+    and answer with changed tokens where that is asked for, and local files be read without a request to a server, and
+    hand lmms-eval the zoo's model."""
     index_our_tasks()
     when_ours_are_asked_for(expect_pictures)
     give_wrappers_a_device_map(ModelRegistryV2)
     observe_loading()
     give_models_their_connector()
+    intervene_on_answers()
     count_no_local_files(datasets.load)
     setattr(lmms, REQUEST_TYPE, measure_connector)
     return [

@@ -101,6 +101,14 @@ def borrowed(task: str, keys: Sequence[str], users: tuple[str, ...] = ()) -> dic
     return {key: config[key] for key in keys if key in config}
 
 
+def yaml_of(task: str, include_path: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """Where a task's YAML lies, and what it says. ValueError where there is no such task, or it stands for several."""
+    task_manager(include_path)
+    borrowed(task, ())
+    path = _task_index[task]["yaml_path"]
+    return Path(path), load_yaml_config(path, mode="full")
+
+
 def members_of(name: str) -> list[str]:
     """The tasks that a group or a tag stands for, those of groups within it included; of a task its own name."""
     entry = _task_index.get(name, {"type": "task"})

@@ -153,6 +153,9 @@ def _subtitle(results: ModelRuns) -> str:
 def _warnings(results: ModelRuns) -> list[Finding]:
     found = [Finding(f"{task} failed", why, "warning") for task, why in results.failed.items()]
     for file in results.files:
+        for task, done in file.interventions.items():
+            text = f"The connector's tokens were changed while the model answered {task}: {done['said']}."
+            found.append(Finding("Answers that are not the model's own", text, "warning"))
         if limit := limit_argument(file):
             text = f"The run had{limit}: its figures are of a part of the data and compare with no others."
             found.append(Finding("A part of the data", text, "warning"))

@@ -56,6 +56,8 @@ def _run(file: ResultFile, results: ModelRuns) -> Iterator[tuple[str, str]]:
     content, config = file.content, file.content["config"]
     tasks = [task.name for task in results.tasks if task.file.path == file.path]
     yield "command", command_line(config, tasks, file.given_connector) + limit_argument(file)
+    for task, done in file.interventions.items():
+        yield f"intervention on {task}", _plain(cleaned(done))
     yield "date", str(content.get("date", "–"))
     yield "result file", file.path.name
     yield (

@@ -25,6 +25,8 @@ from connector_bench.foreign_files import first_error
 RECORD_KEY = "connector_bench"
 GIVEN_KEY = "given_connector"
 """Under which every task's configuration says what connector the model was given in place of its checkpoint's."""
+INTERVENED_KEY = "intervention"
+"""Under which a task's configuration says what was done to the connector's tokens while the model answered."""
 
 Name = Annotated[str, StringConstraints(max_length=300)]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
@@ -121,8 +123,14 @@ class _GivenConnector(_FilePart):
     module: Name | None = None
 
 
+class _Intervention(_FilePart):
+    said: Name
+    kind: Name
+
+
 class _Config(_FilePart):
     given_connector: _GivenConnector | None = None
+    intervention: _Intervention | None = None
     dataset_path: Text | None = None
     dataset_name: Text | None = None
     dataset_kwargs: dict[Name, Any] | None = None

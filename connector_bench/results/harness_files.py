@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector_bench.foreign_files import parsed, printable, read_json
-from connector_bench.results.file_schema import GIVEN_KEY, RECORD_KEY, require_result
+from connector_bench.results.file_schema import GIVEN_KEY, INTERVENED_KEY, RECORD_KEY, require_result
 from connector_bench.results.names import folder_id, told_apart, without_folders
 from connector_bench.results.recorded_command import argument_pairs
 
@@ -60,13 +60,33 @@ class ResultFile:
         return next((c[GIVEN_KEY] for c in configs if isinstance(c, Mapping) and c.get(GIVEN_KEY)), None)
 
     @property
+    def interventions(self) -> Mapping[str, Mapping[str, Any]]:
+        """By task: what was done to the connector's tokens while the model answered; empty where nothing was."""
+        configs = (self.content.get("configs") or {}).items()
+        return {
+            task: config[INTERVENED_KEY]
+            for task, config in configs
+            if isinstance(config, Mapping) and config.get(INTERVENED_KEY)
+        }
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that have figures."""
         return tuple(self.content["results"])
 
     @property
     def checkpoint(self) -> str:
-        """The model as our records have it, with its folders; without a record, from lmms-eval's arguments."""
+        """The model as our records have it, with its folders; without a record, from lmms-eval's arguments.
+
+        A run in which answers were intervened on is not the model's: what was done stands behind the name.
+        """
+        said = list(dict.fromkeys(str(done["said"]) for done in self.interventions.values()))
+        if not said:
+            return self._untouched
+        return f"{self._untouched}, {said[0] if len(said) == 1 else f'{len(said)} interventions'}"
+
+    @property
+    def _untouched(self) -> str:
         try:
             recorded = [
                 record["connector"]["model"] for record in self.records.values() if "connector" in record

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from connector_bench.connectors.given import MODULE, WEIGHTS
+from connector_bench.interventions.intervention import VARIABLE as INTERVENE
 from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 from connector_bench.results.models import models_of
 from connector_bench.sweep.plan import SweepRun
@@ -83,8 +84,8 @@ def _run(run: SweepRun, folder: Path) -> str | None:
 
 
 def _without_given(environment: Mapping[str, str]) -> dict[str, str]:
-    """A shell's variables but for its own connector: what a run measures is said in the sweep's file alone."""
-    return {name: value for name, value in environment.items() if name not in (WEIGHTS, MODULE)}
+    """A shell's variables but for its own connector and intervention: what a run measures the sweep alone says."""
+    return {name: value for name, value in environment.items() if name not in (WEIGHTS, MODULE, INTERVENE)}
 
 
 def _missing(folder: Path) -> str | None:
