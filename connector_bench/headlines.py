@@ -5,7 +5,7 @@ from __future__ import annotations
 from connector_bench.metrics import Measure
 
 RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
-"""The metric of each measure that connectors are ranked by."""
+"""The metric of each measure that connectors are ranked by; of stages none, since kinds of questions are not summed."""
 HEADLINES: dict[Measure, tuple[str, ...]] = {
     "knn_preservation": (
         *("knor_adj_10", "knor_10", "purity_pre", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
@@ -14,6 +14,11 @@ HEADLINES: dict[Measure, tuple[str, ...]] = {
     "patch_reconstruction": (
         *("lost", "r2_best", "r2_ridge", "nonlinear", "r2_pooled", "cosine", "loss_inside", "loss_outside"),
         *("untrained_r2_ridge", "untrained_r2_pooled"),
+    ),
+    "connector_stages": (
+        *("acc_pre_{kind}", "acc_post_{kind}", "acc_model_{kind}"),
+        *("lost_encoder_{kind}", "lost_connector_{kind}", "lost_language_model_{kind}"),
+        *("bits_pre_{kind}", "bits_post_{kind}"),
     ),
 }
 """What a table shows first, in this order."""
@@ -39,6 +44,10 @@ TABLES = {
         *("r2_ridge", "r2_pooled", "untrained_r2_ridge", "untrained_r2_pooled"),
     ),
     "error of a patch": ("cosine", "loss_inside", "loss_outside"),
+    "read before the connector": ("acc_pre_{kind}",),
+    "read after it": ("acc_post_{kind}",),
+    "lost in the connector": ("lost_connector_{kind}",),
+    "lost in the language model": ("lost_language_model_{kind}",),
 }
 """Narrow tables of connector tasks, by their metrics."""
 ESSENTIALS = ("knor_adj_10", "knor_10", "purity_pre", "untrained_knor_10", "lost", "cka")

@@ -11,6 +11,7 @@ from lmms_eval.api.model import lmms
 from loguru import logger
 
 from connector_bench.environment import environment
+from connector_bench.plugin.run_tasks import OF_THE_RUN
 from connector_bench.plugin.task_classes import RUNNING
 from connector_bench.processes import error_text, gather_all, rank_and_size, watched
 from connector_bench.run.measurement import Failed, TaskFigures
@@ -23,6 +24,7 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
     A failure is logged, recorded and answered as an error rather than raised, because the same run may hold hours
     of other tasks' answers that an exception here would lose. A signal, and the loss of another process, end this one.
     """
+    OF_THE_RUN.complete()
     with watched():
         return _measured(lm, requests)
 
