@@ -126,6 +126,7 @@ class LinearReader(nn.Module):
         super().__init__()
         self.shape = shape
         self.language = _Words(shape)
+        self.norm = nn.LayerNorm(shape.width)
         self.weights = nn.Linear(shape.width, shape.places)
         self.tokens = nn.Linear(shape.d_in, shape.width)
         self.gate = nn.Linear(shape.width, shape.width)
@@ -140,7 +141,7 @@ class LinearReader(nn.Module):
         there: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b q a"]:
         """As `AttentionReader`."""
-        states = self.language.asked(questions)
+        states = self.norm(self.language.asked(questions))
         weights = self.weights(states)[..., : tokens.shape[1]]
         if there is not None:
             weights = weights * there[:, None]
