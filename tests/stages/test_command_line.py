@@ -13,6 +13,7 @@ from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.metrics import metric
 from connector_bench.report.assemble import assemble
 from connector_bench.report.measured_runs import read_model
+from tests import tiny_vlms
 from tests.harness import Outcome, run_here
 
 from .small_stages import write_small_stages
@@ -117,3 +118,22 @@ def test_report_and_board_show_them(beside: Outcome, tmp_path: Path) -> None:
     columns = {column.metric for column in written.columns if column.topic == "Stages"}
     assert {f"lost_language_model_{kind}" for kind in KINDS} <= columns
     assert "lost in the connector" in (tmp_path / "board" / "LEADERBOARD.md").read_text()
+
+
+def test_a_real_model_with_its_own_answers(folder: tuple[str, ...], tmp_path: Path) -> None:
+    """LLaVA's classes with fresh weights: what it answers is no answer, and what its tower shows can be read."""
+    checkpoint = tiny_vlms.save("llava", tmp_path / "checkpoints")
+    outcome = run_here(
+        tmp_path / "results",
+        *("--model", "llava_hf", "--model_args", f"pretrained={checkpoint}", "--batch_size", "1"),
+        *(*folder, "--tasks", "scenes_vqa,small_stages", "--limit", "4"),
+    )
+    figures, record = outcome.figures("small_stages"), outcome.record("small_stages")
+    assert "error" not in record, record
+    assert record["answered_by"] == "scenes_vqa"
+    for kind in KINDS:
+        assert figures[f"acc_model_{kind}"] == outcome.figures("scenes_vqa")[f"accuracy_{kind}"]
+        assert figures[f"lost_language_model_{kind}"] == pytest.approx(
+            figures[f"acc_post_{kind}"] - figures[f"acc_model_{kind}"]
+        )
+        assert record["scores"][f"acc_pre_{kind}"]["low"] is None
