@@ -15,6 +15,7 @@ FAMILIES = {
     "probe": "Patches rebuilt",
     "error": "Errors of the best probe",
     "answer": "Inside and outside of an answer",
+    "stage": "Read before, after, and answered",
     "published": "The published procedure",
     "baseline": "Noted of every picture",
     "count": "Counts",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from connector_bench.metrics import Measure
 
 RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
-"""The metric of each measure that connectors are ranked by."""
+"""The metric of each measure that connectors are ranked by; of stages none, since kinds of questions are not summed."""
+STAGE_LOSSES = ("lost_encoder_{kind}", "lost_connector_{kind}", "lost_language_model_{kind}")
+"""What is lost where, in the order of the stages."""
+STAGE_TABLE = (
+    *("acc_pre_{kind}", "acc_post_{kind}", "acc_model_{kind}"),
+    *STAGE_LOSSES,
+    *("bits_pre_{kind}", "bits_post_{kind}"),
+)
+"""What a report shows of every kind of question: what is read before, after, and answered comes first."""
 HEADLINES: dict[Measure, tuple[str, ...]] = {
     "knn_preservation": (
         *("knor_adj_10", "knor_10", "purity_pre", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
@@ -15,6 +23,7 @@ HEADLINES: dict[Measure, tuple[str, ...]] = {
         *("lost", "r2_best", "r2_ridge", "nonlinear", "r2_pooled", "cosine", "loss_inside", "loss_outside"),
         *("untrained_r2_ridge", "untrained_r2_pooled"),
     ),
+    "connector_stages": (*STAGE_TABLE,),
 }
 """What a table shows first, in this order."""
 HEADLINE_LOSSES = ("1 - knor_10", "lost", "loss_inside", "loss_outside", "1 - cosine_inside")
@@ -39,7 +48,19 @@ TABLES = {
         *("r2_ridge", "r2_pooled", "untrained_r2_ridge", "untrained_r2_pooled"),
     ),
     "error of a patch": ("cosine", "loss_inside", "loss_outside"),
+    "read before the connector": ("acc_pre_{kind}",),
+    "read after it": ("acc_post_{kind}",),
+    "lost in the connector": ("lost_connector_{kind}",),
+    "lost in the language model": ("lost_language_model_{kind}",),
 }
 """Narrow tables of connector tasks, by their metrics."""
-ESSENTIALS = ("knor_adj_10", "knor_10", "purity_pre", "untrained_knor_10", "lost", "cka")
+ESSENTIALS = (
+    "knor_adj_10",
+    "knor_10",
+    "purity_pre",
+    "untrained_knor_10",
+    "lost",
+    "lost_connector_{kind}",
+    "cka",
+)
 """What the page shows before a reader chooses others."""

@@ -1,7 +1,8 @@
 """The catalogue: every figure that our tasks report or record, what it means, which way it points, what it is of.
 
 Board, report, comparison, association, demo, docs/METRICS.md and the tasks' own lists of metrics read this. A new
-metric is an entry here and its formula in its measure. In names `{k}` stands for a number of neighbours.
+metric is an entry here and its formula in its measure. In names `{k}` stands for a number of neighbours, `{kind}` for a
+kind of question.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Literal
 
-Measure = Literal["knn_preservation", "patch_reconstruction"]
+Measure = Literal["knn_preservation", "patch_reconstruction", "connector_stages"]
 Owner = Literal["image", "question", "set"]
 Family = Literal[
     "overlap",
@@ -24,6 +25,7 @@ Family = Literal[
     "probe",
     "error",
     "answer",
+    "stage",
     "baseline",
     "count",
 ]
@@ -102,11 +104,18 @@ class Metric:
     control: Control | None = None
     column: str | None = None
     """The column of labels that a concrete name ends in."""
+    kind: str | None = None
+    """The kind of question that a concrete name ends in."""
 
     @property
     def of_first_column(self) -> str:
         """What the figure is called for the first column of labels."""
         return self.name if self.column is None else self.name.removesuffix(by_column("", self.column))
+
+    @property
+    def listed_as(self) -> str:
+        """What lists call it that hold one name for all columns of labels, and one for all kinds of questions."""
+        return self.of_first_column if self.kind is None else self.name.removesuffix(self.kind) + "{kind}"
 
     @property
     def base(self) -> str:
@@ -128,6 +137,7 @@ class Metric:
 
 
 PAPER = "Lost in Embeddings (arXiv 2509.11986)"
+READER, USABLE = "two cross-attention layers", "Xu et al. 2020"
 _OF_OVERLAP = ("identity", "rotation", "random_linear", "shuffled", "untrained")
 
 _of_vectors = partial(Metric, measure="knn_preservation", of="image", higher_is_better=True)
@@ -139,6 +149,8 @@ _retrieval = partial(
 _sharing = partial(_neighbours, family="sharing", source="", higher_is_better=None)
 _patches = partial(Metric, measure="patch_reconstruction", of="image", higher_is_better=True)
 _answer = partial(_patches, family="answer", source=PAPER, of="question")
+_stage = partial(Metric, measure="connector_stages", family="stage", of="question", higher_is_better=True)
+_further = partial(_stage, reported=False)
 _noted = partial(Metric, measure=None, higher_is_better=None)
 
 METRICS = (
@@ -231,6 +243,35 @@ METRICS = (
     _patches("paper_mse", "paper_mse", "the paper's error on standardised embeddings; 1 is what the mean gets",
              "published", PAPER, higher_is_better=False, chance="1"),
     _patches("paper_r2", "paper_r2", "share of the variance that the paper's probe rebuilds", "published", PAPER),
+    _stage("acc_pre_{kind}", "read before, {kind}", "share of the {kind} questions that a reader of fixed size answers "
+           "from what enters the connector", source=READER, chance="the most frequent answer"),
+    _stage("acc_post_{kind}", "read after, {kind}", "the same from what leaves it", source=READER,
+           chance="the most frequent answer"),
+    _stage("lost_encoder_{kind}", "lost to the encoder, {kind}", "1 less what is read before the connector",
+           source="1 - acc_pre", higher_is_better=False, chance="1 - the most frequent answer"),
+    _stage("lost_connector_{kind}", "lost in the connector, {kind}", "read before less read after, paired; below 0 the "
+           "reader is too weak before the connector", source="acc_pre - acc_post", higher_is_better=False,
+           chance="acc_pre - the most frequent answer"),
+    _stage("lost_language_model_{kind}", "lost in the language model, {kind}", "read after less what the model itself "
+           "answers, paired; below 0 the model reads better than the reader", source="acc_post - acc_model",
+           higher_is_better=False, chance="acc_post - the most frequent answer"),
+    _stage("acc_model_{kind}", "the model's answers, {kind}", "share of the {kind} questions that the model itself "
+           "answers rightly", source="the task of answered_by", chance="the most frequent answer"),
+    _stage("bits_pre_{kind}", "bits before, {kind}", "usable information on the answer: bits that the reader of what "
+           "enters saves beside the question alone", source=USABLE, chance="0"),
+    _stage("bits_post_{kind}", "bits after, {kind}", "the same of what leaves", source=USABLE, chance="0"),
+    _stage("bits_lost_{kind}", "bits lost in the connector, {kind}", "bits before less bits after, paired",
+           source="bits_pre - bits_post", higher_is_better=False, chance="bits_pre"),
+    _further("acc_linear_pre_{kind}", "read linearly before, {kind}", "as acc_pre, by a reader that is linear in the "
+             "tokens", source="", chance="the most frequent answer"),
+    _further("acc_linear_post_{kind}", "read linearly after, {kind}", "the same from what leaves", source="",
+             chance="the most frequent answer"),
+    _further("bits_linear_pre_{kind}", "linear bits before, {kind}", "as bits_pre, by the linear reader",
+             source=USABLE, chance="0"),
+    _further("bits_linear_post_{kind}", "linear bits after, {kind}", "the same of what leaves", source=USABLE,
+             chance="0"),
+    _further("answer_bits_{kind}", "bits of an answer, {kind}", "what an answer costs who hears the question alone",
+             source=USABLE, higher_is_better=None),
     _noted("entropy", "entropy", "Shannon entropy of the picture's greys, in bits", "baseline", "Shannon 1948",
            of="image", reported=False),
     _noted("encoder_norm", "encoder_norm", "mean Euclidean norm of the encoder's tokens", "baseline", "", of="image",
@@ -243,22 +284,24 @@ METRICS = (
 def metric(name: str) -> Metric | None:
     """The entry of a concrete name such as `untrained_knor_10`, with its k and its control; None for any other."""
     for entry in METRICS:
-        pattern = entry.name.replace("{k}", r"(?P<k>\d+)")
+        pattern = entry.name.replace("{k}", r"(?P<k>\d+)").replace("{kind}", r"(?P<kind>[a-zA-Z]\w*)")
         if entry.needs == "labels":
             pattern += rf"(?:{BY}(?P<column>\w+))?"
         controls = "|".join(key.replace("{k}", r"\d+") for key in entry.controls)
         if found := re.fullmatch(rf"(?:(?P<control>{controls})_)?{pattern}" if controls else pattern, name):
             parts = found.groupdict()
-            k, column = parts.get("k"), parts.get("column")
+            k, column, kind = parts.get("k"), parts.get("column"), parts.get("kind")
             return replace(
                 entry,
                 name=name,
-                label=entry.label.format(k=k) + (f", by {column}" if column else ""),
+                label=entry.label.format(k=k, kind=kind) + (f", by {column}" if column else ""),
+                meaning=entry.meaning.replace("{kind}", kind or "{kind}"),
                 loss_label=entry.loss_label and entry.loss_label.format(k=k),
                 corrects=entry.corrects and entry.corrects.format(k=k),
                 k=None if k is None else int(k),
                 control=control(parts["control"]) if parts.get("control") else None,
                 column=column,
+                kind=kind,
             )
     return None
 
@@ -304,10 +347,10 @@ def of_owner(names: Iterable[str], owner: Owner) -> set[str]:
     return {entry.name for entry in named(names) if entry.of == owner}
 
 
-def of_first_column(name: str) -> str:
-    """What a figure of labels is called for their first column; any other name as it is."""
+def listed_as(name: str) -> str:
+    """What lists of figures call one of them: see `Metric.listed_as`; a name of no figure of ours as it is."""
     entry = metric(name)
-    return name if entry is None else entry.of_first_column
+    return name if entry is None else entry.listed_as
 
 
 def named(names: Iterable[str]) -> Iterator[Metric]:
@@ -323,12 +366,13 @@ def reported(
     published: bool = False,
     further_labels: Sequence[str] = (),
     captions: bool = False,
+    kinds: Sequence[str] = (),
 ) -> dict[str, bool | None]:
     """Names of all figures that a task of this measure may report, and whether higher is better (None: neither).
 
     `ks` are the numbers of neighbours, `rank` that of the random projection; `published` asks for the figures of
     `protocol: paper` in place of ours; `further_labels` are the columns of labels behind the first, `captions` whether
-    images have some. Controls come last, one control after the other.
+    images have some, `kinds` those of questions. Controls come last, one control after the other.
     """
     ours = [
         m
@@ -339,7 +383,7 @@ def reported(
         and (captions or m.needs != "captions")
     ]
     names: dict[str, bool | None] = {
-        name: entry.higher_is_better for entry in ours for name in _expanded(entry.name, ks)
+        name: entry.higher_is_better for entry in ours for name in _expanded(entry.name, ks, kinds)
     }
     names |= {
         by_column(entry.name, column): entry.higher_is_better
@@ -350,7 +394,7 @@ def reported(
     for control in CONTROLS:
         for entry in ours:
             if control.key in entry.controls:
-                names |= dict.fromkeys(_expanded(f"{control.key.format(k=rank)}_{entry.name}", ks))
+                names |= dict.fromkeys(_expanded(f"{control.key.format(k=rank)}_{entry.name}", ks, kinds))
     return names | {"n_images": None}
 
 
@@ -359,5 +403,7 @@ def by_column(name: str, column: str | None) -> str:
     return name if column is None else f"{name}{BY}{column}"
 
 
-def _expanded(name: str, ks: Sequence[int]) -> list[str]:
+def _expanded(name: str, ks: Sequence[int], kinds: Sequence[str]) -> list[str]:
+    if "{kind}" in name:
+        return [name.format(kind=kind) for kind in kinds]
     return [name.format(k=k) for k in ks] if "{k}" in name else [name]

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.tasks.folders import folder_of
 from connector_bench.tasks.picture_folder import picture
 
-from connector_bench.plugin import KnnPreservation, PatchReconstruction
+from connector_bench.plugin import ConnectorStages, KnnPreservation, PatchReconstruction
+from connector_bench.stages.scene_questions import StageQuestion
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 __all__ = [
+    "ConnectorStages",
     "KnnPreservation",
     "PatchReconstruction",
     "answer_mask",
+    "asked",
     "cub",
     "objects",
     "picture",
@@ -24,6 +27,7 @@ __all__ = [
     "probe_scenes",
     "question",
     "questions",
+    "reader_questions",
     "vqa_accuracy",
 ]
 
@@ -50,6 +54,18 @@ def probe_scenes() -> Dataset:
     from connector_bench.zoo import scenes
 
     return scenes.load("probe")
+
+
+def reader_questions(rows: Dataset) -> list[list[StageQuestion]]:
+    """All that readers are asked about each of the scenes that they learn from."""
+    from connector_bench.zoo import reader_questions as about
+
+    return [[StageQuestion(*one) for one in scene] for scene in about.reader_questions(rows)]
+
+
+def asked(doc: dict[str, Any]) -> StageQuestion:
+    """A document's question."""
+    return StageQuestion(doc["kind"], doc["question"], doc["answer"])
 
 
 def questions(index: Dataset) -> Dataset:

@@ -13,6 +13,7 @@ from connector_bench.preservation.figures import metric_names as preservation_na
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.figures import metric_names as reconstruction_names
+from connector_bench.stages.stage_figures import metric_names as stage_names
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "connector_bench"
@@ -25,6 +26,7 @@ PACKAGE = ROOT / "connector_bench"
         preservation_names(PreservationOptions(protocol="paper")),
         reconstruction_names(ReconstructionConfig(control_rank=4)),
         reconstruction_names(ReconstructionConfig(protocol="paper")),
+        stage_names(("object", "count")),
     ],
 )
 def test_every_metric_of_a_task_is_in_the_catalogue(names: dict[str, bool | None]) -> None:
@@ -87,7 +89,7 @@ def literals(tree: ast.AST) -> list[tuple[int, list[str]]]:
 def measures(path: Path) -> bool:
     """Whether a file makes the figures, and so has to name them."""
     own = path.relative_to(PACKAGE)
-    rooms = ("preservation", "reconstruction", "metrics.py", "headlines.py")
+    rooms = ("preservation", "reconstruction", "stages", "metrics.py", "headlines.py")
     return own.parts[0] in rooms or own == Path("training/probe_figures.py")
 
 

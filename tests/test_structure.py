@@ -17,7 +17,7 @@ NUMERICS = [
     *("types", "protocol"),
     *(
         path.relative_to(PACKAGE).with_suffix("").as_posix()
-        for folder in ("interventions", "preservation", "processes", "reconstruction", "stats")
+        for folder in ("interventions", "preservation", "processes", "reconstruction", "stages", "stats")
         for path in (PACKAGE / folder).rglob("*.py")
     ),
 ]

@@ -23,7 +23,7 @@ from connector_bench.association.values import Analysis, Grounded, JoinedTable, 
 from connector_bench.results.data_sets import tasks_that_read
 from connector_bench.results.harness_files import ResultFile, UnusableResult, read_results
 from connector_bench.results.models import ModelRuns, models_of
-from connector_bench.results.tasks import TaskRun
+from connector_bench.results.tasks import STAGES, TaskRun
 
 PACKAGES = ("connector-bench", "numpy", "scipy", "pycocoevalcap")
 
@@ -85,7 +85,11 @@ def joined_tables(runs: Sequence[ResultFile]) -> tuple[tuple[JoinedTable, ...], 
     tables: list[JoinedTable] = []
     skipped: list[Skipped] = []
     for model in models_of(runs).values():
-        for task in (task for task in model.latest.values() if task.record):
+        for task in model.latest.values():
+            if (
+                not task.record or task.measure == STAGES
+            ):  # which says itself what the model answers beside it
+                continue
             try:
                 connector = connector_side(task)
             except UnusableResult as error:

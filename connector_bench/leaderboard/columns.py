@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from connector_bench.headlines import HEADLINES, RANKED
 from connector_bench.leaderboard.schema import Comparable, Figure, Measure, TaskResult
 from connector_bench.leaderboard.table import Column, Topic
-from connector_bench.metrics import label_of, of_first_column
+from connector_bench.metrics import label_of, listed_as
 from connector_bench.metrics import metric as metric_of
 from connector_bench.results.conditions import HOW_FAST, differing
 
 TOPICS: dict[Measure | None, Topic] = {
     "knn_preservation": "k-NN preservation",
     "patch_reconstruction": "Patch reconstruction",
+    "connector_stages": "Stages",
     None: "Task performance",
 }
 
@@ -53,8 +54,8 @@ def _column(task: str, metric: str, result: TaskResult, figure: Figure) -> Colum
         chance=figure.chance,
         higher_is_better=figure.higher_is_better,
         k=figure.k,
-        headline=measure is None or of_first_column(metric) in HEADLINES[measure],
-        ranked=measure is not None and metric == RANKED[measure],
+        headline=measure is None or listed_as(metric) in HEADLINES[measure],
+        ranked=measure is not None and metric == RANKED.get(measure),
         control=None if measure is None else control_of(metric),
     )
 
@@ -63,7 +64,7 @@ def _place(column: Column) -> tuple[int, str, int]:
     if column.measure is None:
         return len(TOPICS), column.task, 0
     headlines = HEADLINES[column.measure]
-    name = of_first_column(column.metric)
+    name = listed_as(column.metric)
     rank = headlines.index(name) if name in headlines else len(headlines)
     return list(TOPICS).index(column.measure), column.task, rank
 

@@ -20,7 +20,7 @@ from connector_bench.leaderboard.text import (
     number,
     spread_text,
 )
-from connector_bench.metrics import of_first_column
+from connector_bench.metrics import listed_as
 from connector_bench.stats.oracles import FALSE_ALARMS, LARGEST_BOARD
 
 HEADER = """# Leaderboard
@@ -128,7 +128,7 @@ def _parts(columns: Sequence[Column]) -> list[_Part]:
         return [_Part("", tuple(columns[start : start + WIDEST])) for start in starts]
     by_metric: dict[str, list[Column]] = {}
     for column in columns:
-        by_metric.setdefault(of_first_column(column.metric), []).append(column)
+        by_metric.setdefault(listed_as(column.metric), []).append(column)
     parts = [
         _Part(title, tuple(column for metric in metrics for column in by_metric.get(metric, ())))
         for title, metrics in TABLES.items()

@@ -57,7 +57,11 @@ def page(table: Table, board: Path) -> str:
         libraries=LIBRARIES,
         arrows=ARROWS,
         number=number,
-        glossary=[(m.label.format(k="k"), m.meaning, m.chance) for m in METRICS if m.measure and m.reported],
+        glossary=[
+            (m.label.format(k="k", kind="kind"), m.meaning, m.chance)
+            for m in METRICS
+            if m.measure and m.reported
+        ],
         controls=CONTROLS,
     )
 

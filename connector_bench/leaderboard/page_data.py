@@ -10,11 +10,11 @@ from connector_bench.headlines import ESSENTIALS
 from connector_bench.leaderboard.page_detail import Json, conditions, rank_words, row_detail, unmasked
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Key, Row, Table
+from connector_bench.metrics import listed_as
 from connector_bench.metrics import metric as metric_of
-from connector_bench.metrics import of_first_column
 from connector_bench.stats.bounds import SIGNS, Bound
 
-TOPICS = ("k-NN preservation", "Patch reconstruction", "Task performance", "Geometry")
+TOPICS = ("k-NN preservation", "Patch reconstruction", "Stages", "Task performance", "Geometry")
 OF_GEOMETRY = ("ranks", "geometry")
 """Families of k-NN preservation that describe the geometry of the vectors; its others are about neighbours."""
 
@@ -75,7 +75,7 @@ def _group(topic: str, columns: Sequence[Column], *, usual: bool) -> Json:
 
 
 def _essential(column: Column) -> bool:
-    return of_first_column(column.metric) in ESSENTIALS
+    return listed_as(column.metric) in ESSENTIALS
 
 
 def _column(column: Column, *, shown: bool) -> Json:

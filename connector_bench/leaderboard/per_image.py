@@ -26,7 +26,7 @@ def per_image_values(task: TaskRun, measure: str, n: int) -> dict[str, list[floa
     Raises UnusableResult where sample file and result file do not belong together: other images, or values that do
     not give the figure.
     """
-    if n > MOST_IMAGES or not task.has_samples:
+    if n > MOST_IMAGES or not task.has_samples or measure not in PAIRED:
         return {}
     names = PAIRED[measure]
     images = {

@@ -13,7 +13,7 @@ Key = tuple[str, str]
 """Task and metric: the name of a column."""
 
 Kind = Literal["competitor", "reference", "control"]
-Topic = Literal["k-NN preservation", "Patch reconstruction", "Task performance"]
+Topic = Literal["k-NN preservation", "Patch reconstruction", "Stages", "Task performance"]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ from connector_bench.plugin.index import (
 from connector_bench.plugin.intervened_answers import intervene_on_answers
 from connector_bench.plugin.local_files import count_no_local_files
 from connector_bench.plugin.measuring import measure_connector
+from connector_bench.plugin.run_tasks import note_tasks_of_the_run
+from connector_bench.plugin.stage_task import ConnectorStages
 from connector_bench.plugin.task_classes import (
     REQUEST_TYPE,
     KnnPreservation,
@@ -36,6 +38,7 @@ from connector_bench.run.workforce import expect_pictures
 
 __all__ = [
     "ConnectorCapture",
+    "ConnectorStages",
     "ConnectorZoo",
     "KnnPreservation",
     "PatchReconstruction",
@@ -57,6 +60,7 @@ def register() -> list[ModelManifest]:
     observe_loading()
     give_models_their_connector()
     intervene_on_answers()
+    note_tasks_of_the_run()
     count_no_local_files(datasets.load)
     setattr(lmms, REQUEST_TYPE, measure_connector)
     return [

@@ -12,6 +12,7 @@ from loguru import logger
 
 from connector_bench.environment import environment
 from connector_bench.plugin.intervened_answers import refuse_unused
+from connector_bench.plugin.run_tasks import OF_THE_RUN
 from connector_bench.plugin.task_classes import RUNNING
 from connector_bench.processes import error_text, gather_all, rank_and_size, watched
 from connector_bench.run.measurement import Failed, TaskFigures
@@ -25,6 +26,7 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
     of other tasks' answers that an exception here would lose. A signal, and the loss of another process, end this one.
     """
     refuse_unused()
+    OF_THE_RUN.complete()
     with watched():
         return _measured(lm, requests)
 

@@ -18,10 +18,11 @@ from connector_bench.report.preservation_findings import preservation_findings, 
 from connector_bench.report.provenance import limit_argument, provenance_section
 from connector_bench.report.reconstruction import reconstruction_section
 from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
+from connector_bench.report.stage_findings import stage_findings, stage_key, stage_section
 from connector_bench.report.task_table import task_key, tasks_section
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.models import ModelRuns
-from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, TaskRun
+from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, STAGES, TaskRun
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Report:
 MEASURES = {
     PRESERVATION: (preservation_key, preservation_findings, preservation_section),
     RECONSTRUCTION: (reconstruction_key, reconstruction_findings, reconstruction_section),
+    STAGES: (stage_key, stage_findings, stage_section),
 }
 """What is told of a task, in the page's order: its number on top, its lines of the summary, its section."""
 
@@ -137,6 +139,8 @@ def _limits(results: ModelRuns) -> str:
             "What no probe rebuilds may still be there for a stronger one, and what is rebuilt need not be of use to "
             "the language model."
         )
+    if results.of(STAGES):
+        said.append("What no reader of stages answers may still be there for a stronger one.")
     said.append("All figures are of these images and of this checkpoint.")
     return " ".join(said)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from connector_bench.foreign_files import parsed
+from connector_bench.metrics import Measure
 from connector_bench.results.data_sets import configured_data_set, data_sets_of
 from connector_bench.results.harness_files import ResultFile, UnusableResult, as_file_name
 from connector_bench.stats.bounds import Bound, bound_of
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 PRESERVATION: Literal["knn_preservation"] = "knn_preservation"
 RECONSTRUCTION: Literal["patch_reconstruction"] = "patch_reconstruction"
-MEASURES = (PRESERVATION, RECONSTRUCTION)
+STAGES: Literal["connector_stages"] = "connector_stages"
+MEASURES = (PRESERVATION, RECONSTRUCTION, STAGES)
 
 HARNESS_COLUMNS = frozenset(
     ("doc_id", "target", "input", "filtered_resps", "resps", "token_counts", "doc_hash", "input_media")
@@ -84,7 +86,7 @@ class TaskRun:
         return str(self.record["error"]) if "error" in self.record else None
 
     @property
-    def measure(self) -> Literal["knn_preservation", "patch_reconstruction"] | None:
+    def measure(self) -> Measure | None:
         """Which of our measures this is; None for a task that is not ours."""
         if not self.record:
             return None

@@ -40,8 +40,8 @@ T = TypeVar("T")
 class Learner(Protocol):
     """What has to learn from training images before test images can be measured."""
 
-    def begin(self, images: Collection[str], held_out: Collection[str], unreadable: int) -> None:
-        """Told first, on all ranks: the training images and the test images of all ranks.
+    def begin(self, images: Mapping[str, Sequence[int]], held_out: Collection[str], unreadable: int) -> None:
+        """Told first, on all ranks: the training images, each with the documents that show it, and the test images.
 
         `unreadable` counts the training documents whose picture could not be read.
         """
@@ -224,7 +224,7 @@ def _learn(
     consumers: dict[str, list[Consumer]] = {}
     for training in trainings:
         images = set(shown.image_of.get(training.name, {}).values())
-        failures.attempt(training.tested_by, partial(_begin, training, images, shown, tested))
+        failures.attempt(training.tested_by, partial(_begin, training, shown, tested))
         if _alive(training, failures):
             learner = training.learner
             mine = [image for image in images if image in shown.mine]
@@ -247,11 +247,10 @@ def _alive(training: ProbeTraining, failures: Failures) -> bool:
     return not all(task in failures.of for task in training.tested_by)
 
 
-def _begin(
-    training: ProbeTraining, images: Collection[str], shown: AllRanksImages, tested: AllRanksImages
-) -> None:
+def _begin(training: ProbeTraining, shown: AllRanksImages, tested: AllRanksImages) -> None:
     shown.refuse_none(training.name)
     held_out = {image for task in training.tested_by for image in tested.image_of.get(task, {}).values()}
+    images = shown.documents_of(training.name)
     training.learner.begin(images, held_out, len(shown.unreadable.get(training.name, {})))
 
 

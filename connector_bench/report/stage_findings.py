@@ -1,0 +1,143 @@
+"""The report on stages: of each kind of question what is read before, after, and answered, and who is to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connector_bench.headlines import STAGE_LOSSES, STAGE_TABLE
+from connector_bench.metrics import label_of
+from connector_bench.report.blocks import Block, Finding, KeyFigure, Prose, ReportTable, Section, TableCell
+from connector_bench.report.estimates import (
+    apart,
+    covers_chance,
+    ends_in_percent,
+    interval,
+    number,
+    percent,
+    percent_interval,
+)
+from connector_bench.results.tasks import TaskRun
+from connector_bench.stats.intervals import Score
+
+ENCODER, CONNECTOR, MODEL = STAGE_LOSSES
+WHERE = {ENCODER: "the encoder", CONNECTOR: "the connector", MODEL: "the language model"}
+
+
+def kinds_of(task: TaskRun) -> list[str]:
+    """Kinds of questions that have figures, in the task's order."""
+    kinds = (task.record.get("options") or {}).get("kinds") or []
+    return [str(kind) for kind in kinds if CONNECTOR.format(kind=kind) in task.scores]
+
+
+def stage_key(task: TaskRun) -> list[KeyFigure]:
+    """What the connector loses of the kind of which it loses most; nothing where it was not measured."""
+    kinds = kinds_of(task)
+    if not kinds:
+        return []
+    lost = {kind: task.scores[CONNECTOR.format(kind=kind)] for kind in kinds}
+    kind = max(kinds, key=lambda one: lost[one].value)
+    others = ", ".join(f"{one} {percent(lost[one].value)}" for one in kinds if one != kind)
+    beside = [f"95 % interval {ends_in_percent(lost[kind])}", f"{task.name}, N = {lost[kind].n:,}"]
+    if others:
+        beside.append(f"others: {others}")
+    return [
+        KeyFigure(f"Lost in the connector of the {kind} questions", percent(lost[kind].value), tuple(beside))
+    ]
+
+
+def stage_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
+    """One sentence on each kind of question with its intervals, and where a reader was too weak."""
+    found = [Finding(f"Questions of {kind}{suffix}", _of_kind(task, kind)) for kind in kinds_of(task)]
+    if worse := task.record.get("read_worse_before"):
+        text = (
+            f"Questions of {', '.join(map(str, worse))} are read better behind the connector than before it. What "
+            "stands behind it is made of what stands before, so the reader is too weak there: what the encoder loses "
+            "is at most what stands here, what the connector loses at least."
+        )
+        found.append(Finding(f"Reader too weak{suffix}", text, "warning"))
+    return found
+
+
+def _of_kind(task: TaskRun, kind: str) -> str:
+    read = [task.scores[name.format(kind=kind)] for name in STAGE_TABLE[:2]]
+    chance = "" if read[0].chance is None else f" (chance {percent(read[0].chance)})"
+    text = (
+        f"The reader answers {percent_interval(read[0])} from what enters the connector and "
+        f"{percent_interval(read[1])} from what leaves it{chance}"
+    )
+    model = task.scores.get(STAGE_TABLE[2].format(kind=kind))
+    if model is not None:
+        text += f", the model itself {percent_interval(model)}"
+    if covers_chance(read[0]):
+        return f"{text}. Before the connector nothing is read beyond chance, so nothing can be said of what it loses."
+    losses = {
+        name: score
+        for name in (CONNECTOR, MODEL)
+        if (score := task.scores.get(name.format(kind=kind))) is not None
+    }
+    said = [f"{WHERE[name]} loses {_points(score)}" for name, score in losses.items()]
+    return f"{text}: {' and '.join(said)}. {_blame(losses)}"
+
+
+def _points(score: Score) -> str:
+    points, low, high = (number(100 * x, 1) for x in (score.value, score.low, score.high))
+    return f"{points} points [{low}, {high}]"
+
+
+def _blame(losses: dict[str, Score]) -> str:
+    guilty = [name for name, score in losses.items() if score.low > 0]
+    better = [name for name, score in losses.items() if score.high < 0]
+    said = []
+    if len(guilty) == len(WHERE) - 1 and not apart(*losses.values()):
+        said.append("Both lose, and which of them more is not distinguishable.")
+    elif guilty:
+        worst = max(guilty, key=lambda name: losses[name].value)
+        said.append(f"{WHERE[worst].capitalize()} is to blame.")
+    elif not better:
+        said.append("Neither is distinguishable from losing nothing.")
+    if MODEL in better:
+        said.append("The model reads better than this reader, so what it misses of the tokens is not known.")
+    if MODEL not in losses:
+        said.append("What the language model misses was not measured.")
+    return " ".join(said)
+
+
+def stage_section(task: TaskRun, suffix: str = "") -> Section:
+    """The table of all kinds."""
+    kinds = kinds_of(task)
+    trained = task.record.get("train_images")
+    scenes = f"{trained:,} other scenes" if isinstance(trained, int) else "other scenes"
+    blocks: list[Block] = [
+        Prose(
+            f"Readers of one size learn on {scenes} to answer questions from the tokens before the connector and from "
+            "those behind it, with the same budget and seed. What a reader answers is there; what it does not answer "
+            "may be there for a stronger one. Bits are what a reader saves of an answer's cost beside the question "
+            "alone."
+        )
+    ]
+    if kinds:
+        rows = tuple(
+            (TableCell(kind), *(_cell(task.scores.get(name.format(kind=kind))) for name in STAGE_TABLE))
+            for kind in kinds
+        )
+        heads: Sequence[str] = [
+            label_of(name.format(kind=kinds[0])).rpartition(", ")[0] for name in STAGE_TABLE
+        ]
+        blocks.append(
+            ReportTable(
+                name=f"{task.anchor}-stages",
+                title="By kind of question",
+                shows="Value [95 % interval over scenes]; differences are paired. Kinds are never summed.",
+                columns=("kind", *heads),
+                rows=rows,
+            )
+        )
+    return Section(
+        task.anchor, f"Stages{suffix}", f"Read before, after, and answered: {task.name}", tuple(blocks)
+    )
+
+
+def _cell(score: Score | None) -> TableCell:
+    if score is None:
+        return TableCell("–")
+    return TableCell(interval(score), score.value, "at chance" if covers_chance(score) else "")

@@ -1,0 +1,78 @@
+"""What the report says of stages: one sentence a kind, and who is to blame only where intervals say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector_bench.report.stage_findings import stage_findings, stage_key, stage_section
+from connector_bench.results.harness_files import read_result
+from connector_bench.results.tasks import TaskRun
+
+from .written import record, score, write_result
+
+KIND = "count"
+
+
+def task_with(
+    tmp_path: Path, connector: float, model: float | None, pre: float = 0.8, **more: Any
+) -> TaskRun:
+    """Losses of this size with half widths of .05."""
+    scores = {
+        "acc_pre_count": score(pre, 0.02, chance=0.25),
+        "acc_post_count": score(pre - connector, 0.02, chance=0.25),
+        "lost_encoder_count": score(1 - pre, 0.02, chance=0.75),
+        "lost_connector_count": score(connector, 0.05, chance=pre - 0.25),
+        "bits_pre_count": score(1.2, 0.1, chance=0.0),
+        "bits_post_count": score(0.9, 0.1, chance=0.0),
+    }
+    if model is not None:
+        scores["acc_model_count"] = score(pre - connector - model, 0.02, chance=0.25)
+        scores["lost_language_model_count"] = score(model, 0.05)
+    found = record(scores, measure="connector_stages", options={"kinds": [KIND, "object"]}, **more)
+    return TaskRun(read_result(write_result(tmp_path, {"connector_stages": found})), "connector_stages")
+
+
+@pytest.mark.parametrize(
+    ("connector", "model", "expected"),
+    [
+        (0.3, 0.0, "The connector is to blame."),
+        (0.0, 0.3, "The language model is to blame."),
+        (0.1, 0.3, "The language model is to blame."),
+        (0.2, 0.22, "Both lose, and which of them more is not distinguishable."),
+        (0.01, 0.02, "Neither is distinguishable from losing nothing."),
+        (0.3, -0.2, "The connector is to blame. The model reads better than this reader"),
+        (0.3, None, "The connector is to blame. What the language model misses was not measured."),
+    ],
+)
+def test_blame_follows_the_intervals(
+    connector: float, model: float | None, expected: str, tmp_path: Path
+) -> None:
+    (found,) = stage_findings(task_with(tmp_path, connector, model))
+    assert found.about == "Questions of count"
+    assert found.text.endswith(expected) or expected in found.text
+    assert f"the connector loses {100 * connector:.1f} points [" in found.text
+    assert ("the model itself" in found.text) == (model is not None)
+
+
+def test_nothing_is_said_of_a_loss_where_nothing_is_read(tmp_path: Path) -> None:
+    (found,) = stage_findings(task_with(tmp_path, 0.0, 0.0, pre=0.26))
+    assert "nothing can be said of what it loses" in found.text
+    assert "to blame" not in found.text
+
+
+def test_a_reader_that_is_too_weak_is_a_warning(tmp_path: Path) -> None:
+    _, warning = stage_findings(task_with(tmp_path, -0.2, 0.1, read_worse_before=[KIND]))
+    assert warning.tone == "warning"
+    assert "at least" in warning.text
+
+
+def test_the_table_has_every_kind_that_was_measured(tmp_path: Path) -> None:
+    task = task_with(tmp_path, 0.3, 0.1)
+    _, table = stage_section(task).blocks
+    assert [row[0].text for row in table.rows] == [KIND]  # type: ignore[union-attr]
+    (key,) = stage_key(task)
+    assert key.about == "Lost in the connector of the count questions"
+    assert stage_key(TaskRun(task.file, "another")) == []
