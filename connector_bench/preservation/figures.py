@@ -13,10 +13,12 @@ from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import geometry, influence, knn, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
+from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.principal import Principal
+from connector_bench.preservation.reference import Reference
 from connector_bench.preservation.sharing import Captions, LabelColumn, label_columns
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.progress import doing
@@ -51,7 +53,12 @@ def metric_names(
     paper = options.protocol == "paper"
     further = () if paper else further_labels
     return metrics.reported(
-        "knn_preservation", ks=options.ks, published=paper, further_labels=further, captions=captions
+        "knn_preservation",
+        ks=options.ks,
+        published=paper,
+        further_labels=further,
+        captions=captions,
+        reference=options.reference is not None,
     )
 
 
@@ -66,10 +73,11 @@ def preservation_figures(
     *,
     untrained_rows: Int[np.ndarray, " m"] | None = None,
     captions: Sequence[str | None] | None = None,
+    reference: Reference | None = None,
     device: str = "cpu",
 ) -> PreservationFigures:
     """Every figure that N allows; `images` name the rows, `labels` of one or more columns add retrieval where it can be
-    computed, `captions` how alike those of neighbours are.
+    computed, `captions` how alike those of neighbours are, a `reference` whether neighbourhoods move towards it.
 
     What is left out stands in the warnings.
 
@@ -110,6 +118,12 @@ def preservation_figures(
         with doing("halving the images"):
             gallery = SearchedGallery.of(*lists, ks, seed=options.seed)
         columns, scores, extra = _ours(*sides, gallery, options, columns_of_labels, described)
+        agreement = None
+        if reference is not None:
+            with doing("agreement with the reference"):
+                agreement, found = _against(reference, gallery, options.seed, device)
+            columns |= found[0]
+            scores |= found[1]
         held = untrained_rows if untrained_rows is not None else np.arange(n)
         controlled = control_rows(images, held if untrained else None)
         copies = [side[np.searchsorted(held, controlled)] for side in untrained]
@@ -123,6 +137,8 @@ def preservation_figures(
                 token_widths or (pre.shape[1], post.shape[1]),
                 distance=options.distance,
                 seed=options.seed,
+                agreement=agreement,
+                reference=reference,
             )
         columns |= references.columns
         scores |= references.scores
@@ -207,6 +223,15 @@ def _ours(
     if labels:
         extra["labels"] = {one.column: one.noted() for one in labels}
     return columns, scores, extra
+
+
+def _against(
+    reference: Reference, gallery: SearchedGallery, seed: int, device: str
+) -> tuple[AgreementWith, tuple[Columns, Scores]]:
+    common = gallery.common
+    lists = reference.lists(common.pre.shape[1], seed=seed, device=device)
+    agreement = AgreementWith.of(lists, gallery.ks, seed=seed)
+    return agreement, agreement.gains(agreement.side(common.pre), agreement.side(common.post))
 
 
 def _set_geometry(pre: Side, post: Side) -> Scores:

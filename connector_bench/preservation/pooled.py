@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,13 @@ from connector_bench.pictures import draw_names, for_controls
 from connector_bench.preservation.figures import PreservationFigures, preservation_figures
 from connector_bench.preservation.neighbour_lists import COLUMNS, NeighbourLists
 from connector_bench.preservation.options import PreservationOptions
+from connector_bench.preservation.reference import AskedOf, Reference, ReferenceSpace
 from connector_bench.processes import on_first_rank
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 from connector_bench.types import means_by_image
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
     from connector_bench.types import TokenBatch
@@ -67,7 +69,8 @@ class PooledPreservation:
     """Gathers mean-pooled vectors image by image; `finish` merges all ranks and finds the overlaps.
 
     With a folder the nearest images of every image are left there; `labels` are the columns in which images should have
-    labels, `captions` the one of their captions, so that a warning is due where one has none.
+    labels, `captions` the one of their captions, so that a warning is due where one has none. Neighbourhoods are held
+    against a `reference`, to which `picture_of` gives any document's picture.
     """
 
     def __init__(
@@ -77,8 +80,11 @@ class PooledPreservation:
         *,
         labels: Sequence[str] = (),
         captions: str | None = None,
+        reference: ReferenceSpace | None = None,
+        picture_of: Callable[[int], Image] | None = None,
     ) -> None:
         self.options, self.folder, self.labels, self.captions = options, folder, labels, captions
+        self._reference, self._picture_of = reference, picture_of
         self.device = "cpu"
         """Where the tokens were, and so where their vectors are searched unless the options say otherwise."""
         self._documents: Mapping[str, Sequence[int]] = {}
@@ -144,6 +150,7 @@ class PooledPreservation:
         def combine(parts: list[PooledVectors]) -> PreservationFigures:
             whole = merge(parts)
             gallery = draw_gallery(whole, self.options)
+            reference, without = self._against(gallery)
             figures = preservation_figures(
                 gallery.images,
                 gallery.pre,
@@ -156,8 +163,10 @@ class PooledPreservation:
                 captions=None
                 if self.captions is None
                 else [given.get(self.captions) for given in gallery.labels],
+                reference=reference,
                 device=self.device if self.options.device == "auto" else self.options.device,
             )
+            figures = replace(figures, warnings=(*figures.warnings, *without))
             size = self.options.gallery
             if size is not None and len(gallery.images) < size:
                 few = f"a gallery of {size} was asked for, all {len(gallery.images)} images were taken"
@@ -165,6 +174,20 @@ class PooledPreservation:
             return self._left_behind(note_left_out(figures, whole.images), gallery.images)
 
         return on_first_rank(combine, self._vectors(labels or {}))
+
+    def _against(self, gallery: PooledVectors) -> tuple[Reference | None, tuple[str, ...]]:
+        """The reference's vectors of these images, or why there are none: no other figure is lost for it."""
+        if self._reference is None or self.options.protocol == "paper":
+            return None, ()
+        numbers = [self._documents[image][0] for image in gallery.images]
+        asked = AskedOf(gallery.images, numbers, gallery.labels, self._picture_of, self.device)
+        try:
+            found = self._reference.reference(asked)
+            if len(found) != len(gallery.images):
+                raise ValueError(f"{len(found)} vectors of {len(gallery.images)} images")
+            return found, ()
+        except Exception as error:  # a picture that is gone, or whatever an encoder stumbles over
+            return None, (f"no gain against {self._reference.name}: {error}",)
 
     def _left_behind(self, figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:
         """Leave the neighbours in the folder; figures are not lost where the disk is full."""
