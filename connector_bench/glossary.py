@@ -9,6 +9,8 @@ from connector_bench.metrics import CONTROLS, METRICS, Metric
 FAMILIES = {
     "overlap": "Neighbours kept",
     "reference": "Against an independent space",
+    "gallery": "Larger galleries",
+    "text": "Beside the language model's words",
     "ranks": "Neighbours by rank",
     "geometry": "Geometry of the image vectors",
     "sharing": "What neighbours share",

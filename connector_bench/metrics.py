@@ -17,6 +17,8 @@ Owner = Literal["image", "question", "set"]
 Family = Literal[
     "overlap",
     "reference",
+    "gallery",
+    "text",
     "ranks",
     "geometry",
     "sharing",
@@ -146,6 +148,7 @@ _gain = partial(
     chance="0",
     needs="reference",
 )
+_beside_text = partial(_of_vectors, family="text", higher_is_better=None, controls=("untrained",))
 _sharing = partial(_neighbours, family="sharing", source="", higher_is_better=None)
 _patches = partial(Metric, measure="patch_reconstruction", of="image", higher_is_better=True)
 _answer = partial(_patches, family="answer", source=PAPER, of="question")
@@ -167,6 +170,22 @@ METRICS = (
     _gain("agreement_pre_{k}", "agreement before, k = {k}", "share of an image's k nearest in the reference that are "
           "so before, chance taken off", reported=False),
     _gain("agreement_post_{k}", "agreement after, k = {k}", "the same, after", reported=False),
+    Metric("knor_adj_10_tenfold", "kept beyond chance, k = 10, ten times the images",
+           "extrapolated, not measured: the overlap along smaller galleries prolonged by one decade", "gallery",
+           "logit over log N", "knn_preservation", "set", None, chance="0"),
+    _beside_text("text_norm_ratio", "norm beside words'", "mean norm of the connector's tokens over that of the "
+                 "language model's word embeddings", source="norms"),
+    _beside_text("text_frechet", "distance from words", "squared Frechet distance of tokens and words over the words' "
+                 "variance", of="set", source="Dowson and Landau 1982"),
+    _beside_text("text_frechet_floor", "distance between words", "the same between two halves of the words: what "
+                 "the size of the sample gives", of="set", source="Dowson and Landau 1982", controls=(),
+                 reported=False),
+    _beside_text("text_near", "tokens among words", "share of tokens whose nearest word is closer than two words are "
+                 "in the median", source="nearest neighbour"),
+    _beside_text("token_erank_pre", "token_erank_pre", "effective rank of a sample of tokens before: exp of the "
+                 "entropy of their spectrum", of="set", source="Roy and Vetterli 2007", controls=()),
+    _beside_text("token_erank_post", "token_erank_post", "the same, after", of="set", source="Roy and Vetterli 2007",
+                 controls=()),
     _neighbours("trustworthiness", "trustworthiness",
                 "new neighbours were near before too; 1 is best, by rank within the 10 nearest", "ranks",
                 "Venna and Kaski 2001", loss="one minus"),

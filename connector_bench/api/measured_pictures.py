@@ -93,6 +93,7 @@ def asked_overlap(
             labels=columns,
             reference=reference,
             picture_of=picture_of if pictures_at_hand else None,
+            words_of=run.words_of,
         )
 
     return AskedMeasure(name, documents, metrics, of_owner(metrics, "set"), begin)

@@ -252,6 +252,7 @@ class KnnPreservation(ConnectorTask):
             captions=self.captions,
             reference=self.reference,
             picture_of=self.pictures(self.split).picture,
+            words_of=run.words_of,
         )
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102

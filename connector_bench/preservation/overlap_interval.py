@@ -13,7 +13,7 @@ halves claims to estimate the same. The ratio of the two, over many random halvi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -183,15 +183,22 @@ def scores_of_overlap(
         if k == n - 1:
             scores[k] = Score(1.0, 1.0, 1.0, n, 1.0, "exact: all other images are neighbours")
             continue
-        value = float(common.overlap(k).mean())
-        found = jackknife.estimate(value, overlap_without_each(common, k), "sums")
-        variance = found.error**2 * corrections.get(k, 1.0)
+        found = jackknife.estimate(float(common.overlap(k).mean()), overlap_without_each(common, k), "sums")
+        value, variance = found.value, found.error**2 * corrections.get(k, 1.0)
         quantile = float(stats.t.ppf(0.5 + confidence / 2, 1 / (1 / found.freedom + 1 / FREEDOM)))
         corrected = "corrected in half galleries" if k in corrections else "too wide: no half holds k"
         method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over images {corrected}"
         low, high = wilson(value, variance, n, quantile)
         scores[k] = floored(Score(value, low, high, n, chance(k, n), method), LEAST_IN_A_GALLERY)
     return scores
+
+
+def corrected_estimate(
+    common: CommonNeighbours, k: int, corrections: Mapping[int, float]
+) -> jackknife.Estimate:
+    """Mean overlap with its standard error over galleries of as many images, as `scores_of_overlap` has it."""
+    found = jackknife.estimate(float(common.overlap(k).mean()), overlap_without_each(common, k), "sums")
+    return replace(found, error=found.error * corrections.get(k, 1.0) ** 0.5)
 
 
 def overlap_without_each(common: CommonNeighbours, k: int) -> Float64[np.ndarray, " n"]:
