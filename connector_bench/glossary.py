@@ -8,11 +8,15 @@ from connector_bench.metrics import CONTROLS, METRICS, Metric
 
 FAMILIES = {
     "overlap": "Neighbours kept",
+    "reference": "Against an independent space",
+    "gallery": "Larger galleries",
+    "text": "Beside the language model's words",
     "ranks": "Neighbours by rank",
     "geometry": "Geometry of the image vectors",
     "sharing": "What neighbours share",
     "retrieval": "Label retrieval",
     "probe": "Patches rebuilt",
+    "size": "Beside a connector of the same size",
     "error": "Errors of the best probe",
     "answer": "Inside and outside of an answer",
     "stage": "Read before, after, and answered",

@@ -16,11 +16,30 @@ STAGE_TABLE = (
 """What a report shows of every kind of question: what is read before, after, and answered comes first."""
 HEADLINES: dict[Measure, tuple[str, ...]] = {
     "knn_preservation": (
-        *("knor_adj_10", "knor_10", "purity_pre", "knor_adj_50", "knor_adj_100", "untrained_knor_10"),
+        *(
+            "knor_adj_10",
+            "knor_10",
+            "gain_10",
+            "purity_pre",
+            "knor_adj_50",
+            "knor_adj_100",
+            "untrained_knor_10",
+        ),
         *("random_linear_knor_10", "cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
     ),
     "patch_reconstruction": (
-        *("lost", "r2_best", "r2_ridge", "nonlinear", "r2_pooled", "cosine", "loss_inside", "loss_outside"),
+        *(
+            "lost",
+            "excess",
+            "lost_floor",
+            "r2_best",
+            "r2_ridge",
+            "nonlinear",
+            "r2_pooled",
+            "cosine",
+            "loss_inside",
+            "loss_outside",
+        ),
         *("untrained_r2_ridge", "untrained_r2_pooled"),
     ),
     "connector_stages": (*STAGE_TABLE,),

@@ -17,12 +17,16 @@ Measure = Literal["knn_preservation", "patch_reconstruction", "connector_stages"
 Owner = Literal["image", "question", "set"]
 Family = Literal[
     "overlap",
+    "reference",
+    "gallery",
+    "text",
     "ranks",
     "geometry",
     "sharing",
     "retrieval",
     "published",
     "probe",
+    "size",
     "error",
     "answer",
     "stage",
@@ -93,9 +97,9 @@ class Metric:
     """The metric that this one is with chance taken off."""
     sums: tuple[str, str] | None = None
     """Recorded figures of an image whose summed ratio is the set's figure, where that is no mean over images."""
-    needs: Literal["labels", "captions"] | None = None
-    """What images must have. There may be labels of several columns: the first one's figure has this name, the others'
-    end in `_by_<column>`."""
+    needs: Literal["labels", "captions", "reference"] | None = None
+    """What images must have, or a space that they are held against. There may be labels of several columns: the first
+    one's figure has this name, the others' end in `_by_<column>`."""
     bound: Literal["at most", "at least"] | None = None
     """What the figure is a bound of, where more training images still help the best probe."""
     effect: tuple[str, str] | None = None
@@ -146,6 +150,15 @@ _geometry = partial(_of_vectors, family="geometry", of="set", higher_is_better=N
 _retrieval = partial(
     _neighbours, family="retrieval", source="information retrieval", chance="by class sizes", needs="labels"
 )
+_gain = partial(
+    _neighbours,
+    family="reference",
+    source="overlap with an independent space",
+    higher_is_better=None,
+    chance="0",
+    needs="reference",
+)
+_beside_text = partial(_of_vectors, family="text", higher_is_better=None, controls=("untrained",))
 _sharing = partial(_neighbours, family="sharing", source="", higher_is_better=None)
 _patches = partial(Metric, measure="patch_reconstruction", of="image", higher_is_better=True)
 _answer = partial(_patches, family="answer", source=PAPER, of="question")
@@ -162,6 +175,29 @@ METRICS = (
     _neighbours("knor_adj_{k}", "kept beyond chance, k = {k}", "the same with chance taken off: 0 is chance, 1 is all",
                 "overlap", "(knor - c) / (1 - c), c = k / (N - 1)", chance="0", controls=_OF_OVERLAP, loss="one minus",
                 corrects="knor_{k}"),
+    _gain("gain_{k}", "gain, k = {k}", "agreement with the reference after less that before, chance taken off; "
+          "above 0 neighbourhoods move towards it", higher_is_better=True, controls=("random_linear", "untrained"),
+          effect=("moves neighbourhoods more towards the reference",
+                  "moves neighbourhoods less towards the reference")),
+    _gain("agreement_pre_{k}", "agreement before, k = {k}", "share of an image's k nearest in the reference that are "
+          "so before, chance taken off", reported=False),
+    _gain("agreement_post_{k}", "agreement after, k = {k}", "the same, after", reported=False),
+    Metric("knor_adj_10_tenfold", "kept beyond chance, k = 10, ten times the images",
+           "extrapolated, not measured: the overlap along smaller galleries prolonged by one decade", "gallery",
+           "logit over log N", "knn_preservation", "set", None, chance="0"),
+    _beside_text("text_norm_ratio", "norm beside words'", "mean norm of the connector's tokens over that of the "
+                 "language model's word embeddings", source="norms"),
+    _beside_text("text_frechet", "distance from words", "squared Frechet distance of tokens and words over the words' "
+                 "variance", of="set", source="Dowson and Landau 1982"),
+    _beside_text("text_frechet_floor", "distance between words", "the same between two halves of the words: what "
+                 "the size of the sample gives", of="set", source="Dowson and Landau 1982", controls=(),
+                 reported=False),
+    _beside_text("text_near", "tokens among words", "share of tokens whose nearest word is closer than two words are "
+                 "in the median", source="nearest neighbour"),
+    _beside_text("token_erank_pre", "token_erank_pre", "effective rank of a sample of tokens before: exp of the "
+                 "entropy of their spectrum", of="set", source="Roy and Vetterli 2007", controls=()),
+    _beside_text("token_erank_post", "token_erank_post", "the same, after", of="set", source="Roy and Vetterli 2007",
+                 controls=()),
     _neighbours("trustworthiness", "trustworthiness",
                 "new neighbours were near before too; 1 is best, by rank within the 10 nearest", "ranks",
                 "Venna and Kaski 2001", loss="one minus"),
@@ -225,6 +261,14 @@ METRICS = (
              higher_is_better=False, chance="1", loss="itself", sums=("sse", "sst"), bound="at most",
              loss_label="share of the patches' variance that no probe recovers",
              effect=("loses more of the patches' variance", "loses less of the patches' variance")),
+    _patches("lost_floor", "lost by size alone", "what the best linear map of a cell to as many numbers as the "
+             "connector has for it loses: its principal components", "size", "PCA", higher_is_better=None),
+    _patches("excess", "lost beyond the floor", "lost less lost_floor: what a connector of this size need not lose; "
+             "below 0 it keeps more than any linear one", "size", "lost - lost_floor", higher_is_better=False,
+             chance="1 - lost_floor", controls=("untrained",), sums=("excess_sse", "sst"), bound="at most",
+             effect=("loses more than a connector of its size must", "loses less beyond what its size costs")),
+    _patches("lost_average", "lost by average pooling", "what the mean of each cell loses to a ridge, which is as many "
+             "tokens and nothing learnt", "size", "ridge regression", chance="1", higher_is_better=None),
     _patches("nonlinear", "kept but not linear", "R² of the MLP less that of the ridge: kept, but not linearly "
              "readable", "probe", "r2_mlp - r2_ridge", higher_is_better=None, loss="itself"),
     _patches("nmse", "error of a patch", "squared error over the training variance; the training mean gets about 1",
@@ -367,12 +411,14 @@ def reported(
     further_labels: Sequence[str] = (),
     captions: bool = False,
     kinds: Sequence[str] = (),
+    reference: bool = False,
 ) -> dict[str, bool | None]:
     """Names of all figures that a task of this measure may report, and whether higher is better (None: neither).
 
     `ks` are the numbers of neighbours, `rank` that of the random projection; `published` asks for the figures of
     `protocol: paper` in place of ours; `further_labels` are the columns of labels behind the first, `captions` whether
-    images have some, `kinds` those of questions. Controls come last, one control after the other.
+    images have some, `kinds` those of questions, `reference` whether there is one. Controls come last, one control
+    after the other.
     """
     ours = [
         m
@@ -381,6 +427,7 @@ def reported(
         and m.reported
         and (m.family == "published") == published
         and (captions or m.needs != "captions")
+        and (reference or m.needs != "reference")
     ]
     names: dict[str, bool | None] = {
         name: entry.higher_is_better for entry in ours for name in _expanded(entry.name, ks, kinds)

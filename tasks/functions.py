@@ -21,6 +21,7 @@ __all__ = [
     "answer_mask",
     "asked",
     "cub",
+    "object_content",
     "objects",
     "picture",
     "pictures",
@@ -28,6 +29,7 @@ __all__ = [
     "question",
     "questions",
     "reader_questions",
+    "scene_content",
     "vqa_accuracy",
 ]
 
@@ -47,6 +49,16 @@ def objects(index: Dataset) -> Dataset:
     from connector_bench.zoo import objects as views
 
     return views.load(index[0]["objects"])
+
+
+def object_content(doc: dict[str, Any]) -> list[str]:
+    """What a picture of one object shows: the object and its category."""
+    return [f"object {doc['object']}", f"category {doc['category']}"]
+
+
+def scene_content(doc: dict[str, Any]) -> list[str]:
+    """What a scene shows where: of every object its name and its category, each with its place."""
+    return [f"{one[what]} {one['place']}" for one in doc["objects"] for what in ("name", "category")]
 
 
 def probe_scenes() -> Dataset:

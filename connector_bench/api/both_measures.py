@@ -22,6 +22,7 @@ from connector_bench.connectors.stated_grid import GivenGrid
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.results.tasks import MEASURES
+from connector_bench.spaces.opening import opened_from_python
 
 TRAINING = "training pictures"
 
@@ -37,6 +38,7 @@ def measure(
     options: PreservationOptions | None = None,
     probes: ReconstructionConfig | None = None,
     labels: Labels | None = None,
+    reference: Any = None,
     batch_size: int = 8,
     name: str | None = None,
 ) -> Result:
@@ -67,6 +69,9 @@ def measure(
         probes: of `patch_reconstruction`: sizes and schedules of the probes.
         labels: a class for each picture, which adds retrieval, or a mapping from names to such columns; a folder's
             sub-folders unless told.
+        reference: an independent space to hold neighbourhoods against (`gain_<k>`): one vector a picture in the given
+            order as an array, or a sparse matrix of counts; a file of embeddings; an image encoder's name; or the
+            mapping of a task's YAML, `{"encoder": name, "distance": "l2"}`.
         batch_size: pictures that pass together.
         name: under which the result is filed.
 
@@ -100,7 +105,13 @@ def measure(
     asked: list[AskedMeasure] = []
     if "knn_preservation" in wanted:
         task = "knn_preservation_python"
-        asked.append(asked_overlap(documents_of(task), options or PreservationOptions()))
+        space = opened_from_python(reference)
+        at_hand = tokens is None or bool(tokens.folder)
+        asked.append(
+            asked_overlap(
+                documents_of(task), options or PreservationOptions(), space, pictures_at_hand=at_hand
+            )
+        )
     if "patch_reconstruction" in wanted:
         task = "patch_reconstruction_python"
         if train is None:

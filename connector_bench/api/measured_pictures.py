@@ -7,7 +7,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from connector_bench.metrics import of_owner
 from connector_bench.preservation.figures import metric_names as overlap_metrics
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation
+from connector_bench.preservation.reference import ReferenceSpace
 from connector_bench.processes import gather_all, on_first_rank, rank_and_size
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
@@ -66,14 +67,34 @@ class AskedMeasure:
         return self.begin(run)
 
 
-def asked_overlap(documents: Sequence[Document], options: PreservationOptions) -> AskedMeasure:
-    """Neighbours kept, on these pictures."""
+def asked_overlap(
+    documents: Sequence[Document],
+    options: PreservationOptions,
+    reference: ReferenceSpace | None = None,
+    *,
+    pictures_at_hand: bool = True,
+) -> AskedMeasure:
+    """Neighbours kept, on these pictures, and whether neighbourhoods move towards a reference."""
+    if reference is not None:
+        options = replace(options, reference=reference.name)
+    by_number = {one.doc_id: one for one in documents}
+
+    def picture_of(number: int) -> Image:
+        return by_number[number].load()
+
     columns = tuple(dict.fromkeys(column for one in documents for column in one.labels))
     name: MeasureName = "knn_preservation"
     metrics = overlap_metrics(options, columns[1:])
 
     def begin(run: Run) -> Measure:
-        return PooledPreservation(options, run.folder(task_of(name)), labels=columns)
+        return PooledPreservation(
+            options,
+            run.folder(task_of(name)),
+            labels=columns,
+            reference=reference,
+            picture_of=picture_of if pictures_at_hand else None,
+            words_of=run.words_of,
+        )
 
     return AskedMeasure(name, documents, metrics, of_owner(metrics, "set"), begin)
 

@@ -22,6 +22,7 @@ from connector_bench.preservation import knn
 from connector_bench.preservation.neighbours.space import as_vectors
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.retrieval import classes_of
+from connector_bench.spaces.opening import as_reference
 
 
 def knn_preservation(
@@ -33,6 +34,7 @@ def knn_preservation(
     seed: int = 0,
     labels: Shaped[np.ndarray, " n"] | Sequence[object] | None = None,
     clusters: Shaped[np.ndarray, " n"] | Sequence[object] | None = None,
+    reference: Any = None,
     confidence: float = 0.95,
     device: str = "cpu",
     names: Sequence[str] | None = None,
@@ -56,6 +58,9 @@ def knn_preservation(
         labels: a class for each image; adds retrieval of images of the same class.
         clusters: a group for each image (near-duplicates, frames of a video) to be resampled together. The interval
             then holds the gallery fixed; without clusters it is for galleries of as many other images.
+        reference: vectors of the same images in an independent space, `[images, width]`, held against each other by
+            cosine; or a sparse matrix of counts of what is in each. Adds `gain_<k>`, with a 95 % interval for other
+            galleries whatever the clusters and the confidence.
         confidence: of the intervals.
         device: where the search runs: `cpu`, `torch-cpu`, `cuda` or `cuda:1`.
         names: what tells images apart where results are compared; a hash of each vector before unless told.
@@ -98,8 +103,12 @@ def knn_preservation(
         except ValueError as error:
             said.append(f"no recall and map: {error}")
             labels = None
+    space = None if reference is None else as_reference(reference)
+    if space is not None and len(space) != n:
+        raise ValueError(f"reference holds the same images, got {len(space)} vectors and {n} images")
     found = knn.knn_preservation(
         *sides,
+        reference=space,
         ks=allowed,
         distance=distance,
         seed=seed,
@@ -115,6 +124,9 @@ def knn_preservation(
         scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in gaps]
     columns = {f"knor_{k}": values for k, values in found.overlap.items()}
     columns |= {f"knor_adj_{k}": np.asarray(knn.chance_corrected(v, k, n)) for k, v in found.overlap.items()}
+    if found.gained is not None:
+        columns |= found.gained[0]
+        scores |= found.gained[1]
     if found.retrieval is not None:
         columns |= found.retrieval.columns()
         scores |= {key: asdict(score) for key, score in found.retrieval.scores.items()}
@@ -132,6 +144,7 @@ def knn_preservation(
                 "confidence": confidence,
                 "clusters": None if clusters is None else "given",
                 "source": "arrays",
+                "reference": None if space is None else "given vectors",
             },
         },
         "n_images": n,
@@ -140,7 +153,7 @@ def knn_preservation(
         "post_width": int(sides[1].shape[1]),
         "scores": scores,
     }
-    better = reported("knn_preservation", ks=allowed)
+    better = reported("knn_preservation", ks=allowed, reference=space is not None)
     figures, stderrs = figures_of(better, answers, record, of_the_set=set())
     part = MeasuredPart("knn_preservation", plain(record), figures, stderrs, better, answers)
     return Result(name, "knn_preservation", n, (part,), now(), tuple(said))

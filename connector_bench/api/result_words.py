@@ -88,6 +88,11 @@ def _of_patches(part: MeasuredPart) -> Iterator[str]:
         f"{_share(scores['lost'])} of the variance of the encoder's patches is lost to every probe that was tried, on "
         f"{scores['lost'].n} tested pictures; the best one is {part.record.get('best_probe')}."
     )
+    if "excess" in scores and "lost_floor" in scores:
+        yield (
+            f"A linear connector of its size loses at least {_share(scores['lost_floor'])}; beyond that this one loses "
+            f"{_share(scores['excess'])}."
+        )
     if "r2_ridge" in scores:
         yield f"A linear probe rebuilds {_share(scores['r2_ridge'])}"
         beside = scores.get("untrained_r2_ridge")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from connector_bench.types import ConnectorInfo, TokenBatch, TokenPair
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from PIL.Image import Image
 
@@ -64,6 +65,13 @@ class ConnectorAdapter(ABC):
     def claiming(self) -> ConnectorAdapter:
         """An adapter of the same model that hands out the places its family claims, also where they are refuted."""
         return self
+
+    def word_embeddings(self, most: int, seed: int) -> np.ndarray | None:
+        """What the language model reads words as: vectors `[words, width]` of at most so many, drawn by a seed.
+
+        None where the adapter has none at hand. The language model does not run.
+        """
+        return None
 
     @abstractmethod
     def add_untrained(self, seeds: Sequence[int]) -> str | None:

@@ -141,6 +141,25 @@ class TransformersAdapter(ConnectorAdapter):
         other._checks_places = False
         return other
 
+    def word_embeddings(self, most: int, seed: int) -> np.ndarray | None:
+        """What its embedding of words makes of token ids, with whatever that scales them by."""
+        import torch
+
+        try:
+            words: Any = self.model.get_input_embeddings()  # type: ignore[operator]
+        except (AttributeError, NotImplementedError):
+            return None
+        weight = getattr(words, "weight", None)
+        if self._gathering is not None or weight is None or weight.ndim != 2 or weight.is_meta:
+            return None
+        ids = np.random.default_rng(seed).permutation(len(weight))[:most]
+        try:
+            with torch.inference_mode():
+                found = words(torch.from_numpy(ids).to(weight.device))
+        except Exception:  # a layer of another kind, which takes no ids
+            return None
+        return np.asarray(found.float().cpu().numpy()) if found.ndim == 2 else None
+
     @cached_property
     def place_check(self) -> PlaceCheck:
         """What planted patches say of the family's places; the model runs on some pictures on first use."""

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jaxtyping import Float
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
@@ -48,6 +49,14 @@ class ZooAdapter(ConnectorAdapter):
 
         name = self._model.connector_name
         self._untrained = [build_connector(name, D_PRE, D_POST, seed).eval() for seed in seeds]
+
+    def word_embeddings(self, most: int, seed: int) -> np.ndarray | None:
+        """The decoder's embeddings of words, without the padding's."""
+        from connector_bench.zoo.decoder import PAD_ID
+
+        words = self._model.decoder.words.weight.detach().cpu().numpy()
+        order = np.random.default_rng(seed).permutation(np.delete(np.arange(len(words)), PAD_ID))
+        return np.asarray(words[order[:most]])
 
     @cached_property
     def info(self) -> ConnectorInfo:

@@ -21,6 +21,7 @@ from connector_bench.plugin.index import IMAGES_OF, PICTURES, ROWS, borrowed, re
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
+from connector_bench.preservation.reference import ReferenceSpace
 from connector_bench.preservation.retrieval import caption_of, class_of
 from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.config import task_options
@@ -30,6 +31,8 @@ from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import Measure
 from connector_bench.run.running import Run, output_folder, reconstruction_of
 from connector_bench.run.workforce import expect_pictures
+from connector_bench.spaces.content import COLUMN, Content
+from connector_bench.spaces.opening import opened
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
@@ -131,6 +134,7 @@ class ConnectorTask(DataSet):
         self.captions: str | None = options.pop("captions", None)
         self.leave_out: Callable[[Any], str | None] | None = options.pop("leave_out", None)
         self.record: dict[str, Any] = {"measure": self.MEASURE}
+        self.reference: ReferenceSpace | None = None
         self.read_options(options, config)
         expect_pictures()
         super().__init__(config)
@@ -208,6 +212,8 @@ class ConnectorTask(DataSet):
         said = {column: class_of(row.get(column)) for column in self.labels}
         if self.captions is not None:
             said[self.captions] = caption_of(row.get(self.captions))
+        if isinstance(self.reference, Content):
+            said[COLUMN] = self.reference.said_of(row)
         labels = {column: text for column, text in said.items() if text is not None}
         return self.pictures(split).document(self.config.task, doc_id, labels, self._left_out(row))
 
@@ -224,7 +230,9 @@ class KnnPreservation(ConnectorTask):
     MEASURE = "knn_preservation"
 
     def read_options(self, given: dict[str, Any], config: dict[str, Any]) -> None:  # noqa: D102
-        self.options = preservation_options(given)
+        self.reference = opened(given.pop("reference", None))
+        named = {} if self.reference is None else {"reference": self.reference.name}
+        self.options = preservation_options(given | named)
 
     def measure(self, run: Run) -> Measure:  # noqa: D102
         columns = self.dataset_no_image[self.split].column_names
@@ -237,7 +245,15 @@ class KnnPreservation(ConnectorTask):
                     f"{self.config.task}: no column {name!r} for {what}; columns: {', '.join(columns)}"
                 )
         folder = run.folder(self.config.task)
-        return PooledPreservation(self.options, folder, labels=self.labels, captions=self.captions)
+        return PooledPreservation(
+            self.options,
+            folder,
+            labels=self.labels,
+            captions=self.captions,
+            reference=self.reference,
+            picture_of=self.pictures(self.split).picture,
+            words_of=run.words_of,
+        )
 
     def metrics(self) -> dict[str, bool | None]:  # noqa: D102
         return preservation_metrics(self.options, self.labels[1:], captions=self.captions is not None)

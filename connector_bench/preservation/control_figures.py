@@ -10,9 +10,14 @@ from jaxtyping import Float, Int
 
 from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.preservation import controls
+from connector_bench.preservation.gain import AgreementWith, gains_of_versions
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery
 from connector_bench.preservation.random_orders import shuffled_overlaps
+from connector_bench.preservation.reference import Reference
 from connector_bench.protocol import CONTROL_TEST_IMAGES
+
+BESIDE_GAIN = ("random_linear", "untrained")
+"""Controls whose gain is not known beforehand."""
 
 
 def control_rows(
@@ -44,8 +49,13 @@ def control_figures(
     *,
     distance: str,
     seed: int,
+    agreement: AgreementWith | None = None,
+    reference: Reference | None = None,
 ) -> ControlFigures:
-    """Overlaps of all controls among the images in `rows` alone; `gallery` is that of all images."""
+    """Overlaps of all controls among the images in `rows` alone; `gallery` is that of all images.
+
+    With a `reference` also the gains of those that are no oracle; `agreement` is that of all images with it.
+    """
     n, (pre, post) = len(images), (side[rows] for side in sides)
     extra: dict[str, object] = {"control_images": len(rows)}
     fingerprint = images_fingerprint([images[row] for row in rows])
@@ -59,12 +69,27 @@ def control_figures(
             "images_sha256": fingerprint,
             "scores": gallery.overlaps()[1],
         }
+        if reference is not None:
+            columns_of_lists = gallery.common.pre.shape[1]
+            among = reference.take(rows).lists(columns_of_lists, seed=seed)
+            agreement = AgreementWith.of(among, gallery.ks, seed=seed)
+            own = agreement.gains(
+                *(agreement.side(side) for side in (gallery.common.pre, gallery.common.post))
+            )
+            extra["at_control_gallery"]["scores"] |= own[1]  # type: ignore[index]
     columns: Columns = {}
     scores: Scores = {}
-    results = {
-        control: gallery.control(versions, distance)
+    lists_of = {
+        control: gallery.searched(versions, distance)
         for control, versions in _references(pre, untrained, widths, seed).items()
     }
+    results = {control: gallery.control(lists) for control, lists in lists_of.items()}
+    if agreement is not None:
+        before = agreement.side(gallery.common.pre)
+        for control, lists in lists_of.items():
+            if control in BESIDE_GAIN:
+                found, found_scores = gains_of_versions(agreement, before, lists)
+                results[control] = (results[control][0] | found, results[control][1] | found_scores)
     results["shuffled"] = shuffled_overlaps(
         gallery.common, post, gallery.ks, distance=distance, images_sha256=fingerprint, seed=seed
     )

@@ -9,19 +9,24 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench import metrics
+from connector_bench.metrics import HEADLINE_K
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import geometry, influence, knn, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
+from connector_bench.preservation.gain import AgreementWith
+from connector_bench.preservation.gallery_curve import gallery_curve, headline
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.principal import Principal
+from connector_bench.preservation.reference import Reference
 from connector_bench.preservation.sharing import Captions, LabelColumn, label_columns
 from connector_bench.preservation.side import RANKED, Side, both_sides
+from connector_bench.preservation.text_side import TokenSample, token_figures
 from connector_bench.progress import doing
 from connector_bench.stats import jackknife
-from connector_bench.stats.intervals import plain
+from connector_bench.stats.intervals import Score, plain
 from connector_bench.stats.oracles import not_as_they_must_be
 
 HUBNESS_K = 10
@@ -51,7 +56,12 @@ def metric_names(
     paper = options.protocol == "paper"
     further = () if paper else further_labels
     return metrics.reported(
-        "knn_preservation", ks=options.ks, published=paper, further_labels=further, captions=captions
+        "knn_preservation",
+        ks=options.ks,
+        published=paper,
+        further_labels=further,
+        captions=captions,
+        reference=options.reference is not None,
     )
 
 
@@ -66,10 +76,13 @@ def preservation_figures(
     *,
     untrained_rows: Int[np.ndarray, " m"] | None = None,
     captions: Sequence[str | None] | None = None,
+    reference: Reference | None = None,
+    tokens: SampledTokens | None = None,
     device: str = "cpu",
 ) -> PreservationFigures:
     """Every figure that N allows; `images` name the rows, `labels` of one or more columns add retrieval where it can be
-    computed, `captions` how alike those of neighbours are.
+    computed, `captions` how alike those of neighbours are, a `reference` whether neighbourhoods move towards it,
+    `tokens` how they lie beside the language model's words.
 
     What is left out stands in the warnings.
 
@@ -110,6 +123,23 @@ def preservation_figures(
         with doing("halving the images"):
             gallery = SearchedGallery.of(*lists, ks, seed=options.seed)
         columns, scores, extra = _ours(*sides, gallery, options, columns_of_labels, described)
+        agreement = None
+        if reference is not None:
+            with doing("agreement with the reference"):
+                agreement, found = _against(reference, gallery, options.seed, device)
+            columns |= found[0]
+            scores |= found[1]
+        if f"knor_adj_{HEADLINE_K}" in scores:
+            with doing("overlap in smaller galleries"):
+                curve = _over_sizes(*sides, gallery, scores, options)
+            scores |= headline(curve)
+            extra |= {"gallery_curve": curve} if curve is not None else {}
+        if tokens is not None:
+            with doing("tokens beside the words"):
+                found_columns, found_scores, noted = token_figures(tokens.sample, tokens.words)
+            columns |= {name: tokens.spread(values, n) for name, values in found_columns.items()}
+            scores |= found_scores
+            extra["token_sample"] = noted
         held = untrained_rows if untrained_rows is not None else np.arange(n)
         controlled = control_rows(images, held if untrained else None)
         copies = [side[np.searchsorted(held, controlled)] for side in untrained]
@@ -123,6 +153,8 @@ def preservation_figures(
                 token_widths or (pre.shape[1], post.shape[1]),
                 distance=options.distance,
                 seed=options.seed,
+                agreement=agreement,
+                reference=reference,
             )
         columns |= references.columns
         scores |= references.scores
@@ -207,6 +239,41 @@ def _ours(
     if labels:
         extra["labels"] = {one.column: one.noted() for one in labels}
     return columns, scores, extra
+
+
+def _against(
+    reference: Reference, gallery: SearchedGallery, seed: int, device: str
+) -> tuple[AgreementWith, tuple[Columns, Scores]]:
+    common = gallery.common
+    lists = reference.lists(common.pre.shape[1], seed=seed, device=device)
+    agreement = AgreementWith.of(lists, gallery.ks, seed=seed)
+    return agreement, agreement.gains(agreement.side(common.pre), agreement.side(common.post))
+
+
+@dataclass(frozen=True, eq=False)
+class SampledTokens:
+    """Some tokens of some images, and words of the language model to hold them against."""
+
+    rows: Sequence[int]
+    """Of the images that have some."""
+    sample: TokenSample
+    words: Float[np.ndarray, "v d"] | None
+
+    def spread(self, values: Float[np.ndarray, " m"], n: int) -> Float[np.ndarray, " n"]:
+        """Values of these images as values of all; NaN for the others."""
+        column = np.full(n, np.nan)
+        column[list(self.rows)] = values
+        return column
+
+
+def _over_sizes(
+    pre: Side, post: Side, gallery: SearchedGallery, scores: Scores, options: PreservationOptions
+) -> dict[str, object] | None:
+    recorded = scores[f"knor_adj_{HEADLINE_K}"]
+    low, high = (np.nan if recorded[end] is None else recorded[end] for end in ("low", "high"))
+    whole = Score(recorded["value"], low, high, recorded["n"], recorded["chance"], recorded["method"])
+    sides = pre.vectors, post.vectors
+    return gallery_curve(*sides, gallery, whole, distance=options.distance, seed=options.seed)
 
 
 def _set_geometry(pre: Side, post: Side) -> Scores:

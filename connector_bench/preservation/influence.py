@@ -9,7 +9,7 @@ subsets, which matters where it takes the singular values of 10,000 x 4,096 numb
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from scipy import linalg, stats
 
 from connector_bench.preservation import geometry
@@ -80,8 +80,35 @@ def procrustes(pre: Principal, post: Principal) -> Score:
 
 def spectral(side: Principal) -> dict[str, Score]:
     """`erank` and `top1_energy` of one side, as in `geometry`; none where nothing varies."""
-    if not side.varying.any():
+    found = spectral_influences(side)
+    if found is None:
         return {}
+    return {
+        name: influence_interval(value, influences, least=least, most=most)
+        for name, (value, influences, least, most) in found.items()
+    }
+
+
+OfASpectrum = tuple[float, Float64[np.ndarray, " n"], float, float]
+"""A figure, how each row pulls at it, and the figure's range."""
+
+
+def clustered(
+    value: float,
+    influences: Float64[np.ndarray, " n"],
+    least: float,
+    most: float,
+    clusters: Int[np.ndarray, " n"],
+) -> Score:
+    """`influence_interval` where rows belong together, such as the tokens of an image: whole clusters pull."""
+    sums = np.bincount(clusters, influences)
+    return influence_interval(value, sums * len(sums) / len(influences), least=least, most=most)
+
+
+def spectral_influences(side: Principal) -> dict[str, OfASpectrum] | None:
+    """`erank` and `top1_energy` of one side with the pull of every row; None where nothing varies."""
+    if not side.varying.any():
+        return None
     energies = np.square(side.coordinates[:, side.varying])
     values = energies.mean(axis=0)
     total = energies.sum(axis=1)
@@ -93,8 +120,8 @@ def spectral(side: Principal) -> dict[str, Score]:
     rank = np.exp(entropy) * (energies - values) @ slope
     widest = float(min(len(side) - 1, side.width))
     return {
-        "erank": influence_interval(geometry.effective_rank(side.singular), rank, least=1.0, most=widest),
-        "top1_energy": influence_interval(geometry.top1_energy(side.singular), top1, least=0.0, most=1.0),
+        "erank": (geometry.effective_rank(side.singular), rank, 1.0, widest),
+        "top1_energy": (geometry.top1_energy(side.singular), top1, 0.0, 1.0),
     }
 
 

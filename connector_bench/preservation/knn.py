@@ -15,10 +15,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
+from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.neighbours.space import DISTANCES, Space, as_vectors
 from connector_bench.preservation.overlap import allowed_ks, chance, chance_corrected, overlap, too_few
-from connector_bench.preservation.overlap_interval import SearchedGallery, depth, scores_of_overlap
+from connector_bench.preservation.overlap_interval import (
+    Columns,
+    Scores,
+    SearchedGallery,
+    depth,
+    scores_of_overlap,
+)
+from connector_bench.preservation.reference import Reference
 from connector_bench.preservation.retrieval import Retrieval, retrieval
 from connector_bench.stats import jackknife
 from connector_bench.stats.intervals import Score
@@ -97,6 +105,8 @@ class PreservedNeighbours:
     halving_gaps: Mapping[int, Float64[np.ndarray, " t"]] = field(default_factory=dict)
     """For each k that a half of the images can hold, overlap in one half less that in the other, over random halves;
     by these, two connectors on the same images are compared."""
+    gained: tuple[Columns, Scores] | None = None
+    """By image, and over all with intervals as plain values, where a reference was given."""
 
 
 def knn_preservation(
@@ -108,6 +118,7 @@ def knn_preservation(
     seed: int = 0,
     labels: Shaped[np.ndarray, " n"] | None = None,
     clusters: Shaped[np.ndarray, " n"] | None = None,
+    reference: Reference | None = None,
     confidence: float = 0.95,
     device: str = "cpu",
 ) -> PreservedNeighbours:
@@ -123,6 +134,7 @@ def knn_preservation(
         labels: a class per image; adds retrieval of images of the same class.
         clusters: a group per image (near-duplicates, video frames ...) that belong together. The interval
             then holds the gallery fixed; without clusters it is for galleries of as many other images.
+        reference: an independent space of the same images; adds gain, at 95 % and over other galleries.
         confidence: of the intervals.
         device: where the search runs; see `neighbours`.
 
@@ -155,7 +167,16 @@ def knn_preservation(
     found = None
     if labels is not None:
         found = retrieval(pre, post, labels, distance=distance, seed=seed, confidence=confidence)
-    return PreservedNeighbours(n, ks, distance, overlaps, scores, found, gaps)
+    gained = None
+    if reference is not None:
+        if len(reference) != n:
+            raise ValueError(
+                f"a reference holds the same images, got {len(reference)} vectors and {n} images"
+            )
+        lists = reference.lists(columns, seed=seed, device=device)
+        agreement = AgreementWith.of(lists, ks, seed=seed)
+        gained = agreement.gains(agreement.side(before), agreement.side(after))
+    return PreservedNeighbours(n, ks, distance, overlaps, scores, found, gaps, gained)
 
 
 def _images(pre: np.ndarray, post: np.ndarray) -> int:

@@ -21,8 +21,10 @@ class PreservationOptions:
     their `mean`, or all of them in a row (`none`); `tap` where the encoder's side is read: `pre` at the connector's
     input, `pre_normed` behind its leading norm; `gallery` how many images are drawn from a larger set, by `seed` and
     their pixels alone (None: all are taken); `device` where vectors are searched: `auto` for where the model ran if
-    it is a CUDA card, `cpu`, or a torch device. `protocol: paper` gives the published procedure instead, in metrics of
-    their own (`paper_knor_<k>`): mean-pooled, the image itself counted as its neighbour; published figures are L2.
+    it is a CUDA card, `cpu`, or a torch device. `reference` is what the record calls the space that neighbourhoods
+    are held against, which is opened beside the options. `protocol: paper` gives the published procedure instead, in
+    metrics of their own (`paper_knor_<k>`): mean-pooled, the image itself counted as its neighbour; published figures
+    are L2.
     """
 
     ks: tuple[int, ...] = (1, 10, 50, 100)
@@ -33,6 +35,7 @@ class PreservationOptions:
     protocol: str = "connector_bench"
     gallery: int | None = None
     device: str = "auto"
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("distance", self.distance, DISTANCES)

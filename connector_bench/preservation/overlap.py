@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
+
+from connector_bench.preservation.neighbours.ranking import places_in_half
 
 _ELEMENTS = 2**20
 
@@ -40,6 +42,10 @@ class CommonNeighbours:
         """Share of each image's first `k` neighbours that both lists hold."""
         return np.count_nonzero(self.in_post[:, :k] < k, axis=1) / k
 
+    def among(self, members: Bool[np.ndarray, " n"], columns: int) -> CommonNeighbours:
+        """The first so many neighbours of each member among the members, by their place among them."""
+        return CommonNeighbours.of(*(_among(members, side, columns) for side in (self.pre, self.post)))
+
     def curve(self, k: int) -> Float64[np.ndarray, "n k"]:
         """`overlap` for 1 to `k` neighbours."""
         places = self.in_post[:, :k]
@@ -47,6 +53,15 @@ class CommonNeighbours:
         met = np.maximum(column, places[row, column])
         new = np.bincount(row * k + met, minlength=len(places) * k).reshape(-1, k)
         return new.cumsum(axis=1) / np.arange(1, k + 1)
+
+
+def _among(members: Bool[np.ndarray, " n"], found: Int[np.ndarray, "n c"], k: int) -> Int[np.ndarray, "m k"]:
+    own = found[members]
+    places = places_in_half(members[own], np.arange(1, k + 1))
+    padded = np.column_stack(
+        [own, np.flatnonzero(members)]
+    )  # itself stands for a neighbour that the list lacks
+    return (np.cumsum(members) - 1)[np.take_along_axis(padded, places, 1)]
 
 
 def overlap(

@@ -12,8 +12,8 @@ halves claims to estimate the same. The ratio of the two, over many random halvi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,12 +119,27 @@ class Halvings:
         if not self.ks:
             return {}
         columns = max(self.ks) + 1
-        claimed = []
-        for half in self.halves[:_JACKKNIFED]:
-            for members in (half, ~half):
-                lists = (_among(members, side, columns) for side in (common.pre, common.post))
-                alone = CommonNeighbours.of(*lists)
-                claimed.append([jackknife_variance(alone, k) for k in self.ks])
+
+        def without_each(members: Bool[np.ndarray, " n"]) -> list[Float64[np.ndarray, " m"]]:
+            alone = common.among(members, columns)
+            return [overlap_without_each(alone, k) for k in self.ks]
+
+        return self.corrections(gaps, without_each)
+
+    def corrections(
+        self,
+        gaps: Float64[np.ndarray, "t ks"],
+        without_each: Callable[[Bool[np.ndarray, " n"]], Sequence[Float64[np.ndarray, " m"]]],
+    ) -> dict[int, float]:
+        """The same of any figure of a gallery: its `gaps`, and for the members of a half the figure of each k without
+        each of them."""
+        if not self.ks:
+            return {}
+        claimed = [
+            [variance_without(values) for values in without_each(members)]
+            for half in self.halves[:_JACKKNIFED]
+            for members in (half, ~half)
+        ]
         true, jackknife = np.square(gaps).mean(axis=0) / 2, np.mean(claimed, axis=0)
         share = np.divide(true, jackknife, out=np.ones(len(self.ks)), where=jackknife > 0)
         return dict(zip(self.ks, np.clip(share, _MIN_CORRECTION, 1).tolist(), strict=True))
@@ -168,15 +183,22 @@ def scores_of_overlap(
         if k == n - 1:
             scores[k] = Score(1.0, 1.0, 1.0, n, 1.0, "exact: all other images are neighbours")
             continue
-        value = float(common.overlap(k).mean())
-        found = jackknife.estimate(value, overlap_without_each(common, k), "sums")
-        variance = found.error**2 * corrections.get(k, 1.0)
+        found = jackknife.estimate(float(common.overlap(k).mean()), overlap_without_each(common, k), "sums")
+        value, variance = found.value, found.error**2 * corrections.get(k, 1.0)
         quantile = float(stats.t.ppf(0.5 + confidence / 2, 1 / (1 / found.freedom + 1 / FREEDOM)))
         corrected = "corrected in half galleries" if k in corrections else "too wide: no half holds k"
         method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over images {corrected}"
         low, high = wilson(value, variance, n, quantile)
         scores[k] = floored(Score(value, low, high, n, chance(k, n), method), LEAST_IN_A_GALLERY)
     return scores
+
+
+def corrected_estimate(
+    common: CommonNeighbours, k: int, corrections: Mapping[int, float]
+) -> jackknife.Estimate:
+    """Mean overlap with its standard error over galleries of as many images, as `scores_of_overlap` has it."""
+    found = jackknife.estimate(float(common.overlap(k).mean()), overlap_without_each(common, k), "sums")
+    return replace(found, error=found.error * corrections.get(k, 1.0) ** 0.5)
 
 
 def overlap_without_each(common: CommonNeighbours, k: int) -> Float64[np.ndarray, " n"]:
@@ -209,19 +231,13 @@ def jackknife_variance(common: CommonNeighbours, k: int) -> float:
 
     Raises ValueError as `overlap_without_each`.
     """
-    without = overlap_without_each(common, k)
+    return variance_without(overlap_without_each(common, k))
+
+
+def variance_without(without: Float64[np.ndarray, " n"]) -> float:
+    """Delete-one jackknife estimate of a figure's variance, from the figure without each image."""
     n = len(without)
     return float((n - 1) / n * np.square(without - without.mean()).sum())
-
-
-def _among(members: Bool[np.ndarray, " n"], found: Int[np.ndarray, "n c"], k: int) -> Int[np.ndarray, "m k"]:
-    """The first `k` neighbours of each member among the members, by their place among them."""
-    own = found[members]
-    places = places_in_half(members[own], np.arange(1, k + 1))
-    padded = np.column_stack(
-        [own, np.flatnonzero(members)]
-    )  # itself stands for a neighbour that the list lacks
-    return (np.cumsum(members) - 1)[np.take_along_axis(padded, places, 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,12 +281,16 @@ class SearchedGallery:
             scores[f"knor_{k}"]["halving_gaps"] = [round(float(gap), 6) for gap in differences]
         return columns, scores
 
-    def control(self, versions: Sequence[Float[np.ndarray, "n w"]], distance: str) -> tuple[Columns, Scores]:
+    def searched(
+        self, versions: Sequence[Float[np.ndarray, "n w"]], distance: str
+    ) -> list[Int[np.ndarray, "n c"]]:
+        """The lists of a control's versions (seeds), with as many columns as the connector's."""
+        columns = self.common.pre.shape[1]
+        return [neighbours(vectors, columns, distance, title="searching a control") for vectors in versions]
+
+    def control(self, versions: Sequence[Int[np.ndarray, "n c"]]) -> tuple[Columns, Scores]:
         """Overlaps of one control, averaged over its versions (seeds); the interval spans those of all versions."""
-        results = []
-        for vectors in versions:
-            after = neighbours(vectors, self.common.pre.shape[1], distance, title="searching a control")
-            results.append(self._overlaps(CommonNeighbours.of(self.common.pre, after))[:2])
+        results = [self._overlaps(CommonNeighbours.of(self.common.pre, after))[:2] for after in versions]
         columns: Columns = {}
         scores: Scores = {}
         for name in results[0][0] if results else ():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,17 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from connector_bench.pictures import draw_names, for_controls
-from connector_bench.preservation.figures import PreservationFigures, preservation_figures
+from connector_bench.preservation.figures import PreservationFigures, SampledTokens, preservation_figures
 from connector_bench.preservation.neighbour_lists import COLUMNS, NeighbourLists
 from connector_bench.preservation.options import PreservationOptions
+from connector_bench.preservation.reference import AskedOf, Reference, ReferenceSpace
+from connector_bench.preservation.text_side import WORDS, WordsOf, sample_of, sampled_places, tokens_of_each
 from connector_bench.processes import on_first_rank
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 from connector_bench.types import means_by_image
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
     from connector_bench.types import TokenBatch
@@ -40,6 +43,8 @@ class PooledVectors:
     """Width of one token on each side."""
     untrained_rows: Int[np.ndarray, " m"] | None = None
     """The rows that `untrained` is of, rising; None for all of them."""
+    tokens: Mapping[str, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    """Some tokens of some images: before, after, and after each untrained copy."""
 
     @property
     def with_untrained(self) -> Int[np.ndarray, " m"]:
@@ -67,7 +72,9 @@ class PooledPreservation:
     """Gathers mean-pooled vectors image by image; `finish` merges all ranks and finds the overlaps.
 
     With a folder the nearest images of every image are left there; `labels` are the columns in which images should have
-    labels, `captions` the one of their captions, so that a warning is due where one has none.
+    labels, `captions` the one of their captions, so that a warning is due where one has none. Neighbourhoods are held
+    against a `reference`, to which `picture_of` gives any document's picture, and some tokens against the words that
+    `words_of` gives.
     """
 
     def __init__(
@@ -77,8 +84,14 @@ class PooledPreservation:
         *,
         labels: Sequence[str] = (),
         captions: str | None = None,
+        reference: ReferenceSpace | None = None,
+        picture_of: Callable[[int], Image] | None = None,
+        words_of: WordsOf | None = None,
     ) -> None:
         self.options, self.folder, self.labels, self.captions = options, folder, labels, captions
+        self._reference, self._picture_of, self._words_of = reference, picture_of, words_of
+        self._of_each = 0
+        self._tokens: dict[str, tuple[np.ndarray, ...]] = {}
         self.device = "cpu"
         """Where the tokens were, and so where their vectors are searched unless the options say otherwise."""
         self._documents: Mapping[str, Sequence[int]] = {}
@@ -97,6 +110,7 @@ class PooledPreservation:
             if self.options.gallery is not None and len(names) > self.options.gallery:
                 names = draw_names(names, self.options.gallery, self.options.seed)
             self._controlled = for_controls(names, CONTROL_TEST_IMAGES)
+            self._of_each = tokens_of_each(len(self._controlled))
 
     def wants(self, image: str) -> bool:
         """Every image."""
@@ -135,7 +149,30 @@ class PooledPreservation:
             self._images.append(image)
             self._untrained.append(vectors[2:])
         self._widths = (pre.shape[1], batch.post.shape[1])
+        self._sample(batch, pre)
         self.device = str(batch.post.device) if batch.post.is_cuda else "cpu"
+
+    def _sample(self, batch: TokenBatch, pre: Float[Tensor, "rows_pre d"]) -> None:
+        """Keep a few tokens of each image that controls are measured on, those of all sides at the same places."""
+        import torch
+
+        wanted = [place for place, image in enumerate(batch.images) if image in self._controlled]
+        if not wanted:
+            return
+        sides = [(pre, batch.pre_rows), *((side, batch.post_rows) for side in (batch.post, *batch.untrained))]
+        kept = []
+        for tokens, rows in sides:
+            chosen = [
+                rows[place].start
+                + sampled_places(batch.images[place], self._of_each, rows[place].stop - rows[place].start)
+                for place in wanted
+            ]
+            index = torch.from_numpy(np.concatenate(chosen)).to(tokens.device)
+            together = tokens.index_select(0, index).float().cpu().numpy()
+            kept.append(np.split(together, np.cumsum([len(own) for own in chosen])[:-1]))
+        self._tokens |= {
+            batch.images[place]: tuple(side[number] for side in kept) for number, place in enumerate(wanted)
+        }
 
     def finish(self, labels: Mapping[str, Mapping[str, str]] | None = None) -> PreservationFigures:
         """Figures over the images of all ranks, the same on every rank; `labels` are those of this rank's images, and
@@ -144,6 +181,9 @@ class PooledPreservation:
         def combine(parts: list[PooledVectors]) -> PreservationFigures:
             whole = merge(parts)
             gallery = draw_gallery(whole, self.options)
+            reference, without = self._against(gallery)
+            rows, sample = sample_of(gallery.images, whole.tokens)
+            words = None if self._words_of is None else self._words_of(WORDS, self.options.seed)
             figures = preservation_figures(
                 gallery.images,
                 gallery.pre,
@@ -156,8 +196,11 @@ class PooledPreservation:
                 captions=None
                 if self.captions is None
                 else [given.get(self.captions) for given in gallery.labels],
+                reference=reference,
+                tokens=None if sample is None else SampledTokens(rows, sample, words),
                 device=self.device if self.options.device == "auto" else self.options.device,
             )
+            figures = replace(figures, warnings=(*figures.warnings, *without))
             size = self.options.gallery
             if size is not None and len(gallery.images) < size:
                 few = f"a gallery of {size} was asked for, all {len(gallery.images)} images were taken"
@@ -165,6 +208,20 @@ class PooledPreservation:
             return self._left_behind(note_left_out(figures, whole.images), gallery.images)
 
         return on_first_rank(combine, self._vectors(labels or {}))
+
+    def _against(self, gallery: PooledVectors) -> tuple[Reference | None, tuple[str, ...]]:
+        """The reference's vectors of these images, or why there are none: no other figure is lost for it."""
+        if self._reference is None or self.options.protocol == "paper":
+            return None, ()
+        numbers = [self._documents[image][0] for image in gallery.images]
+        asked = AskedOf(gallery.images, numbers, gallery.labels, self._picture_of, self.device)
+        try:
+            found = self._reference.reference(asked)
+            if len(found) != len(gallery.images):
+                raise ValueError(f"{len(found)} vectors of {len(gallery.images)} images")
+            return found, ()
+        except Exception as error:  # a picture that is gone, or whatever an encoder stumbles over
+            return None, (f"no gain against {self._reference.name}: {error}",)
 
     def _left_behind(self, figures: PreservationFigures, images: Sequence[str]) -> PreservationFigures:
         """Leave the neighbours in the folder; figures are not lost where the disk is full."""
@@ -207,6 +264,7 @@ class PooledPreservation:
             untrained,
             self._widths,
             np.array(held, dtype=np.intp),
+            self._tokens,
         )
 
 
@@ -244,6 +302,7 @@ def merge(parts: Sequence[PooledVectors]) -> PooledVectors:
         tuple(np.concatenate(sides) for sides in zip(*controlled, strict=True)),
         filled[0].token_widths,
         np.concatenate([start + part.with_untrained for start, part in zip(starts, filled, strict=False)]),
+        {image: own for part in filled for image, own in part.tokens.items()},
     )
     _, first = np.unique(np.array(together.images), return_index=True)
     return together.take(first)

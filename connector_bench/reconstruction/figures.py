@@ -15,6 +15,7 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.lossmaps import LossMap, inside_outside, mask_areas
 from connector_bench.reconstruction.probes.fitted import FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
+from connector_bench.reconstruction.probes.size_floor import SizeFloor
 from connector_bench.reconstruction.scored_images import ScoredImage
 from connector_bench.reconstruction.scores import ScoreBoard, over_pairings, p_of_one_pairing, summary_json
 from connector_bench.stats import jackknife
@@ -83,12 +84,14 @@ def image_row(image: ScoredImage) -> dict[str, float]:
     """One image's figures, and the sums that add up to the whole set's.
 
     `sse` and `sst` are squared error of the best probe and squared total, over patches and dimensions, both divided
-    by the training variance: `lost` of any set of images is the ratio of their sums.
+    by the training variance: `lost` of any set of images is the ratio of their sums. So is `excess`, of `excess_sse`.
     """
     figures = {name: value for name, value in image.figures().items() if name != "r2_mean"}
     total = image.sums["sst"]
     figures["sse"] = image.sums[f"sse_{image.best}"] / image.total_variance
     figures["sst"] = total / image.total_variance
+    if "floor" in image.sums:
+        figures["excess_sse"] = figures["sse"] - image.sums["floor"] / image.total_variance
     figures["encoder_norm"] = image.encoder_norm
     if total > 0:
         figures |= {
@@ -167,6 +170,18 @@ def _describe_training(fits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "more_steps_help": any(training["more_steps_help"] for training in trainings),
         "precision": trainings[0]["precision"],
         "architecture": [fit["architecture"] for fit in fits],
+    }
+
+
+def describe_floor(floor: SizeFloor | None, probes: FittedProbes) -> dict[str, Any] | None:
+    """What `lost_floor` rests on; None where there is none."""
+    if floor is None:
+        return None
+    return {
+        "numbers": "of each patch's even share" if floor.by_patch else "of a token",
+        "closed_form": floor.closed_form if floor.bottlenecks else 0.0,
+        "train_images": floor.training_images,
+        "pre_width": len(probes.statistics.mean),
     }
 
 

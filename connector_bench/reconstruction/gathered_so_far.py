@@ -13,6 +13,7 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger, validation_share
 from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.sample import ProbeSample
+from connector_bench.reconstruction.probes.size_floor import FloorSample
 from connector_bench.reconstruction.probes.state_size import state_bytes, state_device
 from connector_bench.reconstruction.store import RunStore
 
@@ -45,11 +46,13 @@ class ResumableSample:
         self._device: torch.device | None = None
         self.warning: str | None = None
         """Where the state does not lie on the model's device for want of room: why."""
+        self.floor = FloorSample(config)
         if store is not None and GATHERED in store:
             tensors, meta = store.read(GATHERED)
             self.connector = ProbeSample.from_state(tensors, meta)
             self.controls = ControlSample.from_tensors(tensors, config)
             self.controls.failed = meta["failed_controls"]
+            self.floor.load(tensors, meta.get("no_floor"))
         else:
             self.connector, self.controls = ProbeSample(config), ControlSample(config)
 
@@ -59,7 +62,7 @@ class ResumableSample:
             self.store.refuse_other_images(self.connector.seen, images)
             leave_behind(self.kept)
         self.connector.held_out = Ledger.of(held_out)
-        self.controls.images = for_controls(images, CONTROL_TRAINING_IMAGES)
+        self.controls.images = self.floor.images = for_controls(images, CONTROL_TRAINING_IMAGES)
         self.connector.validation_share = validation_share(images, self.connector.config.validation)
 
     def __contains__(self, image_id: str) -> bool:
@@ -75,7 +78,9 @@ class ResumableSample:
         batch = batch.take(self.connector.learn(batch))
         if not len(batch):
             return
-        self.controls.update(batch, [self.connector.fold_of(image) for image in batch.images])
+        folds = [self.connector.fold_of(image) for image in batch.images]
+        self.controls.update(batch, folds)
+        self.floor.update(batch, folds)
         self._unwritten += len(batch)
         if self._unwritten >= self.every:
             self.flush_if_due()
@@ -94,8 +99,8 @@ class ResumableSample:
         if self._unwritten and self.store is not None:
             begun = time.monotonic()
             tensors, meta = self.connector.state()
-            meta["failed_controls"] = self.controls.failed
-            self.store.keep(GATHERED, tensors | self.controls.tensors(), meta)
+            meta |= {"failed_controls": self.controls.failed, "no_floor": self.floor.refused}
+            self.store.keep(GATHERED, tensors | self.controls.tensors() | self.floor.tensors(), meta)
             self._wait_after_writing_for(time.monotonic() - begun)
         self._unwritten = 0
 
@@ -103,6 +108,7 @@ class ResumableSample:
         """Add another process's state; it must not have seen an image of this one."""
         self.connector.absorb(other.connector)
         self.controls.absorb(other.controls)
+        self.floor.absorb(other.floor)
 
     def kept(self) -> bool:
         """Write what is not written yet; whether all is on the disk."""

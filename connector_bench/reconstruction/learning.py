@@ -22,6 +22,7 @@ from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSa
 from connector_bench.reconstruction.inherited import Inherited
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
+from connector_bench.reconstruction.probes.size_floor import SizeFloor
 from connector_bench.reconstruction.state_folder import StateFolder
 from connector_bench.reconstruction.store import (
     RunStore,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from connector_bench.types import TokenBatch
 
 PROBES, TRAINING = "probes", "training"  # folders; the second is followed by the rank
-CONTROLS, REFUSED_IMAGES = "controls", "refused.json"
+CONTROLS, FLOOR, REFUSED_IMAGES = "controls", "floor", "refused.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +42,15 @@ class ProbeLadder:
 
     probes: FittedProbes
     controls: ControlProbes
+    floor: SizeFloor | None = None
+    """What a connector of this size must lose; None where that was not made."""
 
     def save(self, folder: Path) -> None:
         """Write both; the description of the probes comes last, so that its being there means that all is."""
         store = RunStore(folder, {"probes": self.probes.training_images.fingerprint()})
         store.write(CONTROLS, *self.controls.state())
+        if self.floor is not None:
+            store.write(FLOOR, *self.floor.state())
         self.probes.save(folder)
 
     @classmethod
@@ -57,7 +62,8 @@ class ProbeLadder:
             )
         probes = FittedProbes.load(folder)
         store = RunStore(folder, {"probes": probes.training_images.fingerprint()})
-        return cls(probes, ControlProbes.from_state(*store.read(CONTROLS)))
+        floor = SizeFloor.from_state(*store.read(FLOOR)) if FLOOR in store else None
+        return cls(probes, ControlProbes.from_state(*store.read(CONTROLS)), floor)
 
 
 class ProbeLearner:
@@ -195,7 +201,8 @@ class ProbeLearner:
         total = next(parts)
         for part in parts:
             total.absorb(part)
-        ladder = ProbeLadder(total.connector.fit(), total.controls.fit(total.connector))
+        probes, controls = total.connector.fit(), total.controls.fit(total.connector)
+        ladder = ProbeLadder(probes, controls, self._floor(total, probes))
         self.troubles += [*ladder.probes.troubles, *ladder.controls.troubles]
         if self.folder is not None:
             try:
@@ -207,6 +214,16 @@ class ProbeLearner:
             except OSError as error:
                 self.troubles.append(f"{error}; the probes are not kept")
         return ladder
+
+    def _floor(self, total: ResumableSample, probes: FittedProbes) -> SizeFloor | None:
+        """What the size costs; where that cannot be told it costs no other figure."""
+        if total.floor.refused is not None:
+            self.warnings.append(f"no lost_floor and excess: {total.floor.refused}")
+        try:
+            return total.floor.fit(probes.statistics.mean, total.connector.device, self.troubles)
+        except Exception as error:
+            self.warnings.append(f"no lost_floor and excess: {type(error).__name__}: {error}")
+            return None
 
 
 def _remove_training(folder: Path) -> None:

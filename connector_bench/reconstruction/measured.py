@@ -16,6 +16,7 @@ from connector_bench.reconstruction.end_to_end import parts
 from connector_bench.reconstruction.figures import (
     ReconstructionFigures,
     describe_controls,
+    describe_floor,
     describe_probes,
     image_row,
     mask_figures,
@@ -155,17 +156,19 @@ class MeasuredReconstruction:
         """The ladder on a device, moved there once."""
         if self._placed is None or self._placed[0] != device:
             probes, controls = self.ladder.probes.on(device), self.ladder.controls.on(device)
-            self._placed = device, ProbeLadder(probes, controls)
+            floor = None if self.ladder.floor is None else self.ladder.floor.on(device)
+            self._placed = device, ProbeLadder(probes, controls, floor)
         return self._placed[1]
 
     def _scored_by(self, ladder: ProbeLadder, batch: TokenBatch) -> ScoredBatch:
         found = ladder.probes.score(batch)
+        of_size = {} if ladder.floor is None else ladder.floor.squared_errors(batch)
         positions = [number for number, image in enumerate(batch.images) if image in self._control_images]
         if not positions:
-            return ScoredBatch(found, batch.encoder_norms)
+            return ScoredBatch(found, batch.encoder_norms, size_errors=of_size)
         controlled = batch.take(positions)
         errors = ladder.controls.squared_errors(controlled)
-        return ScoredBatch(found, batch.encoder_norms, controlled.images, errors)
+        return ScoredBatch(found, batch.encoder_norms, controlled.images, errors, of_size)
 
     def _take_in(self) -> None:
         """Take in what is on its way from the device."""
@@ -237,6 +240,7 @@ class MeasuredReconstruction:
             "learning_curve": described["learning_curve"],
             "more_data_helps": probes.learning_curve.more_data_helps,
             "controls": describe_controls(self.ladder.controls),
+            "floor": describe_floor(self.ladder.floor, probes),
             "train_documents_unreadable": self.learner.unreadable,
             "train_images_left_out_as_test_images": self.learner.left_out,
             "test_images_left_out_as_training_images": len(self._trained_on),

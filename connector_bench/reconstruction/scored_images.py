@@ -46,6 +46,12 @@ class ScoredImage:
         figures["lost"] = 1 - figures["r2_best"]
         if "r2_mlp" in figures:
             figures["nonlinear"] = figures["r2_mlp"] - figures["r2_ridge"]
+        total = self.sums["sst"]
+        if "floor" in self.sums and total > 0:
+            figures["lost_floor"] = self.sums["floor"] / total
+            figures["excess"] = figures["lost"] - figures["lost_floor"]
+        if "average" in self.sums and total > 0:
+            figures["lost_average"] = self.sums["average"] / total
         patches = self.sums["patches"]
         figures["nmse"] = self.sums[f"sse_{self.best}"] / (patches * self.total_variance)
         figures["cosine"] = self.sums[f"cosine_{self.best}"] / patches
@@ -64,10 +70,14 @@ class ScoredBatch:
         encoder_norms: Float[Tensor, " images"],
         with_controls: Sequence[str] = (),
         control_errors: Mapping[str, Float[Tensor, " controlled"]] | None = None,
+        size_errors: Mapping[str, Float[Tensor, " images"]] | None = None,
     ) -> None:
         self.batch = batch
         self._with_controls, self._controls = with_controls, list(control_errors or {})
         self._names, sums = batch.sums()
+        if size_errors:
+            self._names += list(size_errors)
+            sums = torch.cat([sums, torch.stack(list(size_errors.values()))])
         best = batch.errors[batch.best]
         self._crossing = _Crossing(
             sums,

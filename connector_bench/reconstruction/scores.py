@@ -56,6 +56,14 @@ def _r2_score(errors: Sequence[float], totals: Sequence[float]) -> Score:
     return ratio_score(errors, totals, sign=-1.0, offset=1.0, chance=0.0)
 
 
+def _excess(errors: Sequence[float], columns: Mapping[str, Sequence[float]]) -> Score:
+    """What a probe loses beyond the best linear map of the connector's size, both on the same images."""
+    score = ratio_score(np.subtract(errors, columns["floor"]).tolist(), columns["sst"])
+    if not math.isfinite(score.low):
+        return score
+    return replace(score, method=f"{score.method}, bottleneck of the training images held fixed")
+
+
 class ScoreBoard:
     """Collects images and turns them into figures; boards of other processes add up, in any order."""
 
@@ -159,6 +167,11 @@ class ScoreBoard:
         best = columns[f"sse_{self._best}"]
         scores["r2_best"] = scores[f"r2_{self._best}"]
         scores["lost"] = ratio_score(best, columns["sst"], chance=1.0)
+        if "floor" in columns:
+            scores["lost_floor"] = ratio_score(columns["floor"], columns["sst"])
+            scores["excess"] = _excess(best, columns)
+        if "average" in columns:
+            scores["lost_average"] = ratio_score(columns["average"], columns["sst"], chance=1.0)
         if "mlp" in probes:
             gain = np.subtract(columns["sse_ridge"], columns["sse_mlp"])
             scores["nonlinear"] = ratio_score(gain.tolist(), columns["sst"])
@@ -170,11 +183,15 @@ class ScoreBoard:
     def control_scores(self) -> dict[str, Score]:
         """R2 of every control, by figure, over the images on which controls were measured."""
         columns = _columns([row for row in self._rows() if _has_controls(row)])
-        return {
+        scores = {
             name.removeprefix(CONTROL): _r2_score(errors, columns["sst"])
             for name, errors in columns.items()
             if name.startswith(CONTROL)
         }
+        for linear in ("ridge", "pooled"):
+            if "floor" in columns and (name := f"{CONTROL}untrained_r2_{linear}") in columns:
+                scores["untrained_excess"] = _excess(columns[name], columns)
+        return scores
 
     @property
     def control_images(self) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from connector_bench.metrics import CONTROLS
+from connector_bench.report.beyond_overlap import further_blocks
 from connector_bench.report.blocks import (
     SCORE_COLUMNS,
     Block,
@@ -44,6 +45,7 @@ def preservation_section(task: TaskRun, suffix: str = "") -> Section:
         ]
     if paper := overlaps(task.scores, "paper_knor_"):
         blocks.append(_paper_table(task, paper))
+    blocks += further_blocks(task)
     blocks += retrieval_blocks(task)
     blocks += geometry_table(task)
     return Section(task.anchor, f"Neighbours{suffix}", f"Neighbours kept: {task.name}", tuple(blocks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector_bench.metrics import KEEP_ALL
+from connector_bench.report.beyond_overlap import further_findings
 from connector_bench.report.blocks import Finding, KeyFigure, control_findings
 from connector_bench.report.estimates import (
     apart,
@@ -60,6 +61,7 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     ]
     if beside := _beside_controls(task.scores_beside_controls, k, score.n):
         findings.append(Finding(f"Neighbours, in comparison{suffix}", beside))
+    findings += further_findings(task, suffix)
     findings += control_findings(f"Neighbours, controls{suffix}", *_controls(task, k))
     if "recall_diff_5" in scores:
         findings.append(_retrieval(scores, suffix))

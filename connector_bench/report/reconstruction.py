@@ -169,7 +169,7 @@ def more_data(task: TaskRun) -> str:
 def _figures_table(task: TaskRun) -> list[Block]:
     rows = tuple(
         (TableCell(name), *score_cells(task.scores[name]), TableCell(meaning))
-        for name, meaning in meanings("patch_reconstruction", "probe", "error", "answer")
+        for name, meaning in meanings("patch_reconstruction", "probe", "size", "error", "answer")
         if name in task.scores and name.removeprefix("r2_") not in PROBES
     )
     columns = ("figure", *SCORE_COLUMNS, "what it is")

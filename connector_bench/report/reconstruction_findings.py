@@ -18,6 +18,9 @@ from connector_bench.report.reconstruction import PROBES, ladder, more_data
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
+ROOM_FOR_ALL = 5e-4
+"""Share of the variance below which a floor is none."""
+
 
 def reconstruction_key(task: TaskRun) -> list[KeyFigure]:
     """What is lost; nothing where it was not measured."""
@@ -40,6 +43,8 @@ def reconstruction_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     )
     rungs = ladder(scores)
     findings = [Finding(f"Patches rebuilt{suffix}", text.strip())]
+    if size := _beside_size(scores):
+        findings.append(Finding(f"Patches, beside the connector's size{suffix}", size))
     if beside := _beside_untrained(rungs):
         findings.append(Finding(f"Patches, in comparison{suffix}", beside))
     findings += control_findings(f"Patches, controls{suffix}", *_controls(task, rungs))
@@ -65,6 +70,30 @@ def _linear(scores: Mapping[str, Score]) -> str:
     if nonlinear.low <= 0:
         return f"{linear}; the MLP adds nothing that is distinguishable from 0."
     return f"{linear}; {interval(nonlinear)} more is kept but not linearly readable."
+
+
+def _beside_size(scores: Mapping[str, Score]) -> str:
+    """What a connector of this size must lose, and what this one loses beyond that."""
+    if "excess" not in scores or "lost_floor" not in scores:
+        return ""
+    floor, excess = scores["lost_floor"], scores["excess"]
+    text = f"The best linear connector of this size loses {percent_interval(floor)}"
+    if floor.value < ROOM_FOR_ALL:
+        text = f"It has room for all of the patches: a linear map of its size loses {percent(floor.value)}"
+    if excess.low > 0:
+        text += f"; this one loses {excess.sign}{percent_interval(excess)} beyond that, which its size does not explain"
+    elif excess.high < 0:
+        text += f"; this one loses {percent(-excess.value)} less than that, as no linear one can"
+    else:
+        text += f"; what this one loses is not distinguishable from that ({percent_interval(excess)} more)"
+    if average := scores.get("lost_average"):
+        text += f". Averaging to as many tokens loses {percent_interval(average)} to a linear probe"
+    if untrained := scores.get("untrained_excess"):
+        text += (
+            f". From the same architecture, untrained, a linear probe loses {percent_interval(untrained)} more than "
+            "the best of this size"
+        )
+    return f"{text}."
 
 
 def _beside_untrained(rungs: Mapping[str, Mapping[str, Score]]) -> str:

@@ -58,6 +58,8 @@ class Run:
     trainings: dict[str, ProbeTraining] = field(default_factory=dict)
     """By what is learnt from what: tasks that need the same probes share them."""
     timing: Timing = field(default_factory=Timing)
+    words_of: Callable[[int, int], Any] | None = None
+    """Input embeddings of the language model's words, see `ConnectorAdapter.word_embeddings`."""
 
     def folder(self, task: str) -> Path | None:
         """Where a task leaves state and artefacts of this model."""
@@ -141,7 +143,7 @@ def measured_with(
         info = on_every_rank(lambda: adapter.info)
     if without_untrained is not None and workers is not None and rank_and_size()[0] == 0:
         logger.warning(f"untrained control left out: {without_untrained}")
-    run = Run(info, folder, timing=timing)
+    run = Run(info, folder, timing=timing, words_of=adapter.word_embeddings)
     failures = Failures()
     measures: dict[str, Measure] = {}
     for name, task in tasks.items():

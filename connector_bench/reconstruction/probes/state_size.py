@@ -12,6 +12,7 @@ from connector_bench.reconstruction.folds import FOLDS
 from connector_bench.reconstruction.probes.linear import PARTS
 from connector_bench.reconstruction.probes.moments import CHUNK_ROWS_ON_CUDA
 from connector_bench.reconstruction.probes.reservoir import SLACK
+from connector_bench.reconstruction.probes.size_floor import WIDEST
 from connector_bench.types import TokenBatch
 
 SHARE_OF_FREE = 0.7
@@ -40,6 +41,14 @@ def state_bytes(batch: TokenBatch, config: ReconstructionConfig) -> int:
     size = len(PARTS) * moments(d_pre, 0) + chunk * d_pre * value
     for d, m in widths:
         size += (len(FOLDS) + untrained) * moments(d, m)
+    if unplaced:
+        size += moments(d_pre, 0)
+    for shape in shapes:
+        cell = math.prod(shape) * d_pre
+        if shape != (1, 1):
+            size += len(PARTS) * moments(d_pre, cell)
+        if d_in < cell <= WIDEST:
+            size += moments(cell, 0)
     for shape in shapes:
         row = (d_in + math.prod(shape) * d_pre) * kept
         size += int(SLACK * (config.patch_pairs + config.validation_pairs) * row)

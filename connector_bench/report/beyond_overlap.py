@@ -1,0 +1,208 @@
+"""What the report tells beside the overlap: gain against a reference, smaller and larger galleries, the words' side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from connector_bench.metrics import HEADLINE_K, Family, named
+from connector_bench.report import marks
+from connector_bench.report.blocks import SCORE_COLUMNS, Block, Finding, ReportTable, TableCell, score_cells
+from connector_bench.report.chart import WIDE, Chart
+from connector_bench.report.estimates import apart, has_interval, interval, number, percent, percent_interval
+from connector_bench.report.theme import Theme
+from connector_bench.results.tasks import TaskRun
+from connector_bench.stats.intervals import Score
+
+TABLES: dict[Family, tuple[str, str]] = {
+    "reference": (
+        "Against an independent space",
+        "Neighbours in the reference that are neighbours before the connector, and after it, with chance taken off. Gain "
+        "is the difference; its interval is of the paired difference.",
+    ),
+    "text": (
+        "Beside the language model's words",
+        "A sample of tokens held against the input embeddings of a sample of words; the language model does not run. "
+        "Effective ranks grow with the sample.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class GalleryChart:
+    """Overlap over the number of images, with k fixed and with k a fixed share, and where the trend leads."""
+
+    fixed: Sequence[tuple[int, Score]]
+    shared: Sequence[tuple[int, Score]]
+    extrapolated: tuple[int, Score] | None
+
+    def draw(self, figure: Figure, theme: Theme) -> None:
+        """Draw onto an empty figure."""
+        axes = figure.subplots()
+        look = {"marker": "o", "color": theme.model, "label": f"k = {HEADLINE_K}"}
+        marks.upright(axes, [n for n, _ in self.fixed], [s for _, s in self.fixed], **look)
+        if self.shared:
+            look = {"marker": "s", "color": theme.random, "linestyle": "--", "label": "k = 1 % of the images"}
+            marks.upright(axes, [n for n, _ in self.shared], [s for _, s in self.shared], **look)
+        if self.extrapolated is not None:
+            n, score = self.extrapolated
+            axes.plot(
+                [self.fixed[-1][0], n],
+                [self.fixed[-1][1].value, score.value],
+                color=theme.model,
+                linestyle=":",
+            )
+            look = {
+                "marker": "D",
+                "color": theme.model,
+                "linestyle": "none",
+                "mfc": "none",
+                "label": "extrapolated",
+            }
+            marks.upright(axes, [n], [score], **look)
+        axes.set(xscale="log", xlabel="images in the gallery", ylabel="neighbours kept beyond chance")
+        axes.set_ylim(bottom=0)
+        marks.in_percent(axes.yaxis)
+        marks.legend(figure)
+
+
+def further_blocks(task: TaskRun) -> list[Block]:
+    """Tables and the chart that the record allows."""
+    blocks: list[Block] = []
+    blocks += _family_table(task, "reference")
+    blocks += _curve(task)
+    blocks += _family_table(task, "text")
+    return blocks
+
+
+def _family_table(task: TaskRun, family: Family) -> list[Block]:
+    entries = [entry for entry in named(list(task.scores)) if entry.family == family]
+    title, shows = TABLES[family]
+    if family == "reference" and (name := _reference(task)):
+        shows = f"{shows} Reference: {name}."
+    rows = tuple(
+        (
+            TableCell(entry.label if entry.control is None else f"{entry.control.label}: {entry.label}"),
+            *score_cells(task.scores[entry.name]),
+            TableCell(entry.meaning),
+        )
+        for entry in entries
+    )
+    columns = ("figure", *SCORE_COLUMNS, "what it is")
+    return [ReportTable(f"{task.anchor}-{family}", title, shows, columns, rows)] if rows else []
+
+
+def _reference(task: TaskRun) -> str:
+    return str((task.record.get("options") or {}).get("reference") or "")
+
+
+def _curve(task: TaskRun) -> Iterator[Block]:
+    curve = task.record.get("gallery_curve")
+    if not isinstance(curve, Mapping) or not curve.get("fixed_k"):
+        return
+    fixed, shared = (_points(curve.get(part) or []) for part in ("fixed_k", "fixed_share"))
+    tenfold = task.scores.get(f"knor_adj_{HEADLINE_K}_tenfold")
+    at = (curve.get("fit") or {}).get("at")
+    extrapolated = None if tenfold is None or at is None else (int(at), tenfold)
+    said = "; ".join(f"{n:,} images {percent(score.value)}" for n, score in fixed)
+    yield Chart(
+        name=f"{task.anchor}-galleries",
+        title="Overlap over the size of the gallery",
+        shows=(
+            f"Neighbours kept beyond chance in galleries drawn from these images, and in all of them. Bars: "
+            f"{fixed[0][1].method}."
+            + ("" if extrapolated is None else f" The open mark is no measurement: {extrapolated[1].method}.")
+        ),
+        alt=f"Line chart, k = {HEADLINE_K}: {said}.",
+        draw=GalleryChart(fixed, shared, extrapolated).draw,
+        inches=(WIDE, 3.4),
+    )
+
+
+def _points(recorded: Sequence[Mapping[str, Any]]) -> list[tuple[int, Score]]:
+    return [
+        (
+            int(one["n"]),
+            Score(
+                one["value"],
+                float("nan") if one["low"] is None else one["low"],
+                float("nan") if one["high"] is None else one["high"],
+                int(one["n"]),
+                one.get("chance"),
+                str(one.get("method", "")),
+            ),
+        )
+        for one in recorded
+    ]
+
+
+def further_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
+    """A sentence each on gain, on the gallery's size and on the words."""
+    found = []
+    if text := _gain(task):
+        found.append(Finding(f"Neighbours, for the better or not{suffix}", text))
+    if text := _tenfold(task):
+        found.append(Finding(f"Neighbours, in a larger gallery{suffix}", text))
+    if text := _words(task.scores):
+        found.append(Finding(f"Tokens beside the words{suffix}", text))
+    return found
+
+
+def _gain(task: TaskRun) -> str:
+    scores = task.scores
+    gain = scores.get(f"gain_{HEADLINE_K}")
+    if gain is None:
+        return ""
+    before, after = (scores.get(f"agreement_{side}_{HEADLINE_K}") for side in ("pre", "post"))
+    text = f"Against {_reference(task) or 'the reference'} the connector's gain is {interval(gain)}"
+    if before is not None and after is not None:
+        text += f", from {number(before.value)} of the {HEADLINE_K} nearest beyond chance to {number(after.value)}"
+    if not has_interval(gain):
+        return f"{text}."
+    if gain.low > 0:
+        text += ": neighbourhoods moved towards it, so what was lost of the encoder's was reorganised, not only lost"
+    elif gain.high < 0:
+        text += ": neighbourhoods moved away from it"
+    else:
+        text += ": by its interval not distinguishable from none"
+    untrained = scores.get(f"untrained_gain_{HEADLINE_K}")
+    own = task.scores_beside_controls.get(f"gain_{HEADLINE_K}", gain)
+    if untrained is not None and has_interval(untrained) and has_interval(own):
+        relation = "not distinguishable from the trained one's"
+        if apart(own, untrained):
+            relation = "above the trained one's" if untrained.value > own.value else "below the trained one's"
+        text += f". The same architecture, untrained, gains {interval(untrained)}, {relation}"
+    return f"{text}."
+
+
+def _tenfold(task: TaskRun) -> str:
+    tenfold = task.scores.get(f"knor_adj_{HEADLINE_K}_tenfold")
+    if tenfold is None:
+        return ""
+    at = ((task.record.get("gallery_curve") or {}).get("fit") or {}).get("at")
+    images = f" of {int(at):,} images" if at is not None else ""
+    return (
+        f"Overlap falls with the size of the gallery: {percent(task.scores[f'knor_adj_{HEADLINE_K}'].value)} beyond "
+        f"chance among {tenfold.n:,} images, and along smaller galleries' trend {percent_interval(tenfold)} in "
+        f"one{images}, which is extrapolated and was not measured."
+    )
+
+
+def _words(scores: Mapping[str, Score]) -> str:
+    norm, near = scores.get("text_norm_ratio"), scores.get("text_near")
+    if norm is None or near is None:
+        return ""
+    text = (
+        f"Tokens are {number(norm.value, 2)} times as long as the language model's word embeddings, and "
+        f"{percent_interval(near)} of them have a word nearer than words are to one another in the median"
+    )
+    distance, floor = scores.get("text_frechet"), scores.get("text_frechet_floor")
+    if distance is not None and floor is not None:
+        text += (
+            f"; the Frechet distance of tokens and words is {interval(distance, 2)} times the words' variance, where "
+            f"two halves of the words have {number(floor.value, 2)}"
+        )
+    return f"{text}."

@@ -1,0 +1,1 @@
+"""Reference spaces, independent of the connector that is measured: content, a file of embeddings, an image encoder."""
