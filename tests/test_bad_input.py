@@ -1,5 +1,6 @@
 """Bad input says what is wrong, and loses nothing that is right."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
+from connector_bench.plugin import documents_of
 from tests.harness import Outcome, run_here
+from tests.reconstruction.small_task import write_small_task
 
 ZOO = ("--model", "connector_zoo", "--model_args")
 FOLDER = ("--tasks", "knn_preservation_imagefolder")
@@ -111,6 +114,34 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path, capfd: pytest.C
     assert "cannot be written" in message
     assert "nothing was measured" in message
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize(
+    ("variable", "shard", "sentence"),
+    [
+        ("soon", 512, "CONNECTOR_BENCH_WAIT must be a number of seconds from 0 to 86400, got 'soon'"),
+        ("0", 0, "shard must be a whole number of images, at least 1, got 0"),
+    ],
+)
+def test_an_option_that_is_not_allowed_ends_in_a_sentence(
+    variable: str,
+    shard: int,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """In the environment or in a user's YAML; who asks in Python gets the exception."""
+    monkeypatch.setenv("CONNECTOR_BENCH_WAIT", variable)
+    small = write_small_task(tmp_path / "tasks", images=8, shard=shard)
+    with pytest.raises(SystemExit, match="1"):
+        run_here(tmp_path / "out", *ZOO, "connector=mlp", *small)
+    message = said(capfd)
+    assert message.count(f"small: {sentence}; nothing was measured") == 1
+    assert "Traceback" not in message
+    assert not list(tmp_path.rglob("*_results.json"))
+    with pytest.raises(ValueError, match=re.escape(f"small: {sentence}")):
+        documents_of("small", tmp_path / "tasks")
 
 
 @pytest.fixture(scope="module")

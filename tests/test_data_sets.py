@@ -171,6 +171,9 @@ def test_images_of_what_has_none(
     (tmp_path / "mine.yaml").write_text(
         f"task: mine\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: {named}\n"
     )
-    run_here(tmp_path / "out", *ZOO, "--include_path", str(tmp_path), "--tasks", "mine")
+    with pytest.raises(SystemExit, match="1"):
+        run_here(tmp_path / "out", *ZOO, "--include_path", str(tmp_path), "--tasks", "mine")
     captured = capfd.readouterr()
-    assert message in captured.out + captured.err
+    said = captured.out + captured.err
+    assert said.count(message) == 1
+    assert "Traceback" not in said

@@ -158,6 +158,22 @@ def test_what_needs_nothing_gets_nothing(module: str, default: Any) -> None:
     assert kind().given == ("cuda", default)
 
 
+def test_whoever_is_imported_first_all_is_registered() -> None:
+    code = """import connector_bench.plugin
+from lmms_eval.api.model import lmms
+from lmms_eval.models import list_available_models
+from lmms_eval.tasks import TaskManager
+print(*list_available_models())
+print(hasattr(TaskManager.initialize_tasks, "__wrapped__"), hasattr(lmms, "measure_connector"))
+"""
+    command = [sys.executable, "-c", code]
+    finished = subprocess.run(command, check=True, capture_output=True, text=True)
+    *models, indexed, asked = finished.stdout.split()
+    assert {"connector_zoo", "connector_capture"} <= set(models)
+    assert (indexed, asked) == ("True", "True"), finished.stderr
+    assert "Failed to load" not in finished.stderr
+
+
 def test_registering_imports_no_wrapper() -> None:
     code = "import sys, lmms_eval.models; print([n for n in sys.modules if n.startswith('lmms_eval.models.simple.')])"
     finished = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

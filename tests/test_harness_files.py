@@ -1,9 +1,11 @@
 """Which files are results: those of lmms-eval itself, not what its tasks leave beside them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from connector_bench.plugin.result_names import free_stamp
 from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 
 
@@ -28,3 +30,15 @@ def test_files_that_an_editor_wrote_again_are_read(tmp_path: Path, encoding: str
     result = read_result(path)
     assert result.model == "modèle"
     assert [row["target"] for row in result.samples("a")] == ["é", "b"]
+
+
+def test_runs_of_the_same_second_have_a_result_file_each(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        stamps = list(pool.map(lambda _: free_stamp(tmp_path / "model", "20261231_235950"), range(20)))
+    assert sorted(stamps) == [
+        *(f"20261231_2359{second}" for second in range(50, 60)),
+        *(f"20270101_0000{second:02}" for second in range(10)),
+    ]
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {f"{one}_results.json" for one in stamps}
+    (tmp_path / "file").touch()
+    assert free_stamp(tmp_path / "file", "20261231_235950") == "20261231_235950", "nothing can be written"

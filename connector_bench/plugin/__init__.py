@@ -1,4 +1,4 @@
-"""The one room that imports lmms_eval: task index, request type, task classes and the zoo's model.
+"""The one room that imports lmms_eval: task index, request type, task classes and our models.
 
 lmms-eval has an entry point for models and none for tasks, so `register` wraps `TaskManager.initialize_tasks` to
 index our folder as well, and adds the request type `measure_connector` to the base class of all models. For tasks
@@ -7,34 +7,15 @@ that are not ours neither changes anything.
 
 from __future__ import annotations
 
-import datasets.load
-from lmms_eval.api.model import lmms
-from lmms_eval.models.registry_v2 import ModelManifest, ModelRegistryV2
+import lmms_eval.models  # noqa: F401  which registers us by way of `entry`, whoever of the two is imported first
 
-from connector_bench.connectors.fresh import observe_loading
-from connector_bench.device_map import give_wrappers_a_device_map
+# isort: split
 from connector_bench.plugin.captured_model import ConnectorCapture
-from connector_bench.plugin.given_connector import give_models_their_connector
-from connector_bench.plugin.index import (
-    index_our_tasks,
-    pictures_of,
-    tasks_folder,
-    when_ours_are_asked_for,
-    yaml_of,
-)
-from connector_bench.plugin.intervened_answers import intervene_on_answers
-from connector_bench.plugin.local_files import count_no_local_files
-from connector_bench.plugin.measuring import measure_connector
-from connector_bench.plugin.run_tasks import note_tasks_of_the_run
+from connector_bench.plugin.index import pictures_of, tasks_folder, yaml_of
+from connector_bench.plugin.registering import register
 from connector_bench.plugin.stage_task import ConnectorStages
-from connector_bench.plugin.task_classes import (
-    REQUEST_TYPE,
-    KnnPreservation,
-    PatchReconstruction,
-    documents_of,
-)
+from connector_bench.plugin.task_classes import KnnPreservation, PatchReconstruction, documents_of
 from connector_bench.plugin.zoo_model import ConnectorZoo
-from connector_bench.run.workforce import expect_pictures
 
 __all__ = [
     "ConnectorCapture",
@@ -48,22 +29,3 @@ __all__ = [
     "tasks_folder",
     "yaml_of",
 ]
-
-
-def register() -> list[ModelManifest]:
-    """Index our tasks, add our request type, let wrappers start, models carry the connector that the environment names
-    and answer with changed tokens where that is asked for, and local files be read without a request to a server, and
-    hand lmms-eval the zoo's model."""
-    index_our_tasks()
-    when_ours_are_asked_for(expect_pictures)
-    give_wrappers_a_device_map(ModelRegistryV2)
-    observe_loading()
-    give_models_their_connector()
-    intervene_on_answers()
-    note_tasks_of_the_run()
-    count_no_local_files(datasets.load)
-    setattr(lmms, REQUEST_TYPE, measure_connector)
-    return [
-        ModelManifest("connector_zoo", simple_class_path="connector_bench.plugin.ConnectorZoo"),
-        ModelManifest("connector_capture", simple_class_path="connector_bench.plugin.ConnectorCapture"),
-    ]

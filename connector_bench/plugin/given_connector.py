@@ -13,6 +13,7 @@ from loguru import logger
 from connector_bench.connectors.given import GivenConnector, give_connector, require_named
 from connector_bench.connectors.matched_names import few
 from connector_bench.connectors.registry import held_model
+from connector_bench.plugin.refusing import end_run
 from connector_bench.processes import rank_and_size
 from connector_bench.results.file_schema import GIVEN_KEY
 
@@ -54,12 +55,10 @@ def give_models_their_connector() -> None:
 
 
 def _or_end(work: Callable[[], T]) -> T:
-    """End the run with one sentence: lmms-eval answers an exception with a traceback and the status of success."""
     try:
         return work()
     except (ValueError, OSError) as error:
-        logger.error(f"the model was not given its connector, and nothing was measured: {error}")
-        raise SystemExit(1) from None
+        end_run(f"the model was not given its connector, and nothing was measured: {error}")
 
 
 def _said(given: GivenConnector) -> str:

@@ -18,6 +18,7 @@ from tenacity import retry_if_not_exception_type
 from connector_bench.metrics import of_owner
 from connector_bench.pictures import reads_column, reason
 from connector_bench.plugin.index import IMAGES_OF, PICTURES, ROWS, borrowed, require_pictures, task_manager
+from connector_bench.plugin.refusing import TaskRefused, end_run
 from connector_bench.preservation.figures import metric_names as preservation_metrics
 from connector_bench.preservation.options import preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
@@ -122,7 +123,12 @@ class ConnectorTask(DataSet):
     MEASURE: str
 
     def __init__(self, config: dict[str, Any]) -> None:
-        config = {key: value for key, value in config.items() if key != "class"}
+        try:
+            self._make({key: value for key, value in config.items() if key != "class"})
+        except ValueError as error:
+            raise TaskRefused(f"{config['task']}: {error}") from error
+
+    def _make(self, config: dict[str, Any]) -> None:
         if IMAGES_OF in config:
             rows = {"doc_to_text": "", "doc_to_target": ""}
             task = config.pop(IMAGES_OF)
@@ -166,7 +172,10 @@ class ConnectorTask(DataSet):
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Instance:
         """One request per document, of our own type; sampling is declared so that no response cache keeps it."""
-        self._refuse_output_that_cannot_be_written()
+        try:
+            _ = self.output
+        except ValueError as error:
+            end_run(str(error))
         split = kwargs["metadata"]["split"]
         arguments = (ctx, {"do_sample": True}, self.doc_to_visual, doc_id, self.config.task, split)
         return Instance(request_type=REQUEST_TYPE, arguments=arguments, idx=0, **kwargs)
@@ -176,14 +185,6 @@ class ConnectorTask(DataSet):
         self.__dict__.pop("output", None)
         RUNNING[str(self.config.task)] = self
         super().build_all_requests(**kwargs)
-
-    def _refuse_output_that_cannot_be_written(self) -> None:
-        """End the run with one sentence: lmms-eval answers an exception with a traceback and the status of success."""
-        try:
-            _ = self.output
-        except ValueError as error:
-            logger.error(str(error))
-            raise SystemExit(1) from None
 
     @cached_property
     def output(self) -> Path | None:
