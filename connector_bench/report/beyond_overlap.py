@@ -20,8 +20,8 @@ from connector_bench.stats.intervals import Score
 TABLES: dict[Family, tuple[str, str]] = {
     "reference": (
         "Against an independent space",
-        "Neighbours in the reference that are neighbours before the connector, and after it, with chance taken off. Gain "
-        "is the difference; its interval is of the paired difference.",
+        "Neighbours in the reference that are neighbours before the connector, and after it, with chance taken off. "
+        "Gain is the difference; its interval is of the paired difference.",
     ),
     "text": (
         "Beside the language model's words",
