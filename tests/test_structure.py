@@ -124,14 +124,14 @@ def test_data_passes_between_rooms_one_way() -> None:
 
 
 def test_a_space_is_searched_and_ranked_in_one_place() -> None:
-    """`Side`: a gallery of controls searches its own vectors, shuffled pairs theirs, `knn` any arrays."""
+    """`Side`: a gallery of controls searches its own vectors, shuffled pairs theirs, a reference its own, `knn` any."""
     users: dict[str, set[str]] = {"neighbours": set(), "read_rankings": set()}
     for path in (PACKAGE / "preservation").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in users:
                 users[node.func.id].add(path.name)
     assert users == {
-        "neighbours": {"side.py", "overlap_interval.py", "random_orders.py", "knn.py"},
+        "neighbours": {"side.py", "overlap_interval.py", "random_orders.py", "knn.py", "reference.py"},
         "read_rankings": {"side.py"},
     }
 

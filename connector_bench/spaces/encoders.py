@@ -45,8 +45,8 @@ class ImageEncoder:
     @property
     def name(self) -> str:
         """What the record calls it: no folder."""
-        said = Path(self.encoder).name if Path(self.encoder).is_dir() else self.encoder
-        return f"encoder {said}"
+        place = self.encoder.rpartition("local-dir:")[2]
+        return f"encoder {Path(place).name if Path(place).is_dir() else self.encoder}"
 
     @cached_property
     def loaded(self) -> LoadedEncoder:
