@@ -120,13 +120,18 @@ class AttentionReader(nn.Module):
 
 
 class LinearReader(nn.Module):
-    """Linear in the tokens: the question chooses how much each place counts and which directions are looked at."""
+    """Linear in the tokens: the question chooses how much each place counts and which directions are looked at.
+
+    How it chooses is not linear in its words: "top" and "left" name one place of nine together.
+    """
 
     def __init__(self, shape: ReaderShape) -> None:
         super().__init__()
         self.shape = shape
         self.language = _Words(shape)
-        self.norm = nn.LayerNorm(shape.width)
+        width = shape.width
+        self.norm = nn.LayerNorm(width)
+        self.question = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.weights = nn.Linear(shape.width, shape.places)
         self.tokens = nn.Linear(shape.d_in, shape.width)
         self.gate = nn.Linear(shape.width, shape.width)
@@ -141,7 +146,8 @@ class LinearReader(nn.Module):
         there: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b q a"]:
         """As `AttentionReader`."""
-        states = self.norm(self.language.asked(questions))
+        asked = self.norm(self.language.asked(questions))
+        states = asked + self.question(asked)
         weights = self.weights(states)[..., : tokens.shape[1]]
         if there is not None:
             weights = weights * there[:, None]

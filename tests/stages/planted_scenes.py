@@ -21,7 +21,7 @@ ROWS = ("top", "middle", "bottom")
 PLACES = tuple(f"{row} {column}" for row in ROWS for column in ("left", "centre", "right"))
 WIDTH = 16
 KINDS = ("object", "number")
-SCHEDULE = Schedule(epochs=12, batch_size=8, learning_rate=3e-3, warmup=0.1, patience=12)
+SCHEDULE = Schedule(epochs=14, batch_size=16, learning_rate=5e-3, warmup=0.1, patience=14)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def measured(
     connector: Callable[[Tensor], Tensor],
     *,
     encoder: Callable[[Tensor], Tensor] = lambda tokens: tokens,
-    training: int = 400,
+    training: int = 320,
     tested: int = 100,
 ) -> StageFigures:
     """What the measure says of a connector, through learner and measure as a run calls them."""

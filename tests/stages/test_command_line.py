@@ -100,14 +100,14 @@ def test_without_the_models_answers_nothing_is_said_of_it(alone: Outcome) -> Non
 
 def test_report_and_board_show_them(beside: Outcome, tmp_path: Path) -> None:
     report = assemble(read_model([beside.folder]))
-    (found,) = [one.text for one in report.findings if one.about == "Questions of count"]
-    for words in ("from what enters the connector", "the model itself", "the connector loses", "points ["):
-        assert words in found
+    (found,) = [one.text for one in report.findings if one.about == "Questions of object"]
+    assert "from what enters the connector" in found
+    assert "the model itself" in found
     (table,) = [
         block
         for section in report.sections
         for block in section.blocks
-        if block.kind == "table" and block.name == "small_stages-stages"
+        if getattr(block, "name", "") == "small_stages-stages"
     ]
     assert [row[0].text for row in table.rows] == list(KINDS)
     content = beside.content

@@ -77,7 +77,7 @@ def test_tokens_of_other_scenes_say_nothing() -> None:
 
 
 def test_what_is_read_better_behind_is_reported_and_not_clipped() -> None:
-    hidden = scenes(400, 1), scenes(100, 2)
+    hidden = scenes(320, 1), scenes(100, 2)
     drowned = {len(one.tokens): one.tokens for one in hidden}
 
     def encoder(tokens: Tensor) -> Tensor:
