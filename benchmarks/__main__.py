@@ -8,6 +8,7 @@ python -m benchmarks [--quick] [knn statistics capture reconstruction]
     python -m benchmarks neighbours        what the zoo's neighbours share, and what of it connectors keep
     python -m benchmarks budget [OPTIONS]      what a larger budget of the probes gains, connector by connector
     python -m benchmarks pressure [OPTIONS]    a card whose memory another process takes
+    python -m benchmarks coverage [OPTIONS]    how often intervals hold the truth, by simulation
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from benchmarks.findings import Finding, found_by, machine, table
 
 NAMES = ("knn", "statistics", "capture", "reconstruction")
-ALONE = ("gpu", "cpu", "soak", "training", "neighbours", "budget", "pressure")
+ALONE = ("gpu", "cpu", "soak", "training", "neighbours", "budget", "pressure", "coverage")
 """Those with options of their own, which are no part of the one table."""
 
 

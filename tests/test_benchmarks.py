@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import coverage, knn, reconstruction
+from benchmarks import knn, reconstruction
 from benchmarks.findings import Finding, machine, table
 
 
@@ -73,17 +73,6 @@ def test_all_benchmarks_run_together_and_end_in_one_table() -> None:
         "on disk for each image",
     ):
         assert line in ran.stdout
-
-
-@pytest.mark.parametrize("family", dict.fromkeys(setting.family for setting in coverage.SETTINGS))
-def test_coverage_simulates_every_family(family: str) -> None:
-    setting = next(one for one in coverage.SETTINGS if one.family == family)
-    for _, figure, given, covered, rejected, half in coverage.simulate(setting, 3):
-        assert figure
-        assert given == 1, "above the floors"
-        assert 0 <= covered <= 1
-        assert rejected is None or 0 <= rejected <= 1
-        assert half > 0
 
 
 @pytest.mark.slow

@@ -84,9 +84,13 @@ def _of_patches(part: MeasuredPart) -> Iterator[str]:
         return
     if "lost" not in scores:
         return
+    best = part.record.get("best_probe")
     yield (
         f"{_share(scores['lost'])} of the variance of the encoder's patches is lost to every probe that was tried, on "
-        f"{scores['lost'].n} tested pictures; the best one is {part.record.get('best_probe')}."
+        f"{scores['lost'].n} tested pictures"
+    )
+    yield (
+        f"; the best one is {best}." if best else "; they trained on too few to train more than a linear one."
     )
     if "excess" in scores and "lost_floor" in scores:
         yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
@@ -17,8 +17,13 @@ from connector_bench.stats.cluster_jackknife import (
     ranks_without_each,
     sums_without_each,
 )
-from connector_bench.stats.floors import LEAST_IMAGES, LEAST_OUTCOMES, apart_from_the_most_frequent
-from connector_bench.stats.intervals import cluster_sums
+from connector_bench.stats.floors import (
+    LEAST_IMAGES,
+    LEAST_OUTCOMES,
+    apart_from_the_most_frequent,
+    floored,
+)
+from connector_bench.stats.intervals import Score, cluster_sums
 from connector_bench.stats.paired import ROUNDING
 
 
@@ -173,8 +178,18 @@ def _quartiles(
     with np.errstate(invalid="ignore", divide="ignore"):
         lowest, highest = (totals[:, :2] / totals[:, 2:]).T
     count = len(sums)
-    return Quartiles(
-        interval(lowest, count, None, settings),
-        interval(highest, count, None, settings),
-        tested(highest - lowest, count, 0.0, settings),
-    )
+    means = [
+        _of_an_end(interval(draws, count, None, settings), score[inside], images[inside])
+        for draws, inside in zip((lowest, highest), ends.T > 0, strict=True)
+    ]
+    return Quartiles(*means, tested(highest - lowest, count, 0.0, settings))
+
+
+def _of_an_end(mean: Score, score: Float64[np.ndarray, " m"], images: Shaped[np.ndarray, " m"]) -> Score:
+    """The mean score of one end of the loss; without its interval where hardly an image scores other than the rest."""
+    found = floored(replace(mean, n=len(set(images))))
+    apart = apart_from_the_most_frequent(score, images)
+    if apart >= LEAST_OUTCOMES or not np.isfinite(found.low):
+        return replace(found, n=mean.n)
+    why = f"no interval: {apart} images score other than the most frequent score, {LEAST_OUTCOMES} are needed"
+    return replace(mean, low=np.nan, high=np.nan, method=why)

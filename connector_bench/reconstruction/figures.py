@@ -38,7 +38,7 @@ def mask_figures(loss_map: LossMap, mask: Bool[np.ndarray, "rows columns"]) -> d
 
 
 TRAINED = ("attention", "mlp")
-"""The paper's probe: a transformer where tokens have no place, an MLP where they have."""
+"""The paper's probe: a transformer where tokens have no place, an MLP where they have. Ours are trained too."""
 
 
 def _trained(names: Mapping[str, Any], head: str) -> str:
@@ -142,18 +142,21 @@ def _mask_scores(
 
 
 def describe_probes(probes: FittedProbes) -> dict[str, dict[str, Any]]:
-    """By probe: fitted numbers, patches that it has seen, and how its training went."""
+    """By probe: fitted numbers, patches that it has seen, and how its training went, where one was."""
     described = probes.description()
     found: dict[str, dict[str, Any]] = {
         name: {"parameters": count, "patches_seen": described["target_patches"]}
         for name, count in described["parameters"].items()
+        if probes.trained or name not in TRAINED
     }
     for linear, trained, fits in (
         ("ridge", "mlp", described["cells"]),
         ("pooled", "attention", [described["attention"]] if described["attention"] else []),
     ):
         if fits:
-            found[linear]["penalties"] = [fit["penalty"] for fit in fits]
+            chosen = [fit["penalty"] for fit in fits]
+            found[linear]["penalties"] = chosen if probes.learning_curve.chosen else None
+        if fits and probes.trained:
             found[trained] |= _describe_training(fits)
     return found
 

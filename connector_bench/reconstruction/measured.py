@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from connector_bench.types import TokenBatch
 
+NOTHING_CHOSEN = "the penalty is a fixed one, no network was trained, `lost` is what the linear probe loses"
 Part = tuple[ScoreBoard, KeptRows, dict[int, Figures], list[str]]
 
 
@@ -236,7 +237,7 @@ class MeasuredReconstruction:
             "train_sha256": probes.training_images.fingerprint(),
             "pre_width": len(probes.statistics.mean),
             "probes": describe_probes(probes),
-            "best_probe": probes.learning_curve.best,
+            "best_probe": probes.learning_curve.best if probes.trained else None,
             "learning_curve": described["learning_curve"],
             "more_data_helps": probes.learning_curve.more_data_helps,
             "controls": describe_controls(self.ladder.controls),
@@ -278,15 +279,16 @@ class MeasuredReconstruction:
         return []
 
     def _warnings(self, board: ScoreBoard) -> tuple[str, ...]:
-        found = list(self.learner.warnings)
-        if self.ladder.probes.learning_curve.more_data_helps:
+        found, probes = list(self.learner.warnings), self.ladder.probes
+        if probes.learning_curve.more_data_helps:
             found.append("more training images still help the best probe: `lost` is at most what it says")
-        validating = self.ladder.probes.learning_curve.validation_images
-        if validating is not None and validating < LEAST_VALIDATION_IMAGES:
+        if not probes.learning_curve.chosen:
             found.append(
-                f"{validating} of {len(self.ladder.probes.training_images)} training images chose penalty and best "
-                f"probe and stopped training, {LEAST_VALIDATION_IMAGES} are needed: figures depend on which they "
-                "are, and whether more data would help is not known"
+                f"{probes.learning_curve.validation_images} of {len(probes.training_images)} training images could "
+                "choose penalty and best probe and stop training, "
+                f"{LEAST_VALIDATION_IMAGES} are needed: "
+                + ("figures depend on which they are" if self._paper else NOTHING_CHOSEN)
+                + ", and whether more data would help is not known"
             )
         if self._trained_on:
             found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")

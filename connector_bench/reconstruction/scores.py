@@ -33,6 +33,8 @@ OF_THESE = "; these probes, test images"
 """Ends how an interval was made: other probes or training images would give another figure, which it does not hold."""
 REPLICATES = 200
 """Resamples of the per-dimension median, kept as running sums."""
+EVENLY_CARRIED = 1_000
+"""Images from which the spread of the median counts as carried by all of them; of fewer, a few may carry it."""
 
 
 def ratio_score(
@@ -161,7 +163,7 @@ class ScoreBoard:
         scores: dict[str, Score] = {}
         for name in probes:
             scores[f"r2_{name}"] = _r2_score(columns[f"sse_{name}"], columns["sst"])
-            scores[f"r2_median_{name}"] = self._median_r2(name)
+            scores[f"r2_median_{name}"] = self._median_r2(name, columns)
             standardized = columns[f"standardized_{name}"]
             scores[f"mse_standardized_{name}"] = ratio_score(standardized, columns["patches"], chance=1.0)
         best = columns[f"sse_{self._best}"]
@@ -202,15 +204,22 @@ class ScoreBoard:
         """Sums of all images in the order of the images' hashes: intervals do not depend on arrival."""
         return [self._sums[image_id] for image_id in sorted(self._sums, key=image_key)]
 
-    def _median_r2(self, name: str) -> Score:
-        """Median over dimensions of R2, with a Poisson bootstrap over images kept as running sums."""
+    def _median_r2(self, name: str, columns: Mapping[str, Sequence[float]]) -> Score:
+        """Median over dimensions of R2, with a Poisson bootstrap over images kept as running sums.
+
+        The t distribution's degrees of freedom are those of the pooled R2, below `EVENLY_CARRIED` images.
+        """
         total, errors = self._by_dimension["total"], self._by_dimension[name]
         r2 = torch.where(total > 0, 1 - errors / total, torch.nan)
         medians = r2.nanmedian(dim=1).values
         value, n = float(medians[0]), len(self._sums)
         if n < LEAST_IMAGES:
             return Score(value, math.nan, math.nan, n, 0.0, too_few(n, LEAST_IMAGES))
-        reach = -float(special.stdtrit(n - 1, 0.025)) * float(medians[1:].std())
+        freedom = float(n - 1)
+        if n < EVENLY_CARRIED:
+            without = jackknife.ratio_without_each(np.array(columns[f"sse_{name}"]), np.array(columns["sst"]))
+            freedom = jackknife.estimate(value, without, "sums").freedom
+        reach = -float(special.stdtrit(freedom, 0.025)) * float(medians[1:].std())
         method = f"95 % t interval, Poisson bootstrap over images of {REPLICATES} replicates{OF_THESE}"
         return Score(value, value - reach, value + reach, n, 0.0, method)
 

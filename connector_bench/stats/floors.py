@@ -16,9 +16,9 @@ from jaxtyping import Shaped
 from connector_bench.stats.intervals import Score
 
 LEAST_IMAGES = 20
-"""Of means, ratios of sums, differences and rank statistics."""
+"""Of means, ratios of sums, differences and rank statistics; in a decile, or a quartile, of the loss too."""
 LEAST_OUTCOMES = 6
-"""Images with a failure, and without one; images whose value is not the most frequent one."""
+"""Images with a failure, and without one; images whose value is not the most frequent one, of all or of a quartile."""
 LEAST_IN_A_GALLERY = 60
 """Where images are each other's neighbours: overlap."""
 IMAGES_A_NEIGHBOUR = 10
@@ -28,7 +28,7 @@ LEAST_FOR_GEOMETRY = 100
 LEAST_CONNECTORS = 8
 """Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""
 LEAST_VALIDATION_IMAGES = 5
-"""That choose penalties and the best probe, stop training, and say whether more data helps."""
+"""That choose penalties and the best probe, stop training, and say whether more data helps; of fewer none does."""
 
 
 def too_few(n: int, least: int, unit: str = "images") -> str:

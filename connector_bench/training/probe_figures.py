@@ -18,6 +18,7 @@ from connector_bench.reconstruction.end_to_end import mean_tokens, parts, sums_b
 from connector_bench.reconstruction.probes.linear import POOLED, LinearProbe, LinearSample
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.scores import ratio_score
+from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.stats.intervals import Score
 from connector_bench.types import TokenBatch, means_by_image
 
@@ -37,8 +38,12 @@ class Moment:
 
 
 def halves(n: int) -> list[Half]:
-    """What each of `n` pictures is for, in order: a half is for testing, a fifth of the other chooses the penalty."""
-    tested, validated = n - n // 2, max(1, n // 10)
+    """What each of `n` pictures is for, in order: a half is for testing, a fifth of the other chooses the penalty.
+
+    At least `floors.LEAST_VALIDATION_IMAGES` choose it; where half of the other half is fewer, it is fixed.
+    """
+    tested = n - n // 2
+    validated = max(n // 10, LEAST_VALIDATION_IMAGES) if n >= 4 * LEAST_VALIDATION_IMAGES else 0
     fitted = n - tested - validated
     counts: dict[Half, int] = {"training": fitted, "validation": validated, "test": tested}
     return [half for half, count in counts.items() for _ in range(count)]

@@ -206,6 +206,22 @@ def test_a_bin_without_failures_is_no_proof() -> None:
     assert last.value == 1
     assert 0.8 < last.low < 0.97
     assert "Wilson" in first.method
+    for end in (pair.quartiles.lowest, pair.quartiles.highest):
+        assert np.isnan([end.low, end.high]).all()
+        assert end.method == "no interval: 0 images score other than the most frequent score, 6 are needed"
+
+
+def test_a_quartile_of_few_images_has_a_mean_and_a_sentence() -> None:
+    table = planted(np.random.default_rng(0), 0.0, images=24)
+    few = pair_of(table).quartiles.lowest
+    loss = table.losses["loss_inside"]
+    images = set(np.array(table.images)[loss <= np.quantile(loss, 0.25)])
+    assert np.isfinite(few.value)
+    assert np.isnan([few.low, few.high]).all()
+    assert few.method == f"no interval: {len(images)} images, 20 are needed"
+    enough = pair_of(planted(np.random.default_rng(0), 0.0, images=100)).quartiles.lowest
+    assert enough.low < enough.value < enough.high
+    assert (enough.n, enough.method) == (100, "95 % jackknife t interval over images")
 
 
 def test_what_cannot_be_compared_is_named() -> None:

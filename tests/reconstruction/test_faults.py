@@ -83,9 +83,12 @@ def expected() -> dict[str, float]:
 @pytest.mark.parametrize("test", [1, 2])
 def test_two_training_pictures_and_one_test_picture_give_figures(training: int, test: int) -> None:
     figures = measured(training, test)
-    assert {"r2_ridge", "r2_mlp", "lost", "nmse", "cosine", "identity_r2_ridge"} <= values(figures).keys()
+    assert {"r2_ridge", "lost", "nmse", "cosine", "identity_r2_ridge"} <= values(figures).keys()
+    assert not {"r2_mlp", "nonlinear"} & values(figures).keys()
     assert all("lost" in row for row in figures.per_image.values())
-    assert (figures.summary["scores"]["lost"]["low"] is None) == (test == 1)
+    lost = figures.summary["scores"]["lost"]
+    assert lost["low"] is lost["high"] is None
+    assert lost["method"] == f"no interval: {test} images, 20 are needed"
 
 
 @pytest.mark.parametrize("training", [0, 1])
@@ -128,18 +131,35 @@ def test_a_tenth_of_sixty_images_may_be_three_and_five_validate(least: int, help
 
 
 @pytest.mark.parametrize(("training", "validating"), [(9, 4), (10, 5)])
-def test_fewer_than_five_validation_images_do_not_say_whether_more_help(
-    training: int, validating: int
+@pytest.mark.parametrize("places", [True, False])
+def test_fewer_than_five_validation_images_choose_nothing(
+    training: int, validating: int, places: bool
 ) -> None:
-    figures = measured(training, 3)
-    record = figures.summary
+    """The penalty, where training stops, the best probe, and whether more images help."""
+
+    def connector(pair: TokenPair) -> TokenPair:
+        pair = narrow(pair)
+        return pair if places else replace(pair, layout=pair.layout.without_places())
+
+    figures = measured(training, 3, connector=connector)
+    record, found = figures.summary, values(figures)
+    linear, trained = ("ridge", "mlp") if places else ("pooled", "attention")
     assert record["learning_curve"]["validation_images"] == validating
-    said = (
-        f"{validating} of {training} training images chose penalty and best probe and stopped training, 5 are"
-    )
+    said = f"{validating} of {training} training images could choose penalty and best probe and stop training"
     assert any(said in warning for warning in figures.warnings) == (validating < 5)
     if validating < 5:
-        assert record["more_data_helps"] is None
+        assert record["more_data_helps"] is record["best_probe"] is None
+        assert record["probes"][linear]["penalties"] is None
+        assert not {trained} & record["probes"].keys()
+        assert not {f"r2_{trained}", "nonlinear"} & found.keys()
+        assert not any(f"r2_{trained}" in row for row in figures.per_image.values())
+        assert found["lost"] == 1 - found[f"r2_{linear}"]
+        assert all(r2 is None for each in record["learning_curve"]["r2"].values() for r2 in each)
+    else:
+        assert record["best_probe"]
+        assert record["probes"][linear]["penalties"]
+        assert record["probes"][trained]["stopped"]
+        assert f"r2_{trained}" in found
 
 
 def test_a_control_that_cannot_be_made_costs_the_others_nothing(expected: dict[str, float]) -> None:

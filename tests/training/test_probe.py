@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import connector_bench as cb
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.training import probe as probe_module
+from connector_bench.training.probe_figures import halves
 from connector_bench.training.tokens_of_probe import TokensOfModel, TokensOfPair
 from tests import tiny_vlms
 from tests.training import loops
@@ -70,6 +71,15 @@ def test_a_connector_made_better_shows_a_rising_curve(tmp_path: Path) -> None:
     assert (table["r2_ridge_low"].iloc[1:].to_numpy() > table["r2_ridge_high"].iloc[:-1].to_numpy()).all()
     assert (table["r2_ridge"] + table["lost"]).tolist() == pytest.approx([1] * 4)
     assert table["r2_ridge"].iloc[-1] == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "choosing"), [(8, 0), (19, 0), (20, 5), (50, 5), (256, 25)])
+def test_five_pictures_choose_the_penalty_or_none(n: int, choosing: int) -> None:
+    use = halves(n)
+    assert (len(use), use.count("validation"), use.count("test")) == (n, choosing, n - n // 2)
+    assert use.count("training") >= choosing
+    probe_of_few = [half for half in use if half != "test"]
+    assert probe_of_few[0] == "training"
 
 
 def test_figures_are_those_of_independent_libraries(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -122,7 +123,7 @@ class AttentionSample:
     """All that is kept of the training images for the attention probe."""
 
     def __init__(self, d_in: int, d_out: int, config: ReconstructionConfig) -> None:
-        self.d_in, self.d_out = d_in, d_out
+        self.d_in, self.d_out, self.config = d_in, d_out, config
         self.pooled = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.sums) for fold in FOLDS}
         dtype = DTYPES[config.reservoir_dtype]
         self.training = ImageReservoir(config.attention_images, config.attention_patches, dtype)
@@ -150,6 +151,14 @@ class AttentionSample:
             self.pooled[fold].absorb(other.pooled[fold].value())
         self.training.absorb(other.training)
         self.validation.absorb(other.validation)
+
+    def without_validation(self) -> AttentionSample:
+        """The same training images, and none to choose by."""
+        left = copy(self)
+        none = AttentionSample(self.d_in, self.d_out, self.config)
+        left.pooled = {**self.pooled, "validation": none.pooled["validation"]}
+        left.validation = none.validation
+        return left
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """Everything under `prefix.`, for safetensors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +28,7 @@ class CellSample:
     """All that is kept of the training images for cells of one shape."""
 
     def __init__(self, d_in: int, d_out: int, config: ReconstructionConfig) -> None:
-        self.d_in, self.d_out = d_in, d_out
+        self.d_in, self.d_out, self.config = d_in, d_out, config
         self.moments = {fold: MomentsStream(d_in, d_out, config.chunk_rows, config.sums) for fold in FOLDS}
         dtype = DTYPES[config.reservoir_dtype]
         self.training = Reservoir(config.patch_pairs, dtype)
@@ -55,6 +56,14 @@ class CellSample:
             self.moments[fold].absorb(other.moments[fold].value())
         self.training.absorb(other.training)
         self.validation.absorb(other.validation)
+
+    def without_validation(self) -> CellSample:
+        """The same training cells, and none to choose by."""
+        left = copy(self)
+        none = CellSample(self.d_in, self.d_out, self.config)
+        left.moments = {**self.moments, "validation": none.moments["validation"]}
+        left.validation = none.validation
+        return left
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """Everything under `prefix.`, for safetensors."""

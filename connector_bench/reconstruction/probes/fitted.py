@@ -38,9 +38,12 @@ from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit
 from connector_bench.reconstruction.probes.stored_probes import cell_name, load_attention, load_cell, number
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord
+from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.types import TokenBatch, TokenLayout
 
 WEIGHTS, DESCRIPTION = "probes.safetensors", "probes.json"
+TRAINED = ("mlp", "attention")
+"""Probes that stop training by the validation images."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class LearningCurve:
     """Whether the best probe still gained from 1/2 to all of the images; None where not measured."""
     validation_images: int | None = None
     """How many images all of this rests on; None where that was not recorded."""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether enough images chose penalty and best probe, and stopped training; else all of that is fixed."""
+        return self.validation_images is None or self.validation_images >= LEAST_VALIDATION_IMAGES
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +100,22 @@ class FittedProbes:
         }
 
     def predict(self, batch: TokenBatch) -> dict[str, Float[Tensor, "n_pre d_pre"]]:
-        """Every trained probe's patches, float64, in the encoder's order, images end to end; `mean` gives the mean."""
+        """Every probe's patches, float64, in the encoder's order, images end to end; `mean` gives the mean.
+
+        Linear probes alone where too few images could stop a training.
+        """
         found: dict[str, Tensor] = {}
         if self.cells:
             for name, probes in self._by_shape.items():
                 found[name] = rebuilt(batch.post, batch.layouts, self.yardstick.mean, probes)
         if self.attention is not None:
             found |= self.attention.predict(batch.post, batch.layouts)
-        return found
+        return {name: patches for name, patches in found.items() if self.trained or name not in TRAINED}
+
+    @property
+    def trained(self) -> bool:
+        """Whether the networks are more than the linear probes that they start from."""
+        return self.learning_curve.chosen or self.config.protocol == "paper"
 
     def score(self, batch: TokenBatch) -> BatchReconstruction:
         """How well each probe rebuilds these images, whose tokens are where the probes are.

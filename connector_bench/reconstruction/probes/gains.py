@@ -37,7 +37,8 @@ class ImageGains:
     @classmethod
     def _summed(cls, images: np.ndarray, gains: np.ndarray) -> ImageGains:
         different, place = np.unique(images, return_inverse=True)
-        return cls(different, np.bincount(place, gains, minlength=len(different)))
+        sums = np.bincount(place, gains, minlength=len(different))
+        return cls(different, sums.astype(np.float64))  # of nothing it counts whole numbers
 
     @property
     def beyond_noise(self) -> bool:

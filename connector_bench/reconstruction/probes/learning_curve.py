@@ -7,11 +7,10 @@ from collections.abc import Collection
 
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.probes.cell_fit import CurvePoint
-from connector_bench.reconstruction.probes.fitted import LearningCurve
+from connector_bench.reconstruction.probes.fitted import TRAINED, LearningCurve
 
 LADDER = ("mean", "pooled", "ridge", "mlp", "attention")
 """From the simplest probe to the strongest; of two equally good ones the simpler is the best."""
-TRAINED = ("mlp", "attention")
 
 
 def learning_curve(

@@ -251,7 +251,11 @@ class ProbeSample:
         return training, validation
 
     def fit(self) -> FittedProbes:
-        """Fit the ladder; ValueError where too few images came for a training and a validation fold."""
+        """Fit the ladder; ValueError where too few images came for a training and a validation fold.
+
+        Where fewer validation images than `floors.LEAST_VALIDATION_IMAGES` would choose, nothing is chosen: the penalty
+        is the middle one, no network is trained, and the linear probe counts as the best.
+        """
         training = len(self.seen) - self.validation_images
         target = self._target
         if target is None or not self.validation_images:
@@ -259,6 +263,10 @@ class ProbeSample:
                 f"{training} training and {self.validation_images} validation images: both are needed, and "
                 "at least two images that are no test images"
             )
+        enough = self.validation_images >= LEAST_VALIDATION_IMAGES
+        if not enough and self.config.protocol != "paper":
+            self._cells = {shape: sample.without_validation() for shape, sample in self._cells.items()}
+            self._attention = self._attention and self._attention.without_validation()
         troubles: list[str] = []
         fitted = {
             shape: fit_cells(shape, sample, target, self.config, troubles)
@@ -278,7 +286,8 @@ class ProbeSample:
             if gains and ImageGains.together(gains).beyond_noise
         }
         curve = learning_curve(curves, self.config, beyond)
-        enough = self.validation_images >= LEAST_VALIDATION_IMAGES
-        helps = curve.more_data_helps if enough else None
-        curve = replace(curve, more_data_helps=helps, validation_images=self.validation_images)
+        curve = replace(curve, validation_images=self.validation_images)
+        if not enough:
+            best = curve.best if self.config.protocol == "paper" else "ridge" if fitted else "pooled"
+            curve = replace(curve, best=best, more_data_helps=None)
         return FittedProbes(self.config, target, self.seen, fitted, attention, curve, tuple(troubles))

@@ -1,0 +1,65 @@
+"""The study's rows as a table to read, and as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.coverage.simulated import Row, Share
+from connector_bench.atomic_files import write_atomically
+
+DECIMALS = 4
+COLUMNS = ("setting", "figure", "given", "coverage", "type-I error", "half-width", "verdict")
+
+
+def said(rows: Iterable[Row]) -> str:
+    """A table for each family."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        families.setdefault(row.family, []).append(row)
+    return "\n\n".join(f"### {family}\n\n{_table(held)}" for family, held in families.items())
+
+
+def _table(rows: Iterable[Row]) -> str:
+    cells = [
+        [
+            row.setting,
+            row.figure,
+            f"{row.given:.0%}",
+            row.coverage,
+            row.rejected,
+            None if row.half_width is None else f"{row.half_width:.3f}",
+            f"**{row.verdict}**" if row.bold else row.verdict,
+        ]
+        for row in rows
+    ]
+    return tabulate(cells, headers=COLUMNS, tablefmt="github", disable_numparse=True)
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    """As JSON, a row a line, shares rounded to what so many simulations tell."""
+    lines = ",\n".join(json.dumps(_rounded(asdict(row))) for row in rows)
+    write_atomically(path, f"[\n{lines}\n]\n".encode())
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _rounded(value)
+    return round(value, DECIMALS) if isinstance(value, float) else value
+
+
+def read(path: Path) -> list[Row]:
+    """Rows that were written."""
+    rows = json.loads(path.read_text())
+    for row in rows:
+        row |= {name: Share(**row[name]) if row[name] else None for name in ("coverage", "rejected")}
+    return [Row(**row) for row in rows]
