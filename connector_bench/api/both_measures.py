@@ -105,7 +105,8 @@ def measure(
     asked: list[AskedMeasure] = []
     if "knn_preservation" in wanted:
         task = "knn_preservation_python"
-        space = opened_from_python(reference)
+        asked_for = None if options is None else options.reference
+        space = opened_from_python(asked_for if reference is None else reference)
         at_hand = tokens is None or bool(tokens.folder)
         asked.append(
             asked_overlap(

@@ -72,6 +72,9 @@ def _of_neighbours(part: MeasuredPart) -> Iterator[str]:
     ]
     if beside:
         yield f"On the same pictures {', '.join(beside)}."
+    if f"gain_{k}" in scores:
+        against = (part.record.get("options") or {}).get("reference")
+        yield f"Against {against} the gain is {_number(scores[f'gain_{k}'])}."
     ranked = f"knor_adj_{k}"
     if ranked in scores:
         yield f"With chance taken off, {_share(scores[ranked])} are kept."

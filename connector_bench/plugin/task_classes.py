@@ -214,9 +214,15 @@ class ConnectorTask(DataSet):
         if self.captions is not None:
             said[self.captions] = caption_of(row.get(self.captions))
         if isinstance(self.reference, Content):
-            said[COLUMN] = self.reference.said_of(row)
+            said[COLUMN] = self._content(self.reference, row)
         labels = {column: text for column, text in said.items() if text is not None}
         return self.pictures(split).document(self.config.task, doc_id, labels, self._left_out(row))
+
+    def _content(self, content: Content, row: dict[str, Any]) -> str | None:
+        try:
+            return content.said_of(row)
+        except Exception:  # a user's function, which may fail for one document: what is missing is counted
+            return None
 
     def _left_out(self, row: dict[str, Any]) -> str | None:
         try:

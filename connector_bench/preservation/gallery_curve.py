@@ -98,7 +98,7 @@ def gallery_curve(
             shared.append(OfASize(size, k, _averaged(alone, k)))
     fixed.append(OfASize(n, HEADLINE_K, whole))
     k = share_k(n)
-    if k is not None and k + 1 <= gallery.common.pre.shape[1]:
+    if k is not None and k <= max(gallery.ks):  # the lists are deep enough for halves at that
         own = replace(gallery, ks=(k,), halvings=Halvings.of(gallery.common.pre, (k,), seed=seed))
         shared.append(OfASize(n, k, _averaged([own], k)))
     found: dict[str, Any] = {

@@ -9,6 +9,7 @@ from connector_bench.report.blocks import Finding, KeyFigure, control_findings
 from connector_bench.report.estimates import (
     apart,
     ends_in_percent,
+    has_interval,
     interval,
     number,
     percent,
@@ -80,7 +81,9 @@ def _beside_size(scores: Mapping[str, Score]) -> str:
     text = f"The best linear connector of this size loses {percent_interval(floor)}"
     if floor.value < ROOM_FOR_ALL:
         text = f"It has room for all of the patches: a linear map of its size loses {percent(floor.value)}"
-    if excess.low > 0:
+    if not has_interval(excess):
+        text += f"; this one loses {excess.sign}{percent(excess.value)} beyond that, of too few images for an interval"
+    elif excess.low > 0:
         text += f"; this one loses {excess.sign}{percent_interval(excess)} beyond that, which its size does not explain"
     elif excess.high < 0:
         text += f"; this one loses {percent(-excess.value)} less than that, as no linear one can"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -78,7 +79,8 @@ class ImageEncoder:
                 for part in steps(iter(parts), f"embedding by {self.name}", total=len(parts)):
                     found = embed([picture(numbers[image]) for image in part])
                     known |= dict(zip(part, found, strict=True))
-            write_embeddings(path, sorted(known), np.stack([known[image] for image in sorted(known)]))
+            with suppress(OSError):  # a cache that cannot be written costs the next run, not this one
+                write_embeddings(path, sorted(known), np.stack([known[image] for image in sorted(known)]))
         return Reference(np.stack([known[image] for image in asked.images]), self.distance)
 
 
