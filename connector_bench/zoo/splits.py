@@ -21,7 +21,8 @@ class Split:
     """``stream`` separates the random numbers of the splits;
 
     ``per_kind`` is the number of questions of a kind. The models were trained on ``train``; the probes of
-    ``patch_reconstruction`` are trained on ``probe``, which neither models nor tests have seen.
+    ``patch_reconstruction`` and the readers of ``connector_stages`` are trained on ``probe``, which neither models nor
+    tests have seen.
     """
 
     name: str
