@@ -17,8 +17,8 @@ from tests.faults.mutators import mutate, restore
 from tests.faults.real_runs import CONNECTORS
 
 LONGEST_MESSAGE = 2000
-PATIENCE = 60
-"""Seconds after which a command hangs."""
+PATIENCE, WAITED = 60, 600
+"""Seconds after which a command hangs: of the processor, and by the clock, which a busy machine makes long."""
 REFUSALS = ("refused: ", "no report: ", "no plate: ", "cannot write: ", "stale: ", "moved: ")
 
 Commands = Callable[[Path, Path], Sequence[str]]
@@ -77,10 +77,10 @@ def faults_of(command: str, originals: Path, work: Path, seeds: Sequence[int]) -
 def _faults(command: str, runs: Path, out: Path) -> Iterator[str]:
     before = {folder: state_of(folder) for folder in (runs, out)}
     try:
-        with at_most(PATIENCE):
+        with at_most(PATIENCE, WAITED):
             result = CliRunner().invoke(app, list(COMMANDS[command](runs, out)))
     except Hanging:
-        yield f"hangs for {PATIENCE} s"
+        yield f"hangs: {PATIENCE} s of the processor or {WAITED} s by the clock"
         return
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         yield f"{type(result.exception).__name__}: {result.exception!s:.200}"
@@ -118,16 +118,20 @@ def state_of(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    """Raise Hanging where the block takes longer."""
+def at_most(computing: int, waiting: int) -> Iterator[None]:
+    """Raise Hanging where the block takes longer, in seconds of the processor or by the clock."""
 
     def stop(*_: object) -> None:
         raise Hanging
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    clocks = {signal.ITIMER_PROF: signal.SIGPROF, signal.ITIMER_REAL: signal.SIGALRM}
+    before = {number: signal.signal(number, stop) for number in clocks.values()}
+    for clock, seconds in zip(clocks, (computing, waiting), strict=True):
+        signal.setitimer(clock, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for clock in clocks:
+            signal.setitimer(clock, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -107,7 +107,7 @@ def test_a_killed_run_goes_on_to_the_same_figures(
 ) -> None:
     def killed(step: int) -> Iterator[str]:
         folder = tmp_path / f"{step}"
-        ended = asked.run(folder, fault=kind, step=step)
+        ended = asked.struck(folder, kind, step, untouched.ended)
         if ended.status >= 0:
             yield f"was not killed: {ended.status}"
         yield from whole(asked.run(folder), folder, untouched)
@@ -149,7 +149,7 @@ def test_a_full_disk_costs_state_and_no_figure(
 
     def full(step: int) -> Iterator[str]:
         folder = tmp_path / f"{step}"
-        ended = asked.run(folder, fault=kind, step=step, **options)
+        ended = asked.struck(folder, kind, step, untouched.ended, **options)
         yield from kept_in_memory(ended, folder, untouched)
         if "mkdir" not in untouched.ended.steps[step - 1]:  # a folder wants no space
             yield from (
@@ -186,7 +186,7 @@ def test_a_folder_that_is_deleted_costs_state_and_no_figure(
 ) -> None:
     def gone(step: int) -> Iterator[str]:
         folder = tmp_path / f"{step}"
-        yield from kept_in_memory(asked.run(folder, fault=kind, step=step), folder, untouched)
+        yield from kept_in_memory(asked.struck(folder, kind, step, untouched.ended), folder, untouched)
         yield from whole(asked.run(folder), folder, untouched)
 
     steps = drawn(kind, 10 if IN_FULL else 1, untouched, first_own_step(untouched))
@@ -278,7 +278,7 @@ def test_a_signal_ends_the_run_and_the_same_command_goes_on(
 ) -> None:
     def signalled(step: int) -> Iterator[str]:
         folder = tmp_path / f"{step}"
-        ended = asked.run(folder, fault=kind, step=step)
+        ended = asked.struck(folder, kind, step, untouched.ended)
         if ended.status != 128 + number or ended.traceback:
             yield f"status {ended.status}: {ended.said[-1000:]}"
         if len(told(ended, untouched)) != 1 or "The same command " not in told(ended, untouched)[0]:
