@@ -182,7 +182,7 @@ def _quartiles(
         _of_an_end(interval(draws, count, None, settings), score[inside], images[inside])
         for draws, inside in zip((lowest, highest), ends.T > 0, strict=True)
     ]
-    return Quartiles(*means, tested(highest - lowest, count, 0.0, settings))
+    return Quartiles(means[0], means[1], tested(highest - lowest, count, 0.0, settings))
 
 
 def _of_an_end(mean: Score, score: Float64[np.ndarray, " m"], images: Shaped[np.ndarray, " m"]) -> Score:

@@ -138,6 +138,8 @@ def _learning(task: TaskRun) -> list[Block]:
         if probe in curve["r2"] and None not in curve["r2"][probe]
     }
     helps = more_data(task)
+    if not by_probe:  # too few images chose for a curve
+        return [Prose(helps, "warning")]
     said = "; ".join(
         f"{probe} from {number(values[0])} to {number(values[-1])}" for probe, values in by_probe.items()
     )

@@ -288,6 +288,7 @@ class ProbeSample:
         curve = learning_curve(curves, self.config, beyond)
         curve = replace(curve, validation_images=self.validation_images)
         if not enough:
-            best = curve.best if self.config.protocol == "paper" else "ridge" if fitted else "pooled"
-            curve = replace(curve, best=best, more_data_helps=None)
+            curve = replace(curve, more_data_helps=None)
+            if self.config.protocol != "paper":
+                curve = replace(curve, r2={}, best="ridge" if fitted else "pooled")
         return FittedProbes(self.config, target, self.seen, fitted, attention, curve, tuple(troubles))
