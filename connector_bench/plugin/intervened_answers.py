@@ -26,7 +26,7 @@ from connector_bench.plugin.task_classes import ConnectorTask
 from connector_bench.processes import error_text, gather_all, on_every_rank, watched
 from connector_bench.progress import lone_bar, other_bars_hidden
 from connector_bench.results.file_schema import INTERVENED_KEY
-from connector_bench.run.intervened_pictures import IntervenedPictures
+from connector_bench.run.intervened_pictures import IntervenedPictures, Losses
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,6 +41,7 @@ class _Run:
     model: lmms | None = None
     tasks: dict[str, Intervention] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    losses: Losses = field(default_factory=dict)
 
 
 _run = _Run()
@@ -193,7 +194,7 @@ class _IntervenedTask:
 
         self.asked = _run.tasks[name]
         self.pictures = IntervenedPictures(
-            adapter, self.asked, {picture: shown_by(*where) for picture, where in first.items()}
+            adapter, self.asked, {picture: shown_by(*where) for picture, where in first.items()}, _run.losses
         )
         with other_bars_hidden():
             _ = self.pictures.statistics, self.pictures.probes

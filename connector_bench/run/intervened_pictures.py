@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,9 @@ MOST_PICTURES = 1024
 """Mean, spread and directions of tokens are those of so many pictures at most, drawn by their names."""
 
 
+Losses = dict[tuple[Path, str], torch.Tensor]
+
+
 class IntervenedPictures:
     """Changes of the pictures of one task, for one intervention.
 
@@ -48,6 +52,7 @@ class IntervenedPictures:
     adapter : the model's
     intervention : what is asked for
     pictures : by name, what gives each picture that this process will ask about
+    losses : tokens' losses by earlier run and picture, which the tasks of a run share
     """
 
     def __init__(
@@ -55,8 +60,9 @@ class IntervenedPictures:
         adapter: ConnectorAdapter,
         intervention: Intervention,
         pictures: Mapping[str, Callable[[], Image]],
+        losses: Losses,
     ) -> None:
-        self._adapter, self._asked, self._pictures = adapter, intervention, pictures
+        self._adapter, self._asked, self._pictures, self._losses = adapter, intervention, pictures, losses
         self._latest: tuple[str, Located] | None = None
         if isinstance(intervention, MaskedCells):
             self._mask_of = imported_factory(intervention.mask, "answer mask", "a function of a document")
@@ -130,12 +136,18 @@ class IntervenedPictures:
             hidden = under_mask(layout, self._answer_mask(document))
             return changes.Masked(hidden if asked.where == "inside" else ~hidden, self.statistics.mean)
         assert isinstance(asked, Mask)
-        loss = None
-        if self.probes is not None:
-            loss = by_token(layout, loss_by_patch(self.probes, self._named(located, name)))
+        loss = None if asked.earlier is None else self._loss(asked.earlier, located, name)
         order = changes.random_order(layout.n_post, random)
         hidden = changes.hidden_tokens(asked.share, order, loss, falling=asked.order == "falling")
         return changes.Masked(hidden, self.statistics.mean)
+
+    def _loss(self, earlier: Path, located: Located, name: str) -> torch.Tensor:
+        if (earlier, name) not in self._losses:
+            assert self.probes is not None
+            (layout,) = located.tokens.layouts
+            by_patch = loss_by_patch(self.probes, self._named(located, name))
+            self._losses[earlier, name] = by_token(layout, by_patch)
+        return self._losses[earlier, name]
 
     def _answer_mask(self, document: Any) -> Any:
         mask = self._mask_of(document)
