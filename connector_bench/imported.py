@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from connector_bench.foreign_files import first_line
+
 
 def imported_factory(path: str) -> Callable[..., Any]:
-    """What an import path leads to.
+    """What an import path leads to; whatever a module does on import (`sys.exit()` too) is its user's.
 
     Raises:
         ValueError: it leads nowhere, or to something that cannot be called.
@@ -19,9 +21,10 @@ def imported_factory(path: str) -> Callable[..., Any]:
     _look_in_this_folder()
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(
-            f"cannot import connector {path!r} (expected 'module:Class'): {type(error).__name__}: {error}"
+            f"cannot import connector {path!r} (expected 'module:Class'; looked for in {Path.cwd()} and among what is "
+            f"installed): {type(error).__name__}: {first_line(error)}"
         ) from error
     if not callable(factory):
         raise ValueError(f"connector {path!r} is a {type(factory).__name__}, expected an nn.Module class")
