@@ -251,7 +251,7 @@ class ProbeSample:
         return training, validation
 
     def fit(self) -> FittedProbes:
-        """Fit the ladder; ValueError where too few images came for a training and a validation fold."""
+        """Fit the ladder; ValueError where too few images came for two folds, or all patches are the same."""
         training = len(self.seen) - self.validation_images
         target = self._target
         if target is None or not self.validation_images:
@@ -259,6 +259,7 @@ class ProbeSample:
                 f"{training} training and {self.validation_images} validation images: both are needed, and "
                 "at least two images that are no test images"
             )
+        target.require_spread()
         troubles: list[str] = []
         fitted = {
             shape: fit_cells(shape, sample, target, self.config, troubles)
