@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.budget_data import Connected, Sides, cell_rows
-from connector_bench.reconstruction.cells import query_boxes
 from connector_bench.reconstruction.config import ReconstructionConfig
+from connector_bench.reconstruction.patch_boxes import query_boxes
 from connector_bench.reconstruction.probes import attention_fit, mlp
 from connector_bench.reconstruction.probes.attention_batches import (
     ImageSample,

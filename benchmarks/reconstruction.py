@@ -199,7 +199,7 @@ def quality(sizes: Sizes) -> Finding:
 def bytes_per_image(images: int = 256) -> Finding:
     """Loss maps of 576 patches as they are stored."""
     layout = TokenLayout((Tile((24, 24), (24, 24)),), 576)
-    maps = [LossMap(f"{n:064x}", layout, *(torch.rand(576) for _ in range(3))) for n in range(images)]
+    maps = [LossMap(f"{n:064x}", layout, *torch.rand(3, 576).numpy()) for n in range(images)]
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder), {})
         store.write("maps", *pack(maps))

@@ -20,6 +20,7 @@ LONGEST_MESSAGE = 1500
 MOST_BYTES = 2**31
 """Of one file that is read whole."""
 
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -80,9 +81,21 @@ def regular_file(path: Path) -> Path:
 def printable(message: str) -> str:
     """A message at most 1,500 characters long in which nothing can steer a terminal."""
     plain = "".join(
-        sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in message
+        sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for sign in without_colours(message)
     )
     return plain if len(plain) <= LONGEST_MESSAGE else f"{plain[:LONGEST_MESSAGE]} ..."
+
+
+def without_colours(text: str) -> str:
+    """A text without what torch, rich and others put into their messages to colour them on a terminal."""
+    return _COLOURS.sub("", text)
+
+
+def first_line(error: Exception, longest: int = 300) -> str:
+    """The first line of an error's message, without colours; its kind where it says nothing."""
+    lines = without_colours(str(error)).strip().splitlines()
+    return lines[0].strip()[:longest] if lines else type(error).__name__
 
 
 def first_error(error: ValidationError) -> str:

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from connector_bench.foreign_files import first_line
+
 
 def imported_factory(
     path: str, what: str = "connector", wanted: str = "an nn.Module class"
 ) -> Callable[..., Any]:
     """What an import path leads to; `what` it is to be, and of what kind, messages say.
+
+    Whatever a module does on import (`sys.exit()` too) is its user's.
 
     Raises:
         ValueError: it leads nowhere, or to something that cannot be called.
@@ -21,10 +25,11 @@ def imported_factory(
     _look_in_this_folder()
     try:
         factory = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        kind = "Class" if what == "connector" else "function"
         raise ValueError(
-            f"cannot import {what} {path!r} (expected 'module:{'Class' if what == 'connector' else 'function'}'): "
-            f"{type(error).__name__}: {error}"
+            f"cannot import {what} {path!r} (expected 'module:{kind}'; looked "
+            f"for in {Path.cwd()} and among what is installed): {type(error).__name__}: {first_line(error)}"
         ) from error
     if not callable(factory):
         raise ValueError(f"{what} {path!r} is a {type(factory).__name__}, expected {wanted}")

@@ -122,6 +122,15 @@ class Metric:
         return self.of_first_column if self.kind is None else self.name.removesuffix(self.kind) + "{kind}"
 
     @property
+    def is_a_mark(self) -> bool:
+        """Whether the way it points makes one connector better than another.
+
+        Of neighbours it does not: training lowers the overlap of most connectors while what they answer improves. Nor
+        of labels found, since a label may be what a connector should throw away, such as a background.
+        """
+        return self.measure != "knn_preservation"
+
+    @property
     def base(self) -> str:
         """The name without its control's."""
         return self.name if self.control is None else self.name.removeprefix(f"{self.control.key}_")
@@ -234,11 +243,16 @@ METRICS = (
     _sharing("caption_post", "captions' likeness after", "the same, after", chance="mean over all other images",
              needs="captions"),
     _retrieval("recall_pre_1", "recall at 1 before", "share of images whose nearest has their label, before"),
-    _retrieval("recall_post_1", "recall at 1 after", "the same, after"),
+    _retrieval("recall_post_1", "recall at 1 after", "the same, after",
+               effect=("finds more images' label at their nearest", "finds fewer images' label at their nearest")),
     _retrieval("recall_pre_5", "recall at 5 before", "share of images with their label among the 5 nearest, before"),
-    _retrieval("recall_post_5", "recall at 5 after", "the same, after"),
+    _retrieval("recall_post_5", "recall at 5 after", "the same, after",
+               effect=("finds more images' label among their 5 nearest",
+                       "finds fewer images' label among their 5 nearest")),
     _retrieval("map_pre", "mAP before", "mean average precision of the label over all other images, before"),
-    _retrieval("map_post", "mAP after", "the same, after"),
+    _retrieval("map_post", "mAP after", "the same, after",
+               effect=("ranks images of one label nearer to each other",
+                       "ranks images of one label farther from each other")),
     _retrieval("recall_diff_1", "recall at 1, after less before", "paired difference", reported=False),
     _retrieval("recall_diff_5", "recall at 5, after less before", "paired difference", reported=False),
     _retrieval("map_diff", "mAP, after less before", "paired difference", reported=False),

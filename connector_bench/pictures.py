@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from connector_bench.foreign_files import without_colours
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -108,7 +110,7 @@ def picture_hash(picture: Image) -> str:
 
 def reason(error: Exception) -> str:
     """Why a picture is left out: the error on one line of at most 300 characters, without addresses and folders."""
-    said = re.sub(r" <[\w.]+ object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
+    said = re.sub(r" <[\w.]+ object at 0x[0-9a-f]+>", "", " ".join(without_colours(str(error)).split()))
     said = without_folders(said)
     return f"{type(error).__name__}: {said}"[:300]
 

@@ -10,12 +10,22 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
+from connector_bench.foreign_files import printable
+from connector_bench.pictures import reason
 from connector_bench.plugin import documents_of
+from connector_bench.processes.group import error_text
 from tests.harness import Outcome, run_here
 from tests.reconstruction.small_task import write_small_task
 
 ZOO = ("--model", "connector_zoo", "--model_args")
 FOLDER = ("--tasks", "knn_preservation_imagefolder")
+
+
+def test_colours_of_others_messages_are_left_out() -> None:
+    coloured = "\x1b[1;31mdo so only\x1b[0m if you\x1b[2J trust it"
+    assert printable(coloured) == "do so only if you\N{REPLACEMENT CHARACTER}[2J trust it"
+    assert error_text(RuntimeError(coloured)).startswith("RuntimeError: do so only if you")
+    assert reason(ValueError(coloured)).startswith("ValueError: do so only if you")
 
 
 @pytest.fixture

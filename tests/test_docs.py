@@ -144,6 +144,13 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for block in blocks():
         if block.language == "python":
             exec(compile(block.text, str(block.page), "exec"), scope)
+    for words in (
+        words for block in blocks() if block.page.name == "BARE_TOWER.md" for words in block.commands
+    ):
+        said = CliRunner().invoke(app, words[1:], env={"COLUMNS": "160"})
+        assert said.exit_code == 0, said.output
+        assert "of other pictures" not in said.output
+    assert "wider" in Path("comparison/comparison.md").read_text(encoding="utf-8")
     assert scope["overlap"] is not None
     assert scope["figures"] is not None
     assert len(scope["again"]) == len(pictures)

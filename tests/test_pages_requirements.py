@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import configparser
+import json
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from connector_bench.leaderboard.board_files import stored_runs
 from tests.harness import run_here
+from tests.reconstruction.small_task import write_small_task
 
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = ROOT / "requirements-pages.txt"
@@ -76,15 +80,20 @@ def test_the_four_commands_run_without_what_models_need(
     ]
     assert {"torch", "transformers", "lmms_eval", "sklearn"} <= set(blocked)
     monkeypatch.chdir(tmp_path)
+    reconstruction = write_small_task(tmp_path / "tasks", "small", images=40)
     for name in ("rank8", "rank32"):
-        zoo = ("--model", "connector_zoo", "--model_args", f"connector={name},seed=0")
-        run_here(tmp_path / name, *zoo, "--tasks", "knn_preservation", "--limit", "24")
+        zoo = ("--model", "connector_zoo", "--model_args", f"connector={name},seed=0", "--batch_size", "64")
+        include, tasks = reconstruction[:2], "knn_preservation,scenes_vqa"
+        tasks = f"{tasks},small" if name == "rank8" else tasks
+        run_here(tmp_path / name, *zoo, *include, "--tasks", tasks, "--limit", "160")
+    as_if_whole(tmp_path / "rank8", tmp_path / "whole")
     commands = [
         f"leaderboard diff --before {ROOT / 'leaderboard'} --board {ROOT / 'leaderboard'}",
         "leaderboard show",
         "report rank8 -o page.html",
         "compare rank8 rank32",
         "analyze rank8",
+        "leaderboard add whole --pictures --board board",
     ]
     done = subprocess.run(
         [sys.executable, "-c", BLOCKED, ",".join(blocked), *commands],
@@ -94,7 +103,19 @@ def test_the_four_commands_run_without_what_models_need(
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "all ran" in done.stdout
-    assert Path("page.html").stat().st_size > 10_000
+    assert Path("page.html").read_text().count("data:image/webp") >= 20, "each picture beside its loss map"
+    (run,) = stored_runs(Path("board"))
+    assert [(one.rows, one.columns) for one in run.results["small"].loss_maps] == [(14, 14)] * 2
+    assert len(list(Path("board/pictures").iterdir())) == 2
+
+
+def as_if_whole(run: Path, folder: Path) -> None:
+    """The run where it says it was of all scenes, or no board would take it."""
+    shutil.copytree(run, folder)
+    (path,) = folder.rglob("*_results.json")
+    content = json.loads(path.read_text())
+    content["config"]["limit"] = None
+    path.write_text(json.dumps(content))
 
 
 def test_what_is_never_imported_is_there_for_someone_who_is_named() -> None:

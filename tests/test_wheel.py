@@ -51,6 +51,7 @@ def other_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_tasks_scenes_and_weights(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "connector_bench/tasks/knn_preservation.yaml" in names
+    assert "connector_bench/examples/c_abstractor.py" in names
     assert "connector_bench/report/templates/report.html.jinja" in names
     assert any(name.startswith("connector_bench/zoo/assets/sprites/") for name in names)
     assert any(name.endswith("mlp-seed0.safetensors") for name in names)

@@ -154,7 +154,7 @@ def reconstruct(
     >>> round(result.scores["lost"].value, 2)
     0.25
     >>> result.loss_maps[0].loss.shape
-    torch.Size([16])
+    (16,)
 
     Args:
         train: what the probes learn from: the tokens that `capture` gave, or `(pre, post)` as arrays or tensors

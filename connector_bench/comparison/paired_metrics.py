@@ -49,14 +49,6 @@ def paired_metrics(first: Documents, second: Documents) -> Iterator[PairedMetric
                 yield found
 
 
-def told_by_neighbours(entry: Metric | None) -> bool:
-    """Whether it is a figure of neighbours and geometry: higher or lower, and by itself neither good nor bad.
-
-    Training lowers the overlap of most connectors while what they answer improves.
-    """
-    return entry is not None and entry.measure == "knn_preservation" and entry.family != "retrieval"
-
-
 def _told_already(entry: Metric | None) -> bool:
     """Whether it is a control, a count, or another figure with chance taken off."""
     return entry is not None and (
@@ -94,7 +86,7 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         images=len(sums[0].numerator),
         higher=int((values[1] - values[0] > ROUNDING).sum()),
         lower=int((values[0] - values[1] > ROUNDING).sum()),
-        higher_is_better=None if told_by_neighbours(entry) else first.higher_is_better(metric),
+        higher_is_better=first.higher_is_better(metric) if entry is None or entry.is_a_mark else None,
         gallery_held_fixed=entry is not None and not paired and entry.neighbours,
         halvings=(gaps[0], gaps[1]) if paired else None,
         k=None if entry is None else entry.k,

@@ -96,7 +96,7 @@ def signed(value: float) -> str:
 
 
 def _effect(item: MetricDifference) -> str:
-    """The difference in plain words; overlap is more or less, higher or lower, and never better or worse."""
+    """The difference in plain words; what is no mark is more or less, higher or lower, never better or worse."""
     up = item.difference.value > 0
     entry = metric_of(item.metric) if item.ours else None
     if entry is not None and entry.control is None and entry.effect is not None:

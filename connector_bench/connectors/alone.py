@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.execution import chosen_device, require_device
-from connector_bench.connectors.model_class import processor_of_checkpoint
+from connector_bench.connectors.model_class import config_of_checkpoint, processor_of_checkpoint
 from connector_bench.connectors.registry import adapter_for_model
 from connector_bench.connectors.stored_weights import (
     FLOATING,
@@ -32,6 +32,7 @@ from connector_bench.connectors.vision_pass import (
     without,
     without_values,
 )
+from connector_bench.foreign_files import first_line
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 At = dict[str, str]
@@ -62,8 +63,6 @@ def load_alone(
         ValueError: no such precision or device, a revision of a folder, or a processor that cannot be loaded.
         OSError: there is no such checkpoint.
     """
-    import transformers
-
     from connector_bench.connectors.coloured import coloured_picture
     from connector_bench.connectors.fresh import observe_loading
     from connector_bench.connectors.given import give_connector
@@ -78,7 +77,7 @@ def load_alone(
     if Path(checkpoint).is_absolute() and not Path(checkpoint).is_dir():
         raise FileNotFoundError("there is no such folder")
     at = {} if revision is None else {"revision": revision}
-    config = transformers.AutoConfig.from_pretrained(checkpoint, **at)
+    config = config_of_checkpoint(checkpoint, **at)
     refuse(config)
     observe_loading()
     processor = processor or processor_of_checkpoint(checkpoint, **at)
@@ -129,7 +128,7 @@ def _loaded(
             method = _method_of(config)
             raise UnsupportedModel(
                 f"its tower or connector is quantised ({method}), and transformers cannot load that here: "
-                f"{str(error).splitlines()[0]:.300}"
+                f"{first_line(error)}"
             ) from error
         finally:
             forget_opened()

@@ -14,7 +14,7 @@ from connector_bench.connectors.boxes import fitted
 from connector_bench.connectors.coloured import coloured_picture
 from connector_bench.connectors.execution import in_precision, unwrapped
 from connector_bench.connectors.family import Batch
-from connector_bench.connectors.hooks import first_tensor
+from connector_bench.connectors.part_output import tokens_of
 from connector_bench.connectors.place_check import CELLS, CELLS_IN_DOUBT, PASSED
 from connector_bench.connectors.planted import Side, planted_patches
 from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
@@ -48,9 +48,9 @@ class BareAdapter(ConnectorAdapter):
     """Runs an encoder on what a processor makes of pictures, and the connector on the encoder's tokens.
 
     Args:
-        encoder: gives `[batch, tokens, width]`, an output of transformers that has `last_hidden_state`, or a list of
-            one `[tokens, width]` a picture.
-        connector: takes `[batch, tokens, width]`, and gives `[batch, tokens, width]` of its own numbers.
+        encoder: gives `[batch, tokens, width]`, or what holds it as `tokens_of` finds it, such as an output of
+            transformers; or a list of one `[tokens, width]` a picture.
+        connector: takes `[batch, tokens, width]`, and gives `[batch, tokens, width]` of its own numbers, alike.
         processor: from a list of RGB pictures to the encoder's input, called as `processor(pictures)`; an image
             processor of transformers and transforms of torchvision are called their own way. None: the encoder takes
             the list itself.
@@ -193,26 +193,26 @@ class BareAdapter(ConnectorAdapter):
                 self._connected(lambda tokens, one=one: one.begin((tokens,), {}), pre)
                 for one in (self._copies if untrained else ())
             ]
+            sides = [torch.cat(list(tokens)).clone() for tokens in (pre, post, *others)]
         places = self._places if self._tries_places else _TriedGrid(self._grid, True, "")
         layouts = tuple(
             places.grid.layout(len(before), len(after), box, merges=True)
             for before, after, box in zip(pre, post, given.boxes, strict=True)
         )
-        batch = TokenBatch(
+        return TokenBatch(
             prepared.images,
             layouts if places.known else tuple(one.without_places() for one in layouts),
-            torch.cat(list(pre)).clone(),
-            torch.cat(list(post)).clone(),
+            sides[0],
+            sides[1],
             None,
-            tuple(torch.cat(list(tokens)).clone() for tokens in others),
+            tuple(sides[2:]),
         )
-        return batch
 
     def _encoded(self, inputs: Any, pictures: int) -> Sequence[Tensor] | Tensor:
         """The encoder's tokens: `[batch, n, d]`, or one `[n, d]` a picture where these are not equally many."""
         placed = _moved(inputs, self.device, self._dtype)
         output = _called(self._encoder, placed)
-        tokens = _tokens_of(output, "encoder", pictures)
+        tokens = tokens_of(output, "encoder", pictures)
         like = next((p for p in self._connector.parameters()), None) if _is_module(self._connector) else None
         if like is None or not like.is_floating_point():
             return tokens
@@ -222,8 +222,8 @@ class BareAdapter(ConnectorAdapter):
 
     def _connected(self, connector: Any, pre: Sequence[Tensor] | Tensor) -> Sequence[Tensor] | Tensor:
         if not isinstance(pre, list):
-            return _tokens_of(connector(pre), "connector", len(pre))
-        return [_tokens_of(connector(one[None]), "connector", 1)[0] for one in pre]
+            return tokens_of(connector(pre), "connector", len(pre))
+        return [tokens_of(connector(one[None]), "connector", 1)[0] for one in pre]
 
 
 @dataclass(frozen=True)
@@ -279,30 +279,6 @@ def _share(claiming: BareAdapter, side: Side, size: tuple[int, int]) -> float | 
         if result.hits == result.cells:
             break
     return share
-
-
-def _tokens_of(output: Any, whose: str, pictures: int) -> Any:
-    """`[batch, n, d]`, or the list of `[n, d]`, that a part gave. ValueError naming what it gave instead."""
-    listed = isinstance(output, list) and bool(output) and all(getattr(t, "ndim", 0) == 2 for t in output)
-    try:
-        tokens = output if listed else first_tensor(output)
-    except TypeError:
-        raise ValueError(
-            f"the {whose} gave {type(output).__name__}; [batch, tokens, width] is needed"
-        ) from None
-    shape = [tuple(one.shape) for one in tokens] if listed else tuple(tokens.shape)
-    if not listed and len(shape) != 3:
-        hint = "; .flatten(2).transpose(1, 2) makes tokens of a map" if len(shape) == 4 else ""
-        raise ValueError(f"the {whose} gave {list(shape)}; [batch, tokens, width] is needed{hint}")
-    if len(tokens) != pictures:
-        raise ValueError(
-            f"the {whose} gave tokens of {len(tokens)} pictures for {pictures}; it must keep pictures apart"
-        )
-    if not all(one.is_floating_point() for one in (tokens if listed else [tokens])):
-        raise ValueError(f"the {whose} gave whole numbers; tokens are floating ones")
-    if not all(one.numel() for one in (tokens if listed else [tokens])):
-        raise ValueError(f"the {whose} gave no token: {shape}")
-    return tokens
 
 
 def _processed(processor: Any, pictures: list[Image]) -> Any:

@@ -13,6 +13,8 @@ from rich.table import Table
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.execution import require_device
 from connector_bench.connectors.place_check import PASSED
+from connector_bench.foreign_files import first_line
+from connector_bench.results.refusals import refuse
 from connector_bench.types import TokenLayout, TokenPair
 
 if TYPE_CHECKING:
@@ -56,8 +58,7 @@ def inspect_checkpoint(
             draw_tokens(picture, pair.layout).savefig(output, dpi=150)
             console.print(f"Token grid drawn to {output}")
     except (ValueError, OSError, RuntimeError) as error:
-        typer.secho(f"cannot inspect {pretrained}: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
+        refuse(f"cannot inspect {pretrained}: {error}")
     if not adapter.info.knows_places or any(result.share < PASSED for result in results):
         what = (
             "do not trust maps or per-patch figures of this model"
@@ -76,29 +77,32 @@ def load(pretrained: str, device: str) -> ConnectorAdapter:
         ValueError: torch has no such device.
         OSError: there is no such checkpoint.
     """
-    import transformers
     from safetensors import SafetensorError
 
     from connector_bench.connectors.fresh import observe_loading
     from connector_bench.connectors.given import give_connector
-    from connector_bench.connectors.model_class import model_class, processor_of_checkpoint
+    from connector_bench.connectors.model_class import (
+        config_of_checkpoint,
+        model_class,
+        processor_of_checkpoint,
+    )
     from connector_bench.connectors.registry import adapter_for_model
-    from connector_bench.connectors.unsupported import refuse
+    from connector_bench.connectors.unsupported import refuse as refuse_unsupported
 
     require_device(device)
     if Path(pretrained).is_absolute() and not Path(pretrained).is_dir():
         raise FileNotFoundError("there is no such folder")
-    config = transformers.AutoConfig.from_pretrained(pretrained)
-    refuse(config)
+    config = config_of_checkpoint(pretrained)
+    refuse_unsupported(config)
     observe_loading()
     loader = model_class(config)
     try:
-        model = loader.from_pretrained(pretrained, dtype="auto").to(device).eval()
+        model = loader.from_pretrained(pretrained, dtype="auto", trust_remote_code=False).to(device).eval()
     except SafetensorError as error:
         raise UnsupportedModel(f"its weights cannot be read, the copy may be cut short: {error}") from error
     except (ValueError, KeyError) as error:
         kind = getattr(config, "model_type", "?")
-        reason = str(error).splitlines()[0]  # the others list every class of transformers
+        reason = first_line(error)  # the others list every class of transformers
         raise UnsupportedModel(
             f"A {kind} model is none that reads images and writes text: {reason}"
         ) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.weights import hooks_of, is_sharded, keeps_flat
+from connector_bench.foreign_files import first_line
 from connector_bench.processes import rank_and_size
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def require_device(device: str, called: str = "--device") -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{called} {device} cannot be used here: {reason}") from error
+        raise ValueError(f"{called} {device} cannot be used here: {first_line(error)}") from error
 
 
 def input_device(model: nn.Module) -> torch.device:

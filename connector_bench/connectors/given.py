@@ -276,6 +276,15 @@ def _match(files: WeightFiles, parts: Parts, kind: str) -> MatchedNames:
         )
     if (complaint := matched.complaint) is not None:
         raise UnsupportedModel(f"{files.path} does not fit {where}: {complaint}")
+    packed = [
+        stored
+        for (path, name), stored in matched.found.items()
+        if parts[path][name].is_floating_point() and not files.is_floating(stored)
+    ]
+    if packed:
+        raise UnsupportedModel(
+            f"{files.path} holds whole or packed numbers for {where}: {few(packed)}; floating ones are needed"
+        )
     return matched
 
 

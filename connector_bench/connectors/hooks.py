@@ -46,11 +46,12 @@ class Tapped:
 
 
 def first_tensor(value: Any) -> Tensor:
-    """The tensor in a module's output: itself, `last_hidden_state`, or the first of a tuple."""
+    """The tensor in a module's output: itself, `last_hidden_state`, `pooler_output`, or the first of a tuple."""
     if hasattr(value, "shape"):
         return value
-    if hasattr(value, "last_hidden_state"):
-        return value.last_hidden_state
+    for name in ("last_hidden_state", "pooler_output"):
+        if (found := getattr(value, name, None)) is not None:
+            return found
     if isinstance(value, (tuple, list)) and value:
         return first_tensor(value[0])
     raise TypeError(

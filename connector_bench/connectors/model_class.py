@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.registry import declared_families
+from connector_bench.foreign_files import first_line
 
 
 def model_class(config: Any) -> Any:
@@ -23,6 +25,27 @@ def model_class(config: Any) -> Any:
     return next((kind for kind in named if getattr(kind, "config_class", None) is type(config)), automatic)
 
 
+def config_of_checkpoint(checkpoint: str, **at: str) -> Any:
+    """The checkpoint's configuration, by transformers' own code; nobody is asked whether other code may run.
+
+    Raises:
+        UnsupportedModel: it is made by code that lies in the checkpoint.
+        ValueError: it is none that transformers knows.
+        OSError: there is none.
+    """
+    import transformers
+
+    try:
+        return transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False, **at)
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise UnsupportedModel(
+            "its code lies in the checkpoint and is not run here; the wrapper of lmms-eval that loads such a model "
+            "runs it, and our tasks measure it there (docs/FAMILIES.md)"
+        ) from None
+
+
 def processor_of_checkpoint(checkpoint: str, **at: str) -> Any:
     """The checkpoint's own processor.
 
@@ -33,7 +56,8 @@ def processor_of_checkpoint(checkpoint: str, **at: str) -> Any:
     import transformers
 
     try:
-        return transformers.AutoProcessor.from_pretrained(checkpoint, **at)
+        return transformers.AutoProcessor.from_pretrained(checkpoint, trust_remote_code=False, **at)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"its processor cannot be loaded ({type(error).__name__}: {reason:.300})") from error
+        raise ValueError(
+            f"its processor cannot be loaded ({type(error).__name__}: {first_line(error)})"
+        ) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.version import Version
 
 from connector_bench.connectors.base import UnsupportedModel
-from connector_bench.foreign_files import parsed
+from connector_bench.foreign_files import first_line, parsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,15 +129,15 @@ def _opened(file: Path) -> Any:
 
 def _of_pickled(file: Path, *, mapped: bool = True) -> dict[str, Any]:
     """`mapped` files are read as far as tensors are asked for; torch's oldest format cannot be."""
-    import pickle
-
     import torch
 
     try:
         loaded = torch.load(file, map_location="cpu", mmap=mapped, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # its reader raises whatever it stumbles over
         raise UnsupportedModel(
-            f"{file.name} cannot be read in part ({str(error).splitlines()[0]:.200}); save it as safetensors"
+            f"{file.name} cannot be read in part ({first_line(error, 200)}); save it as safetensors"
         ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get(TRAINERS), Mapping):
         loaded = loaded[TRAINERS]

@@ -12,6 +12,7 @@ from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.generic import ELSEWHERE
 from connector_bench.connectors.model_class import model_class
 from connector_bench.connectors.registry import family_of
+from connector_bench.foreign_files import first_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,12 +45,13 @@ def without_values(config: Any) -> nn.Module:
     loader = model_class(config)
     try:
         with torch.device("meta"):
+            automatic = hasattr(loader, "from_config")
             model: nn.Module = (
-                loader.from_config(config) if hasattr(loader, "from_config") else loader(config)
+                loader.from_config(config, trust_remote_code=False) if automatic else loader(config)
             )
     except (ValueError, KeyError) as error:
         model_type = getattr(config, "model_type", "?")
-        reason = str(error).splitlines()[0]  # the others list every class of transformers
+        reason = first_line(error)  # the others list every class of transformers
         raise UnsupportedModel(
             f"A {model_type} model is none that reads images and writes text: {reason}"
         ) from error

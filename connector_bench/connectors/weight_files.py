@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.stored_weights import (
+    FLOATING,
     INDEX,
     StoredTensor,
     forget_opened,
@@ -45,6 +46,13 @@ class WeightFiles:
         stored = self.tensors[name]
         return tuple(stored.get_shape() if isinstance(stored, StoredTensor) else stored.shape)
 
+    def is_floating(self, name: str) -> bool:
+        """Whether it holds numbers that are computed with, at least 16 bits each: packed ones need their scales."""
+        stored = self.tensors[name]
+        if isinstance(stored, StoredTensor):
+            return stored.get_dtype() in FLOATING
+        return bool(stored.is_floating_point() and stored.element_size() > 1)
+
     def read(self, name: str) -> Tensor:
         """A tensor's values, on the CPU."""
         values: Tensor = self.tensors[name][...]
@@ -74,7 +82,7 @@ def weight_files(path: Path) -> WeightFiles:
     if path.is_dir():
         return _of_folder(path)
     if not path.exists():
-        raise FileNotFoundError(f"there is no {path}")
+        raise FileNotFoundError(f"there is no {path.absolute()}")
     if path.suffix not in SUFFIXES:
         raise UnsupportedModel(
             f"{path} is no file of weights; allowed are {', '.join(SUFFIXES)}, or a folder"

@@ -103,10 +103,10 @@ def _map(image: str, why: str, recorded: RecordedMap, pictures: bool) -> StoredL
 
 def raster(recorded: RecordedMap) -> np.ndarray:
     """Losses over the whole picture [rows, columns]; where patches overlap, the smallest says what a cell shows."""
-    from connector_bench.reconstruction.cells import patch_boxes
+    from connector_bench.reconstruction.patch_boxes import patch_boxes
     from connector_bench.types import WHOLE_PICTURE
 
-    losses = recorded.loss.double().numpy()
+    losses = recorded.loss.astype(np.float64)
     tiles = recorded.layout.tiles
     if len(tiles) == 1 and tiles[0].box == WHOLE_PICTURE:
         return losses.reshape(tiles[0].pre_grid)

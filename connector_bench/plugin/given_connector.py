@@ -13,6 +13,7 @@ from loguru import logger
 from connector_bench.connectors.given import GivenConnector, give_connector, require_named
 from connector_bench.connectors.matched_names import few
 from connector_bench.connectors.registry import held_model
+from connector_bench.foreign_files import printable
 from connector_bench.plugin.refusing import end_run
 from connector_bench.processes import rank_and_size
 from connector_bench.results.file_schema import GIVEN_KEY
@@ -58,7 +59,7 @@ def _or_end(work: Callable[[], T]) -> T:
     try:
         return work()
     except (ValueError, OSError) as error:
-        end_run(f"the model was not given its connector, and nothing was measured: {error}")
+        end_run(f"the model was not given its connector, and nothing was measured: {printable(str(error))}")
 
 
 def _said(given: GivenConnector) -> str:

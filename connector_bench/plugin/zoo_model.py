@@ -22,6 +22,7 @@ class ConnectorZoo(lmms):
         from accelerate import Accelerator
 
         from connector_bench import zoo
+        from connector_bench.foreign_files import printable
         from connector_bench.zoo.named_connectors import layout_doubt
 
         if unknown := set(unused) - {"device", "max_batch_size"}:
@@ -30,7 +31,12 @@ class ConnectorZoo(lmms):
         self._rank, self._world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.device = self.accelerator.device
         self.batch_size_per_gpu = int(batch_size)
-        self._model = zoo.load(connector, seed=seed)
+        try:
+            self._model = zoo.load(connector, seed=seed)
+        except (ValueError, OSError, RuntimeError) as error:
+            # lmms-eval answers an exception with a traceback and the status of success
+            logger.error(f"nothing was measured: {printable(str(error))}")
+            raise SystemExit(1) from None
         if self.rank == 0 and (doubt := layout_doubt(connector, self._model.layout)):
             logger.warning(doubt)
 

@@ -93,11 +93,13 @@ def preservation_figures(
     searched and ranked, see `neighbours`.
 
     Raises:
-        ValueError: N allows no k. A k needs at least k + 2 images, since with k = N - 1 any two sets agree.
+        ValueError: N allows no k, which needs at least k + 2 images, since with k = N - 1 any two sets agree; or all
+            images have one vector before the connector.
     """
     n = len(images)
     warnings: list[str] = []
     ks = allowed_ks(options.ks, n)
+    knn.require_neighbours(pre)
     lists = None
     if options.protocol == "paper":
         columns, scores, extra = _paper(pre, post, ks, options)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Float64, Shaped
 
 from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.neighbours.search import neighbours
-from connector_bench.preservation.neighbours.space import DISTANCES, Space, as_vectors
+from connector_bench.preservation.neighbours.space import DISTANCES, Space, all_the_same, as_vectors
 from connector_bench.preservation.overlap import allowed_ks, chance, chance_corrected, overlap, too_few
 from connector_bench.preservation.overlap_interval import (
     Columns,
@@ -139,8 +139,8 @@ def knn_preservation(
         device: where the search runs; see `neighbours`.
 
     Raises:
-        ValueError: no k that n images allow, different numbers of images, vectors that are not finite, or an
-            unknown distance.
+        ValueError: no k that n images allow, different numbers of images, vectors that are not finite, one vector for
+            all images before the connector, or an unknown distance.
 
     Warns:
         UserWarning: naming each k that n images do not allow and that is left out.
@@ -149,6 +149,7 @@ def knn_preservation(
     asked, ks = ks, allowed_ks(ks, n)
     if said := too_few({f"k = {k}": k + 2 for k in asked}, n):
         warnings.warn(said, stacklevel=2)
+    require_neighbours(pre)
     columns = depth(max(ks), n)
     before, after = (neighbours(side, columns, distance, device=device) for side in (pre, post))
     overlaps = {k: overlap(before, after, k) for k in ks}
@@ -177,6 +178,15 @@ def knn_preservation(
         agreement = AgreementWith.of(lists, ks, seed=seed)
         gained = agreement.gains(agreement.side(before), agreement.side(after))
     return PreservedNeighbours(n, ks, distance, overlaps, scores, found, gaps, gained)
+
+
+def require_neighbours(pre: Float[np.ndarray, "n d_pre"]) -> None:
+    """ValueError where all images have one vector before the connector: each is then as near as any other."""
+    if all_the_same(np.asarray(pre)):
+        raise ValueError(
+            f"the encoder's side is the same for all {len(pre)} images, so no image is nearer than another and there "
+            "are no neighbours to keep: it is the wrong module, or its input is the same for all pictures"
+        )
 
 
 def _images(pre: np.ndarray, post: np.ndarray) -> int:

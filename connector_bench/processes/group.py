@@ -9,6 +9,7 @@ from functools import cache
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
+from connector_bench.foreign_files import without_colours
 from connector_bench.processes.ending import wait_for_the_end
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class MeasurementFailed(RuntimeError):
 
 def error_text(failure: Exception) -> str:
     """Kind and message of an error; the message alone where it tells of another rank's or rank 0's."""
-    return str(failure) if isinstance(failure, MeasurementFailed) else f"{type(failure).__name__}: {failure}"
+    said = without_colours(str(failure))
+    return said if isinstance(failure, MeasurementFailed) else f"{type(failure).__name__}: {said}"
 
 
 def rank_and_size() -> tuple[int, int]:

@@ -30,7 +30,7 @@ from connector_bench.atomic_files import make_folder, write_atomically
 from connector_bench.foreign_files import file_inside, first_error, read_json
 from connector_bench.pictures import strict_decoding
 from connector_bench.reconstruction.lossmaps import MEASURES, LossMap, unpack
-from connector_bench.reconstruction.store import read_shard
+from connector_bench.reconstruction.shard_files import opened_shard
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -179,16 +179,18 @@ def _held(kind: Any, value: Any, path: Path) -> Any:
 
 def maps_in(path: Path) -> list[LossMap]:
     """The loss maps of one shard. ValueError where it holds none, or others than it says."""
-    tensors, meta = read_shard(path)
+    with opened_shard(path, "np") as (file, meta):
+        kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        packed = {name: file.get_tensor(name) for name in MEASURES if kinds.get(name) == "F16"}
     header = _held(_MapsHeader, meta, path)
     if not all(number < len(header.layouts) for number in header.layout_of_image):
         raise ValueError(f"{path}: an image has a layout that is not there")
     patches = [sum(math.prod(pre) for pre, _, _ in layout.tiles) for layout in header.layouts]
     wanted = sum(patches[number] for number in header.layout_of_image)
     for name in MEASURES:
-        if name not in tensors or tensors[name].shape != (wanted,) or not tensors[name].isfinite().all():
-            raise ValueError(f"{path}: {name} is not {wanted} finite numbers, one a patch")
-    return unpack(tensors, meta)
+        if name not in packed or packed[name].shape != (wanted,) or not np.isfinite(packed[name]).all():
+            raise ValueError(f"{path}: {name} is not {wanted} finite numbers of 16 bits, one a patch")
+    return unpack(packed, meta)
 
 
 def _decoded(path: Path, kind: str, mode: str, longest: int) -> Picture:

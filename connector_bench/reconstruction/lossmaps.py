@@ -1,7 +1,7 @@
 """Where in the picture the loss lies: per-patch maps kept compactly, and loss inside and outside a mask.
 
 A map costs 6 bytes a patch (three float16 values): 3.5 KB for 576 patches, where the published pipeline
-keeps the tokens themselves, 11.8 MB.
+keeps the tokens themselves, 11.8 MB. All is numpy: who reads a run's files needs no torch.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Float16, Float32
 
-from connector_bench.reconstruction.cells import patch_boxes
+from connector_bench.reconstruction.patch_boxes import patch_boxes
 from connector_bench.types import Tile, TokenLayout
 
 MEASURES = ("loss", "cosine", "norm_difference")
+MOST = 6e4
+"""In size: float16 ends at 65,504."""
+
+Packed = Mapping[str, Float16[np.ndarray, " patches"]]
+"""By measure: the values of all maps end to end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +31,10 @@ class LossMap:
 
     image_id: str
     layout: TokenLayout
-    loss: Float[Tensor, " n_pre"]
+    loss: Float32[np.ndarray, " n_pre"]
     """Squared error over the mean target variance: 0 is rebuilt exactly, 1 is what the training mean gets."""
-    cosine: Float[Tensor, " n_pre"]
-    norm_difference: Float[Tensor, " n_pre"]
+    cosine: Float32[np.ndarray, " n_pre"]
+    norm_difference: Float32[np.ndarray, " n_pre"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +79,12 @@ def _sum_to(sums: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return result
 
 
-def inside_outside(values: Float[Tensor, " n_pre"], areas: MaskAreas) -> tuple[float, float]:
+def inside_outside(values: Float[np.ndarray, " n_pre"], areas: MaskAreas) -> tuple[float, float]:
     """Mean of per-patch values weighted by each patch's area inside the mask, and by that outside.
 
     NaN for a side without area: a mask that the processor's crop has cut away, or one that covers everything.
     """
-    numbers = values.double().numpy()
+    numbers = values.astype(np.float64)
     if numbers.shape != areas.inside.shape:
         raise ValueError(f"{len(numbers)} values for {len(areas.inside)} patches")
     return _weighted(numbers, areas.inside), _weighted(numbers, areas.outside)
@@ -92,7 +95,7 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> float:
     return float((values * weights).sum() / total) if total > 1e-12 else math.nan
 
 
-def pack(maps: Iterable[LossMap]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack(maps: Iterable[LossMap]) -> tuple[Packed, dict[str, Any]]:
     """Maps as one shard for `RunStore.write`: float16 values end to end, and each layout once.
 
     What has no places is no map and is left out.
@@ -100,24 +103,23 @@ def pack(maps: Iterable[LossMap]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     listed = [one for one in maps if not one.layout.unplaced]
     layouts: dict[TokenLayout, int] = {}
     numbers = [layouts.setdefault(one.layout, len(layouts)) for one in listed]
-    tensors = {
-        name: torch.cat([getattr(one, name) for one in listed] or [torch.zeros(0)]).clamp(-6e4, 6e4).half()
-        for name in MEASURES
-    }
+    nothing = np.zeros(0, np.float32)
+    values = {name: np.concatenate([nothing, *(getattr(one, name) for one in listed)]) for name in MEASURES}
+    packed = {name: numbers.clip(-MOST, MOST).astype(np.float16) for name, numbers in values.items()}
     meta = {
         "images": [one.image_id for one in listed],
         "layout_of_image": numbers,
         "layouts": [_layout_json(layout) for layout in layouts],
     }
-    return tensors, meta
+    return packed, meta
 
 
-def unpack(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> list[LossMap]:
+def unpack(packed: Packed, meta: Mapping[str, Any]) -> list[LossMap]:
     """The inverse of `pack`, to float16's precision."""
     layouts = [_layout_from(values) for values in meta["layouts"]]
     chosen = [layouts[number] for number in meta["layout_of_image"]]
-    sizes = [layout.n_pre for layout in chosen]
-    parts = [tensors[name].float().split(sizes) for name in MEASURES]
+    ends = np.cumsum([layout.n_pre for layout in chosen])[:-1]
+    parts = [np.split(packed[name].astype(np.float32), ends) for name in MEASURES]
     return [
         LossMap(image_id, layout, *values)
         for image_id, layout, *values in zip(meta["images"], chosen, *parts, strict=True)

@@ -108,7 +108,7 @@ class ScoredBatch:
                 {"patches": float(layout.n_pre), **dict(zip(self._names, values, strict=True))},
                 of_controls.get(image, {}),
                 norm,
-                LossMap(image, layout, *own),
+                LossMap(image, layout, *own.numpy()),
                 unfitted,
             )
             for (image, layout, values, norm, own), unfitted in zip(each, batch.unfitted_patches, strict=True)

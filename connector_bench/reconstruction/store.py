@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+import numpy as np
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -24,10 +26,11 @@ from connector_bench.atomic_files import (
     remove_leftovers,
     write_atomically,
 )
-from connector_bench.foreign_files import parsed
 from connector_bench.reconstruction.folds import Ledger
+from connector_bench.reconstruction.shard_files import JSON, opened_shard
 
 FINGERPRINT = "fingerprint.json"
+Values = Tensor | np.ndarray
 
 
 class StateMismatch(ValueError):
@@ -47,13 +50,6 @@ def _readable(path: Path) -> Iterator[None]:
             f"{path} cannot be read ({type(error).__name__}: {error}). Remove {path.parent}, and what it holds is "
             "gathered anew."
         ) from error
-
-
-def read_shard(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and values of a shard, wherever it lies."""
-    with safe_open(path, framework="pt") as file:
-        meta = parsed((file.metadata() or {})["json"])
-        return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (no mapping)
 
 
 class RunStore:
@@ -83,18 +79,18 @@ class RunStore:
         else:
             write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
 
-    def write(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    def write(self, name: str, tensors: Mapping[str, Values], meta: Mapping[str, Any]) -> None:
         """Write (or replace) one shard: tensors and plain JSON values, in one file, by rename. Raises NotWritten."""
-        stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        stored = {key: torch.as_tensor(each).detach().cpu().contiguous() for key, each in tensors.items()}
         text = json.dumps(meta)
         try:
             with appearing(self._path(name)) as temporary:
-                save_file(stored, temporary, metadata={"json": text})
+                save_file(stored, temporary, metadata={JSON: text})
         except (OSError, SafetensorError) as error:
             size = sum(tensor.nbytes for tensor in stored.values()) + len(text)
             raise NotWritten(self._path(name), size, error) from error
 
-    def keep(self, name: str, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    def keep(self, name: str, tensors: Mapping[str, Values], meta: Mapping[str, Any]) -> None:
         """As `write`, but a refusal of the disk is noted in `trouble`, and ends the keeping of state."""
         if self.trouble is not None:
             return
@@ -116,12 +112,12 @@ class RunStore:
         path = self._path(name)
         if not path.exists():
             raise KeyError(name)
-        with _readable(path):
-            return read_shard(path)
+        with _readable(path), opened_shard(path, "pt") as (file, meta):
+            return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (no mapping)
 
     def tensor(self, name: str, key: str) -> Tensor:
         """One tensor of a shard, without reading the others. DamagedState as `read`."""
-        with _readable(self._path(name)), safe_open(self._path(name), framework="pt") as file:
+        with _readable(self._path(name)), opened_shard(self._path(name), "pt") as (file, _):
             found: Tensor = file.get_tensor(key)
         return found
 

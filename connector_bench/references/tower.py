@@ -13,6 +13,7 @@ from connector_bench.connectors.alone import load_alone
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.execution import chosen_device, require_device
 from connector_bench.connectors.fresh import observe_loading
+from connector_bench.connectors.model_class import config_of_checkpoint
 from connector_bench.connectors.registry import declared_families
 from connector_bench.pictures import picture_hash, reason
 from connector_bench.run.documents import PictureRows
@@ -132,13 +133,12 @@ def _passed(encode: Encode, pictures: Iterator[tuple[str, Image]]) -> Iterator[t
 
 
 def _encoder(tower: str, device: str, layer: int) -> Encode:
-    import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     observe_loading()
     if Path(tower).is_absolute() and not Path(tower).is_dir():
         raise FileNotFoundError(f"there is no folder {tower}")
-    config = transformers.AutoConfig.from_pretrained(tower)
+    config = config_of_checkpoint(tower)
     declared = any(config.model_type in family.model_types for family in declared_families())
     if declared or type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return _of_vlm(tower, device)
@@ -168,8 +168,8 @@ def _of_vision_model(tower: str, device: str, layer: int) -> Encode:
     import torch
     import transformers
 
-    processor = transformers.AutoImageProcessor.from_pretrained(tower)
-    whole = transformers.AutoModel.from_pretrained(tower)
+    processor = transformers.AutoImageProcessor.from_pretrained(tower, trust_remote_code=False)
+    whole = transformers.AutoModel.from_pretrained(tower, trust_remote_code=False)
     model = getattr(whole, "vision_model", whole).to(device).eval()
     patch = getattr(model.config, "patch_size", None)
     if not isinstance(patch, int):

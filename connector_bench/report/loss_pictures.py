@@ -50,7 +50,7 @@ def loss_pictures(
     inside = {number: row.get("loss_inside") for number, row in task.kept_answers.items()}
     try:
         maps = artefacts.maps_of_selection()
-        losses = [one.loss.numpy() for one in maps.values()]
+        losses = [one.loss for one in maps.values()]
         highest = float(np.quantile(np.concatenate(losses), BRIGHTEST)) if losses else None
         pictures = {}
         for name, loss_map in maps.items():

@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from PIL.Image import Image
 
-from connector_bench.reconstruction.cells import patch_boxes, tile_slices
 from connector_bench.reconstruction.lossmaps import LossMap
+from connector_bench.reconstruction.patch_boxes import patch_boxes, tile_slices
 from connector_bench.types import Box, Tile
 
 COLOURS = "magma"
@@ -57,7 +57,7 @@ def render(
     axes = figure.subplots(1, 1 + len(layers), squeeze=False)[0]
     pixels = np.asarray(picture.convert("RGB"))
     grey = np.asarray(picture.convert("L").convert("RGB"))
-    values = loss_map.loss.double().numpy()
+    values = loss_map.loss.astype(np.float64)
     scale = Normalize(0.0, max(highest if highest is not None else float(values.max(initial=0.0)), 1e-12))
     _show(axes[0], pixels, masks, "picture, answers outlined" if masks else "picture")
     for axis, layer in zip(axes[1:], layers, strict=True):

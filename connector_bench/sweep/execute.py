@@ -9,18 +9,21 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from connector_bench.atomic_files import make_folder
 from connector_bench.connectors.given import MODULE, WEIGHTS
+from connector_bench.foreign_files import without_colours
 from connector_bench.interventions.intervention import VARIABLE as INTERVENE
 from connector_bench.results.harness_files import UnusableResult, read_result, result_files
 from connector_bench.results.models import models_of
 from connector_bench.sweep.plan import SweepRun
+from connector_bench.sweep.run_lock import held
 
 RUNS, LOG = "runs", "log.txt"
 TELLING = re.compile(r"(error|exception|refused|nothing was measured|cannot|not found)", re.IGNORECASE)
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST = 400
 
 
@@ -40,19 +43,18 @@ def execute(runs: Sequence[SweepRun], output: Path, say: Callable[[str], None]) 
     signal.signal(signal.SIGTERM, _end)
     found = []
     for number, run in enumerate(runs, start=1):
-        folder = output / RUNS / run.folder
+        folder, head = output / RUNS / run.folder, f"{number}/{len(runs)} {run.name}: "
         begun = time.monotonic()
-        if folder.is_dir() and _missing(folder) is None:
-            outcome = RunOutcome(run, folder, skipped=True)
-            said = "there already"
-        else:
-            outcome = RunOutcome(run, folder, _run(run, folder))
-            said = (
-                f"done in {time.monotonic() - begun:.0f} s"
-                if outcome.failed is None
-                else f"FAILED, {outcome.failed}"
-            )
-        say(f"{number}/{len(runs)} {run.name}: {said}")
+        make_folder(folder)
+        waits = partial(say, f"{head}waiting for a process that runs it already")
+        with held(folder, waits) as lock:
+            if _missing(folder) is None:
+                outcome, said = RunOutcome(run, folder, skipped=True), "there already"
+            elif (why := _run(run, folder, lock)) is None:
+                outcome, said = RunOutcome(run, folder), f"done in {time.monotonic() - begun:.0f} s"
+            else:
+                outcome, said = RunOutcome(run, folder, why), f"FAILED, {why}"
+        say(f"{head}{said}")
         found.append(outcome)
     return found
 
@@ -62,15 +64,19 @@ def _end(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _run(run: SweepRun, folder: Path) -> str | None:
+def _run(run: SweepRun, folder: Path, lock: int | None) -> str | None:
     """Why it has no results, None where it has."""
-    folder.mkdir(parents=True, exist_ok=True)
+    weights = run.environment.get(WEIGHTS)
+    if weights is not None and not Path(weights).expanduser().exists():
+        return f"there is no {Path(weights).expanduser().absolute()}"
+    _remove_broken(folder)
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             [*run.command, "--output_path", str(folder)],
             env=_without_given(os.environ) | dict(run.environment),
             stdout=log,
             stderr=subprocess.STDOUT,
+            pass_fds=() if lock is None else (lock,),
         )
         try:
             process.wait()
@@ -94,13 +100,29 @@ def _missing(folder: Path) -> str | None:
         files = [read_result(path) for path in result_files([folder])]
     except UnusableResult as error:
         return str(error)
-    failed = {name: why for model in models_of(files).values() for name, why in model.failed.items()}
+    models = models_of(files).values()
+    failed = {name: why for model in models for name, why in model.failed.items()}
+    failed |= {
+        task.name: "its documents were not written"
+        for model in models
+        for task in model.tasks
+        if task.effective and not task.has_samples
+    }
     return "; ".join(f"{name}: {why}" for name, why in failed.items()) or None
+
+
+def _remove_broken(folder: Path) -> None:
+    """Remove result files that a run was killed over: the next one's lie beside them, and all are read."""
+    for path in folder.rglob("*_results.json"):
+        try:
+            read_result(path)
+        except UnusableResult:
+            path.unlink()
 
 
 def _last_words(log: Path) -> str | None:
     """The last line of a log that tells what went wrong."""
-    lines = COLOUR.sub("", log.read_text(encoding="utf-8", errors="replace")).splitlines()
+    lines = without_colours(log.read_text(encoding="utf-8", errors="replace")).splitlines()
     telling = [line.strip() for line in lines if TELLING.search(line)]
     return telling[-1][-LONGEST:] if telling else None
 

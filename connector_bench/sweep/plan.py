@@ -51,6 +51,12 @@ def _different(seeds: list[int]) -> list[int]:
     return seeds
 
 
+def _without_connector(given: dict[str, str]) -> dict[str, str]:
+    if taken := [name for name in (WEIGHTS, MODULE) if name in given]:
+        raise ValueError(f"{taken[0]} is a connector's; name it there, as checkpoints or module")
+    return given
+
+
 def _tasks_alone(given: Any) -> Any:
     return {"tasks": given} if isinstance(given, list) else given
 
@@ -89,7 +95,7 @@ class SweptData(_SweepPart):
     """Tasks that run together."""
 
     tasks: Annotated[list[Text], Field(min_length=1)]
-    environment: dict[str, str] = Field(default_factory=dict)
+    environment: Annotated[dict[str, str], AfterValidator(_without_connector)] = Field(default_factory=dict)
 
 
 class Sweep(_SweepPart):

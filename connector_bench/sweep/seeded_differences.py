@@ -129,7 +129,7 @@ def _documents_error(one: SeededRuns, other: SeededRuns, key: Key) -> float:
 
 
 def higher_is_better(lines: Sequence[SeededRuns], key: Key) -> bool | None:
-    """Which way a figure points; None where neither is better, as of overlap."""
+    """Which way a figure points; None where neither is better, as of what neighbours tell."""
     data_set, task, metric = key
     runs = [
         side.tasks[task]
@@ -140,7 +140,7 @@ def higher_is_better(lines: Sequence[SeededRuns], key: Key) -> bool | None:
     if not runs:
         return None
     entry = metric_of(metric) if runs[0].record else None
-    if entry is not None and entry.measure == "knn_preservation":
+    if entry is not None and not entry.is_a_mark:
         return None
     column = next((m.column for m in runs[0].metrics if m.name == metric), metric)
     return runs[0].higher_is_better.get(column)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from connector_bench.preservation.knn import knn_preservation
+from connector_bench.preservation.neighbours.space import all_the_same
 from connector_bench.reconstruction.cells import cell_rows, is_placed
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import mean_tokens, parts, sums_by_image
@@ -64,11 +65,13 @@ def moment(
         first: `Moment.post` of the first step; None at that step.
 
     Returns:
-        `knor_<k>` and `knor_adj_<k>` with the encoder's side, `knor_<k>_first` with the first step, `r2_ridge` and
-        `lost` (what the ridge does not rebuild, as a share of the variance about the training mean).
+        `knor_<k>` and `knor_adj_<k>` with the encoder's side, `knor_<k>_first` with the first step (unless that
+        gave one vector for all pictures, as a connector that begins at zero does), `r2_ridge` and `lost` (what
+        the ridge does not rebuild, as a share of the variance about the training mean).
 
     Raises:
-        ValueError: tokens are not finite, or lie in places that disagree with their number.
+        ValueError: tokens are not finite, are the same for all pictures before the connector, or lie in places that
+            disagree with their number.
     """
     pre, post, ridge = [], [], _Ridge()
     for batch, half in zip(batches, use, strict=True):
@@ -78,8 +81,9 @@ def moment(
     before, after = np.concatenate(pre), np.concatenate(post)
     scores = dict(knn_preservation(before, after, ks=ks).scores)
     own = after if first is None else first
-    since = knn_preservation(own, after, ks=ks).scores
-    scores |= {f"{name}{OF_FIRST}": score for name, score in since.items() if "adj" not in name}
+    if not all_the_same(own):
+        since = knn_preservation(own, after, ks=ks).scores
+        scores |= {f"{name}{OF_FIRST}": score for name, score in since.items() if "adj" not in name}
     return Moment(scores | ridge.scores(), after)
 
 
@@ -117,6 +121,8 @@ class _Ridge:
 
     def _test(self, batch: TokenBatch) -> None:
         assert self.patches is not None
+        if self.probe is None:
+            self.patches.require_spread()
         device = batch.post.device
         if self.probe is None:
             self.probe = self.sample.fit(device).to(device)

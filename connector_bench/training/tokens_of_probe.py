@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.connectors.execution import refuse_shared_out, unwrapped
-from connector_bench.connectors.hooks import first_tensor
+from connector_bench.connectors.part_output import tokens_of
 from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
 from connector_bench.training.connector_in_training import ConnectorInTraining, PassCalls, Waiting
 from connector_bench.types import TokenBatch, TokenLayout
@@ -127,13 +127,8 @@ class TokensOfPair(ProbeTokens):
         import torch
 
         given = torch.stack([self._inputs[place][1] for place in group])
-        pre = first_tensor(
-            self._encoder(_as_parameters(given, module_behind(self._encoder), self._connector))
-        )
-        if pre.dim() != 3 or len(pre) != len(group):
-            raise ValueError(
-                f"the encoder gives tokens of shape {tuple(pre.shape)} for {len(group)} images; [batch, n, d] is due"
-            )
+        output = self._encoder(_as_parameters(given, module_behind(self._encoder), self._connector))
+        pre = _together(tokens_of(output, "encoder", len(group)), "encoder")
         return self._batch(group, pre), Waiting.of(pre)
 
     def again(self, group: Group, kept: Waiting) -> TokenBatch:
@@ -141,11 +136,7 @@ class TokensOfPair(ProbeTokens):
         return self._batch(group, kept.back())
 
     def _batch(self, group: Group, pre: Float[Tensor, "images n d"]) -> TokenBatch:
-        post = first_tensor(self._connector(pre))
-        if post.dim() != 3 or len(post) != len(pre):
-            raise ValueError(
-                f"the connector gives tokens of shape {tuple(post.shape)} for {len(pre)} images; [batch, m, d] is due"
-            )
+        post = _together(tokens_of(self._connector(pre), "connector", len(pre)), "connector")
         layout = self._layout(pre.shape[1], post.shape[1])
         names = tuple(self._inputs[place][0] for place in group)
         return TokenBatch(names, (layout,) * len(names), pre.flatten(0, 1), post.flatten(0, 1))
@@ -154,6 +145,20 @@ class TokensOfPair(ProbeTokens):
         """As its user states it; unless stated, a connector that keeps the number of tokens keeps their order."""
         stated = (1, n_pre) if self._grid is None and n_post == n_pre else self._grid
         return StatedGrid.of(stated).layout(n_pre, n_post)
+
+
+def _together(tokens: Tensor | list[Tensor], whose: str) -> Tensor:
+    """`[batch, n, d]`. ValueError where pictures of one batch have different numbers of tokens."""
+    import torch
+
+    if not isinstance(tokens, list):
+        return tokens
+    if len({one.shape for one in tokens}) > 1:
+        raise ValueError(
+            f"the {whose} gave {', '.join(str(list(one.shape)) for one in tokens[:4])}; a probe needs as many "
+            "tokens of each picture"
+        )
+    return torch.stack(tokens)
 
 
 def module_behind(encoder: Any) -> nn.Module:

@@ -32,10 +32,12 @@ def train(
     """Train connectors and their decoders on the scenes, minutes each on one core, and say where each then stands."""
     from dataclasses import replace
 
+    from connector_bench.foreign_files import printable
+    from connector_bench.results.refusals import refuse
     from connector_bench.zoo.bench import bench_text
     from connector_bench.zoo.model import build_parts
     from connector_bench.zoo.named_connectors import connector_names, layout_doubt
-    from connector_bench.zoo.train import TrainingConfig
+    from connector_bench.zoo.train import Diverged, TrainingConfig
     from connector_bench.zoo.train import train as train_one
 
     names = connector_names() if everything else list(connectors or [])
@@ -45,18 +47,32 @@ def train(
         raise typer.BadParameter("give --seeds, or --seed once for each, and not both")
     chosen = {key: value for key, value in (("epochs", epochs), ("scenes", scenes)) if value is not None}
     config = replace(TrainingConfig(), **chosen)
+    diverged: list[str] = []
     try:
         for name in names:
             _, layout, _ = build_parts(name, 0)
             if doubt := layout_doubt(name, layout):
                 typer.secho(doubt, fg="yellow", err=True)
         for name in names:
-            trained = [train_one(name, number, config, out) for number in seed or range(seeds or 1)]
+            trained: list[Path] = []
+            numbers = seed or list(range(seeds or 1))
+            for number in numbers:
+                try:
+                    trained.append(train_one(name, number, config, out))
+                except Diverged as error:
+                    diverged.append(str(error))
             for path in trained:
                 typer.echo(path)
-            typer.echo(bench_text(trained))
+            if trained:
+                typer.echo(bench_text(trained))
+            if 0 < len(trained) < len(numbers):
+                typer.echo(
+                    f"these are figures of {len(trained)} of {len(numbers)} trainings: of those that did not diverge"
+                )
     except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(printable(str(error))) from error
+    if diverged:
+        refuse("; ".join(diverged))
 
 
 @app.command("list")

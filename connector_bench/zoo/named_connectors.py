@@ -107,11 +107,17 @@ def layout_of(module: nn.Module, d_in: int, d_out: int) -> Layout:
     """
     try:
         with torch.inference_mode():
-            shape = tuple(module(torch.zeros(2, GRID * GRID, d_in)).shape)
+            given = module(torch.zeros(2, GRID * GRID, d_in))
     except Exception as error:
         raise ValueError(
             f"{type(module).__name__} fails on [2, {GRID * GRID}, {d_in}]: {type(error).__name__}: {error}"
         ) from error
+    if not isinstance(given, torch.Tensor):
+        raise ValueError(
+            f"{type(module).__name__} maps [2, {GRID * GRID}, {d_in}] to {type(given).__name__}, expected one tensor "
+            f"[2, m, {d_out}]"
+        )
+    shape = tuple(given.shape)
     if len(shape) != 3 or shape[0] != 2 or shape[2] != d_out:
         raise ValueError(
             f"{type(module).__name__} maps [2, {GRID * GRID}, {d_in}] to {list(shape)}, "

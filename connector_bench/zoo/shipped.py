@@ -74,6 +74,8 @@ def find_weights(connector: str, seed: int, folder: Path | None = None) -> Path:
 def save_weights(folder: Path, card: Card, connector: nn.Module, decoder: Decoder) -> Path:
     """Write ``<connector>-seed<seed>.safetensors`` and its card, the weights last, each in one step.
 
+    ValueError where a weight is NaN or too large for float16.
+
     Parameters are kept in float16; buffers in full, since a rounded rotation would no longer be one.
     """
     from safetensors.torch import save
@@ -81,6 +83,11 @@ def save_weights(folder: Path, card: Card, connector: nn.Module, decoder: Decode
     folder.mkdir(parents=True, exist_ok=True)
     both = nn.ModuleDict({"connector": connector, "decoder": decoder})
     kept = {name: value.detach().half().contiguous() for name, value in both.named_parameters()}
+    if bad := [name for name, value in kept.items() if not value.isfinite().all()]:
+        raise ValueError(
+            f"the weights of {card.connector}, seed {card.seed}, are no numbers in float16 ({', '.join(bad[:3])}); "
+            "nothing was written"
+        )
     kept |= {name: value.contiguous() for name, value in both.named_buffers()}
     path = folder / f"{file_stem(card.connector, card.seed)}.safetensors"
     text = json.dumps(asdict(card), indent=1) + "\n"

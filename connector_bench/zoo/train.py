@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +15,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from connector_bench.atomic_files import make_folder, write_atomically
+from connector_bench.foreign_files import first_line
 from connector_bench.zoo.decoder import Decoder
 from connector_bench.zoo.evaluate import evaluate, overlap_at_10
 from connector_bench.zoo.features import features_fingerprint
@@ -38,6 +42,24 @@ class TrainingConfig:
     clip: float = 1.0
     threads: int = 1
     scenes: int = SPLITS["train"].scenes
+
+
+TRIED = ".can-be-written"
+
+
+class Diverged(ValueError):
+    """A training whose loss, or what it learnt, is no number any more."""
+
+
+@contextmanager
+def _its_own_errors(name: str) -> Iterator[None]:
+    """ValueError for whatever a user's module raises while it is trained."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{name} fails while it is trained: {type(error).__name__}: {first_line(error)}"
+        ) from error
 
 
 def _schedule(step: int, steps: int, warm_up: float) -> float:
@@ -75,14 +97,17 @@ def fit(
         for _ in range(config.epochs):
             total = 0.0
             for rows in torch.randperm(len(data.tokens), generator=order).split(config.batch):
-                post = connector(data.tokens[rows].float())
-                loss = decoder.loss(post, data.questions[rows], data.answers[rows])
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+                with _its_own_errors(name):
+                    post = connector(data.tokens[rows].float())
+                    loss = decoder.loss(post, data.questions[rows], data.answers[rows])
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()
                 nn.utils.clip_grad_norm_(parameters, config.clip)
                 optimiser.step()
                 schedule.step()
-                total += loss.item()
+                if not math.isfinite(value := loss.item()):
+                    raise Diverged(f"{name} diverged: its loss was {value} at step {bar.n + 1} of {steps}")
+                total += value
                 bar.update()
             losses.append(total / per_epoch)
             bar.set_postfix(loss=f"{losses[-1]:.3f}")
@@ -107,10 +132,13 @@ def train(
     it, so it shows what the connector's training is worth. The score is of the weights as saved, in float16.
 
     Raises:
-        ValueError: unknown connector, or one whose output has the wrong shape.
-        OSError: ``folder`` (default: the cache's ``zoo-weights``) cannot be written.
+        ValueError: unknown connector, or one whose output has the wrong shape; as Diverged where its loss is no number.
+        OSError: ``folder`` (default: the cache's ``zoo-weights``) cannot be written, found before anything is trained.
     """
     config, folder, name = config or TrainingConfig(), folder or user_folder(), canonical_name(connector)
+    make_folder(folder)
+    write_atomically(folder / TRIED, b"")
+    (folder / TRIED).unlink(missing_ok=True)
     torch.set_num_threads(config.threads)
     module, _, decoder = build_parts(name, seed)
     module.requires_grad_(not is_untrained(name))

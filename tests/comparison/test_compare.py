@@ -267,7 +267,8 @@ def test_overlap_is_higher_or_lower_and_never_better(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     folders = []
     for name, shift in (("a", 0.0), ("b", 0.3)):
-        rows = [{"knor_10": float(v) + shift, "trustworthiness": float(v) + shift} for v in rng.random(80)]
+        names = ("knor_10", "trustworthiness", "recall_post_1", "recall_post_5_by_background", "map_post")
+        rows = [dict.fromkeys(names, float(v) + shift) for v in rng.random(80)]
         folders.append(
             write_output(
                 tmp_path / name,
@@ -281,6 +282,15 @@ def test_overlap_is_higher_or_lower_and_never_better(tmp_path: Path) -> None:
         in said
     )
     assert "org/b is higher than org/a: k, trustworthiness, " in said
+    for plain, metric in (
+        ("finds more images' label at their nearest", "recall at 1 after (recall_post_1)"),
+        (
+            "finds more images' label among their 5 nearest",
+            "recall at 5 after, by background (recall_post_5_by_background)",
+        ),
+        ("ranks images of one label nearer to each other", "mAP after (map_post)"),
+    ):
+        assert f"- org/b {plain} than org/a: k, {metric}, " in said
     assert "better" not in said
     assert "↑" not in said
 

@@ -66,6 +66,13 @@ def refused(run: Callable[..., tuple[int, str]], *arguments: object) -> str:
         ({"config.json": '{"model_type": "clip"}'}, "compares one vector of a picture with one of a text"),
         ({"config.json": '{"model_type": "vit"}'}, "is none that reads images|no file named"),
         ({"config.json": '{"model_type": "mllama"}'}, "cross-attention"),
+        (
+            {
+                "config.json": '{"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}',
+                "own.py": "raise SystemExit('it ran')",
+            },
+            "its code lies in the checkpoint and is not run here",
+        ),
     ],
 )
 def test_a_checkpoint_that_is_none(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from connector_bench.connectors.alone import load_alone
 from connector_bench.connectors.base import UnsupportedModel
 from connector_bench.connectors.coloured import coloured_picture
-from connector_bench.connectors.given import MODULE, WEIGHTS, give_connector, given_to
+from connector_bench.connectors.given import MODULE, WEIGHTS, give_connector, given_to, require_named
 from connector_bench.results.harness_files import read_result, result_files
 from connector_bench.results.recorded_command import command_line
 from tests import tiny_vlms
@@ -171,6 +172,51 @@ def test_what_does_not_fit_is_named(
         give_connector(model)
     assert torch.equal(before, model.model.multi_modal_projector.linear_1.weight), "nothing was written"
     assert given_to(model) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("mm_projector.bin", b"", r"mm_projector\.bin cannot be read"),
+        (
+            "mm_projector.bin",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            r"mm_projector\.bin cannot be read",
+        ),
+        ("mine.pth", bytes(range(256)), r"mine\.pth cannot be read"),
+        ("mine.safetensors", b"", r"mine\.safetensors cannot be read"),
+        ("mine.ckpt", pickle.dumps([1, 2]), r"mine\.ckpt"),
+        ("notes.txt", b"weights", r"notes\.txt is no file of weights; allowed are \.safetensors"),
+        ("folder/notes.txt", b"weights", "folder holds no file of weights"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_named(
+    name: str, content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_bytes(content)
+    monkeypatch.setenv(WEIGHTS, "folder" if "/" in name else name)
+    with pytest.raises(UnsupportedModel, match=said) as refused:
+        require_named()
+    assert "\n" not in str(refused.value)
+    assert "\x1b" not in str(refused.value)
+    monkeypatch.setenv(WEIGHTS, "elsewhere.bin")
+    with pytest.raises(FileNotFoundError, match=f"there is no {tmp_path / 'elsewhere.bin'}"):
+        require_named()
+
+
+def test_packed_numbers_are_no_weights(
+    trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the right names and shapes, but without the scales that make weights of them."""
+    packed = {"linear_1.weight": (trained["state"]["linear_1.weight"] * 100).to(torch.int8)}
+    save_file(trained["state"] | packed, tmp_path / "packed.safetensors")
+    monkeypatch.setenv(WEIGHTS, str(tmp_path / "packed.safetensors"))
+    with pytest.raises(
+        UnsupportedModel, match=r"holds whole or packed numbers for .*: linear_1\.weight; floating"
+    ):
+        give_connector(model_of_base(trained))
 
 
 class Harmful:

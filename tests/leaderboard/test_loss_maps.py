@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -29,7 +28,7 @@ ARTEFACTS = "connector_bench/patch_reconstruction-0123456789ab"
 
 
 def a_map(image: str, losses: Any, layout: TokenLayout = GRID) -> LossMap:
-    loss = torch.as_tensor(losses, dtype=torch.float32)
+    loss = np.asarray(losses, np.float32)
     return LossMap(image, layout, loss, loss, loss)
 
 

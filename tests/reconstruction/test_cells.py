@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector_bench.reconstruction.cells import cells_of, is_placed, patch_boxes, tile_slices
+from connector_bench.reconstruction.cells import cells_of, is_placed
+from connector_bench.reconstruction.patch_boxes import patch_boxes, tile_slices
 from connector_bench.types import Tile, TokenLayout
 
 sides = st.integers(1, 14)

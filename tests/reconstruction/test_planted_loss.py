@@ -42,8 +42,8 @@ def test_the_loss_inside_a_mask_of_those_patches_is_the_higher_one(probes) -> No
     scored = kept(score(probes, *one))[0].loss_map
     mask = CHECKERBOARD.repeat_interleave(10, 0).repeat_interleave(10, 1).numpy()
     inside, outside = inside_outside(scored.loss, mask_areas(scored.layout, mask))
-    assert inside == pytest.approx(float(scored.loss[CHECKERBOARD.flatten()].mean()), rel=1e-6)
-    assert outside == pytest.approx(float(scored.loss[~CHECKERBOARD.flatten()].mean()), rel=1e-6)
+    assert inside == pytest.approx(float(scored.loss[CHECKERBOARD.flatten().numpy()].mean()), rel=1e-6)
+    assert outside == pytest.approx(float(scored.loss[~CHECKERBOARD.flatten().numpy()].mean()), rel=1e-6)
     assert inside > outside
 
 

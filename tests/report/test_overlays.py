@@ -1,7 +1,6 @@
 from io import BytesIO
 
 import numpy as np
-import torch
 from PIL import Image
 
 from connector_bench.reconstruction.lossmaps import LossMap
@@ -19,9 +18,9 @@ TILED = TokenLayout(
 
 
 def loss_map(layout: TokenLayout = WHOLE, hot: int = 13) -> LossMap:
-    loss = torch.full((layout.n_pre,), 0.1)
+    loss = np.full(layout.n_pre, 0.1, np.float32)
     loss[hot] = 1.0
-    return LossMap("image", layout, loss, torch.zeros_like(loss), torch.zeros_like(loss))
+    return LossMap("image", layout, loss, np.zeros_like(loss), np.zeros_like(loss))
 
 
 def picture(width: int = 320, height: int = 240) -> Image.Image:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +89,14 @@ def test_a_sweep_from_a_failure_to_its_table(tmp_path: Path, monkeypatch: pytest
         (("scenes: [knn_preservation]", "scenes: []"), "data_sets.scenes.tasks"),
         (("seeds: [1]", "seeds: [1, 1]"), "a seed stands there twice"),
         (("connectors:", "connectors: ["), "is no YAML"),
+        (("connectors:", "colour: red\nconnectors:"), "colour is 'red': Extra inputs are not permitted"),
+        (
+            (
+                "[knn_preservation]",
+                "{tasks: [knn_preservation], environment: {CONNECTOR_BENCH_CONNECTOR_WEIGHTS: late.safetensors}}",
+            ),
+            "CONNECTOR_BENCH_CONNECTOR_WEIGHTS is a connector's; name it there, as checkpoints or module",
+        ),
     ],
 )
 def test_a_wrong_file_is_named(change: tuple[str, str], said: str, tmp_path: Path) -> None:
@@ -116,12 +128,77 @@ def test_a_shells_own_connector_reaches_no_run(tmp_path: Path, monkeypatch: pyte
     )
     monkeypatch.setenv("CONNECTOR_BENCH_CONNECTOR_WEIGHTS", "elsewhere.bin")
     monkeypatch.setenv("CONNECTOR_BENCH_CONNECTOR_MODULE", "elsewhere:Other")
+    monkeypatch.chdir(tmp_path)
+    Path("mine.bin").touch()
     runs = [
         SweepRun(name, None, "d", 0, (sys.executable, "-c", said, name), environment)
         for name, environment in (("base", {}), ("mine", {"CONNECTOR_BENCH_CONNECTOR_WEIGHTS": "mine.bin"}))
     ]
     logs = [(one.folder / LOG).read_text() for one in execute(runs, tmp_path, lambda line: None)]
     assert [log.strip() for log in logs] == ["{}", "{'CONNECTOR_BENCH_CONNECTOR_WEIGHTS': 'mine.bin'}"]
+
+
+def as_run(folder: Path, *code: str) -> list[SweepRun]:
+    """A run whose process is a few lines, which get a whole result's folder and their own."""
+    write_output(folder / "whole" / "m", {"t": ordinary_task([1.0, 0.0])})
+    text = "import shutil, sys, time; whole, _, out = sys.argv[1:]; " + "; ".join(code)
+    command = (sys.executable, "-c", text, str(folder / "whole"))
+    return [SweepRun("base", None, "d", 0, command, {})]
+
+
+COPY = "shutil.copytree(whole, out, dirs_exist_ok=True)"
+
+
+@pytest.mark.parametrize("left", ["nothing", "half a result", "no documents"])
+def test_what_a_killed_run_has_left_is_run_again(left: str, tmp_path: Path) -> None:
+    runs = as_run(tmp_path, COPY)
+    folder = tmp_path / "sweep" / "runs" / runs[0].folder
+    if left != "nothing":
+        shutil.copytree(tmp_path / "whole", folder)
+    if left == "half a result":
+        (path,) = folder.rglob("*_results.json")
+        path.rename(half := path.with_name(path.name.replace("20260101", "20250101")))
+        half.write_bytes(half.read_bytes()[:100])
+    if left == "no documents":
+        next(folder.rglob("*_samples_*.jsonl")).unlink()
+    said: list[str] = []
+    for _ in range(2):
+        (outcome,) = execute(runs, tmp_path / "sweep", said.append)
+        assert outcome.failed is None, outcome.failed
+    assert [line.split(": ")[1][:5] for line in said] == ["done ", "there"]
+
+
+def test_a_run_whose_sweep_was_killed_is_waited_for(tmp_path: Path) -> None:
+    """By a signal that nobody hears; the run goes on, and no second one is started beside it."""
+    runs = as_run(tmp_path, "open(f'{out}/begun', 'a').write('x')", "time.sleep(3)", COPY)
+    (tmp_path / "runs.pickle").write_bytes(pickle.dumps(runs))
+    text = "import pathlib, pickle, sys; from connector_bench.sweep.execute import execute; "
+    text += "path = pathlib.Path(sys.argv[1]); runs = pickle.loads((path / 'runs.pickle').read_bytes()); "
+    text += "execute(runs, path / 'sweep', print)"
+    sweep_process = subprocess.Popen([sys.executable, "-c", text, str(tmp_path)])
+    begun = tmp_path / "sweep" / "runs" / runs[0].folder / "begun"
+    while not begun.exists():
+        assert sweep_process.poll() is None
+        time.sleep(0.05)
+    sweep_process.kill()
+    sweep_process.wait()
+    said: list[str] = []
+    (outcome,) = execute(runs, tmp_path / "sweep", said.append)
+    assert said == [
+        "1/1 base, d, seed 0: waiting for a process that runs it already",
+        "1/1 base, d, seed 0: there already",
+    ]
+    assert outcome.skipped
+    assert begun.read_text() == "x"
+
+
+def test_weights_that_are_not_there_start_nothing(tmp_path: Path) -> None:
+    (run,) = as_run(tmp_path, COPY)
+    missing = replace(run, environment={"CONNECTOR_BENCH_CONNECTOR_WEIGHTS": "late.safetensors"})
+    first, second = execute([missing, run], tmp_path / "sweep", lambda line: None)
+    assert first.failed == f"there is no {Path.cwd() / 'late.safetensors'}"
+    assert not (first.folder / LOG).exists()
+    assert second.failed is None
 
 
 def test_runs_are_told_apart_by_all_that_changes_their_figures(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,9 @@ from connector_bench.zoo.shipped import SHIPPED
 from connector_bench.zoo.splits import SPLITS
 
 MINE = """
+import math
+
+import torch
 from torch import nn
 
 from connector_bench.zoo.connectors import Layout
@@ -34,6 +38,26 @@ class Narrow(nn.Module):
 
     def forward(self, pre):
         return self.layers(pre)
+
+
+class Diverging(Narrow):
+    def __init__(self, d_in, d_out):
+        super().__init__(d_in, d_out)
+        self.breaks = torch.initial_seed() == 1
+
+    def forward(self, pre):
+        return super().forward(pre) * (math.inf if self.breaks and self.training else 1)
+
+
+class Raising(Narrow):
+    def forward(self, pre):
+        assert len(pre) < 8, "a batch of two was all I tried"
+        return super().forward(pre)
+
+
+class Named(Narrow):
+    def forward(self, pre):
+        return {"tokens": super().forward(pre)}
 """
 
 
@@ -91,6 +115,25 @@ def test_a_connector_of_ones_own_as_it_is_typed(tmp_path, monkeypatch):
     assert " of 11 beside the built-in connectors by accuracy" in typed.output
     assert "not the budget of the others: epochs 1 instead of 8, scenes 24 instead of 6000" in typed.output
     assert "connector-bench leaderboard show results" in typed.output
+    some = CliRunner().invoke(app, ["zoo", "train", "own_package.mine:Diverging", "--seeds", "3", *few])
+    assert some.exit_code == 1
+    assert [line[-13:] for line in some.output.splitlines() if line.endswith("safetensors")] == [
+        "0.safetensors",
+        "2.safetensors",
+    ]
+    assert "these are figures of 2 of 3 trainings: of those that did not diverge" in some.output
+    assert "Diverging seed 1 diverged: its loss was nan at step 1 of " in some.output
+    folder = tmp_path / "taken"
+    folder.touch()
+    for name, says in (
+        ("Raising", "fails while it is trained: AssertionError: a batch of two was all I tried"),
+        ("Named", "maps [2, 196, 112] to dict, expected one tensor [2, m, 128]"),
+        ("Other", f"looked for in {tmp_path} and among what is installed): AttributeError"),
+        ("Narrow --out taken", "taken could not be written"),
+    ):
+        wrong = CliRunner().invoke(app, ["zoo", "train", *f"own_package.mine:{name}".split(), *few])
+        assert wrong.exit_code == 2
+        assert says in " ".join(re.sub("[│╭╰─╮╯]", "", wrong.output).split())
     both = CliRunner().invoke(app, ["zoo", "train", "mlp", "--seeds", "2", "--seed", "1"])
     assert both.exit_code == 2
 

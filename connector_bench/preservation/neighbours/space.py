@@ -28,6 +28,9 @@ DISTANCES = ("l2", "cosine", "l2_standardized")
 ULP = 2.0**-24
 """Relative rounding error of fp32."""
 
+ROUNDING = 1e-6
+"""Share of a number below which a difference is one of fp32's rounding, over whatever led to the number."""
+
 RUN = 256
 """Dimensions summed at a stretch."""
 
@@ -67,6 +70,12 @@ def as_vectors(vectors: np.ndarray, name: str = "vectors") -> Float32[np.ndarray
             f"{name}: {bad.size} of {len(array)} rows hold NaN or infinity in fp32, the first is row {bad[0]}"
         )
     return array
+
+
+def all_the_same(vectors: Float[np.ndarray, "n d"]) -> bool:
+    """Whether rows differ by rounding alone, so that which of them is nearest says nothing."""
+    spread = vectors.max(axis=0) - vectors.min(axis=0)
+    return bool((spread <= ROUNDING * np.abs(vectors).max(axis=0)).all())
 
 
 def checked(vectors: Float[np.ndarray, "n d"], k: int, distance: str) -> Float32[np.ndarray, "n d"]:

@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import on_device, query_boxes
+from connector_bench.reconstruction.cells import on_device
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig
 from connector_bench.reconstruction.end_to_end import image_of_patch, mean_tokens, padded, unpadded
 from connector_bench.reconstruction.folds import FOLDS, FRACTIONS, Fold, image_key, unit_keys
+from connector_bench.reconstruction.patch_boxes import query_boxes
 from connector_bench.reconstruction.precision import fit_device, with_room
 from connector_bench.reconstruction.probes.attention_batches import (
     ImageSample,

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from connector_bench.reconstruction.cells import query_boxes
+from connector_bench.reconstruction.patch_boxes import query_boxes
 from connector_bench.reconstruction.probes.mlp import Standardizer
 from connector_bench.reconstruction.probes.ridge import Affine
 from connector_bench.types import WHOLE_PICTURE, TokenLayout

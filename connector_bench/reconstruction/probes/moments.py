@@ -94,6 +94,9 @@ class Moments:
         return cls(int(tensors[f"{prefix}.n"]), **parts)
 
 
+ROUNDING = 1e-6
+"""Share of a number below which a difference is one of float32's rounding."""
+
 Sums = Literal["auto", "float64", "float32"]
 """How scatter is summed; `auto` is float64 where the device is fast at it, and float32 elsewhere."""
 
@@ -266,6 +269,14 @@ class TargetStatistics:
     def variance(self) -> Float[Tensor, " d"]:
         """Population variance by dimension."""
         return self.scatter / max(self.n, 1)
+
+    def require_spread(self) -> None:
+        """ValueError where all patches are the same but for rounding: then there is nothing to rebuild."""
+        if bool((self.variance.sqrt() <= ROUNDING * self.mean.abs()).all()):
+            raise ValueError(
+                f"the encoder gives the same numbers for all {self.n:,} patches of the training images, so there is "
+                "nothing to rebuild: it is the wrong module, or its input is the same for all pictures"
+            )
 
     @property
     def total_variance(self) -> float:

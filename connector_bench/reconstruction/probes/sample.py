@@ -251,7 +251,7 @@ class ProbeSample:
         return training, validation
 
     def fit(self) -> FittedProbes:
-        """Fit the ladder; ValueError where too few images came for a training and a validation fold.
+        """Fit the ladder; ValueError where too few images came for two folds, or all patches are the same.
 
         Where fewer validation images than `floors.LEAST_VALIDATION_IMAGES` would choose, nothing is chosen: the penalty
         is the middle one, no network is trained, and the linear probe counts as the best.
@@ -263,6 +263,7 @@ class ProbeSample:
                 f"{training} training and {self.validation_images} validation images: both are needed, and "
                 "at least two images that are no test images"
             )
+        target.require_spread()
         enough = self.validation_images >= LEAST_VALIDATION_IMAGES
         if not enough and self.config.protocol != "paper":
             self._cells = {shape: sample.without_validation() for shape, sample in self._cells.items()}
