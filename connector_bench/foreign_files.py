@@ -92,7 +92,7 @@ def without_colours(text: str) -> str:
     return _COLOURS.sub("", text)
 
 
-def first_line(error: Exception, longest: int = 300) -> str:
+def first_line(error: BaseException, longest: int = 300) -> str:
     """The first line of an error's message, without colours; its kind where it says nothing."""
     lines = without_colours(str(error)).strip().splitlines()
     return lines[0].strip()[:longest] if lines else type(error).__name__
