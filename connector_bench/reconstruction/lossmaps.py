@@ -118,8 +118,8 @@ def unpack(packed: Packed, meta: Mapping[str, Any]) -> list[LossMap]:
     """The inverse of `pack`, to float16's precision."""
     layouts = [_layout_from(values) for values in meta["layouts"]]
     chosen = [layouts[number] for number in meta["layout_of_image"]]
-    ends = np.cumsum([layout.n_pre for layout in chosen])[:-1]
-    parts = [np.split(packed[name].astype(np.float32), ends) for name in MEASURES]
+    ends = np.cumsum([layout.n_pre for layout in chosen], dtype=int)
+    parts = [np.split(packed[name].astype(np.float32), ends)[:-1] for name in MEASURES]
     return [
         LossMap(image_id, layout, *values)
         for image_id, layout, *values in zip(meta["images"], chosen, *parts, strict=True)
