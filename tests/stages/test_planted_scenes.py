@@ -60,6 +60,13 @@ def test_places_that_are_gone_are_lost_in_the_connector() -> None:
     assert lost["chance"] == pytest.approx(found["acc_pre_object"]["value"] - MAJORITY, abs=0.06)
 
 
+def test_tokens_of_other_scenes_say_nothing() -> None:
+    found = scores(measured(lambda tokens: tokens.roll(1, 0)))
+    assert found["acc_post_object"]["low"] <= found["acc_post_object"]["chance"] + 0.03
+    assert found["acc_post_object"]["value"] == pytest.approx(MAJORITY, abs=0.05)
+    assert -0.1 < found["bits_post_object"]["value"] < 0.02
+
+
 def test_every_question_has_its_part_of_every_figure(whole: StageFigures) -> None:
     found = scores(whole)
     for name, score in found.items():
