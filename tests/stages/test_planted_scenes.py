@@ -1,4 +1,4 @@
-"""Connectors whose loss is known: what keeps all, and what keeps some places."""
+"""Connectors whose loss is known: what keeps all, what keeps some places, what says nothing, what adds."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from connector_bench.stages.stage_figures import StageFigures
 
-from .planted_scenes import KINDS, NAMES, measured
+from .planted_scenes import KINDS, NAMES, measured, scenes
 
 MAJORITY = 1 / len(NAMES)
 
@@ -65,6 +67,35 @@ def test_tokens_of_other_scenes_say_nothing() -> None:
     assert found["acc_post_object"]["low"] <= found["acc_post_object"]["chance"] + 0.03
     assert found["acc_post_object"]["value"] == pytest.approx(MAJORITY, abs=0.05)
     assert -0.1 < found["bits_post_object"]["value"] < 0.02
+
+
+def test_what_is_read_better_behind_is_reported_and_not_clipped() -> None:
+    hidden = scenes(320, 1), scenes(100, 2)
+    drowned = {len(one.tokens): one.tokens for one in hidden}
+
+    def encoder(tokens: Tensor) -> Tensor:
+        noise = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(len(tokens)))
+        return tokens + 4 * noise
+
+    figures = measured(_Restoring(encoder, drowned), encoder=encoder)
+    lost = scores(figures)["lost_connector_object"]
+    assert lost["high"] < 0
+    assert figures.summary["read_worse_before"] == ["object", "number"]
+    assert "read better behind" in figures.warnings[0]
+
+
+class _Restoring:
+    """A connector that gives back what noise has drowned, found again by its row."""
+
+    def __init__(self, encoder: Any, clean: Mapping[int, Tensor]) -> None:
+        self._of = {
+            tuple(row.flatten()[:3].tolist()): before
+            for tokens in clean.values()
+            for row, before in zip(encoder(tokens), tokens, strict=True)
+        }
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        return torch.stack([self._of[tuple(row.flatten()[:3].tolist())] for row in tokens])
 
 
 def test_every_question_has_its_part_of_every_figure(whole: StageFigures) -> None:
