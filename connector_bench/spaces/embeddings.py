@@ -57,7 +57,7 @@ class EmbeddingsFile:
             raise ValueError(f"{self.path.name} is no file of embeddings; it ends in {' or '.join(ENDINGS)}")
         try:
             found, vectors = _safetensors(self.path) if self.path.suffix == ENDINGS[0] else _npy(self.path)
-        except (OSError, EOFError, SafetensorError, KeyError) as error:
+        except (OSError, EOFError, SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path.name} cannot be read: {type(error).__name__}: {error}") from error
         images = tuple(found.split())
         if (
