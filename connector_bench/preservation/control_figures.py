@@ -13,7 +13,7 @@ from connector_bench.preservation import controls
 from connector_bench.preservation.gain import AgreementWith, gains_of_versions
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery
 from connector_bench.preservation.random_orders import shuffled_overlaps
-from connector_bench.preservation.reference import Reference
+from connector_bench.preservation.reference import ReferenceVectors
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 
 BESIDE_GAIN = ("random_linear", "untrained")
@@ -50,7 +50,7 @@ def control_figures(
     distance: str,
     seed: int,
     agreement: AgreementWith | None = None,
-    reference: Reference | None = None,
+    reference: ReferenceVectors | None = None,
 ) -> ControlFigures:
     """Overlaps of all controls among the images in `rows` alone; `gallery` is that of all images.
 

@@ -20,7 +20,7 @@ from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.principal import Principal
-from connector_bench.preservation.reference import Reference
+from connector_bench.preservation.reference import ReferenceVectors
 from connector_bench.preservation.sharing import Captions, LabelColumn, label_columns
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.preservation.text_side import TokenSample, token_figures
@@ -76,7 +76,7 @@ def preservation_figures(
     *,
     untrained_rows: Int[np.ndarray, " m"] | None = None,
     captions: Sequence[str | None] | None = None,
-    reference: Reference | None = None,
+    reference: ReferenceVectors | None = None,
     tokens: SampledTokens | None = None,
     device: str = "cpu",
 ) -> PreservationFigures:
@@ -244,7 +244,7 @@ def _ours(
 
 
 def _against(
-    reference: Reference, gallery: SearchedGallery, seed: int, device: str
+    reference: ReferenceVectors, gallery: SearchedGallery, seed: int, device: str
 ) -> tuple[AgreementWith, tuple[Columns, Scores]]:
     common = gallery.common
     lists = reference.lists(common.pre.shape[1], seed=seed, device=device)

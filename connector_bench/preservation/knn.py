@@ -26,7 +26,7 @@ from connector_bench.preservation.overlap_interval import (
     depth,
     scores_of_overlap,
 )
-from connector_bench.preservation.reference import Reference
+from connector_bench.preservation.reference import ReferenceVectors
 from connector_bench.preservation.retrieval import Retrieval, retrieval
 from connector_bench.stats import jackknife
 from connector_bench.stats.intervals import Score
@@ -118,7 +118,7 @@ def knn_preservation(
     seed: int = 0,
     labels: Shaped[np.ndarray, " n"] | None = None,
     clusters: Shaped[np.ndarray, " n"] | None = None,
-    reference: Reference | None = None,
+    reference: ReferenceVectors | None = None,
     confidence: float = 0.95,
     device: str = "cpu",
 ) -> PreservedNeighbours:

@@ -14,7 +14,7 @@ from connector_bench.pictures import draw_names, for_controls
 from connector_bench.preservation.figures import PreservationFigures, SampledTokens, preservation_figures
 from connector_bench.preservation.neighbour_lists import COLUMNS, NeighbourLists
 from connector_bench.preservation.options import PreservationOptions
-from connector_bench.preservation.reference import AskedOf, Reference, ReferenceSpace
+from connector_bench.preservation.reference import AskedOf, ReferenceSpace, ReferenceVectors
 from connector_bench.preservation.text_side import WORDS, WordsOf, sample_of, sampled_places, tokens_of_each
 from connector_bench.processes import on_first_rank
 from connector_bench.protocol import CONTROL_TEST_IMAGES
@@ -209,7 +209,7 @@ class PooledPreservation:
 
         return on_first_rank(combine, self._vectors(labels or {}))
 
-    def _against(self, gallery: PooledVectors) -> tuple[Reference | None, tuple[str, ...]]:
+    def _against(self, gallery: PooledVectors) -> tuple[ReferenceVectors | None, tuple[str, ...]]:
         """The reference's vectors of these images, or why there are none: no other figure is lost for it."""
         if self._reference is None or self.options.protocol == "paper":
             return None, ()

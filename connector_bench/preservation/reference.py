@@ -23,7 +23,7 @@ _KEYS = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class ReferenceVectors:
     """One vector an image: dense numbers, or how often each of many features is there (a sparse matrix).
 
     Counts tie often (two pictures of one object are equally near to a third), so the neighbours of a sparse reference
@@ -49,9 +49,9 @@ class Reference:
     def __len__(self) -> int:
         return int(self.vectors.shape[0])
 
-    def take(self, rows: Int[np.ndarray, " m"]) -> Reference:
+    def take(self, rows: Int[np.ndarray, " m"]) -> ReferenceVectors:
         """Some of the images, in this order."""
-        return Reference(self.vectors[rows], self.distance)
+        return ReferenceVectors(self.vectors[rows], self.distance)
 
     def lists(
         self, columns: int, *, seed: int = 0, device: str = "cpu"
@@ -119,6 +119,6 @@ class ReferenceSpace(Protocol):
         """What the record calls it."""
         ...
 
-    def reference(self, asked: AskedOf) -> Reference:
+    def reference(self, asked: AskedOf) -> ReferenceVectors:
         """The vectors of these images, in their order. ValueError, saying why, where it has not all of them."""
         ...

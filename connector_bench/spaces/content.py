@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from connector_bench.preservation.reference import AskedOf, Reference
+from connector_bench.preservation.reference import AskedOf, ReferenceVectors
 
 COLUMN = "content of the picture"
 """Under which a document's content travels beside its labels."""
@@ -32,7 +32,7 @@ class Content:
         """A document's features as text."""
         return json.dumps(sorted(map(str, self.features(row))))
 
-    def reference(self, asked: AskedOf) -> Reference:
+    def reference(self, asked: AskedOf) -> ReferenceVectors:
         """Counts of features, images times features."""
         texts = [said.get(COLUMN) for said in asked.said]
         if missing := sum(text is None for text in texts):
@@ -42,7 +42,7 @@ class Content:
         return counted([json.loads(text or "[]") for text in texts])
 
 
-def counted(features: Iterable[Iterable[str]]) -> Reference:
+def counted(features: Iterable[Iterable[str]]) -> ReferenceVectors:
     """Counts of features of each image. ValueError where no image has any."""
     from scipy import sparse
 
@@ -53,4 +53,4 @@ def counted(features: Iterable[Iterable[str]]) -> Reference:
     rows = np.repeat(np.arange(len(counts)), [len(own) for own in counts])
     columns = [places[feature] for own in counts for feature in own]
     values = [float(count) for own in counts for count in own.values()]
-    return Reference(sparse.csr_matrix((values, (rows, columns)), shape=(len(counts), len(places))))
+    return ReferenceVectors(sparse.csr_matrix((values, (rows, columns)), shape=(len(counts), len(places))))

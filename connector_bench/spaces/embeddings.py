@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from connector_bench.atomic_files import make_folder, write_atomically
 from connector_bench.foreign_files import regular_file
-from connector_bench.preservation.reference import AskedOf, Reference
+from connector_bench.preservation.reference import AskedOf, ReferenceVectors
 
 ENDINGS = (".safetensors", ".npy")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -40,7 +40,7 @@ class EmbeddingsFile:
         """What the record calls it: the file's name and the beginning of its SHA-256, no folder."""
         return f"embeddings {self.path.name} {sha256(regular_file(self.path).read_bytes()).hexdigest()[:12]}"
 
-    def reference(self, asked: AskedOf) -> Reference:
+    def reference(self, asked: AskedOf) -> ReferenceVectors:
         """The vectors of these images. ValueError where the file lacks some of them."""
         images, vectors = self.content
         place = {image: row for row, image in enumerate(images)}
@@ -48,7 +48,7 @@ class EmbeddingsFile:
             raise ValueError(
                 f"{self.path.name} has no vector of {len(missing)} of {len(asked.images)} images, such as {missing[0]}"
             )
-        return Reference(vectors[[place[image] for image in asked.images]], self.distance)
+        return ReferenceVectors(vectors[[place[image] for image in asked.images]], self.distance)
 
     @cached_property
     def content(self) -> tuple[tuple[str, ...], Float[np.ndarray, "n d"]]:
@@ -57,7 +57,7 @@ class EmbeddingsFile:
             raise ValueError(f"{self.path.name} is no file of embeddings; it ends in {' or '.join(ENDINGS)}")
         try:
             found, vectors = _safetensors(self.path) if self.path.suffix == ENDINGS[0] else _npy(self.path)
-        except (OSError, EOFError, SafetensorError, KeyError) as error:
+        except (OSError, EOFError, SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path.name} cannot be read: {type(error).__name__}: {error}") from error
         images = tuple(found.split())
         if (

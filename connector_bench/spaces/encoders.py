@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from connector_bench.preservation.reference import AskedOf, Reference
+from connector_bench.preservation.reference import AskedOf, ReferenceVectors
 from connector_bench.progress import steps
 from connector_bench.spaces.embeddings import EmbeddingsFile, write_embeddings
 from connector_bench.zoo.cache import cache_root
@@ -57,7 +57,7 @@ class ImageEncoder:
         except Exception as error:  # hubs, configurations and weights fail in their own ways
             raise ValueError(f"no image encoder {self.encoder!r}: {type(error).__name__}: {error}") from error
 
-    def reference(self, asked: AskedOf) -> Reference:
+    def reference(self, asked: AskedOf) -> ReferenceVectors:
         """Vectors of these images, from the cache as far as it has them."""
         path = (
             cache_root()
@@ -81,7 +81,7 @@ class ImageEncoder:
                     known |= dict(zip(part, found, strict=True))
             with suppress(OSError):  # a cache that cannot be written costs the next run, not this one
                 write_embeddings(path, sorted(known), np.stack([known[image] for image in sorted(known)]))
-        return Reference(np.stack([known[image] for image in asked.images]), self.distance)
+        return ReferenceVectors(np.stack([known[image] for image in asked.images]), self.distance)
 
 
 @dataclass(frozen=True, eq=False)

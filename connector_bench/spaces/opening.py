@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from connector_bench.preservation.neighbours.space import DISTANCES
-from connector_bench.preservation.reference import AskedOf, Reference, ReferenceSpace
+from connector_bench.preservation.reference import AskedOf, ReferenceSpace, ReferenceVectors
 from connector_bench.spaces.content import Content
 from connector_bench.spaces.embeddings import ENDINGS, EmbeddingsFile
 from connector_bench.spaces.encoders import ImageEncoder
@@ -29,7 +29,7 @@ class GivenVectors:
     vectors: Any
     name: str = "given vectors"
 
-    def reference(self, asked: AskedOf) -> Reference:
+    def reference(self, asked: AskedOf) -> ReferenceVectors:
         """Those of these images."""
         whole = as_reference(self.vectors)
         if max(asked.numbers) >= len(whole):
@@ -39,14 +39,14 @@ class GivenVectors:
         return whole.take(np.asarray(asked.numbers))
 
 
-def as_reference(given: Any, distance: str = "cosine") -> Reference:
+def as_reference(given: Any, distance: str = "cosine") -> ReferenceVectors:
     """Vectors of images from an array, a tensor or a sparse matrix of counts. ValueError for anything else."""
     from scipy import sparse
 
-    if isinstance(given, Reference):
+    if isinstance(given, ReferenceVectors):
         return given
     if sparse.issparse(given):
-        return Reference(sparse.csr_matrix(given), distance)
+        return ReferenceVectors(sparse.csr_matrix(given), distance)
     if hasattr(given, "detach"):
         given = given.detach().float().cpu().numpy()
     array = np.asarray(given)
@@ -54,7 +54,7 @@ def as_reference(given: Any, distance: str = "cosine") -> Reference:
         raise ValueError(
             f"reference is {array.dtype} of shape {list(array.shape)}; [images, width] numbers are needed"
         )
-    return Reference(array.astype(np.float32), distance)
+    return ReferenceVectors(array.astype(np.float32), distance)
 
 
 def opened(given: Any) -> ReferenceSpace | None:

@@ -14,7 +14,7 @@ from connector_bench.preservation.figures import preservation_figures
 from connector_bench.preservation.gain import AgreementWith, _without_each
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap_interval import depth
-from connector_bench.preservation.reference import ORDERS, Reference
+from connector_bench.preservation.reference import ORDERS, ReferenceVectors
 
 N, K = 300, 10
 
@@ -98,9 +98,9 @@ def test_the_interval_covers_a_true_gain() -> None:
 @pytest.mark.parametrize("tied", [False, True])
 def test_leaving_out_equals_searching_again_without_each_image(tied: bool) -> None:
     pre, post, dense = sides(np.random.default_rng(5), 24)
-    reference = Reference(dense)
+    reference = ReferenceVectors(dense)
     if tied:
-        reference = Reference(sparse.csr_matrix((dense > 0.5).astype(float)))
+        reference = ReferenceVectors(sparse.csr_matrix((dense > 0.5).astype(float)))
     agreement = AgreementWith.of(reference.lists(23), (3,), seed=0)
     lists = [knn.neighbours(side, 23, "l2") for side in (pre, post)]
     before, after = (agreement.side(one) for one in lists)
@@ -126,7 +126,7 @@ def test_ties_are_broken_at_random_by_cosine() -> None:
     rng = np.random.default_rng(6)
     counts = rng.poisson(0.3, size=(80, 12)).astype(float)
     counts[:3] = 0
-    lists = Reference(sparse.csr_matrix(counts)).lists(20)
+    lists = ReferenceVectors(sparse.csr_matrix(counts)).lists(20)
     assert len(lists) == ORDERS
     alike = cosine_similarity(counts)
     empty = np.flatnonzero(counts.sum(axis=1) == 0)
@@ -159,7 +159,13 @@ def test_the_task_has_the_same_gain_with_controls_beside_it() -> None:
     options = PreservationOptions(ks=(1, K), distance="cosine", reference="given")
     untrained = [rng.normal(size=post.shape).astype(np.float32) for _ in range(3)]
     found = preservation_figures(
-        names, pre, post, options, untrained=untrained, reference=Reference(reference), token_widths=(6, 6)
+        names,
+        pre,
+        post,
+        options,
+        untrained=untrained,
+        reference=ReferenceVectors(reference),
+        token_widths=(6, 6),
     )
     scores = found.summary["scores"]
     own = gained(pre, post, reference)[f"gain_{K}"]
@@ -187,7 +193,7 @@ def test_controls_among_fewer_images_have_the_connector_beside_them() -> None:
     names = [f"{number:064x}" for number in range(1100)]
     options = PreservationOptions(ks=(K,), reference="given")
     found = preservation_figures(
-        names, pre, post, options, reference=Reference(reference), token_widths=(6, 6)
+        names, pre, post, options, reference=ReferenceVectors(reference), token_widths=(6, 6)
     )
     beside = found.summary["at_control_gallery"]["scores"]
     assert beside[f"gain_{K}"]["n"] == found.summary["scores"][f"random_linear_gain_{K}"]["n"] == 1000

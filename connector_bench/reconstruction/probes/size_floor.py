@@ -61,7 +61,7 @@ def averaging(layout: TokenLayout) -> TokenLayout | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Bottleneck:
+class CellComponents:
     """The principal components of a cell, the widest first."""
 
     mean: Float[Tensor, " d"]
@@ -77,9 +77,9 @@ class Bottleneck:
             energy *= (kept[:, None] - places).clamp_(0, 1)
         return (centred.square().sum(1) - energy.sum(1)).clamp_(min=0)
 
-    def to(self, device: torch.device) -> Bottleneck:
+    def to(self, device: torch.device) -> CellComponents:
         """The same on a device."""
-        return Bottleneck(self.mean.to(device), self.directions.to(device))
+        return CellComponents(self.mean.to(device), self.directions.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class SizeFloor:
     """Mean training patch, which stands for a cell that no training image had."""
     by_patch: bool
     """Whether tokens have no place, so that every patch has a share of the image's numbers."""
-    bottlenecks: Mapping[CellShape, Bottleneck]
+    bottlenecks: Mapping[CellShape, CellComponents]
     """Of cells that have more numbers than a token."""
     average: LinearProbe
     closed_form: float | None
@@ -170,7 +170,9 @@ class SizeFloor:
         bottlenecks = {}
         for rows, columns in meta["shapes"]:
             head = f"bottleneck.{rows}x{columns}"
-            bottlenecks[(rows, columns)] = Bottleneck(tensors[f"{head}.mean"], tensors[f"{head}.directions"])
+            bottlenecks[(rows, columns)] = CellComponents(
+                tensors[f"{head}.mean"], tensors[f"{head}.directions"]
+            )
         return cls(
             ReconstructionConfig.from_json(meta["config"]),
             tensors["mean"],
@@ -293,7 +295,7 @@ class FloorSample:
         if self.refused is not None or not self.seen:
             return None
         where = fit_device(self.config.device, device)
-        bottlenecks: dict[CellShape, Bottleneck] = {}
+        bottlenecks: dict[CellShape, CellComponents] = {}
         lost = total = 0.0
         for shape, stream in self._cells.items():
             kept = self._numbers / self._patches if self._by_patch else self._d_post
@@ -304,7 +306,7 @@ class FloorSample:
                 values, directions = values.clamp(min=0).flip(0), directions.flip(1)
                 left = 1 - (kept - torch.arange(len(values), device=on)).clamp(0, 1)
                 held = directions if self._by_patch else directions[:, : int(kept)]
-                one = Bottleneck(moments.mean_x, held.contiguous()).to(torch.device("cpu"))
+                one = CellComponents(moments.mean_x, held.contiguous()).to(torch.device("cpu"))
                 slots = len(values) // len(mean)
                 about = moments.mean_x - mean.to(on).repeat(slots)
                 return (
