@@ -56,9 +56,9 @@ def _tasks(chosen: Sequence[AcrossConnectors]) -> list[str]:
 
 
 def _ordered(row: Iterable[AcrossConnectors]) -> list[AcrossConnectors]:
-    """What is left of one scored task: loss by loss, and of each loss task by task."""
+    """One scored task's losses, and of each loss a task before its variants, which have longer names."""
     rank = {loss: place for place, loss in enumerate(SHOWN)}
-    return sorted(row, key=lambda found: (rank.get(found.loss, len(rank)), found.connector_task))
+    return sorted(row, key=lambda found: (rank.get(found.loss, len(rank)), len(found.connector_task)))
 
 
 def _draw(axes: Axes, found: AcrossConnectors) -> None:
@@ -77,7 +77,7 @@ def _draw(axes: Axes, found: AcrossConnectors) -> None:
                 elinewidth=1,
                 label=group,
             )
-    axes.set_xlabel(f"{_label(found.loss)} of {found.connector_task}")
+    axes.set_xlabel(f"{_label(found.loss)}\n{found.connector_task}")
     axes.set_ylabel(f"{found.score} on {found.score_task}")
     axes.set_title(_title(found), fontsize="small")
     axes.legend(fontsize="small", loc="best")
