@@ -10,11 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.leaderboard.board_files import stored_runs
+from connector_bench.leaderboard.board_files import shipped_board, stored_runs
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.placing import SeededFigure, known_figures, placed
 from connector_bench.leaderboard.printed_table import places
-from connector_bench.leaderboard.shipped_board import shipped_board
 from connector_bench.zoo.bench import bench_text
 from connector_bench.zoo.shipped import SHIPPED
 from connector_bench.zoo.splits import SPLITS
