@@ -108,7 +108,7 @@ def test_tokens_of_unequal_number_and_without_places() -> None:
 def both() -> cb.Result:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        images = [coloured_picture(60 + n, 70, n) for n in range(30)]
+        images = [coloured_picture(60 + n, 70, n) for n in range(80)]
         return cb.measure(
             bare(projector()),
             [*images, images[2]],
@@ -156,7 +156,7 @@ def test_a_saved_result_is_the_same_result(both: cb.Result, tmp_path: Path) -> N
     assert again != path
     twice = cb.Result.load(again)
     assert len(list((tmp_path / "connector_bench").iterdir())) == 4
-    assert [one is None for one in twice.loss_maps][:31] == [one is None for one in both.loss_maps]
+    assert [one is None for one in twice.loss_maps][:81] == [one is None for one in both.loss_maps]
     assert cb.Result.load(path).to_dict() == both.to_dict()
     with pytest.raises(ValueError, match="holds 2 results, name one"):
         cb.Result.load(tmp_path)

@@ -80,14 +80,12 @@ class Manifest(WrittenPart):
 def manifest_of(info: ConnectorInfo, untrained_seeds: Sequence[int]) -> Manifest:
     """Whose tokens, and with what they were made here."""
     made_with = environment()
-    versions = made_with["versions"]
-    assert isinstance(versions, dict)
     return Manifest(
         schema_version=1,
         connector=WrittenConnector.of(info),
         untrained_seeds=list(untrained_seeds),
-        versions=versions,
-        hardware=str(made_with["hardware"]),
+        versions=made_with["versions"],
+        hardware=made_with["hardware"],
     )
 
 

@@ -45,14 +45,12 @@ def fingerprint_of(adapter: TransformersAdapter) -> FingerprintFile:
             found.setdefault(name, (module, []))[1].append(values)
     whole = {name: stage for name, stage in found.items() if len(stage[1]) == len(pictures)}
     made_with = environment()
-    versions = made_with["versions"]
-    assert isinstance(versions, dict)
     return FingerprintFile(
         schema_version=1,
         model=info.model,
         dtype=info.dtype,
-        versions=versions,
-        hardware=str(made_with["hardware"]),
+        versions=made_with["versions"],
+        hardware=made_with["hardware"],
         pictures=[picture_hash(picture) for picture in pictures],
         stages=[Stage(name=name, module=module, pictures=values) for name, (module, values) in whole.items()],
     )

@@ -1,4 +1,4 @@
-"""The committed results: one JSON a run under `leaderboard/results/`."""
+"""The committed results: one JSON a run under `leaderboard/results/`, and where the package's own board lies."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ from connector_bench.results.harness_files import ResultFile, UnusableResult
 from connector_bench.results.names import folder_id, tails
 
 RESULTS = "results"
+PACKAGE = Path(__file__).parent.parent
+
+
+def shipped_board() -> Path:
+    """Folder of the zoo's board in an installed package; in a checkout the checkout's own.
+
+    Raises:
+        FileNotFoundError: the installation has lost it.
+    """
+    for board in (PACKAGE / "board", PACKAGE.parent / "leaderboard"):
+        if any((board / RESULTS).glob("*.json")):
+            return board
+    raise FileNotFoundError(
+        f"the board that belongs to the package is not in {PACKAGE / 'board'}; install it again"
+    )
 
 
 def run_path(board: Path, run: StoredRun) -> Path:

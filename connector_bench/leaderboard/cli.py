@@ -77,8 +77,8 @@ def show(
 
     from connector_bench.headlines import SHOWN
     from connector_bench.leaderboard import board as boards
+    from connector_bench.leaderboard.board_files import shipped_board
     from connector_bench.leaderboard.printed_table import places, terminal
-    from connector_bench.leaderboard.shipped_board import shipped_board
 
     with refusals("refused"):
         if board is not None:

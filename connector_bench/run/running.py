@@ -70,10 +70,9 @@ class Run:
 
     def fingerprint(self, **parts: Any) -> dict[str, Any]:
         """What state on the disk depends on: model, versions and these parts. States of several processes add up."""
-        made_with = environment()
         return {
             "model": asdict(self.connector),
-            "versions": made_with["versions"],
+            "versions": environment()["versions"],
             **parts,
         }
 

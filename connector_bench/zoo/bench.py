@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from connector_bench.leaderboard.board_files import stored_runs
+from connector_bench.leaderboard.board_files import shipped_board, stored_runs
 from connector_bench.leaderboard.placing import PlacedFigure, SeededFigure, known_figures, placed
-from connector_bench.leaderboard.shipped_board import shipped_board
 from connector_bench.zoo.named_connectors import canonical_name
 from connector_bench.zoo.questions import KINDS
 from connector_bench.zoo.shipped import Card

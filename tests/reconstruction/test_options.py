@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from connector_bench.protocol import PROTOCOL_VERSION
 from connector_bench.reconstruction.config import (
     PROBES_VARIABLE,
     ReconstructionConfig,
@@ -72,7 +73,11 @@ def test_old_spellings_are_read_with_a_warning() -> None:
     with pytest.warns(FutureWarning, match="target: pre_normed -> tap: pre_normed"):
         config = task_options(given).config
     assert (config.protocol, config.tap) == ("connector_bench", "pre_normed")
-    written = config.as_json() | {"protocol": "default", "target": "pre_normed", "protocol_version": 1}
+    written = config.as_json() | {
+        "protocol": "default",
+        "target": "pre_normed",
+        "protocol_version": int(PROTOCOL_VERSION),
+    }
     del written["tap"]
     assert ReconstructionConfig.from_json(written) == config
 

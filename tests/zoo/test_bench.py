@@ -11,11 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.leaderboard.board_files import stored_runs
+from connector_bench.leaderboard.board_files import shipped_board, stored_runs
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.placing import SeededFigure, known_figures, placed
 from connector_bench.leaderboard.printed_table import places
-from connector_bench.leaderboard.shipped_board import shipped_board
 from connector_bench.zoo.bench import bench_text
 from connector_bench.zoo.shipped import SHIPPED
 from connector_bench.zoo.splits import SPLITS
@@ -149,6 +148,6 @@ def test_the_board_is_shown_without_a_checkout(tmp_path, monkeypatch, board):
     assert wrong.exit_code == 1
     assert "no result has lots" in wrong.output
     lines = list(places(merge(board), {"connector_zoo/rank32-seed0"}))
-    assert len(lines) == 4
+    assert len(lines) == 6, "objects, scenes and patches, of seen and of unseen drawings"
     assert lines[0].startswith("connector_zoo/rank32-seed0: knn_preservation, kept beyond chance, k = 10 ")
     assert " of 30" in lines[0]
