@@ -115,12 +115,13 @@ class Linear(nn.Module):
 
 
 class Mlp(nn.Module):
-    """LLaVA-1.5: linear, GELU, linear per token."""
+    """LLaVA-1.5: linear, GELU, linear per token; ``hidden`` units between, ``d_out`` where None."""
 
-    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE) -> None:
+    def __init__(self, d_in: int, d_out: int, grid: Grid = SQUARE, hidden: int | None = None) -> None:
         super().__init__()
         self.layout = every_token(grid)
-        self.layers = nn.Sequential(nn.Linear(d_in, d_out), nn.GELU(), nn.Linear(d_out, d_out))
+        hidden = d_out if hidden is None else hidden
+        self.layers = nn.Sequential(nn.Linear(d_in, hidden), nn.GELU(), nn.Linear(hidden, d_out))
 
     def forward(self, pre: Pre) -> Post:
         """The tokens of the class docstring."""

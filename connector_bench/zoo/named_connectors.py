@@ -35,6 +35,20 @@ CONNECTORS: dict[str, Factory] = {
     "rank8": partial(connectors.Bottleneck, rank=8),
     "rank32": partial(connectors.Bottleneck, rank=32),
 }
+STUDIED: dict[str, Factory] = {
+    "rank4": partial(connectors.Bottleneck, rank=4),
+    "rank16": partial(connectors.Bottleneck, rank=16),
+    "rank64": partial(connectors.Bottleneck, rank=64),
+    "mlp_hidden8": partial(connectors.Mlp, hidden=8),
+    "avg_pool_4": partial(connectors.AvgPool, cell=7),
+    "pixel_shuffle_4": partial(connectors.PixelShuffle, cell=7),
+    "c_abstractor_4": partial(connectors.ConvAbstractor, cell=7),
+    "resampler_4": partial(connectors.Resampler, latents=4),
+    "resampler_16": partial(connectors.Resampler, latents=16),
+    "resampler_49": partial(connectors.Resampler, latents=49),
+    "resampler_196": partial(connectors.Resampler, latents=196),
+}
+"""Further sizes of the same kinds, for the study of what predicts answers: ranks, and numbers of tokens."""
 NOTHING_TO_TRAIN = ("identity", "rotation")
 
 
@@ -48,7 +62,7 @@ def canonical_name(name: str) -> str:
 
 
 def connector_names(untrained: bool = True) -> list[str]:
-    """All names the zoo ships weights for; aliases are left out."""
+    """The zoo's names, each with weights of three seeds; aliases and what only the study trains are left out."""
     frozen = [f"{UNTRAINED}{name}" for name in CONNECTORS if name not in NOTHING_TO_TRAIN]
     return [*CONNECTORS, *(frozen if untrained else [])]
 
@@ -68,9 +82,9 @@ def find_factory(name: str) -> Factory:
     base = name.removeprefix(UNTRAINED)
     if ":" in base:
         return imported_factory(base)
-    if base in CONNECTORS:
-        return CONNECTORS[base]
-    known = [*connector_names(), *(f"{UNTRAINED}{n}" for n in NOTHING_TO_TRAIN)]
+    if known_factory := (CONNECTORS | STUDIED).get(base):
+        return known_factory
+    known = [*connector_names(), *(f"{UNTRAINED}{n}" for n in NOTHING_TO_TRAIN), *STUDIED]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(
