@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("CONNECTOR_BENCH_CUB_FOLDER", raising=False)
-    with pytest.raises(SystemExit, match="^1$"):
+    with pytest.raises(SystemExit, match=r"^1$"):
         run_here(tmp_path, *ZOO, "--tasks", "knn_preservation_cub")
     captured = capfd.readouterr()
     assert "set CONNECTOR_BENCH_CUB_FOLDER" in captured.out + captured.err

@@ -11,6 +11,7 @@ from connector_bench.run.all_ranks import AllRanksImages
 from connector_bench.run.documents import Document
 from connector_bench.run.passing import Passed, PassOutcome
 from connector_bench.run.reading import LocalImages
+from connector_bench.types import token_ranges
 
 NAMED = 3
 """Documents that a warning names."""
@@ -128,8 +129,12 @@ def task_figures(
         image = tested.image_of[task][doc_id]
         answers[doc_id] = {"image": image, **figures.per_document.get(doc_id, {})}
         if shown[image][0] == doc_id:
-            of_picture = picture_figures(seen.entropy[image], outcome.passed.get(image))
-            answers[doc_id] |= {**of_picture, **figures.per_image.get(image, {})}
+            of_image = figures.per_image.get(image, {})
+            passed = outcome.passed.get(image)
+            norm = of_image.get("encoder_norm") if passed is None else passed.encoder_norm
+            noted = {"entropy": seen.entropy[image], "encoder_norm": norm}
+            answers[doc_id] |= {name: value for name, value in noted.items() if value is not None}
+            answers[doc_id] |= of_image
         else:
             answers[doc_id]["same_image_as"] = shown[image][0]
     several = sorted(tested.several.get(task, ()))
@@ -141,7 +146,8 @@ def task_figures(
         several=len(several),
         left_out=left_out,
     )
-    summary = {**figures.summary, **of_run, **training.summary}
+    # a measure that goes on from files counts the tokens of pictures that this run did not pass, too
+    summary = {**of_run, **figures.summary, **training.summary}
     warnings = [*figures.warnings]
     if without:
         warnings.append(left_out_line("document", without, files))
@@ -156,11 +162,6 @@ def figure_of_the_set(record: Mapping[str, Any], name: str, values: Sequence[flo
     """A figure that is no mean over documents: the record's score, or what every document was given of it."""
     value = (record.get("scores", {}).get(name) or {}).get("value")
     return values[0] if value is None else float(value)
-
-
-def picture_figures(entropy: float, passed: Passed | None) -> dict[str, float]:
-    """What stands beside every measure's figures of an image."""
-    return {"entropy": entropy} | ({"encoder_norm": passed.encoder_norm} if passed is not None else {})
 
 
 def run_summary(
@@ -178,11 +179,8 @@ def run_summary(
     measured, with the reasons; images whose tokens were not finite; documents with `several` pictures; and how many
     the task leaves out, by reason.
     """
-    sides = {"pre": [one.n_pre for one in passed], "post": [one.n_post for one in passed]}
     return {
-        "tokens_per_image": {side: [min(counts), max(counts)] for side, counts in sides.items()}
-        if passed
-        else None,
+        "tokens_per_image": token_ranges([(one.n_pre, one.n_post) for one in passed]),
         "n_documents": documents,
         "unreadable": {str(doc_id): why for doc_id, why in without.items()},
         "not_finite": not_finite,
