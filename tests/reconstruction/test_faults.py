@@ -172,7 +172,9 @@ def test_a_control_that_cannot_be_made_costs_the_others_nothing(expected: dict[s
     assert warning.startswith("1 controls left out: untrained.1 (ValueError: tokens hold NaN or infinity")
     found = values(figures)
     changed = {name for name in expected if found[name] != expected[name]}
-    assert changed == {"untrained_r2_ridge", "untrained_excess"}, "the mean over the initialisations that are left"
+    assert changed == {"untrained_r2_ridge", "untrained_excess"}, (
+        "the mean over the initialisations that are left"
+    )
 
 
 def test_without_untrained_copies_the_rest_is_the_same(expected: dict[str, float]) -> None:
