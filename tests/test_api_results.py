@@ -151,7 +151,7 @@ def test_a_saved_result_is_the_same_result(both: cb.Result, tmp_path: Path) -> N
         assert (one is None) == (other is None)
         if one is not None and other is not None:
             assert np.array_equal(one.loss, other.loss)
-    other = dataclasses.replace(both, pictures=40)
+    other = dataclasses.replace(both, pictures=90)
     again = other.save(tmp_path)
     assert again != path
     twice = cb.Result.load(again)
