@@ -28,6 +28,7 @@ else:
 ENCODER_GRID = (14, 14)
 D_PRE = 112
 LAYOUT_UNDECLARED = "layout undeclared: the connector's tokens are taken to have no place in the picture"
+EDITED = "weights of other code: the connector's class was edited after it was trained"
 
 
 def matches(model: Any) -> bool:
@@ -77,6 +78,7 @@ class ZooAdapter(ConnectorAdapter):
             resolution="224x224",
             assumptions=(
                 *(() if self._model.layout.declared else (LAYOUT_UNDECLARED,)),
+                *((EDITED,) if self._model.edited else ()),
                 *said_of_given(self._model),
             ),
         )

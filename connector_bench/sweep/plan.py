@@ -16,9 +16,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from connector_bench.connectors.given import MODULE, WEIGHTS
 from connector_bench.foreign_files import first_error, regular_file
+from connector_bench.imported_source import source_sha256
 from connector_bench.results.harness_files import as_file_name
 
 SEED = "{seed}"
+ZOO = "connector_zoo"
 OURS = ("--model", "--model_args", "--tasks", "--output_path", "--log_samples", "--config")
 """Options of lmms-eval that the sweep itself gives."""
 
@@ -122,6 +124,8 @@ class SweepRun:
     command: tuple[str, ...]
     """Without its folder."""
     environment: Mapping[str, str]
+    own: tuple[Any, ...] = ()
+    """What tells apart code and trained weights of somebody's own, which the command names and does not hold."""
 
     @property
     def row(self) -> str:
@@ -136,7 +140,8 @@ class SweepRun:
     @property
     def folder(self) -> str:
         """Name of its folder, which differs with whatever would change its figures."""
-        asked = json.dumps([self.command, dict(self.environment), _state(self.environment.get(WEIGHTS))])
+        weights = _state(self.environment.get(WEIGHTS))
+        asked = json.dumps([self.command, dict(self.environment), weights, *self.own])
         named = "-".join(
             part for part in (self.connector, self.checkpoint, self.data_set, f"seed{self.seed}") if part
         )
@@ -175,8 +180,31 @@ def runs_of(sweep: Sweep) -> list[SweepRun]:
                     if connector.model_args:
                         command += ["--model_args", connector.model_args.replace(SEED, str(seed))]
                     command += ["--tasks", ",".join(data.tasks), "--log_samples", *sweep.arguments]
-                    found.append(SweepRun(name, label, data_set, seed, tuple(command), environment))
+                    own = _own_parts(connector, seed)
+                    found.append(SweepRun(name, label, data_set, seed, tuple(command), environment, own))
     return found
+
+
+def _own_parts(connector: SweptConnector, seed: int) -> tuple[Any, ...]:
+    """Sources of the classes that a connector names, and the state of what `zoo train` made of one."""
+    found: list[Any] = [] if connector.module is None else [_source(connector.module)]
+    if connector.model == ZOO:
+        from connector_bench.zoo.shipped import file_stem, user_folder
+
+        given = connector.model_args.replace(SEED, str(seed)).split(",")
+        arguments = dict(text.partition("=")[::2] for text in given)
+        name = arguments.get("connector", "")
+        found += [_source(name)] if ":" in name else []
+        found += _state(str(user_folder() / f"{file_stem(name, arguments.get('seed', '0'))}.safetensors"))
+    return tuple(found)
+
+
+def _source(path: str) -> str | None:
+    """The hash of a class's source; None where it cannot be read, which the run then says."""
+    try:
+        return source_sha256(path)
+    except ValueError:
+        return None
 
 
 def _state(weights: str | None) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,17 +11,12 @@ from connector_bench.leaderboard.board_files import shipped_board, stored_runs
 from connector_bench.leaderboard.placing import PlacedFigure, SeededFigure, known_figures, placed
 from connector_bench.zoo.named_connectors import canonical_name
 from connector_bench.zoo.questions import KINDS
-from connector_bench.zoo.shipped import Card
+from connector_bench.zoo.shipped import Card, read_card
 from connector_bench.zoo.splits import SPLITS
 from connector_bench.zoo.train import TrainingConfig
 
 TASKS = "knn_preservation,patch_reconstruction,scenes_vqa"
 BUDGET = ("epochs", "batch", "learning_rate", "weight_decay", "warm_up", "clip", "scenes")
-
-
-def read_card(weights: Path) -> Card:
-    """The card beside a file of weights."""
-    return Card(**json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")))
 
 
 def bench_text(weights: Sequence[Path]) -> str:

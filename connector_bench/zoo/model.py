@@ -46,10 +46,18 @@ class ZooModel:
     """
 
     def __init__(
-        self, connector_name: str, seed: int, connector: nn.Module, layout: Layout, decoder: Decoder
+        self,
+        connector_name: str,
+        seed: int,
+        connector: nn.Module,
+        layout: Layout,
+        decoder: Decoder,
+        edited: bool = False,
     ):
         self.connector_name = canonical_name(connector_name)
         self.seed = seed
+        self.edited = edited
+        """Whether the connector's class was edited after it was trained."""
         self.layout = layout
         self.connector = connector.eval().requires_grad_(False)
         self.decoder = decoder.eval().requires_grad_(False)

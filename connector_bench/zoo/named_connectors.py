@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from connector_bench.imported import imported_factory
+from connector_bench.imported_source import source_sha256
 from connector_bench.zoo import connectors
 from connector_bench.zoo.connectors import GRID, Layout
 
@@ -90,6 +91,12 @@ def find_factory(name: str) -> Factory:
     raise ValueError(
         f"unknown connector {name!r}.{hint} Known: {', '.join(known)}; or an import path 'module:Class'"
     )
+
+
+def own_source(name: str) -> str | None:
+    """The hash of the source of a class of one's own; None for the zoo's names."""
+    base = name.removeprefix(UNTRAINED)
+    return source_sha256(base) if ":" in base else None
 
 
 def build_connector(name: str, d_in: int, d_out: int, seed: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from connector_bench.atomic_files import write_atomically
 from connector_bench.zoo.cache import cache_root
 from connector_bench.zoo.decoder import Decoder
 from connector_bench.zoo.model import ZooModel, build_parts
-from connector_bench.zoo.named_connectors import canonical_name, find_factory
+from connector_bench.zoo.named_connectors import canonical_name, find_factory, own_source
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -35,9 +36,11 @@ class Card:
     versions: dict[str, str]
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     mean_pooled_overlap_10: float | None = None
+    source_sha256: str | None = None
+    """Of a class of one's own, the hash of its source (``imported_source``) when it was trained."""
 
 
-def file_stem(connector: str, seed: int) -> str:
+def file_stem(connector: str, seed: int | str) -> str:
     """``mlp-seed0``; an import path's dots and colon are kept out of the file name."""
     return f"{canonical_name(connector).replace(':', '--').replace('.', '_')}-seed{seed}"
 
@@ -71,6 +74,11 @@ def find_weights(connector: str, seed: int, folder: Path | None = None) -> Path:
     )
 
 
+def read_card(weights: Path) -> Card:
+    """The card beside a file of weights."""
+    return Card(**json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")))
+
+
 def save_weights(folder: Path, card: Card, connector: nn.Module, decoder: Decoder) -> Path:
     """Write ``<connector>-seed<seed>.safetensors`` and its card, the weights last, each in one step.
 
@@ -99,17 +107,35 @@ def save_weights(folder: Path, card: Card, connector: nn.Module, decoder: Decode
 def load(connector: str, seed: int = 0, folder: Path | None = None) -> ZooModel:
     """A trained zoo model in float32, ready to encode, connect and answer; ``folder`` as in ``find_weights``.
 
+    Warns where a class of one's own has been edited since it was trained: the weights are then those of other code.
+
     Raises:
         ValueError: unknown connector.
         FileNotFoundError: no weights for this connector and seed.
     """
     from safetensors.torch import load_file
 
-    stored = load_file(find_weights(connector, seed, folder))
+    weights = find_weights(connector, seed, folder)
+    edited = _edited_since(weights, connector)
+    if edited:
+        warnings.warn(
+            f"the code of {connector} is not the code that it was trained with, so its weights may mean nothing here; "
+            f"train it again with: connector-bench zoo train {connector} --seed {seed}",
+            stacklevel=2,
+        )
+    stored = load_file(weights)
     module, layout, decoder = build_parts(connector, seed)
     for prefix, part in (("connector.", module), ("decoder.", decoder)):
         part.load_state_dict({k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)})
-    return ZooModel(connector, seed, module, layout, decoder)
+    return ZooModel(connector, seed, module, layout, decoder, edited)
+
+
+def _edited_since(weights: Path, connector: str) -> bool:
+    """Whether a class has another source than when its weights were trained, as far as both are known."""
+    if not weights.with_suffix(".json").is_file():
+        return False
+    then, now = read_card(weights).source_sha256, own_source(connector)
+    return None not in (then, now) and then != now
 
 
 def read_cards() -> list[Card]:

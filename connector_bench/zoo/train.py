@@ -21,7 +21,7 @@ from connector_bench.zoo.decoder import Decoder
 from connector_bench.zoo.evaluate import evaluate, overlap_at_10
 from connector_bench.zoo.features import features_fingerprint
 from connector_bench.zoo.model import build_parts
-from connector_bench.zoo.named_connectors import canonical_name, is_untrained
+from connector_bench.zoo.named_connectors import canonical_name, is_untrained, own_source
 from connector_bench.zoo.shipped import Card, load, save_weights, user_folder
 from connector_bench.zoo.splits import SPLITS, VERSION, Split
 from connector_bench.zoo.training_data import QuestionTensors, load_tensors
@@ -141,6 +141,7 @@ def train(
     (folder / TRIED).unlink(missing_ok=True)
     torch.set_num_threads(config.threads)
     module, _, decoder = build_parts(name, seed)
+    source = own_source(name)
     module.requires_grad_(not is_untrained(name))
     split: Split = replace(SPLITS["train"], scenes=config.scenes)
     started = time.monotonic()
@@ -159,6 +160,7 @@ def train(
         scenes=f"scenes-v{VERSION}",
         fingerprint=features_fingerprint(split),
         versions=_versions(),
+        source_sha256=source,
     )
     save_weights(folder, card, module, decoder)
     model = load(name, seed, folder)
