@@ -72,7 +72,7 @@ def test_few_images_give_what_they_can(size: int, run: tuple[Outcome, str]) -> N
         assert (name in figures, name in scores) == (size >= needed,) * 2, name
     assert {"recall_pre_1", "map_post"} <= figures.keys()
     for name, score in scores.items():
-        if "low" not in score:
+        if "low" not in score or name == "text_frechet_floor":  # two halves of one sample of words
             continue
         if name.startswith("shuffled_knor_"):  # what a random order gives is known of any number of images
             assert score["low"] <= score["value"] <= score["high"], name
