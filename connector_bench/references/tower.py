@@ -172,11 +172,6 @@ def _of_vision_model(tower: str, device: str, layer: int) -> Encode:
     whole = transformers.AutoModel.from_pretrained(tower, trust_remote_code=False)
     model = getattr(whole, "vision_model", whole).to(device).eval()
     patch = getattr(model.config, "patch_size", None)
-    if not isinstance(patch, int):
-        raise UnsupportedModel(
-            f"{type(model).__name__} says no patch_size, so its tokens make no grid that is known; a ViT of "
-            "transformers or a vision-language model is needed"
-        )
 
     @torch.inference_mode()
     def encode(images: Sequence[Image]) -> list[Tiles]:
@@ -187,6 +182,14 @@ def _of_vision_model(tower: str, device: str, layer: int) -> Encode:
                 f"layer is {layer}; {type(model).__name__} has {len(layers) - 1}, 0 is before the first"
             )
         tokens = layers[layer].float().cpu()
+        if tokens.ndim == 4:  # maps [channels, rows, columns], of convolutions and of timm's towers
+            rows, columns = tokens.shape[2:]
+            return [[((rows, columns), one.flatten(1).T.contiguous())] for one in tokens]
+        if not isinstance(patch, int):
+            raise UnsupportedModel(
+                f"{type(model).__name__} says no patch_size and gives no map, so its tokens make no grid that is "
+                "known; a ViT, a convolutional tower or a vision-language model is needed"
+            )
         grid = pixels.shape[-2] // patch, pixels.shape[-1] // patch
         before = tokens.shape[1] - math.prod(grid)
         if tokens.ndim != 3 or before < 0:

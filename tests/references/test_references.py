@@ -14,6 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
+from connector_bench.pictures import picture_hash
 from connector_bench.references.bottlenecks import (
     bottleneck,
     cell_moments,
@@ -170,6 +171,34 @@ def test_a_bare_tower(pictures: Path, tmp_path: Path) -> None:
     assert wrong.exit_code == 1
     assert "allowed are 16, 4, 1" in wrong.output
     assert typed(tmp_path / "nothing", "--images", pictures, "--tokens", 4, "--width", 16).exit_code == 1
+
+
+def test_a_tower_of_timm(pictures: Path, tmp_path: Path) -> None:
+    """Its layers are maps, without the class token that its output has."""
+    config = transformers.TimmWrapperConfig(
+        architecture="vit_tiny_patch16_224",
+        model_args={"img_size": 56, "patch_size": 14, "embed_dim": 16, "depth": 2, "num_heads": 2},
+        pretrained_cfg={"input_size": [3, 56, 56], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 1.0},
+    )
+    torch.manual_seed(0)
+    model = transformers.TimmWrapperModel(config).eval()
+    model.save_pretrained(tmp_path / "tower")
+    found = tower_tokens(str(tmp_path / "tower"), pictures)
+    assert (found.grid, found.width) == ((4, 4), 16)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "tower")
+    shown = {picture_hash(image): image for image in map(loaded, sorted(pictures.rglob("[0-9]*.png")))}
+    pixels = processor([shown[found.tested[0]]], return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        normed = model.timm_model.norm(found.test[0])
+        torch.testing.assert_close(normed, model(pixels).last_hidden_state[0, 1:], atol=1e-5, rtol=1e-4)
+    size = ("--tokens", 16, "--width", 16, "--rank", 2, "--steps", 2)
+    ended = typed(tmp_path / "tower", "--images", pictures, *size)
+    assert ended.exit_code == 0, ended.output
+    assert "rank2" in ended.output
+
+
+def loaded(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB")
 
 
 def test_mine_stands_beside_them(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
