@@ -46,7 +46,8 @@ def said(capfd: pytest.CaptureFixture[str]) -> str:
 
 
 def test_unknown_connector(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    run_here(tmp_path, *ZOO, "connector=mpl", "--tasks", "knn_preservation")
+    with pytest.raises(SystemExit, match=r"^1$"):
+        run_here(tmp_path, *ZOO, "connector=mpl", "--tasks", "knn_preservation")
     message = said(capfd)
     assert "unknown connector 'mpl'" in message
     assert "mlp" in message

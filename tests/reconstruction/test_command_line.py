@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from connector_bench.metrics import of_owner
@@ -140,7 +141,7 @@ def test_maps_pictures_and_masks_are_left_to_look_at(mlp: Outcome) -> None:
     assert maps.keys() == firsts.keys()
     for image, one in maps.items():
         assert one.loss.shape == (196,)
-        assert float(one.loss.double().mean()) == pytest.approx(firsts[image]["nmse"], rel=2e-3)
+        assert float(one.loss.mean(dtype=np.float64)) == pytest.approx(firsts[image]["nmse"], rel=2e-3)
     most = [one.image for one in artefacts.selection if one.why == "most lossy"]
     losses = [firsts[image]["lost"] for image in most]
     assert losses == sorted((row["lost"] for row in firsts.values()), reverse=True)[: len(most)]

@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 import connector_bench as cb
 from connector_bench.reconstruction.probes.training_loop import Schedule
 
-IMAGES, TESTED, SIDE, WIDTH = 260, 60, 4, 12
+IMAGES, TESTED, SIDE, WIDTH = 520, 60, 4, 12
 SMALL: dict = {
     **{"mlp_width": 16, "patch_pairs": 3000, "control_pairs": 500, "attention_width": 16},
     **{"curve": False, "untrained_seeds": 0, "schedule": Schedule(epochs=1)},
