@@ -6,9 +6,10 @@ import torch
 
 from connector_bench.pictures import for_controls
 from connector_bench.preservation import control_figures
-from connector_bench.preservation.figures import PreservationFigures, preservation_figures
+from connector_bench.preservation.figures import PreservationFigures, SampledTokens, preservation_figures
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, draw_gallery, merge
+from connector_bench.preservation.text_side import sample_of
 from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 
 ONE_TOKEN = TokenLayout((Tile((1, 1), (1, 1)),), n_post=1)
@@ -29,9 +30,25 @@ def drawn(n: int = N) -> PooledVectors:
     return PooledVectors(tuple(f"image{i:03}" for i in range(n)), pre, post, (None,) * n, (first, second))
 
 
-def figures_of(v: PooledVectors) -> PreservationFigures:
+def figures_of(v: PooledVectors, options: PreservationOptions = OPTIONS) -> PreservationFigures:
+    """Of vectors that are the only token of their picture; some tokens are kept of pictures that have controls."""
+    wanted = for_controls(v.images, CONTROLS)
+    copies = {row: [side[place] for side in v.untrained] for place, row in enumerate(v.with_untrained)}
+    kept = {
+        image: tuple(side[None] for side in (v.pre[row], v.post[row], *copies.get(row, ())))
+        for row, image in enumerate(v.images)
+        if image in wanted
+    }
+    rows, sample = sample_of(v.images, kept)
     return preservation_figures(
-        v.images, v.pre, v.post, OPTIONS, None, v.untrained, untrained_rows=v.untrained_rows
+        v.images,
+        v.pre,
+        v.post,
+        options,
+        None,
+        v.untrained,
+        untrained_rows=v.untrained_rows,
+        tokens=None if sample is None else SampledTokens(rows, sample, None),
     )
 
 
@@ -116,9 +133,7 @@ def test_of_a_drawn_gallery_controls_are_drawn_again(size: int) -> None:
     options = PreservationOptions(ks=(1, 10), gallery=size, seed=3)
     figures = streamed(v, np.arange(N), options)
     gallery = draw_gallery(v, options)
-    expected = preservation_figures(
-        gallery.images, gallery.pre, gallery.post, options, None, gallery.untrained
-    ).summary["scores"]
+    expected = figures_of(gallery, options).summary["scores"]
     assert figures.summary["scores"] == expected
     assert expected["untrained_knor_10"]["n"] == min(size, CONTROLS)
 
