@@ -8,6 +8,7 @@ from connector_bench.zoo.connectors import GRID, Layout, group_2x2
 from connector_bench.zoo.model import D_POST, D_PRE
 from connector_bench.zoo.named_connectors import (
     CONNECTORS,
+    STUDIED,
     build_connector,
     canonical_name,
     connector_names,
@@ -18,7 +19,9 @@ from connector_bench.zoo.named_connectors import (
 
 GRIDS = dict.fromkeys(CONNECTORS, (14, 14))
 GRIDS |= dict.fromkeys(("pixel_shuffle", "patch_merger", "avg_pool", "c_abstractor"), (7, 7))
-GRIDS["resampler"] = None
+GRIDS |= dict.fromkeys(STUDIED, (14, 14))
+GRIDS |= dict.fromkeys(("pixel_shuffle_4", "avg_pool_4", "c_abstractor_4"), (2, 2))
+GRIDS |= {name: None for name in GRIDS if name.startswith("resampler")}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,7 @@ class TooWide(Halves):
         return pre
 
 
-@pytest.mark.parametrize("name", connector_names())
+@pytest.mark.parametrize("name", [*connector_names(), *STUDIED])
 def test_shapes_layout_and_leading_norm(name, pre):
     module = build_connector(name, D_PRE, D_POST, seed=0)
     layout, post = layout_of(module, D_PRE, D_POST), module(pre)
@@ -61,7 +64,7 @@ def test_isometries_keep_every_distance(name, pre):
     assert not list(module.parameters())
 
 
-@pytest.mark.parametrize(("name", "rank"), [("rank2", 2), ("rank8", 8), ("rank32", 32)])
+@pytest.mark.parametrize(("name", "rank"), [("rank2", 2), ("rank8", 8), ("rank64", 64), ("mlp_hidden8", 8)])
 def test_a_bottleneck_has_its_rank(name, rank, pre):
     post = build_connector(name, D_PRE, D_POST, seed=0)(pre).flatten(0, 1).double()
     values = torch.linalg.svdvals(post - post.mean(0))
