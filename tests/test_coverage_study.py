@@ -79,11 +79,10 @@ def test_few_simulations_prove_nothing() -> None:
 
 @pytest.mark.parametrize("of", [reconstruction.ORDINARY, reconstruction.LEANING])
 def test_the_truth_of_a_board_is_that_of_its_images(
-    of: reconstruction.Variance, monkeypatch: pytest.MonkeyPatch
+    of: reconstruction.Variance,
 ) -> None:
     """What is lost, from totals and shares alone, without patches; .7 is what the MLP misses of its share."""
-    monkeypatch.setattr(reconstruction, "MANY", 2)
-    found = reconstruction.truth_of(of)
+    found = reconstruction.truth_of(of, 2)
     rng = np.random.default_rng(1)
     totals, (share,) = reconstruction.totals_and_shares(rng, 400_000, of)
     lost = float((totals * share).sum() / totals.sum())

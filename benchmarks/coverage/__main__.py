@@ -36,7 +36,8 @@ def main() -> None:
         held.setdefault((row.family, row.setting), []).append(row)
     for setting in chosen:
         place, wanted = (setting.family, setting.name), options.simulations * setting.more
-        if any(row.simulations >= wanted and row.seed == options.seed for row in held.get(place, ())):
+        there = any(row.simulations >= wanted and row.seed == options.seed for row in held.get(place, ()))
+        if there or not wanted:
             continue
         held[place] = list(simulate(setting, options.simulations, options.seed))
         if options.json:

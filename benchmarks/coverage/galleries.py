@@ -15,15 +15,17 @@ from connector_bench.comparison.compare import paired
 from connector_bench.comparison.paired_metrics import PairedMetric
 from connector_bench.preservation import figures, overlap
 from connector_bench.preservation.options import PreservationOptions
-from connector_bench.preservation.overlap_interval import SearchedGallery, depth
+from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.sharing import label_columns
 from connector_bench.preservation.side import both_sides
-from connector_bench.stats.paired import Sums
+from connector_bench.stats.floors import LEAST_FOR_GEOMETRY
+from connector_bench.stats.paired import ROUNDING, Sums
 
 KS = (1, 10, 50)
 CLASSES = 16
 DIMENSIONS = 12
 VIEWS = 8
+DIFFERENCE = "difference of "
 _ONCE = ("knor_adj_", "procrustes_paper", "hubness_")
 """What says the same as another figure, or has no interval."""
 
@@ -39,41 +41,58 @@ def as_vectors(sides: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [side.astype(np.float32) for side in sides]
 
 
-def measured(pre: np.ndarray, post: np.ndarray, classes: np.ndarray, seed: int) -> Outcomes:
-    """Everything that has an interval, as a run computes it."""
+def measured(pre: np.ndarray, posts: Sequence[np.ndarray], classes: np.ndarray, seed: int) -> Outcomes:
+    """Everything that has an interval of the first connector, as a run computes it, and the difference of both."""
+    columns, scores = zip(*(_figures(pre, post, classes, seed) for post in posts), strict=True)
+    found = {name: Outcome.recorded(score) for name, score in scores[0].items() if not name.startswith(_ONCE)}
+    return found | (compared(columns, scores) if len(posts) > 1 else {})
+
+
+def _figures(pre: np.ndarray, post: np.ndarray, classes: np.ndarray, seed: int) -> tuple[Columns, Scores]:
     ks = tuple(k for k in KS if k + 1 < len(pre) // 2)
     labels, _ = label_columns({"class": classes.tolist()})
     sides = both_sides(
         pre, post, depth(max(ks), len(pre)), classes=[one.classes for one in labels], seed=seed
     )
     gallery = SearchedGallery.of(sides[0].lists, sides[1].lists, ks, seed=seed)
-    _, scores, _ = figures._ours(*sides, gallery, PreservationOptions(ks=ks, seed=seed), labels, None)
-    return {name: Outcome.recorded(score) for name, score in scores.items() if not name.startswith(_ONCE)}
+    columns, scores, _ = figures._ours(*sides, gallery, PreservationOptions(ks=ks, seed=seed), labels, None)
+    return columns, scores
 
 
-def of_gallery(n: int, noise: float) -> Setting:
-    """Classes lie apart on both sides."""
+def of_gallery(n: int, noise: float, connectors: int = 1) -> Setting:
+    """Classes lie apart on both sides; of two connectors alike, one and the difference."""
     centres = 0.7 * np.random.default_rng(0).normal(size=(CLASSES, DIMENSIONS))
 
     def draw(rng: np.random.Generator, seed: int) -> Outcomes:
         classes = rng.integers(0, CLASSES, n)
-        before, after = related(rng, n, noise)
-        return measured(*as_vectors([before + centres[classes], after + centres[classes]]), classes, seed)
+        pre, *posts = as_vectors([side + centres[classes] for side in related(rng, n, *[noise] * connectors)])
+        return measured(pre, posts, classes, seed)
 
-    return Setting("gallery", f"{CLASSES} classes, noise {noise:g}, N = {n}", draw)
+    name = f"{CLASSES} classes, noise {noise:g}, N = {n}" + (", two alike" if connectors > 1 else "")
+    return Setting("gallery", name, draw, _alike if connectors > 1 else None, null=connectors > 1)
+
+
+def _alike() -> Mapping[str, float]:
+    """No difference, in any figure of these galleries."""
+    rng = np.random.default_rng(0)
+    pre, *posts = as_vectors(related(rng, LEAST_FOR_GEOMETRY, 1.0, 1.0))
+    found = measured(pre, posts, rng.integers(0, 2, LEAST_FOR_GEOMETRY), 0)
+    return {name: 0.0 for name in found if name.startswith(DIFFERENCE)}
 
 
 def of_views(n: int) -> Setting:
-    """Eight views of each object, objects drawn anew: images that are no independent draws."""
+    """Eight views of each object, objects drawn anew: images that are no independent draws. Two connectors alike."""
 
     def draw(rng: np.random.Generator, seed: int) -> Outcomes:
         objects = np.arange(n) // VIEWS
         centres = rng.normal(size=(n // VIEWS, DIMENSIONS))
-        before, after = related(rng, n, 1.0)
-        views = [1.3 * side + bent[objects] for side, bent in ((before, centres), (after, np.tanh(centres)))]
-        return measured(*as_vectors(views), objects, seed)
+        before, *after = related(rng, n, 1.0, 1.0)
+        bent = np.tanh(centres)[objects]
+        pre, *posts = as_vectors([1.3 * before + centres[objects], *(1.3 * side + bent for side in after)])
+        return measured(pre, posts, objects, seed)
 
-    return Setting("views", f"{VIEWS} views of each of {n // VIEWS} objects, N = {n}", draw)
+    name = f"{VIEWS} views of each of {n // VIEWS} objects, N = {n}, two alike"
+    return Setting("views", name, draw, _alike, null=True)
 
 
 def of_overlap(n: int, noise: float | None) -> Setting:
@@ -93,23 +112,42 @@ def of_overlap(n: int, noise: float | None) -> Setting:
     return Setting("overlap", f"{name}, N = {n}", draw, None if noise is not None else chance)
 
 
+def compared(columns: Sequence[Columns], scores: Sequence[Scores]) -> Outcomes:
+    """Two connectors on the same images in every figure that has halvings, as `connector-bench compare` does it."""
+    found: dict[str, Outcome] = {}
+    for name, score in scores[0].items():
+        if "halving_gaps" not in score or ("_pre" in name and not name.startswith("imbalance")):
+            continue
+        known = np.isfinite(columns[0][name])
+        one, other = (held[name][known] for held in columns)
+        gaps = tuple(np.asarray(held[name].get("halving_gaps", ())) for held in scores)
+        metric = PairedMetric(
+            metric=name,
+            first=Sums(one, np.ones(len(one))),
+            second=Sums(other, np.ones(len(one))),
+            documents=len(one),
+            images=len(one),
+            higher=int((other - one > ROUNDING).sum()),
+            lower=int((one - other > ROUNDING).sum()),
+            higher_is_better=None,
+            without_halves=False,
+            halvings=(gaps[0], gaps[1]),
+            k=int(name.split("_")[1]) if name.startswith("knor_") else None,
+        )
+        found[f"{DIFFERENCE}{name}"] = Outcome.of(paired(metric))
+    return found
+
+
 def of_two_connectors(n: int, ks: Sequence[int]) -> Setting:
-    """Two that keep as much as each other, compared as `connector-bench compare` does."""
+    """Two that keep as much as each other of their images' neighbours."""
 
     def draw(rng: np.random.Generator, seed: int) -> Outcomes:
         before, *after = as_vectors(related(rng, n, 0.5, 0.5))
         galleries = [SearchedGallery.alone(before, side, ks, distance="l2", seed=seed) for side in after]
         columns, scores = zip(*(gallery.overlaps_and_gaps() for gallery in galleries), strict=True)
-        found = {}
-        for k in ks:
-            name = f"knor_{k}"
-            sums = [Sums(held[name], np.ones(n)) for held in columns]
-            gaps = tuple(np.asarray(held[name]["halving_gaps"]) for held in scores)
-            metric = PairedMetric(name, sums[0], sums[1], n, n, 0, 0, None, False, (gaps[0], gaps[1]), k)
-            found[f"difference of {name}"] = Outcome.of(paired(metric))
-        return found
+        return compared(columns, scores)
 
     def nothing() -> Mapping[str, float]:
-        return {f"difference of knor_{k}": 0.0 for k in ks}
+        return {f"{DIFFERENCE}knor_{k}": 0.0 for k in ks}
 
     return Setting("two connectors", f"alike, N = {n}", draw, nothing, null=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from benchmarks.coverage.reconstruction import Variance, totals_and_shares
@@ -18,10 +20,16 @@ def of_lost(n: int, of: Variance) -> Setting:
 
     def draw(rng: np.random.Generator, _: int) -> Outcomes:
         totals, shares = totals_and_shares(rng, n, of, probes=2)
-        one, other = (Sums(totals * share, totals) for share in shares)
-        return {"difference of lost": Outcome.of(difference(one, other))}
+        found = {}
+        for name, below in (("lost", totals), ("nmse", np.ones(n))):
+            one, other = (Sums(totals * share, below) for share in shares)
+            found[f"difference of {name}"] = Outcome.of(difference(one, other))
+        return found
 
-    return Setting("paired", f"{of.name}, N = {n}", draw, lambda: {"difference of lost": 0.0}, null=True)
+    def nothing() -> Mapping[str, float]:
+        return {"difference of lost": 0.0, "difference of nmse": 0.0}
+
+    return Setting("paired", f"{of.name}, N = {n}", draw, nothing, null=True)
 
 
 def of_accuracy(n: int, apart: float, questions: int = 1) -> Setting:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -98,22 +99,23 @@ def of_board(n: int, of: Variance) -> Setting:
         board.add(batch, ScoredBatch(batch, torch.ones(n)).images())
         return {name: Outcome.of(score) for name, score in board.scores().items() if name not in _ONCE}
 
-    return Setting("reconstruction", f"{of.name}, N = {n}", draw, lambda: truth_of(of))
+    return Setting("reconstruction", f"{of.name}, N = {n}", draw, lambda: truth_of(of, MANY))
 
 
-def truth_of(of: Variance) -> Mapping[str, float]:
-    """The figures of very many images, from their sums."""
+@cache
+def truth_of(of: Variance, many: int) -> Mapping[str, float]:
+    """The figures of so many draws of `AT_ONCE` images, from their sums."""
     rng = np.random.default_rng(99)
     sums: dict[str, float] = {}
     by_dimension: dict[str, Tensor] = {}
-    for _ in range(MANY):
+    for _ in range(many):
         batch = scored(rng, AT_ONCE, of, "truth")
         names, values = batch.sums()
         for name, total in zip(names, values.sum(1).tolist(), strict=True):
             sums[name] = sums.get(name, 0.0) + total
         for name, errors in batch.errors.items():
             by_dimension[name] = by_dimension.get(name, torch.zeros(())) + errors.by_dimension.sum(0)
-    patches = float(MANY * AT_ONCE * PATCHES)
+    patches = float(many * AT_ONCE * PATCHES)
     found = {}
     for name in ("ridge", "mlp"):
         found[f"r2_{name}"] = 1 - sums[f"sse_{name}"] / sums["sst"]

@@ -12,23 +12,23 @@ UNLIKE = ((0.8, 0.3, 0.3), (-0.8, -0.4, 0.7), (0.95, 0.0, 0.0), (0.9, -0.3, -0.2
 SETTINGS = (
     *(galleries.of_overlap(n, noise) for n in (60, 150) for noise in (0.3, 1.0, None)),
     *(galleries.of_two_connectors(n, (1, 10)) for n in (60, 100, 150)),
-    *(galleries.of_gallery(100, noise) for noise in (1.0, 0.3)),
-    galleries.of_gallery(300, 1.0),
+    galleries.of_gallery(120, 1.0, connectors=2),
+    galleries.of_gallery(120, 0.3),
     galleries.of_views(152),
     *(connectors.of_connectors(n, rho) for n in (8, 9, 10, 13) for rho in (0.0, -0.5, -0.8, -0.95)),
     *(connectors.of_contrast(n, *one) for n in (8, 10) for one in (*ALIKE, *UNLIKE)),
     *(connectors.of_contrast(13, *one) for one in (ALIKE[1], UNLIKE[1])),
     *(
         answers.of_failures(n, failing)
-        for n, failing in ((60, 0.05), (60, 0.1), (60, 0.2), (60, 0.5), (150, 0.1), (20, 0.5))
+        for n, failing in ((60, 0.05), (60, 0.1), (60, 0.2), (60, 0.5), (150, 0.1), (400, 0.03), (20, 0.5))
     ),
     answers.of_failures(60, 0.2, questions=3),
     *(answers.of_failures(n, failing, effect=0.5) for n, failing in ((60, 0.2), (150, 0.1), (300, 0.5))),
-    *(paired_images.of_lost(60, one) for one in (HEAVY, LEANING)),
+    *(paired_images.of_lost(60, one) for one in (HEAVY, HEAVIER, LEANING)),
     *(paired_images.of_lost(n, ORDINARY) for n in (20, 60, 300)),
     *(paired_images.of_accuracy(n, apart) for n, apart in ((60, 0.2), (150, 0.1), (300, 0.2))),
     paired_images.of_accuracy(60, 0.2, questions=3),
     *(reconstruction.of_board(n, ORDINARY) for n in (19, 20, 60, 150, 300)),
     *(reconstruction.of_board(60, one) for one in (HEAVY, HEAVIER, LEANING, LEANING_UP)),
-    reconstruction.of_board(20, HEAVY),
+    *(reconstruction.of_board(n, HEAVY) for n in (20, 150)),
 )

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
 from connector_bench.association.prediction import Failure, failures, predict
-from connector_bench.association.testing import interval, tested
+from connector_bench.association.testing import interval, rate, tested
 from connector_bench.association.values import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
 from connector_bench.stats.cluster_jackknife import (
     RanksWithout,
@@ -179,17 +179,28 @@ def _quartiles(
         lowest, highest = (totals[:, :2] / totals[:, 2:]).T
     count = len(sums)
     means = [
-        _of_an_end(interval(draws, count, None, settings), score[inside], images[inside])
+        _of_an_end(draws, count, score[inside], images[inside], settings)
         for draws, inside in zip((lowest, highest), ends.T > 0, strict=True)
     ]
     return Quartiles(means[0], means[1], tested(highest - lowest, count, 0.0, settings))
 
 
-def _of_an_end(mean: Score, score: Float64[np.ndarray, " m"], images: Shaped[np.ndarray, " m"]) -> Score:
-    """The mean score of one end of the loss; without its interval where hardly an image scores other than the rest."""
-    found = floored(replace(mean, n=len(set(images))))
+def _of_an_end(
+    draws: Float64[np.ndarray, " draws"],
+    count: int,
+    score: Float64[np.ndarray, " m"],
+    images: Shaped[np.ndarray, " m"],
+    settings: Settings,
+) -> Score:
+    """The mean score of one end of the loss. Of right and wrong answers it is a share, whose interval holds however few
+    are wrong; of other scores there is none where hardly an image scores other than the rest."""
+    inside = len(set(images))
+    if np.isin(score, (0, 1)).all():
+        return replace(rate(draws, inside, settings), n=count)
+    mean = interval(draws, count, None, settings)
+    found = floored(replace(mean, n=inside))
     apart = apart_from_the_most_frequent(score, images)
     if apart >= LEAST_OUTCOMES or not np.isfinite(found.low):
-        return replace(found, n=mean.n)
+        return replace(found, n=count)
     why = f"no interval: {apart} images score other than the most frequent score, {LEAST_OUTCOMES} are needed"
     return replace(mean, low=np.nan, high=np.nan, method=why)

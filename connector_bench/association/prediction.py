@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
-from scipy import special
 
-from connector_bench.association.testing import tested
+from connector_bench.association.testing import rate, tested
 from connector_bench.association.values import BaselinePrediction, CalibrationBin, Prediction, Settings
-from connector_bench.stats import jackknife
 from connector_bench.stats.cluster_jackknife import sums_without_each
-from connector_bench.stats.floors import LEAST_OUTCOMES, floored
-from connector_bench.stats.intervals import Score, cluster_sums, wilson
+from connector_bench.stats.floors import LEAST_OUTCOMES
+from connector_bench.stats.intervals import cluster_sums
 
 BINS = 10
 
@@ -100,18 +98,8 @@ def calibration(
             high=float(edges[i + 1]),
             mean_loss=float(loss[place == i].mean()),
             documents=int(members[:, i].sum()),
-            failure_rate=_rate(rates[:, i], len(set(images[place == i])), settings),
+            failure_rate=rate(rates[:, i], len(set(images[place == i])), settings),
         )
         for i in range(bins)
         if members[:, i].any()
     )
-
-
-def _rate(rates: Float64[np.ndarray, " draws"], images: int, settings: Settings) -> Score:
-    """Wilson's interval of as many independent images as would vary as much; of the bin's images where all agree."""
-    value, without = float(rates[0]), rates[1:]
-    found = jackknife.estimate(value, without[np.isfinite(without)], "ranks")
-    quantile = -float(special.stdtrit(max(images - 1, 1), (1 - settings.confidence) / 2))
-    low, high = wilson(value, found.error**2, images, quantile)
-    method = f"{100 * settings.confidence:g} % Wilson interval over images"
-    return floored(Score(value, low, high, images, None, method))

@@ -8,10 +8,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float64
+from scipy import special
 
 from connector_bench.association.values import Settings, Tested
+from connector_bench.stats import jackknife
 from connector_bench.stats.cluster_jackknife import p_value, score_of
-from connector_bench.stats.intervals import Score
+from connector_bench.stats.floors import floored
+from connector_bench.stats.intervals import Score, wilson
 from connector_bench.stats.jackknife import Scale
 from connector_bench.stats.paired import false_discovery_rate
 
@@ -40,6 +43,17 @@ def interval(
 ) -> Score:
     """The figure of the sample (entry 0) with its jackknife interval over images."""
     return score_of(draws, images, chance=chance, confidence=settings.confidence, scale=scale, unit="images")
+
+
+def rate(rates: Float64[np.ndarray, " draws"], images: int, settings: Settings) -> Score:
+    """A share of answers: Wilson's interval of as many independent images as would vary as much; of all `images` where
+    all agree."""
+    value, without = float(rates[0]), rates[1:]
+    found = jackknife.estimate(value, without[np.isfinite(without)], "ranks")
+    quantile = -float(special.stdtrit(max(images - 1, 1), (1 - settings.confidence) / 2))
+    low, high = wilson(value, found.error**2, images, quantile)
+    method = f"{100 * settings.confidence:g} % Wilson interval over images"
+    return floored(Score(value, low, high, images, None, method))
 
 
 def adjusted(value: Value) -> Value:

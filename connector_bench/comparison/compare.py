@@ -16,15 +16,20 @@ from connector_bench.comparison.paired_metrics import PairedMetric, paired_metri
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.bounds import Bound
+from connector_bench.stats.floors import LEAST_FOR_GEOMETRY, LEAST_OUTCOMES, too_few
 from connector_bench.stats.paired import (
     ROUNDING,
     Difference,
     difference,
     false_discovery_rate,
     halved_difference,
+    untold,
 )
 
-FIXED_GALLERY = "; the gallery held fixed, so too narrow"
+WITHOUT_HALVES = (
+    "no interval: images are each other's neighbours, and the two records do not both say by how much halves of them "
+    "differ; those of this version do, from {least} images on and where a half holds k"
+)
 LEVEL = 0.05
 
 
@@ -165,15 +170,11 @@ def _label(metric: PairedMetric, ours: bool) -> str:
 
 def paired(metric: PairedMetric) -> Difference:
     """The paired difference by the procedure that fits the metric."""
+    first, second = metric.first.value, metric.second.value
     if metric.halvings is not None:
-        return halved_difference(
-            metric.first.value, metric.second.value, *metric.halvings, images=metric.images, k=metric.k
-        )
-    found = difference(metric.first, metric.second)
-    if metric.gallery_held_fixed:
-        return replace(
-            found,
-            interval_method=found.interval_method + FIXED_GALLERY,
-            test_method=found.test_method + FIXED_GALLERY,
-        )
-    return found
+        if (apart := metric.higher + metric.lower) < LEAST_OUTCOMES:
+            return untold(first, second, too_few(apart, LEAST_OUTCOMES, "images on which the two differ"))
+        return halved_difference(first, second, *metric.halvings, images=metric.images, k=metric.k)
+    if metric.without_halves:
+        return untold(first, second, WITHOUT_HALVES.format(least=LEAST_FOR_GEOMETRY))
+    return difference(metric.first, metric.second)

@@ -29,8 +29,8 @@ class PairedMetric:
     """Documents on which the second is higher, and on which it is lower, by more than rounding."""
     lower: int
     higher_is_better: bool | None
-    gallery_held_fixed: bool
-    """Whether images count as neighbours of others and no halvings were recorded: the interval is then too narrow."""
+    without_halves: bool
+    """Whether images count as neighbours of others and no halvings were recorded: nobody can tell an interval then."""
     halvings: tuple[np.ndarray, np.ndarray] | None = None
     k: int | None = None
     """Neighbours that count, where images are each other's."""
@@ -87,7 +87,7 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         higher=int((values[1] - values[0] > ROUNDING).sum()),
         lower=int((values[0] - values[1] > ROUNDING).sum()),
         higher_is_better=first.higher_is_better(metric) if entry is None or entry.is_a_mark else None,
-        gallery_held_fixed=entry is not None and not paired and entry.neighbours,
+        without_halves=entry is not None and not paired and entry.neighbours,
         halvings=(gaps[0], gaps[1]) if paired else None,
         k=None if entry is None else entry.k,
     )

@@ -8,6 +8,7 @@ is unbiased for the variance of such a mean, whatever the dependence inside a ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -26,8 +27,10 @@ TRIALS = 60
 FREEDOM = 30
 """Degrees of freedom of a design effect: halvings of one set leave it a quarter uncertain in simulations, 2 / .25^2."""
 
-InHalves = Callable[[Halved, Halved], Mapping[str, Float[np.ndarray, " n"]]]
-"""Values of every image when each half is its own gallery, from both sides' order; NaN where an image has none."""
+Column = Float[np.ndarray, " n"]
+InHalves = Callable[[Halved, Halved], Mapping[str, Column | tuple[Column, Column]]]
+"""Values of every image when each half is its own gallery, from both sides' order; NaN where an image has none. Two of
+them where halves are compared by the second: by half as many neighbours, which reach as far as all do in the whole."""
 
 
 GROWTH = 2**0.5
@@ -43,6 +46,25 @@ for what they lack to 1) are skewed and vary the more the larger they are: a t i
 win and one more loss (Bonett and Price, Psychological Methods 17 (2012) 43). Degrees of freedom of all but hits are
 those of the images that carry the spread (n over the kurtosis of the values) and of the design effect together.
 """
+
+
+@dataclass(frozen=True, eq=False)
+class Effect:
+    """How much a mean varies beyond the spread of its values, and by how much halves differ."""
+
+    size: float
+    """Variance of the mean over that of independent values; 1 where nothing varies."""
+    gaps: Float64[np.ndarray, " t"]
+    """Mean in one half less that in the other, by halving."""
+
+
+@dataclass(frozen=True)
+class GalleryScore(Score):
+    """A mean over images that share their gallery, and by how much halves of them differ."""
+
+    halving_gaps: tuple[float, ...] = ()
+    """Of halves that depend on the images alone, in units in which a quarter of their mean square is the figure's
+    variance: by these, two connectors on the same images are compared."""
 
 
 def sample_rows(n: int, seed: int, most: int | None = None) -> np.ndarray:
@@ -61,39 +83,55 @@ def random_halves(n: int, trials: int, seed: int) -> Iterator[Bool[np.ndarray, "
 
 def design_effects(
     pre: Ordered, post: Ordered, measures: Sequence[InHalves], *, seed: int = 0
-) -> dict[str, float]:
-    """Variance of the mean over that of independent values, for each kind of value; 1 where nothing varies."""
-    gaps: dict[str, list[float]] = {}
+) -> dict[str, Effect]:
+    """What dependence does to the mean of each kind of value."""
+    squares: dict[str, list[float]] = {}
     spreads: dict[str, list[float]] = {}
+    gaps: dict[str, list[float]] = {}
     for half in random_halves(len(pre.others), TRIALS if measures else 0, seed):
         before, after = pre.inside(half), post.inside(half)
         for name, column in (item for measure in measures for item in measure(before, after).items()):
-            known = np.isfinite(column)
-            sides = column[half & known], column[~half & known]
+            values, compared = column if isinstance(column, tuple) else (column, None)
+            sides = _in_halves(values, half)
             if min(map(len, sides)) >= 2:
-                gaps.setdefault(name, []).append((sides[0].mean() - sides[1].mean()) ** 2 / 2)
+                gap = sides[0].mean() - sides[1].mean()
+                squares.setdefault(name, []).append(gap**2 / 2)
                 spread = np.mean([side.var(ddof=1) / len(side) for side in sides])
                 spreads.setdefault(name, []).append(float(spread))
-    means = {name: (float(np.mean(gaps[name])), float(np.mean(spreads[name]))) for name in gaps}
-    return {name: gap / spread if spread > 0 and gap > 0 else 1.0 for name, (gap, spread) in means.items()}
+                if compared is not None:
+                    one, other = _in_halves(compared, half)
+                    gap = one.mean() - other.mean()
+                gaps.setdefault(name, []).append(float(gap))
+    means = {name: (float(np.mean(squares[name])), float(np.mean(spreads[name]))) for name in gaps}
+    return {
+        name: Effect(square / spread if spread > 0 and square > 0 else 1.0, np.array(gaps[name]))
+        for name, (square, spread) in means.items()
+    }
+
+
+def _in_halves(column: Column, half: Bool[np.ndarray, " n"]) -> tuple[Column, Column]:
+    known = np.isfinite(column)
+    return column[half & known], column[~half & known]
 
 
 def mean_score(
     values: Float64[np.ndarray, " n"],
-    effect: float | None,
+    effect: Effect | None,
     *,
     kind: Kind = "share",
     chance: float | None = None,
     confidence: float = 0.95,
     drawn_from: int | None = None,
 ) -> Score:
-    """Mean with an interval for its expectation over galleries of as many images; `effect` is the design effect.
+    """Mean with an interval for its expectation over galleries of as many images; `effect` is what their dependence
+    does to it.
 
     Without an effect (too few images to halve) values count as independent, and the method says so. Of values of
     queries that are `drawn_from` more of them, fewer pairs share the gallery: what exceeds 1 shrinks with their number.
+    All but differences keep the gaps of halves.
     """
     n, value = len(values), float(values.mean())
-    factor = 1.0 if effect is None else effect
+    factor = 1.0 if effect is None else effect.size
     if kind in ("precision", "difference") and factor > 1:
         factor = 1 + GROWTH * (factor - 1)
     if drawn_from is not None and drawn_from > n:
@@ -106,7 +144,18 @@ def mean_score(
         else "that takes the gallery as fixed"
     )
     method = f"{100 * confidence:g} % {name} interval over images {cause}"
-    return floored(Score(value, min(low, value), max(high, value), n, chance, method), LEAST_FOR_GEOMETRY)
+    score = floored(Score(value, min(low, value), max(high, value), n, chance, method), LEAST_FOR_GEOMETRY)
+    if effect is None or kind.startswith("difference") or not np.isfinite(score.low):
+        return score
+    return GalleryScore(**asdict(score), halving_gaps=_scaled(effect.gaps, _variance(values, factor)))
+
+
+def _scaled(gaps: Float64[np.ndarray, " t"], variance: float) -> tuple[float, ...]:
+    """In units in which a quarter of their mean square is the variance: a half has fewer of each class, and its ranks
+    end earlier."""
+    own = float(np.square(gaps).mean()) / 4
+    scale = (variance / own) ** 0.5 if own > 0 else 1.0
+    return tuple(float(f"{gap * scale:.6g}") for gap in gaps)
 
 
 def _share(values: np.ndarray, effect: float, confidence: float) -> tuple[float, float]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 from scipy import linalg, stats
 
-from connector_bench.preservation.design_effect import Kind, mean_score
+from connector_bench.preservation.design_effect import Effect, Kind, mean_score
 from connector_bench.preservation.neighbours.ranking import Halved
 from connector_bench.preservation.principal import Principal, same_images
 from connector_bench.preservation.side import RANKED, Side
@@ -31,7 +31,7 @@ RANK_GEOMETRY: dict[str, Kind] = {
 
 
 def rank_geometry(
-    pre: Side, post: Side, effects: Mapping[str, float]
+    pre: Side, post: Side, effects: Mapping[str, Effect]
 ) -> tuple[dict[str, Float64[np.ndarray, " n"]], dict[str, Score]]:
     """Imbalance, and where 2 `RANKED` + 1 images allow them trustworthiness and continuity: values per image, and
     means with intervals from design `effects` (see `rank_geometry_in_halves`).

@@ -16,7 +16,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 from scipy import special, stats
 
-from connector_bench.preservation.design_effect import InHalves, Kind, design_effects, mean_score, sample_rows
+from connector_bench.preservation.design_effect import (
+    Column,
+    Effect,
+    InHalves,
+    Kind,
+    design_effects,
+    mean_score,
+    sample_rows,
+)
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered, average_precision
 from connector_bench.preservation.side import Side, both_sides
 from connector_bench.stats.correlation import spearman
@@ -89,7 +97,7 @@ def class_retrieval(
     pre: Side,
     post: Side,
     classes: Int[np.ndarray, " n"],
-    effects: Mapping[str, float],
+    effects: Mapping[str, Effect],
     *,
     ks: Sequence[int] = KS,
     number: int = 0,
@@ -178,14 +186,21 @@ def retrieval_in_halves(
     NaN where the half holds no other of its class, and none for too few images."""
     before_same, after_same = (classes[side.others] == classes[:, None] for side in (pre, post))
 
-    def values(before: Halved, after: Halved) -> dict[str, Float64[np.ndarray, " n"]]:
+    def values(before: Halved, after: Halved) -> dict[str, Column | tuple[Column, Column]]:
         if len(classes) // 2 <= 2 * max(ks):
             return {}
         first, second = _in_halves(before, before_same, ks), _in_halves(after, after_same, ks)
         sides = {"pre": first, "post": second, "diff": {key: second[key] - first[key] for key in first}}
-        return {
-            metric_name(key, side): column for side, found in sides.items() for key, column in found.items()
+        found: dict[str, Column | tuple[Column, Column]] = {
+            metric_name(key, side): column
+            for side, columns in sides.items()
+            for key, column in columns.items()
         }
+        if "purity" in first:
+            for side, halved, same in (("pre", before, before_same), ("post", after, after_same)):
+                compared = _purity_in_halves(halved, same, NEAREST // 2)
+                found[metric_name("purity", side)] = (sides[side]["purity"], compared)
+        return found
 
     return values
 
@@ -213,9 +228,15 @@ def _in_halves(
     first = np.where(same.any(axis=1), side.rank[np.arange(len(same)), same.argmax(axis=1)], np.nan)
     found = {f"recall_{k}": np.where(np.isnan(first), np.nan, first <= k) for k in ks}
     if len(same) // 2 > 2 * NEAREST:
-        shared = (same & (side.rank <= NEAREST)).sum(axis=1) / NEAREST
-        found["purity"] = np.where(np.isnan(first), np.nan, shared)
+        found["purity"] = _purity_in_halves(side, same_class, NEAREST)
     return found | {"map": average_precision(same, side.rank)}
+
+
+def _purity_in_halves(
+    side: Halved, same_class: Bool[np.ndarray, "n others"], nearest: int
+) -> Float64[np.ndarray, " n"]:
+    same = side.mine & same_class
+    return np.where(same.any(axis=1), (same & (side.rank <= nearest)).sum(axis=1) / nearest, np.nan)
 
 
 def _chance(key: str, relevant: Int[np.ndarray, " q"], n: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from connector_bench.metrics import by_column
-from connector_bench.preservation.design_effect import InHalves, mean_score
+from connector_bench.preservation.design_effect import Column, Effect, InHalves, mean_score
 from connector_bench.preservation.neighbours.ranking import Halved
 from connector_bench.preservation.retrieval import NEAREST, class_retrieval, classes_of, retrieval_in_halves
 from connector_bench.preservation.side import Side
@@ -38,7 +38,7 @@ class LabelColumn:
         }
 
     def figures(
-        self, number: int, pre: Side, post: Side, effects: Mapping[str, float], ks: Sequence[int]
+        self, number: int, pre: Side, post: Side, effects: Mapping[str, Effect], ks: Sequence[int]
     ) -> tuple[dict[str, Float64[np.ndarray, " n"]], dict[str, Score]]:
         """Values per image and scores; `number` is the column's place among those that the sides were ranked by."""
         own = {plain: effects[self.called(plain)] for plain in _plain(effects, self.suffix)}
@@ -57,7 +57,7 @@ class LabelColumn:
         }
 
 
-def _plain(effects: Mapping[str, float], suffix: str | None) -> list[str]:
+def _plain(effects: Mapping[str, Effect], suffix: str | None) -> list[str]:
     """The names without this suffix of what has it."""
     ending = by_column("", suffix)
     return [name.removesuffix(ending) for name in effects if name.endswith(ending)]
@@ -115,16 +115,21 @@ class Captions:
         likeness = (some @ some.T).toarray()
         own = np.arange(len(rows))[:, None]
 
-        def values(before: Halved, after: Halved) -> dict[str, Float64[np.ndarray, " n"]]:
+        def mean_of(side: Halved, nearest: int) -> Column:
+            return np.asarray(likeness[own, side.nearest(nearest)].mean(axis=1))
+
+        def values(before: Halved, after: Halved) -> dict[str, Column | tuple[Column, Column]]:
             if len(rows) // 2 <= 2 * NEAREST:
                 return {}
             sides = {"caption_pre": before, "caption_post": after}
-            return {name: likeness[own, side.nearest(NEAREST)].mean(axis=1) for name, side in sides.items()}
+            return {
+                name: (mean_of(side, NEAREST), mean_of(side, NEAREST // 2)) for name, side in sides.items()
+            }
 
         return values
 
     def figures(
-        self, pre: Side, post: Side, effects: Mapping[str, float]
+        self, pre: Side, post: Side, effects: Mapping[str, Effect]
     ) -> tuple[dict[str, Float64[np.ndarray, " n"]], dict[str, Score]]:
         """Values per image and scores."""
         sides = {"caption_pre": pre, "caption_post": post}

@@ -26,6 +26,7 @@ from connector_bench.stats import jackknife
 from connector_bench.stats.bounds import bound_of
 from connector_bench.stats.floors import LEAST_IMAGES, too_few
 from connector_bench.stats.intervals import Score, bounded, plain
+from connector_bench.stats.unlike_images import EVENLY_CARRIED, mean_error
 
 CONTROL = "control "
 """Begins the names of sums that belong to controls."""
@@ -33,8 +34,8 @@ OF_THESE = "; these probes, test images"
 """Ends how an interval was made: other probes or training images would give another figure, which it does not hold."""
 REPLICATES = 200
 """Resamples of the per-dimension median, kept as running sums."""
-EVENLY_CARRIED = 1_000
-"""Images from which the spread of the median counts as carried by all of them; of fewer, a few may carry it."""
+OF_A_DIMENSION = 30
+"""Degrees of freedom by which images pull less evenly in the dimensions in the middle than in all together."""
 
 
 def ratio_score(
@@ -51,6 +52,12 @@ def ratio_score(
     """
     top, bottom = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     score = jackknife.ratio(top, bottom, sign=sign, offset=offset, chance=chance)
+    return replace(score, method=score.method + OF_THESE) if math.isfinite(score.low) else score
+
+
+def _error_score(numerator: Sequence[float], denominator: Sequence[float]) -> Score:
+    """The same of errors over what does not come from the test images, which the few largest may carry."""
+    score = mean_error(np.asarray(numerator), np.asarray(denominator), chance=1.0)
     return replace(score, method=score.method + OF_THESE) if math.isfinite(score.low) else score
 
 
@@ -165,7 +172,7 @@ class ScoreBoard:
             scores[f"r2_{name}"] = _r2_score(columns[f"sse_{name}"], columns["sst"])
             scores[f"r2_median_{name}"] = self._median_r2(name, columns)
             standardized = columns[f"standardized_{name}"]
-            scores[f"mse_standardized_{name}"] = ratio_score(standardized, columns["patches"], chance=1.0)
+            scores[f"mse_standardized_{name}"] = _error_score(standardized, columns["patches"])
         best = columns[f"sse_{self._best}"]
         scores["r2_best"] = scores[f"r2_{self._best}"]
         scores["lost"] = ratio_score(best, columns["sst"], chance=1.0)
@@ -178,7 +185,7 @@ class ScoreBoard:
             gain = np.subtract(columns["sse_ridge"], columns["sse_mlp"])
             scores["nonlinear"] = ratio_score(gain.tolist(), columns["sst"])
         variance = np.multiply(columns["patches"], self._total_variance)
-        scores["nmse"] = ratio_score(best, variance.tolist(), chance=1.0)
+        scores["nmse"] = _error_score(best, variance.tolist())
         scores["cosine"] = ratio_score(columns[f"cosine_{self._best}"], columns["patches"], chance=0.0)
         return {name: bounded(score, bound_of(name, more_data_helps)) for name, score in scores.items()}
 
@@ -207,7 +214,8 @@ class ScoreBoard:
     def _median_r2(self, name: str, columns: Mapping[str, Sequence[float]]) -> Score:
         """Median over dimensions of R2, with a Poisson bootstrap over images kept as running sums.
 
-        The t distribution's degrees of freedom are those of the pooled R2, below `EVENLY_CARRIED` images.
+        Below `EVENLY_CARRIED` images the t distribution has the degrees of freedom of the pooled R2 and
+        `OF_A_DIMENSION` together.
         """
         total, errors = self._by_dimension["total"], self._by_dimension[name]
         r2 = torch.where(total > 0, 1 - errors / total, torch.nan)
@@ -218,7 +226,8 @@ class ScoreBoard:
         freedom = float(n - 1)
         if n < EVENLY_CARRIED:
             without = jackknife.ratio_without_each(np.array(columns[f"sse_{name}"]), np.array(columns["sst"]))
-            freedom = jackknife.estimate(value, without, "sums").freedom
+            pooled = jackknife.estimate(value, without, "sums").freedom
+            freedom = 1 / (1 / pooled + 1 / OF_A_DIMENSION)
         reach = -float(special.stdtrit(freedom, 0.025)) * float(medians[1:].std())
         method = f"95 % t interval, Poisson bootstrap over images of {REPLICATES} replicates{OF_THESE}"
         return Score(value, value - reach, value + reach, n, 0.0, method)

@@ -3,6 +3,7 @@
 | statistic | error | where |
 |---|---|---|
 | mean over images, ratio of sums | jackknife over images or clusters, t | `jackknife` |
+| mean of errors, images very unlike | the same of the logarithm, or of log-normal images | `unlike_images` |
 | share whose variance is known | Wilson's score interval | `intervals.wilson` |
 | rank correlations, partial ones, AUROCs | jackknife over images or clusters, t, also for p | `cluster_jackknife` |
 | rank correlation of a few connectors | Fisher's z; every order for p | `few_connectors`, `exact_spearman` |

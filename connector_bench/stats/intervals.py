@@ -95,11 +95,14 @@ def cluster_sums(
 
 
 def plain(score: Score) -> dict[str, Any]:
-    """As plain values; NaN becomes null, which JSON knows."""
-    return {
-        key: None if isinstance(value, float) and math.isnan(value) else value
-        for key, value in asdict(score).items()
-    }
+    """As plain values; NaN becomes null, which JSON knows, and what is several a list."""
+    return {key: _plain(value) for key, value in asdict(score).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def same_length(x: np.ndarray, y: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,11 @@ class Difference:
     test_method: str
 
 
+def untold(first: float, second: float, why: str) -> Difference:
+    """`second - first` with a sentence where interval and test would be."""
+    return Difference(second - first, math.nan, math.nan, math.nan, why, why)
+
+
 def difference(first: Sums, second: Sums) -> Difference:
     """Paired difference of two figures over the same clusters.
 
@@ -72,8 +77,7 @@ def difference(first: Sums, second: Sums) -> Difference:
         raise ValueError("a figure whose denominator is 0 has no value")
     value = second.value - first.value
     if n < LEAST_IMAGES:
-        why = too_few(n, LEAST_IMAGES)
-        return Difference(value, math.nan, math.nan, math.nan, why, why)
+        return untold(first.value, second.value, too_few(n, LEAST_IMAGES))
     low, high = difference_interval(first, second)
     return Difference(value, low, high, _exchange_p(first, second, value), JACKKNIFE, EXCHANGE)
 
@@ -112,8 +116,7 @@ def halved_difference(
         raise ValueError(f"needs the same halvings, got {len(first_gaps)} and {len(second_gaps)}")
     count, least = len(first_gaps), max(LEAST_IN_A_GALLERY, IMAGES_A_NEIGHBOUR * (k or 1))
     if images < least:
-        why = too_few(images, least)
-        return Difference(second - first, math.nan, math.nan, math.nan, why, why)
+        return untold(first, second, too_few(images, least))
     error = float(np.sqrt(np.square(np.asarray(second_gaps) - np.asarray(first_gaps)).mean() / 4))
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count)) * error
     value = second - first

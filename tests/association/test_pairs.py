@@ -206,9 +206,38 @@ def test_a_bin_without_failures_is_no_proof() -> None:
     assert last.value == 1
     assert 0.8 < last.low < 0.97
     assert "Wilson" in first.method
-    for end in (pair.quartiles.lowest, pair.quartiles.highest):
+    low, high = pair.quartiles.lowest, pair.quartiles.highest
+    assert (low.value, low.high, high.value, high.low) == (1, 1, 0, 0)
+    images = [len(set(np.array(table.images)[part])) for part in (loss <= np.quantile(loss, 0.25),)]
+    assert low.low == pytest.approx(
+        stats.binomtest(*images * 2).proportion_ci(method="wilson").low, abs=0.004
+    )
+    # scores that are no shares: nobody can tell an interval from those that are all alike
+    points = np.where(sharp.scores["accuracy"] == 1, 30.0, 80.0)
+    graded = pair_of(replace(table, scores={"cider": points}, higher_is_better={"cider": True}))
+    for end in (graded.quartiles.lowest, graded.quartiles.highest):
         assert np.isnan([end.low, end.high]).all()
         assert end.method == "no interval: 0 images score other than the most frequent score, 6 are needed"
+
+
+def test_rare_failures_of_many_images_have_their_interval_in_an_outer_quartile() -> None:
+    """Two failures in 150 images of a quartile: the interval of a share, by scipy."""
+    rng = np.random.default_rng(0)
+    loss, failed = rng.normal(size=600), np.zeros(600, dtype=bool)
+    order = np.argsort(loss)
+    failed[order[[3, 90, 200, 300, 310, 400, 410, 580]]] = True
+    table = replace(
+        planted(rng, 0.0, images=600),
+        documents=tuple(range(600)),
+        images=tuple(map(str, range(600))),
+        losses={"lost": loss},
+        baselines={},
+        scores={"accuracy": 1.0 - failed},
+    )
+    end = pair_of(table).quartiles.lowest
+    expected = stats.binomtest(148, 150).proportion_ci(method="wilson")
+    assert (end.low, end.high) == pytest.approx((expected.low, expected.high), abs=0.002)
+    assert end.method == "95 % Wilson interval over images"
 
 
 def test_a_quartile_of_few_images_has_a_mean_and_a_sentence() -> None:
@@ -221,7 +250,7 @@ def test_a_quartile_of_few_images_has_a_mean_and_a_sentence() -> None:
     assert few.method == f"no interval: {len(images)} images, 20 are needed"
     enough = pair_of(planted(np.random.default_rng(0), 0.0, images=100)).quartiles.lowest
     assert enough.low < enough.value < enough.high
-    assert (enough.n, enough.method) == (100, "95 % jackknife t interval over images")
+    assert (enough.n, enough.method) == (100, "95 % Wilson interval over images")
 
 
 def test_what_cannot_be_compared_is_named() -> None:

@@ -16,6 +16,7 @@ from .test_geometry import rank_values
 
 SIMULATIONS = 200
 N = 120
+ALONE = design_effect.Effect(1.0, np.zeros(2))
 Scores = Callable[[np.random.Generator, int], dict[str, Score]]
 
 
@@ -64,7 +65,13 @@ def test_values_in_halves_are_those_of_the_measures() -> None:
             np.testing.assert_allclose(2 / 45 * found[name][chosen], alone[name], err_msg=name)
         expected = retrieval(pre[chosen], post[chosen], labels[chosen]).columns()
         for key, column in expected.items():
-            np.testing.assert_allclose(asked[key][chosen], column, err_msg=key)
+            own = asked[key]
+            values = own[0] if isinstance(own, tuple) else own
+            np.testing.assert_allclose(values[chosen], column, err_msg=key)
+        nearest = knn.neighbours(post[chosen], 5)
+        shared = (labels[chosen][nearest] == labels[chosen][:, None]).mean(axis=1)
+        asked_for = np.isfinite(expected["purity_post"])
+        np.testing.assert_allclose(asked["purity_post"][1][chosen][asked_for], shared[asked_for])
 
 
 def rank_scores(pre: np.ndarray, post: np.ndarray, seed: int = 0) -> dict[str, Score]:
@@ -156,7 +163,7 @@ def test_skewed_means_are_covered_on_both_sides(kind: design_effect.Kind, truth:
     below = above = 0
     for _ in range(500):
         values = 0.025 * rng.exponential(size=400) ** 2
-        score = design_effect.mean_score(values if kind == "positive" else 1 - values, 1.0, kind=kind)
+        score = design_effect.mean_score(values if kind == "positive" else 1 - values, ALONE, kind=kind)
         below, above = below + (score.high < truth), above + (score.low > truth)
     assert 0.93 <= 1 - (below + above) / 500 <= 0.97
     assert max(below, above) / 500 < 0.05

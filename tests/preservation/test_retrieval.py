@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from connector_bench.preservation import controls
-from connector_bench.preservation.design_effect import mean_score
+from connector_bench.preservation.design_effect import Effect, mean_score
 from connector_bench.preservation.neighbours.ranking import average_precision
 from connector_bench.preservation.retrieval import overlap_recall, retrieval
 
@@ -64,7 +64,7 @@ def test_differences_that_few_images_have_are_covered() -> None:
     covered = []
     for _ in range(500):
         won, lost = rng.random((2, 200)) < np.array([[0.004], [0.008]])
-        score = mean_score(won.astype(float) - lost, 1.0, kind="difference of hits")
+        score = mean_score(won.astype(float) - lost, Effect(1.0, np.zeros(2)), kind="difference of hits")
         covered.append(score.low <= -0.004 <= score.high)
     assert np.mean(covered) >= 0.93
 

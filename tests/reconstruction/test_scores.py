@@ -98,7 +98,8 @@ def test_the_interval_of_the_median_covers_and_narrows() -> None:
 
 @pytest.mark.parametrize("n", [60, 1000])
 def test_of_few_images_of_unlike_variance_the_median_has_few_degrees_of_freedom(n: int) -> None:
-    """With 60 of them 95 % intervals of n - 1 cover in .88 to .90 of simulations; committed figures have 1,000."""
+    """With 60 of them 95 % intervals of n - 1 cover in .88 to .90 of simulations; committed figures have 1,000. With
+    150 those of the pooled R2 alone cover in .925."""
     batch = simulated.scored(np.random.default_rng(3), n, simulated.HEAVY, "heavy")
     board = ScoreBoard()
     board.add(batch, ScoredBatch(batch, torch.ones(n)).images())
@@ -110,7 +111,7 @@ def test_of_few_images_of_unlike_variance_the_median_has_few_degrees_of_freedom(
     left_out = np.array([np.delete(lost, i).sum() / np.delete(total, i).sum() for i in range(n)])
     few = n / stats.kurtosis(left_out, fisher=False)
     assert few < 0.4 * n
-    freedom = few if n < 1000 else n - 1
+    freedom = 1 / (1 / few + 1 / 30) if n < 1000 else n - 1
     reach = stats.t.ppf(0.975, freedom) * float(replicates.std())
     assert (found.low, found.high) == pytest.approx((found.value - reach, found.value + reach))
 
