@@ -13,6 +13,7 @@ from random import Random
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
+from tests.faults.drawn_once import drawn_once
 from tests.faults.mutators import mutate, restore
 from tests.faults.real_runs import CONNECTORS
 
@@ -59,18 +60,24 @@ class Hanging(BaseException):
 
 
 def faults_of(command: str, originals: Path, work: Path, seeds: Sequence[int]) -> list[str]:
-    """What went wrong in a command on the files below `originals`, each time with one file damaged by this seed.
+    """What went wrong in a command on the files below `originals`, first as they are, then each time with one damaged
+    by this seed.
 
     For `leaderboard` every second seed damages the files of a board instead, which are then read for another add.
     """
     faults = []
-    for seed in seeds:
-        runs, out = work / "runs", work / "out"
-        board = command == "leaderboard" and seed % 2 == 1
-        restore(runs, originals / "runs")
-        restore(out, originals / "out")
-        where = mutate(out / "b" if board else runs, Random(f"{command} {seed}"))
-        faults += [f"{command} {seed}, {where}: {fault}" for fault in _faults(command, runs, out)]
+    runs, out = work / "runs", work / "out"
+    with drawn_once() as drawings:
+        for seed in (None, *seeds):
+            restore(runs, originals / "runs")
+            restore(out, originals / "out")
+            if seed is None:
+                where = "nothing"
+            else:
+                board = command == "leaderboard" and seed % 2 == 1
+                where = mutate(out / "b" if board else runs, Random(f"{command} {seed}"))
+            faults += [f"{command} {seed}, {where}: {fault}" for fault in _faults(command, runs, out)]
+            drawings.learning = False
     return faults
 
 

@@ -21,7 +21,14 @@ from tests.reconstruction.small_task import write_small_task
 ROOT = Path(__file__).parents[2]
 PATCHES = "patch_reconstruction_small"
 TASKS = ("knn_preservation", PATCHES)
-IMAGES = 24
+IMAGES = 16
+BUDGET: dict[str, Any] = {
+    "patch_pairs": 1500,
+    "validation_pairs": 500,
+    "schedule": {"epochs": 2},
+    "attention_schedule": {"epochs": 2, "batch_size": 16},
+}
+"""Little, since what is compared are a run's bits, not what they are worth."""
 OWN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 """Lets anybody mount small file systems that nobody else sees, where the machine allows it."""
 MAY_MOUNT = (
@@ -100,7 +107,7 @@ class Asked:
 @contextmanager
 def asking(folder: Path) -> Iterator[Asked]:
     """A process that runs are asked from, which ends with the block."""
-    include = write_small_task(folder / "tasks", PATCHES, images=IMAGES, shard=8)[:2]
+    include = write_small_task(folder / "tasks", PATCHES, images=IMAGES, shard=6, **BUDGET)[:2]
     zoo = ("--model", "connector_zoo", "--model_args", "connector=rank8", "--batch_size", "8")
     arguments = (*zoo, *include, "--tasks", ",".join(TASKS), "--limit", str(IMAGES))
     command = [sys.executable, "-m", "tests.faults.faulty_runs"]

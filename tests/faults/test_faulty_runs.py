@@ -93,12 +93,14 @@ def tried(
     kind: str, steps: list[int], untouched: Untouched, work: Callable[[int], Iterator[str]]
 ) -> list[str]:
     """What went wrong at each of these steps, with the step's name."""
-    print(f"{kind}: steps {steps} of {len(untouched.ended.steps)}, drawn with seed {SEED}")
-    return [
-        f"{kind} at step {step} ({untouched.ended.steps[step - 1]}): {fault}"
-        for step in steps
-        for fault in work(step)
-    ]
+    names = untouched.ended.steps
+    print(f"{kind}: {len(steps)} steps of {len(names)}, drawn with seed {SEED}")
+    found = []
+    for step in steps:
+        faults = [f"{kind} at step {step} ({names[step - 1]}): {fault}" for fault in work(step)]
+        print(f"{kind} at step {step} ({names[step - 1]}): {len(faults)} faults", flush=True)
+        found += faults
+    return found
 
 
 @pytest.mark.parametrize(("kind", "count"), [("kill", 30), ("torn", 20)])
