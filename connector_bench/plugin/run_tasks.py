@@ -33,12 +33,14 @@ class RunTasks:
 
 
 OF_THE_RUN = RunTasks()
+NOTES = "notes_tasks_of_the_run"
+"""Marks what already notes them."""
 
 
 def note_tasks_of_the_run() -> None:
-    """Have every task that builds its requests noted."""
+    """Have every task that builds its requests noted, once, whoever else wraps what builds them."""
     original = Task.build_all_requests
-    if hasattr(original, "__wrapped__"):
+    if hasattr(original, NOTES):
         return
 
     @wraps(original)
@@ -46,6 +48,7 @@ def note_tasks_of_the_run() -> None:
         OF_THE_RUN.note(str(self.config.task), self)
         original(self, **options)
 
+    setattr(build_all_requests, NOTES, True)
     Task.build_all_requests = build_all_requests
 
 
