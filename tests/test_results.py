@@ -13,7 +13,7 @@ from connector_bench.results.tasks import TaskRun
 from tests.association.written import connector_row, scored_row, write_run
 
 PACKAGE = Path(__file__).parent.parent / "connector_bench"
-OF_THE_FILES = ("filtered_resps", '"n-samples"', "_stderr", '"task_hashes"')
+OF_THE_FILES = ('"filtered_resps"', '"n-samples"', "_stderr", '"task_hashes"')
 """How lmms-eval spells what only its readers need to know."""
 
 
