@@ -37,7 +37,7 @@ def test_it_is_the_wider_of_two_intervals_of_the_logarithm() -> None:
     assert upper_spread(errors) == pytest.approx(spread)
     normal = stats.t.ppf(0.975, 40) * np.sqrt((np.exp(spread**2) - 1) / 80)
     without = [np.average(np.delete(errors, i), weights=np.delete(sizes, i)) for i in range(80)]
-    freedom = 80 / stats.kurtosis(without, fisher=False)
+    freedom = max(3, 80 / stats.kurtosis(without, fisher=False))
     own = stats.t.ppf(0.975, freedom) * np.sqrt(79 * np.var(without)) / value
     reach = max(normal, own)
     assert (score.low, score.high) == pytest.approx((value * np.exp(-reach), value * np.exp(reach)))
@@ -52,6 +52,12 @@ def test_very_many_ordinary_images_keep_their_interval_to_the_bit() -> None:
     assert mean_error(errors, np.ones(1000), chance=1.0) == jackknife.mean(errors, chance=1.0)
     unlike = lognormal(0, 1000, 2.0)
     assert mean_error(unlike, np.ones(1000)).high > jackknife.mean(unlike).high
+
+
+def test_no_end_is_further_than_a_hundred_times_the_value() -> None:
+    errors = lognormal(0, 20, 4.0)
+    score = mean_error(errors, np.ones(20))
+    assert (score.low, score.high) == pytest.approx((score.value / 100, score.value * 100))
 
 
 def test_what_has_no_error_or_too_few_images_is_left_as_it_is() -> None:

@@ -5,7 +5,8 @@
 
 Every simulation draws other images, or connectors, from the same distribution, and measures them with the functions
 that a run calls. `given` is the share of simulations that are above the floors of `connector_bench.stats.floors`.
-Settings that cost next to nothing get several times as many simulations. docs/AGREEMENT.md has the table.
+Settings that cost next to nothing get several times as many simulations. A brief table, a line a figure, ends what is
+printed; docs/AGREEMENT.md has it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.coverage.settings import SETTINGS
 from benchmarks.coverage.simulated import Row, simulate
-from benchmarks.coverage.study import read, said, write
+from benchmarks.coverage.study import brief, read, said, write
 
 
 def main() -> None:
@@ -42,7 +43,8 @@ def main() -> None:
         held[place] = list(simulate(setting, options.simulations, options.seed))
         if options.json:
             write(options.json, _in_order(held))
-    print(said(row for row in _in_order(held) if row.family in options.only))
+    rows = [row for row in _in_order(held) if row.family in options.only]
+    print(said(rows), brief(rows), sep="\n\n")
 
 
 def _in_order(held: dict[tuple[str, str], list[Row]]) -> list[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from connector_bench.atomic_files import write_atomically
 
 DECIMALS = 4
 COLUMNS = ("setting", "figure", "given", "coverage", "type-I error", "half-width", "verdict")
+
+OVER_SETTINGS = ("family", "figure", "settings", "coverage", "type-I error", "what does not hold")
 
 
 def said(rows: Iterable[Row]) -> str:
@@ -39,6 +41,31 @@ def _table(rows: Iterable[Row]) -> str:
         for row in rows
     ]
     return tabulate(cells, headers=COLUMNS, tablefmt="github", disable_numparse=True)
+
+
+def brief(rows: Iterable[Row]) -> str:
+    """A line a figure of a family: over its settings the least and the most, and each one that does not hold."""
+    figures: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        figures.setdefault((row.family, row.figure), []).append(row)
+    cells = [[*place, *_over_settings(held)] for place, held in figures.items()]
+    return tabulate(cells, headers=OVER_SETTINGS, tablefmt="github", disable_numparse=True)
+
+
+def _over_settings(rows: Sequence[Row]) -> list[str]:
+    given = [row for row in rows if row.coverage]
+    beyond = [f"{row.setting}: {row.verdict} ({row.coverage})" for row in given if row.verdict != "holds"]
+    return [
+        f"{len(given)} of {len(rows)}",
+        _span([row.coverage.value for row in given if row.coverage]),
+        _span([row.rejected.value for row in given if row.rejected]),
+        "; ".join(beyond),
+    ]
+
+
+def _span(values: Sequence[float]) -> str:
+    ends = [f"{end:.3f}".replace("0.", ".", 1) for end in (min(values), max(values))] if values else []
+    return " to ".join(dict.fromkeys(ends))
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:

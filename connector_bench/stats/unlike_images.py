@@ -20,6 +20,10 @@ EVENLY_CARRIED = 1_000
 """Images from which the spread of a figure counts as carried by all of them, unless they are very unlike."""
 VERY_UNLIKE = 1.0
 """Spread of the logarithm from which a mean of any number of images gets its interval here."""
+LEAST_FREEDOM = 3
+"""Degrees of freedom of the images' own spread: fewer add nothing to what log-normal images say."""
+FURTHEST = float(np.log(100))
+"""An interval from a hundredth of the value to a hundred times it says that nobody knows; no end lies further."""
 
 METHOD = "{percent:g} % jackknife t interval over images (logarithm), no narrower than of log-normal ones"
 
@@ -43,11 +47,11 @@ def mean_error(
         return plain
     found = jackknife.estimate(plain.value, jackknife.ratio_without_each(top, bottom), "sums")
     of_normal = float(-special.stdtrit(plain.n / 2, (1 - confidence) / 2))
-    reach = max(
-        found.quantile(confidence) * found.error / plain.value,
-        of_normal * float(np.sqrt(np.expm1(min(spread, 9.0) ** 2) / plain.n)),
-    )
-    low, high = plain.value * np.exp(-reach), plain.value * np.exp(min(reach, 99.0))
+    own = replace(found, freedom=max(found.freedom, LEAST_FREEDOM)).quantile(confidence)
+    with np.errstate(over="ignore"):
+        unlike = float(np.sqrt(np.expm1(spread**2) / plain.n))
+    reach = max(own * found.error / plain.value, of_normal * unlike)
+    low, high = (plain.value * np.exp(sign * min(reach, FURTHEST)) for sign in (-1, 1))
     return replace(plain, low=float(low), high=float(high), method=METHOD.format(percent=100 * confidence))
 
 
