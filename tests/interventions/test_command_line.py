@@ -213,7 +213,7 @@ def test_no_board_takes_the_answers_and_every_reader_says_so(zoo: Outcome, tmp_p
         "tokens were changed while the model answered falling (0.3 of the tokens masked by falling loss)"
         in said
     )
-    assert said.endswith("no board takes them1")
+    assert said.endswith("no board takes them 1")
     page = tmp_path / "report.html"
     ours("report", str(zoo.folder), "-o", str(page))
     assert "Answers that are not the model" in page.read_text()
