@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 import connector_bench as cb
+from connector_bench import zoo
 from connector_bench.cli import app
 from connector_bench.connectors.coloured import coloured_picture
+from connector_bench.zoo.splits import find_split, make_scene
 from tests.bare_modules import KS, SMALL, bare, low_rank, pixels, projector
 
 torch.set_num_threads(1)
@@ -204,6 +207,24 @@ def test_a_connector_that_is_better_by_construction_wins(ranks: dict[int, cb.Res
     }
     assert found["lost"]["difference"]["high"] < 0
     assert found["lost"]["higher_is_better"] is False
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_rank_32_wins_over_rank_8_and_two_seeds_tie(tmp_path: Path) -> None:
+    """The zoo's trained weights on scenes, from Python; of documents alone, which do not know how far seeds spread."""
+    scenes = [Image.fromarray(make_scene(find_split("test"), number)[0].image) for number in range(100)]
+    for name, seed in (("rank8", 0), ("rank8", 2), ("rank32", 0)):
+        given = {"measures": ["knn_preservation"], "options": cb.PreservationOptions(ks=(10,))}
+        cb.measure(zoo.load(name, seed=seed), scenes, **given).save(tmp_path / f"{name}-{seed}")
+
+    def gap(first: str, second: str) -> dict[str, float]:
+        said("compare", tmp_path / first, tmp_path / second, "--output", tmp_path / "out")
+        found = json.loads((tmp_path / "out" / "comparison.json").read_text())["differences"]
+        return next(one["difference"] for one in found if one["metric"] == "knor_10")
+
+    assert gap("rank8-0", "rank32-0")["low"] > 0
+    tie = gap("rank8-0", "rank8-2")
+    assert tie["low"] < 0 < tie["high"]
 
 
 def test_saved_overlaps_are_compared_by_their_halves(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_the_tutorial_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for program, *rest in commands:
         if rest[:2] == ["zoo", "train"]:
             train(rest[2], 0, TrainingConfig(epochs=1, scenes=24, batch=8), evaluated=())
-        elif program == "lmms-eval" and "knn_preservation" in rest:
+        elif program == "lmms-eval" and "knn_preservation_scenes" in rest:
             run_here(tmp_path / "results", *rest, "--limit", "24")
         elif program == "connector-bench" and rest[0] != "leaderboard":
             said = CliRunner().invoke(app, rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,38 @@ def test_a_sweep_from_a_failure_to_its_table(tmp_path: Path, monkeypatch: pytest
     assert "## Differences to base" in text
     assert "No board: " in text
     assert "limit" in text
+
+
+BETTER = """
+connectors:
+  rank8: {model: connector_zoo, model_args: "connector=rank8,seed={seed}"}
+  rank32: {model: connector_zoo, model_args: "connector=rank32,seed={seed}"}
+  rank8again: {model: connector_zoo, model_args: "connector=rank8,seed=2"}
+data_sets:
+  objects: [knn_preservation]
+seeds: [0, 1]
+arguments: [--limit, "120", --batch_size, "64"]
+"""
+
+
+@pytest.mark.slow
+def test_rank_32_wins_over_rank_8_and_another_seed_ties(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real runs of the zoo's weights, of which one connector is better by construction."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    Path("sweep.yaml").write_text(BETTER)
+    ended = sweep()
+    assert ended.exit_code == 0, ended.output
+    said = re.findall(
+        r"^- (\w+) (.*) rank8: knn_preservation knor_10 (\S+) \[(\S+), (\S+)\]$", ended.output, re.M
+    )
+    (better, verdict, *gap), (again, tie, *between) = said
+    assert (better, verdict) == ("rank32", "is higher than")
+    assert 0 < float(gap[1]) < float(gap[0]) < float(gap[2])
+    assert (again, tie) == ("rank8again", "is not told apart from")
+    assert float(between[1]) < 0 < float(between[2])
 
 
 @pytest.mark.parametrize(

@@ -211,9 +211,10 @@ def test_the_example_runs(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    from benchmarks import training
+    from benchmarks import training, training_work
 
     found = {finding.what: finding for finding in training.main(["--tiny"])}
     bits = found["steps whose loss the probe changed, of 4, dropout on"]
     assert bits.value == 0
     assert "measurement over 500 steps" in capsys.readouterr().out
+    assert "tera operations" in [*map(str, training_work.main(["--tiny"]))][-1]
