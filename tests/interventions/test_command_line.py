@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -217,9 +218,8 @@ def test_no_board_takes_the_answers_and_every_reader_says_so(zoo: Outcome, tmp_p
     page = tmp_path / "report.html"
     ours("report", str(zoo.folder), "-o", str(page))
     assert "Answers that are not the model" in page.read_text()
-    text = ours(
-        "compare", str(zoo.folder), str(zoo.folder), "--task", "half", "--output", str(tmp_path / "both")
-    )
+    other = shutil.copytree(zoo.folder, tmp_path / "other")
+    text = ours("compare", str(zoo.folder), str(other), "--task", "half", "--output", str(tmp_path / "both"))
     assert "so the answers are not the model's own" in text
 
 
