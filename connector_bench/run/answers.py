@@ -132,8 +132,9 @@ def task_figures(
             of_image = figures.per_image.get(image, {})
             passed = outcome.passed.get(image)
             norm = of_image.get("encoder_norm") if passed is None else passed.encoder_norm
-            noted = {"entropy": seen.entropy[image], "encoder_norm": norm}
-            answers[doc_id] |= {name: value for name, value in noted.items() if value is not None}
+            answers[doc_id]["entropy"] = seen.entropy[image]
+            if norm is not None:
+                answers[doc_id]["encoder_norm"] = norm
             answers[doc_id] |= of_image
         else:
             answers[doc_id]["same_image_as"] = shown[image][0]
