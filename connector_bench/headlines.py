@@ -8,6 +8,8 @@ RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstr
 """The metric of each measure that connectors are ranked by; of stages none, since kinds of questions are not summed."""
 STAGE_LOSSES = ("lost_encoder_{kind}", "lost_connector_{kind}", "lost_language_model_{kind}")
 """What is lost where, in the order of the stages."""
+READER_GAP = "reader_gap_{kind}"
+"""What the model answers beyond the better of both readers."""
 STAGE_TABLE = (
     *("acc_pre_{kind}", "acc_post_{kind}", "acc_model_{kind}"),
     *STAGE_LOSSES,

@@ -20,7 +20,12 @@ from connector_bench.zoo.train import TrainingConfig, train
 from tests import tiny_vlms
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-OF_THE_ZOO = {"c_abstractor:CAbstractor": (7, 7), "q_former:QFormer": None, "token_pruning:Pruned": None}
+OF_THE_ZOO = {
+    "c_abstractor:CAbstractor": (7, 7),
+    "frozen_connector:FrozenMlp": (14, 14),
+    "q_former:QFormer": None,
+    "token_pruning:Pruned": None,
+}
 
 
 @pytest.fixture(autouse=True)

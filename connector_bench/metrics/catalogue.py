@@ -202,6 +202,9 @@ METRICS = (
              source=USABLE, chance="0"),
     _further("bits_linear_post_{kind}", "linear bits after, {kind}", "the same of what leaves", source=USABLE,
              chance="0"),
+    _further("reader_gap_{kind}", "beyond the readers, {kind}", "what the model answers beyond the better of both "
+             "readers, paired; above 0 they are too weak: the encoder loses at most what the model answers wrongly",
+             source="acc_model - max(acc_pre, acc_post)", higher_is_better=None),
     _further("answer_bits_{kind}", "bits of an answer, {kind}", "what an answer costs who hears the question alone",
              source=USABLE, higher_is_better=None),
     _noted("entropy", "entropy", "Shannon entropy of the picture's greys, in bits", "baseline", "Shannon 1948",

@@ -20,7 +20,8 @@ from connector_bench.run.measurement import Measure
 from connector_bench.run.running import Run
 from connector_bench.run.stage_training import stages_of
 from connector_bench.stages.scene_questions import StageQuestion
-from connector_bench.stages.stage_figures import MODEL, RIGHT, metric_names, model_scores, of_kind
+from connector_bench.stages.stage_figures import GAP, MODEL, RIGHT, metric_names, model_scores, of_kind
+from connector_bench.stages.stage_learner import SIDES
 from connector_bench.stages.stage_options import stage_options
 from connector_bench.stats.intervals import plain
 
@@ -75,11 +76,19 @@ class ConnectorStages(ConnectorTask):
 
     def _beside_the_model(self, kind: str, items: Sequence[Item]) -> float:
         """The mean of all ranks' questions; with its interval it goes into the record, as the model's accuracy does."""
-        right, read = (np.array([float(one[name]) for one in items]) for name in ("right", "read"))
+        right, pre, post = (
+            np.array([float(one[name]) for one in items]) for name in ("right", "pre", "post")
+        )
         scores = self.record.setdefault("scores", {})
         chance = (scores.get(of_kind("acc_post", kind)) or {}).get("chance")
-        found = model_scores(right, read, [str(one["image"]) for one in items], kind, chance)
+        images = [str(one["image"]) for one in items]
+        found = model_scores(right, {"pre": pre, "post": post}, images, kind, chance)
         scores.update({name: plain(score) for name, score in found.items()})
+        if found[of_kind(GAP, kind)].low > 0:
+            self._say(
+                f"the model answers more questions of {kind} than either reader does from its tokens: what the encoder "
+                "loses is at most what the model answers wrongly"
+            )
         return found[of_kind(MODEL, kind)].value
 
     def apply_filters(self) -> Any:
@@ -129,12 +138,12 @@ class ConnectorStages(ConnectorTask):
         """The readers' figures of this document, and those beside the model's answer where that is known."""
         figures = super().process_results(doc, results, full_docs)
         question = self.options.question_of(doc)
-        read = figures.get(of_kind("acc_post", question.kind))
+        pre, post = (figures.get(of_kind(f"acc_{side}", question.kind)) for side in SIDES)
         right = self._right.get((figures.get("image", ""), question))
-        if read is None or right is None:
+        if pre is None or post is None or right is None:
             return figures
-        whole = {"image": figures["image"], "right": right, "read": read}
+        whole = {"image": figures["image"], "right": right, "pre": pre, "post": post}
         return figures | {
             of_kind(RIGHT, question.kind): {"score": right, **whole},
-            of_kind(MODEL, question.kind): {"score": read - right, **whole},
+            of_kind(MODEL, question.kind): {"score": post - right, **whole},
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from connector_bench.headlines import STAGE_LOSSES, STAGE_TABLE
+from connector_bench.headlines import READER_GAP, STAGE_LOSSES, STAGE_TABLE
 from connector_bench.metrics import label_of
 from connector_bench.report.blocks import Block, Finding, KeyFigure, Prose, ReportTable, Section, TableCell
 from connector_bench.report.estimates import (
@@ -55,7 +55,29 @@ def stage_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
             "is at most what stands here, what the connector loses at least."
         )
         found.append(Finding(f"Reader too weak{suffix}", text, "warning"))
+    if beyond := _beyond_the_readers(task):
+        found.append(Finding(f"Readers below the model{suffix}", beyond, "warning"))
     return found
+
+
+def _beyond_the_readers(task: TaskRun) -> str | None:
+    """What the model answers that neither reader does, where it is more than its interval; None elsewhere."""
+    gaps = {
+        kind: gap
+        for kind in kinds_of(task)
+        if (gap := task.scores.get(READER_GAP.format(kind=kind))) is not None and gap.low > 0
+    }
+    if not gaps:
+        return None
+    said = "; ".join(
+        f"{kind} by {_points(gap)}, so the encoder loses at most "
+        f"{percent(1 - task.scores[STAGE_TABLE[2].format(kind=kind)].value)}"
+        for kind, gap in gaps.items()
+    )
+    return (
+        f"The model itself answers more than the better of both readers: {said}. What it answers is in the tokens on "
+        "both sides. Of these questions the readers compare the sides; they do not say how much is there."
+    )
 
 
 def _of_kind(task: TaskRun, kind: str) -> str:

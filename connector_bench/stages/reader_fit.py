@@ -18,8 +18,9 @@ from connector_bench.reconstruction.probes.training_loop import (
     build_seeded,
     train,
 )
+from connector_bench.stages.belief import believed_bits, shares_by_kind
 from connector_bench.stages.readers import AttentionReader, LinearReader, ReaderShape
-from connector_bench.stages.scene_questions import StageQuestion, Vocabulary
+from connector_bench.stages.scene_questions import QuestionAlone, StageQuestion, Vocabulary
 from connector_bench.stages.token_shelf import Coordinates, PaddedTokens, kept_tokens
 
 READERS: dict[str, Callable[[ReaderShape], nn.Module]] = {
@@ -115,9 +116,11 @@ class SideReaders:
     """Everything that reads one side: coordinates, and a fitted network by reader."""
 
     coordinates: Coordinates
-    vocabulary: Vocabulary
+    alone: QuestionAlone
     networks: Mapping[str, nn.Module]
     trainings: Mapping[str, TrainingRecord]
+    believed: Mapping[str, Mapping[str, float]]
+    """By reader and kind of question, the share of its probability beside that of the question alone."""
 
     @classmethod
     def fit(
@@ -125,7 +128,7 @@ class SideReaders:
         tokens: Sequence[Float[Tensor, "n m"]],
         questions: Sequence[Sequence[StageQuestion]],
         validates: Sequence[bool],
-        vocabulary: Vocabulary,
+        alone: QuestionAlone,
         schedules: Mapping[str, Schedule],
         device: torch.device,
     ) -> SideReaders:
@@ -141,25 +144,38 @@ class SideReaders:
         sample = ReadingSample(
             *(
                 AskedImages.of(
-                    [seen[number] for number in part], [questions[number] for number in part], vocabulary
+                    [seen[number] for number in part],
+                    [questions[number] for number in part],
+                    alone.vocabulary,
                 )
                 for part in (learnt, chosen)
             )
         )
         shape = ReaderShape(
-            coordinates.width, max(map(len, tokens)), len(vocabulary.tokens), len(vocabulary.answers)
+            coordinates.width,
+            max(map(len, tokens)),
+            len(alone.vocabulary.tokens),
+            len(alone.vocabulary.answers),
         )
-        networks, trainings = {}, {}
+        validation = [one for number in chosen for one in questions[number]]
+        networks, trainings, believed = {}, {}, {}
         for name, schedule in schedules.items():
             network = build_seeded(lambda build=READERS[name]: build(shape), schedule.seed)  # type: ignore[misc]
             trainings[name] = train(network, sample, schedule, graphed=False)
             networks[name] = network.requires_grad_(False)
-        return cls(coordinates, vocabulary, networks, trainings)
+            bits = [
+                row[: len(questions[number])]
+                for row, number in zip(_answered(network, sample.validation)[..., 1], chosen, strict=True)
+            ]
+            believed[name] = shares_by_kind(
+                np.concatenate(bits), alone.bits(validation), [one.kind for one in validation]
+            )
+        return cls(coordinates, alone, networks, trainings, believed)
 
     def to(self, device: torch.device) -> SideReaders:
         """The same on a device."""
         networks = {name: network.to(device) for name, network in self.networks.items()}
-        return SideReaders(self.coordinates.to(device), self.vocabulary, networks, self.trainings)
+        return SideReaders(self.coordinates.to(device), self.alone, networks, self.trainings, self.believed)
 
     @torch.no_grad()
     def read(
@@ -170,17 +186,15 @@ class SideReaders:
         What training does not know is answered wrongly, and has no bits (NaN). Tokens are as the connector has them.
         """
         seen = [self.coordinates(kept_tokens(image)) for image in images]
-        asked = AskedImages.of(seen, questions, self.vocabulary)
-        known = asked.answers >= 0
-        wanted = asked.answers.clamp(min=0)
+        asked = AskedImages.of(seen, questions, self.alone.vocabulary)
+        alone = [self.alone.bits(group) for group in questions]
         found: dict[str, list[np.ndarray]] = {}
         for name, network in self.networks.items():
-            scores = torch.cat([asked.scores(network, rows) for rows in asked.parts()]).double()
-            right = (scores.argmax(-1) == wanted) & known
-            bits = -scores.log_softmax(-1).gather(-1, wanted[..., None])[..., 0] / np.log(2)
-            bits = bits.masked_fill(~known, torch.nan)
-            both = torch.stack([right.double(), bits], dim=-1).cpu().numpy()
-            found[name] = [rows[: len(group)] for rows, group in zip(both, questions, strict=True)]
+            found[name] = []
+            for rows, group, own in zip(_answered(network, asked), questions, alone, strict=True):
+                share = np.array([self.believed[name].get(one.kind, 1.0) for one in group])
+                bits = believed_bits(rows[: len(group), 1], own, share)
+                found[name].append(np.stack([rows[: len(group), 0], bits], axis=-1))
         return found
 
     def described(self) -> dict[str, dict[str, Any]]:
@@ -197,6 +211,21 @@ class SideReaders:
                 "validation_bits": self.trainings[name].best_loss / float(np.log(2)),
                 "seed": self.trainings[name].seed,
                 "precision": self.trainings[name].precision,
+                "believed": dict(self.believed[name]),
             }
             for name, network in self.networks.items()
         }
+
+
+@torch.no_grad()
+def _answered(network: nn.Module, asked: AskedImages) -> Float[np.ndarray, "n q 2"]:
+    """Of every question whether it is answered rightly, and `-log2 p` of the right answer, NaN where none is known."""
+    known = asked.answers >= 0
+    wanted = asked.answers.clamp(min=0)
+    scores = torch.cat([asked.scores(network, rows) for rows in asked.parts()]).double()
+    right = (scores.argmax(-1) == wanted) & known
+    bits = -scores.log_softmax(-1).gather(-1, wanted[..., None])[..., 0] / np.log(2)
+    found: np.ndarray = (
+        torch.stack([right.double(), bits.masked_fill(~known, torch.nan)], dim=-1).cpu().numpy()
+    )
+    return found

@@ -87,20 +87,57 @@ def by_head(tokens: Float[Tensor, "b n w"], heads: int) -> Float[Tensor, "b h n 
     return tokens.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
+class _Sum(nn.Module):
+    """The tokens' sum, by weights of the places and in directions that the question chooses: what counting needs.
+
+    How it chooses is not linear in its words: "top" and "left" name one place of nine together.
+    """
+
+    def __init__(self, shape: ReaderShape, d_in: int) -> None:
+        super().__init__()
+        width = shape.width
+        self.weights, self.gate = nn.Linear(width, shape.places), nn.Linear(width, width)
+        self.tokens, self.merge = nn.Linear(d_in, width), nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.question = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        nn.init.zeros_(self.weights.weight)
+        nn.init.constant_(self.weights.bias, 1.0)
+
+    def forward(
+        self, asked: Float[Tensor, "b q w"], tokens: Float[Tensor, "b n d"], there: Bool[Tensor, "b n"] | None
+    ) -> tuple[Float[Tensor, "b q w"], Float[Tensor, "b q w"]]:
+        """The sum, which is linear in the tokens, and what chose it; tokens that are not there count nothing."""
+        asked = self.norm(asked)
+        states = asked + self.question(asked)
+        weights = self.weights(states)[..., : tokens.shape[1]]
+        if there is not None:
+            weights = weights * there[:, None]
+        seen = self.tokens(weights @ tokens / self.weights.out_features**0.5)
+        return self.merge(seen * (1 + self.gate(states))), states
+
+
 class AttentionReader(nn.Module):
-    """The question's embedding reads the tokens twice; a further token that is none stands for "nothing there"."""
+    """The question's embedding reads the tokens twice, and their sum is added; one further token stands for "nothing".
+
+    Tokens pass an MLP of their own first: what a connector of that kind has worked out behind, a reader has to work out
+    before it.
+    """
 
     def __init__(self, shape: ReaderShape) -> None:
         super().__init__()
         self.shape = shape
         self.language = _Words(shape)
-        self.tokens = nn.Linear(shape.d_in, shape.width)
-        self.places = nn.Parameter(torch.randn(shape.places, shape.width) * PLACE_SCALE)
-        self.nothing = nn.Parameter(torch.randn(1, 1, shape.width) * PLACE_SCALE)
-        self.norm_tokens = nn.LayerNorm(shape.width)
-        self.offered = nn.Linear(shape.width, 2 * shape.width)
+        width = shape.width
+        self.tokens = nn.Sequential(nn.Linear(shape.d_in, width), nn.GELU(), nn.Linear(width, width))
+        self.places = nn.Parameter(torch.randn(shape.places, width) * PLACE_SCALE)
+        self.nothing = nn.Parameter(torch.randn(1, 1, width) * PLACE_SCALE)
+        self.norm_tokens = nn.LayerNorm(width)
+        self.offered = nn.Linear(width, 2 * width)
         self.blocks = nn.ModuleList(_ReadingLayer(shape) for _ in range(shape.layers))
-        self.norm = nn.LayerNorm(shape.width)
+        self.norm = nn.LayerNorm(width)
+        self.sum = _Sum(shape, width)
 
     def forward(
         self,
@@ -113,31 +150,22 @@ class AttentionReader(nn.Module):
         image = self.norm_tokens(torch.cat([image, self.nothing.expand(len(image), 1, -1)], dim=1))
         keys, values = (by_head(part, self.shape.heads) for part in self.offered(image).chunk(2, dim=-1))
         mask = None if there is None else F.pad(there, (0, 1), value=True)[:, None, None]
-        states = self.language.asked(questions)
+        states = asked = self.language.asked(questions)
         for block in self.blocks:
             states = block(states, keys, values, mask)
-        return self.language.scored(self.norm(states))
+        summed, _ = self.sum(asked, image[:, :-1], there)
+        return self.language.scored(self.norm(states + summed))
 
 
 class LinearReader(nn.Module):
-    """Linear in the tokens: the question chooses how much each place counts and which directions are looked at.
-
-    How it chooses is not linear in its words: "top" and "left" name one place of nine together.
-    """
+    """Linear in the tokens: the question chooses how much each place counts and which directions are looked at."""
 
     def __init__(self, shape: ReaderShape) -> None:
         super().__init__()
         self.shape = shape
         self.language = _Words(shape)
-        width = shape.width
-        self.norm = nn.LayerNorm(width)
-        self.question = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        self.weights = nn.Linear(shape.width, shape.places)
-        self.tokens = nn.Linear(shape.d_in, shape.width)
-        self.gate = nn.Linear(shape.width, shape.width)
+        self.sum = _Sum(shape, shape.d_in)
         self.alone = nn.Linear(shape.width, shape.width)
-        nn.init.zeros_(self.weights.weight)
-        nn.init.constant_(self.weights.bias, 1.0)
 
     def forward(
         self,
@@ -146,10 +174,5 @@ class LinearReader(nn.Module):
         there: Bool[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b q a"]:
         """As `AttentionReader`."""
-        asked = self.norm(self.language.asked(questions))
-        states = asked + self.question(asked)
-        weights = self.weights(states)[..., : tokens.shape[1]]
-        if there is not None:
-            weights = weights * there[:, None]
-        seen = self.tokens(weights @ tokens / self.shape.places**0.5)
-        return self.language.scored(seen * (1 + self.gate(states)) + self.alone(states))
+        summed, states = self.sum(self.language.asked(questions), tokens, there)
+        return self.language.scored(summed + self.alone(states))

@@ -15,7 +15,7 @@ from connector_bench.stats.intervals import Score
 
 OF_THESE = "; these readers, test images"
 """Ends how an interval was made: readers of another seed or of more scenes would give another figure."""
-RIGHT, MODEL = "acc_model", "lost_language_model"
+RIGHT, MODEL, GAP = "acc_model", "lost_language_model", "reader_gap"
 
 
 def of_kind(name: str, kind: str) -> str:
@@ -101,16 +101,24 @@ def over_scenes(values: Float[np.ndarray, " n"], images: Iterable[str]) -> Score
 
 def model_scores(
     right: Float[np.ndarray, " n"],
-    read: Float[np.ndarray, " n"],
+    read: Mapping[str, Float[np.ndarray, " n"]],
     images: Sequence[str],
     kind: str,
     chance: float | None,
 ) -> dict[str, Score]:
-    """The model's own accuracy on questions of a kind, and what the readers of `post` answer beyond it."""
+    """The model's own accuracy on questions of a kind, beside what the readers of `pre` and `post` answer of them.
+
+    The gap is what the model answers beyond the better of both readers.
+    """
     score = jackknife.mean(right, clusters=np.array(images), chance=chance)
-    lost = over_scenes(read - right, images)
-    nothing = None if chance is None else float(read.mean()) - chance
-    return {of_kind(RIGHT, kind): score, of_kind(MODEL, kind): replace(lost, chance=nothing)}
+    lost = over_scenes(read["post"] - right, images)
+    nothing = None if chance is None else float(read["post"].mean()) - chance
+    best = max(read.values(), key=lambda values: float(values.mean()))
+    return {
+        of_kind(RIGHT, kind): score,
+        of_kind(MODEL, kind): replace(lost, chance=nothing),
+        of_kind(GAP, kind): over_scenes(right - best, images),
+    }
 
 
 def _chance(name: str, kind: str, majority: float, scores: Mapping[str, Score]) -> float | None:

@@ -135,7 +135,7 @@ class ReaderLearner:
         asked = [self._asked[image] for image in images]
         training = [one for group, held in zip(asked, validates, strict=True) if not held for one in group]
         validation = [one for group, held in zip(asked, validates, strict=True) if held for one in group]
-        vocabulary = Vocabulary.of(training)
+        alone = QuestionAlone.fit(Vocabulary.of(training), training, validation)
         where = torch.device(device if device in ("cpu", "cuda") else "cpu")
         sides = {
             side: with_room(
@@ -144,7 +144,7 @@ class ReaderLearner:
                     [tokens[image][place] for image in images],
                     asked,
                     validates,
-                    vocabulary,
+                    alone,
                     self.config.schedules,
                     there,
                 ),
@@ -153,5 +153,4 @@ class ReaderLearner:
             )
             for place, side in enumerate(SIDES)
         }
-        alone = QuestionAlone.fit(vocabulary, training, validation)
         return StageReaders(sides, alone, Ledger.of(images), sum(validates)).to(torch.device("cpu"))

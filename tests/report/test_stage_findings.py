@@ -69,6 +69,17 @@ def test_a_reader_that_is_too_weak_is_a_warning(tmp_path: Path) -> None:
     assert "at least" in warning.text
 
 
+def test_readers_below_the_model_are_a_warning(tmp_path: Path) -> None:
+    task = task_with(tmp_path, 0.0, -0.1)
+    assert len(stage_findings(task)) == 1
+    task.record["scores"]["reader_gap_count"] = score(0.1, 0.02)
+    _, warning = stage_findings(TaskRun(task.file, "connector_stages"))
+    assert warning.tone == "warning"
+    assert "count by 10.0 points [8.0, 12.0], so the encoder loses at most 10" in warning.text
+    task.record["scores"]["reader_gap_count"] = score(0.01, 0.02)
+    assert len(stage_findings(TaskRun(task.file, "connector_stages"))) == 1
+
+
 def test_the_table_has_every_kind_that_was_measured(tmp_path: Path) -> None:
     task = task_with(tmp_path, 0.3, 0.1)
     _, table = stage_section(task).blocks

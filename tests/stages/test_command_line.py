@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.metrics import metric
 from connector_bench.report.assemble import assemble
 from connector_bench.report.measured_runs import read_model
+from connector_bench.zoo.cache import CACHE_VARIABLE, cache_root
+from connector_bench.zoo.splits import VERSION
+from connector_bench.zoo.train import TrainingConfig, train
 from tests import tiny_vlms
-from tests.harness import Outcome, run_here
+from tests.harness import Outcome, run_command, run_here
 
 from .small_stages import write_small_stages
 
 KINDS = ("object", "existence", "count", "category")
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ZOO = ("--model", "connector_zoo", "--batch_size", "64", "--model_args")
 
 
@@ -80,6 +85,7 @@ def test_the_models_answers_are_those_of_the_other_task(beside: Outcome) -> None
 
 def test_the_record_says_how_readers_learnt(beside: Outcome) -> None:
     record = beside.record("small_stages")
+    assert record["scores"]["reader_gap_object"]["low"] > 0  # 36 scenes make no reader
     assert record["measure"] == "connector_stages"
     assert (record["train_images"], record["n_images"]) == (40, 25)
     assert record["questions"] == dict.fromkeys(KINDS, 25)
@@ -88,6 +94,44 @@ def test_the_record_says_how_readers_learnt(beside: Outcome) -> None:
     }
     assert record["probes"]["attention_pre"]["coordinates"] == 112
     assert record["answers_unknown_to_training"] < 100
+
+
+def test_a_decoder_trained_anew_leaves_the_connectors_stage_as_it_was(
+    beside: Outcome, folder: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same tokens give the same readers, and what the short training costs is the language model's."""
+    scenes, cache = cache_root() / f"scenes-v{VERSION}", tmp_path / "cache"
+    cache.mkdir()
+    (cache / scenes.name).symlink_to(scenes)
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    train("frozen_connector:FrozenMlp", 0, TrainingConfig(epochs=1, scenes=24, batch=8), evaluated=())
+    tasks = ("--tasks", "small_stages,scenes_vqa", "--limit", "100")
+    anew = run_here(tmp_path / "anew", *ZOO, "connector=frozen_connector:FrozenMlp", *folder, *tasks)
+    before, after = (run.figures("small_stages") for run in (beside, anew))
+    for name in before:
+        if not any(part in name for part in ("model", "stderr")):
+            assert after[name] == before[name], name
+    for kind in KINDS:
+        fallen = before[f"acc_model_{kind}"] - after[f"acc_model_{kind}"]
+        moved = after[f"lost_language_model_{kind}"] - before[f"lost_language_model_{kind}"]
+        assert moved == pytest.approx(fallen)
+    assert after["acc_model_object"] < before["acc_model_object"] - 0.5
+
+
+def test_two_processes_give_the_figures_of_one(
+    beside: Outcome, folder: tuple[str, ...], tmp_path: Path
+) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    arguments = (*ZOO, "connector=mlp", *folder, "--tasks", "small_stages,scenes_vqa", "--limit", "100")
+    two, said = run_command(
+        tmp_path, [*torchrun, "-m", "lmms_eval"], *arguments, ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1"
+    )
+    expected, found = (run.record("small_stages")["scores"] for run in (beside, two))
+    assert expected.keys() == found.keys(), said
+    for name, score in expected.items():
+        for part in ("value", "low", "high"):
+            assert found[name][part] == pytest.approx(score[part], abs=1e-6), name
 
 
 def test_without_the_models_answers_nothing_is_said_of_it(alone: Outcome) -> None:

@@ -36,12 +36,12 @@ def test_what_can_be_read_is_read(whole: StageFigures) -> None:
     assert found["acc_pre_object"]["chance"] == pytest.approx(MAJORITY, abs=0.06)
     assert found["answer_bits_object"]["value"] == pytest.approx(2.0, abs=0.05)
     assert found["bits_pre_object"]["value"] > 1.85
-    assert found["acc_pre_number"]["value"] > 0.6
+    assert found["acc_pre_number"]["value"] > 0.9
     assert found["lost_encoder_object"]["value"] == pytest.approx(1 - found["acc_pre_object"]["value"])
 
 
 def test_the_linear_reader_reads_what_is_linear(whole: StageFigures) -> None:
-    assert scores(whole)["acc_linear_pre_object"]["value"] > 0.95
+    assert scores(whole)["acc_linear_pre_object"]["value"] > 0.9
 
 
 def test_padding_loses_nothing(whole: StageFigures) -> None:
@@ -51,6 +51,18 @@ def test_padding_loses_nothing(whole: StageFigures) -> None:
         assert abs(lost["value"]) < 0.01
         assert abs(scores(whole)[f"bits_lost_{kind}"]["value"]) < 0.02
     assert whole.summary["read_worse_before"] == []
+
+
+def test_a_rotation_loses_nothing() -> None:
+    """It is kept rounded otherwise, and a training magnifies that: what is left of it stays within its interval."""
+    turn, _ = torch.linalg.qr(torch.randn(24, 16, generator=torch.Generator().manual_seed(0)))
+    figures = measured(lambda tokens: tokens @ turn.T)
+    for kind in KINDS:
+        lost = scores(figures)[f"lost_connector_{kind}"]
+        assert lost["low"] <= 0 <= lost["high"]
+        assert abs(lost["value"]) < 0.02
+        assert abs(scores(figures)[f"bits_lost_{kind}"]["value"]) < 0.05
+        assert scores(figures)[f"acc_pre_{kind}"]["value"] > 0.9
 
 
 def test_places_that_are_gone_are_lost_in_the_connector() -> None:
@@ -66,7 +78,7 @@ def test_tokens_of_other_scenes_say_nothing() -> None:
     found = scores(measured(lambda tokens: tokens.roll(1, 0)))
     assert found["acc_post_object"]["low"] <= found["acc_post_object"]["chance"] + 0.03
     assert found["acc_post_object"]["value"] == pytest.approx(MAJORITY, abs=0.05)
-    assert -0.1 < found["bits_post_object"]["value"] < 0.02
+    assert -0.01 < found["bits_post_object"]["value"] < 0.01
 
 
 def test_what_is_read_better_behind_is_reported_and_not_clipped() -> None:

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from connector_bench.reconstruction.probes.training_loop import Schedule
+from connector_bench.stages.belief import believed_bits, shares_by_kind
 from connector_bench.stages.reader_fit import SideReaders
 from connector_bench.stages.scene_questions import QuestionAlone, StageQuestion, Vocabulary
 from connector_bench.stages.token_shelf import kept_tokens
@@ -28,14 +29,14 @@ def test_bits_agree_with_logistic_regression_and_with_the_posterior() -> None:
     tokens = [kept_tokens(torch.from_numpy(row[None])) for row in x[:TRAINED]]
     held = [number % 10 == 0 for number in range(TRAINED)]
     schedule = Schedule(epochs=30, batch_size=64, learning_rate=3e-3, warmup=0.1, patience=30)
-    side = SideReaders.fit(tokens, training, held, vocabulary, {"linear": schedule}, torch.device("cpu"))
-    read = side.read([torch.from_numpy(row[None]).float() for row in x[TRAINED:]], testing)["linear"]
-    bits = np.array([one[0, 1] for one in read])
     alone = QuestionAlone.fit(
         vocabulary,
         [group[0] for group, out in zip(training, held, strict=True) if not out],
         [group[0] for group, out in zip(training, held, strict=True) if out],
     )
+    side = SideReaders.fit(tokens, training, held, alone, {"linear": schedule}, torch.device("cpu"))
+    read = side.read([torch.from_numpy(row[None]).float() for row in x[TRAINED:]], testing)["linear"]
+    bits = np.array([one[0, 1] for one in read])
     usable = (alone.bits([group[0] for group in testing]) - bits).mean()
 
     regression = LogisticRegression(C=10.0, max_iter=500).fit(x[:TRAINED], classes[:TRAINED])
@@ -65,6 +66,22 @@ def test_the_question_alone_is_what_its_counts_say() -> None:
     assert silent.strength == {"k": np.inf}
     assert silent.bits(training[:1])[0] == pytest.approx(1.0)
     assert np.isnan(silent.bits([StageQuestion("k", "is it a?", "perhaps")])[0])
+
+
+def test_a_reader_is_believed_as_far_as_it_is_right() -> None:
+    """One that names one of four answers at random, and one that is right nine times of ten and says so."""
+    rng = np.random.default_rng(0)
+    alone = np.full(4000, 2.0)
+    guesses = np.where(rng.random(4000) < 1 / 4, -np.log2(0.97), -np.log2(0.01))
+    knows = np.where(rng.random(4000) < 0.9, -np.log2(0.9), -np.log2(0.1 / 3))
+    kinds = ["guessed"] * 4000 + ["known"] * 4000
+    chosen = shares_by_kind(np.concatenate([guesses, knows]), np.concatenate([alone, alone]), kinds)
+    assert chosen["guessed"] <= 0.05
+    assert chosen["known"] >= 0.9
+    assert believed_bits(guesses, alone, 0.0) == pytest.approx(alone)
+    assert believed_bits(np.array([1.0]), np.array([3.0]), 0.5) == pytest.approx(-np.log2(0.25 + 0.0625))
+    unknown = np.array([np.nan, 1.0])
+    assert shares_by_kind(unknown, np.array([2.0, 2.0]), ["k", "k"]) == {"k": 1.0}
 
 
 def test_names_of_several_words_are_one_word() -> None:
