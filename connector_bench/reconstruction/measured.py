@@ -246,6 +246,7 @@ class MeasuredReconstruction:
             "train_images_left_out_as_test_images": self.learner.left_out,
             "test_images_left_out_as_training_images": len(self._trained_on),
             "unfitted_patches": board.unfitted_patches,
+            "tokens_per_image": board.tokens_per_image,
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
         }
         with doing("intervals of patch reconstruction"):

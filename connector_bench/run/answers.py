@@ -128,13 +128,15 @@ def task_figures(
         image = tested.image_of[task][doc_id]
         answers[doc_id] = {"image": image, **figures.per_document.get(doc_id, {})}
         if shown[image][0] == doc_id:
-            of_picture = picture_figures(seen.entropy[image], outcome.passed.get(image))
-            answers[doc_id] |= {**of_picture, **figures.per_image.get(image, {})}
+            row = figures.per_image.get(image, {})
+            of_picture = picture_figures(seen.entropy[image], outcome.passed.get(image), row)
+            answers[doc_id] |= {**of_picture, **row}
         else:
             answers[doc_id]["same_image_as"] = shown[image][0]
     several = sorted(tested.several.get(task, ()))
     of_run = run_summary(
         [outcome.passed[image] for image in shown if image in outcome.passed],
+        figures.summary.get("tokens_per_image"),
         without,
         sum(map(len, shown.values())) + len(without) + len(left_out),
         not_finite=sum(image in outcome.not_finite for image in tested.documents_of(task)),
@@ -158,13 +160,17 @@ def figure_of_the_set(record: Mapping[str, Any], name: str, values: Sequence[flo
     return values[0] if value is None else float(value)
 
 
-def picture_figures(entropy: float, passed: Passed | None) -> dict[str, float]:
-    """What stands beside every measure's figures of an image."""
-    return {"entropy": entropy} | ({"encoder_norm": passed.encoder_norm} if passed is not None else {})
+def picture_figures(
+    entropy: float, passed: Passed | None, row: Mapping[str, float | str]
+) -> dict[str, float | str]:
+    """What stands beside every measure's figures of an image; the measure's `row` has it of an earlier process."""
+    norm = row.get("encoder_norm") if passed is None else passed.encoder_norm
+    return {"entropy": entropy} | ({"encoder_norm": norm} if norm is not None else {})
 
 
 def run_summary(
     passed: Sequence[Passed],
+    measured: Any,
     without: Mapping[int, str],
     documents: int,
     *,
@@ -174,14 +180,19 @@ def run_summary(
 ) -> dict[str, object]:
     """What stands beside every measure's summary.
 
-    Fewest and most tokens of an image on either side; of so many documents, those `without` a picture that could be
+    Fewest and most tokens of an image on either side, those included that the measure has `measured` in an earlier
+    process; of so many documents, those `without` a picture that could be
     measured, with the reasons; images whose tokens were not finite; documents with `several` pictures; and how many
     the task leaves out, by reason.
     """
-    sides = {"pre": [one.n_pre for one in passed], "post": [one.n_post for one in passed]}
+    earlier = measured or {"pre": [], "post": []}
+    sides = {
+        "pre": [*earlier["pre"], *(one.n_pre for one in passed)],
+        "post": [*earlier["post"], *(one.n_post for one in passed)],
+    }
     return {
         "tokens_per_image": {side: [min(counts), max(counts)] for side, counts in sides.items()}
-        if passed
+        if all(sides.values())
         else None,
         "n_documents": documents,
         "unreadable": {str(doc_id): why for doc_id, why in without.items()},
