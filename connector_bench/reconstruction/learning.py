@@ -6,10 +6,11 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.atomic_files import make_folder, write_atomically
+from connector_bench.atomic_files import NotWritten, make_folder, write_atomically
 from connector_bench.foreign_files import read_json
 from connector_bench.processes import (
     error_text,
@@ -22,11 +23,12 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSample, images_of
 from connector_bench.reconstruction.inherited import Inherited
-from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
+from connector_bench.reconstruction.probes.fitted import DESCRIPTION, WEIGHTS, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.size_floor import SizeFloor
 from connector_bench.reconstruction.state_folder import StateFolder
 from connector_bench.reconstruction.store import (
+    FINGERPRINT,
     RunStore,
     StateMismatch,
 )
@@ -48,12 +50,19 @@ class ProbeLadder:
     """What a connector of this size must lose; None where that was not made."""
 
     def save(self, folder: Path) -> None:
-        """Write both; the description of the probes comes last, so that its being there means that all is."""
+        """Write both; the description of the probes comes last, so that its being there means that all is.
+
+        NotWritten where the disk refuses, or the folder was removed meanwhile; what came after that goes, too.
+        """
         store = RunStore(folder, {"probes": self.probes.training_images.fingerprint()})
         store.write(CONTROLS, *self.controls.state())
         if self.floor is not None:
             store.write(FLOOR, *self.floor.state())
         self.probes.save(folder)
+        for name in (FINGERPRINT, f"{CONTROLS}.safetensors", WEIGHTS):
+            if not (folder / name).is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                raise NotWritten(folder / name, 0, FileNotFoundError(ENOENT, "it was removed meanwhile"))
 
     @classmethod
     def load(cls, folder: Path) -> ProbeLadder:
