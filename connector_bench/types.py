@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -209,16 +209,6 @@ def means_by_image(tokens: Float[Tensor, "rows d"], rows: Sequence[slice]) -> Fl
     if tokens.is_cuda and len(counts) == 1:
         return tokens.unflatten(0, (len(rows), -1)).sum(1, dtype=torch.float64) / counts.pop()
     return torch.stack([tokens[part].mean(0, dtype=torch.float64) for part in rows])
-
-
-def token_ranges(counts: Collection[tuple[int, int]]) -> dict[str, list[int]] | None:
-    """Fewest and most tokens of an image on either side, of (before, after) for each; None of no image."""
-    if not counts:
-        return None
-    return {
-        side: [min(numbers), max(numbers)]
-        for side, numbers in zip(("pre", "post"), zip(*counts, strict=True), strict=True)
-    }
 
 
 def slices(counts: Sequence[int]) -> tuple[slice, ...]:

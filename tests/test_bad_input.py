@@ -1,5 +1,6 @@
 """Bad input says what is wrong, and loses nothing that is right."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,8 +15,9 @@ from connector_bench.foreign_files import printable
 from connector_bench.pictures import reason
 from connector_bench.plugin import documents_of
 from connector_bench.processes.group import error_text
+from connector_bench.reconstruction.config import reconstruction_config
 from tests.harness import Outcome, run_here
-from tests.reconstruction.small_task import write_small_task
+from tests.reconstruction.small_task import OPTIONS, write_small_task
 
 ZOO = ("--model", "connector_zoo", "--model_args")
 FOLDER = ("--tasks", "knn_preservation_imagefolder")
@@ -128,14 +130,19 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path, capfd: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("variable", "shard", "sentence"),
+    ("variable", "value", "shard", "sentence"),
     [
-        ("soon", 512, "CONNECTOR_BENCH_WAIT must be a number of seconds from 0 to 86400, got 'soon'"),
-        ("0", 0, "shard must be a whole number of images, at least 1, got 0"),
+        ("WAIT", "soon", 512, "CONNECTOR_BENCH_WAIT must be a number of seconds from 0 to 86400, got 'soon'"),
+        ("WAIT", "0", 0, "shard must be a whole number of images, at least 1, got 0"),
+        ("WORKERS", "fibres", 512, "CONNECTOR_BENCH_WORKERS is 'fibres'; a whole number from 1 on is needed"),
+        ("PROBES", "empty", 512, "empty holds no probes.json: it is no folder of probes that a run has left"),
+        ("PROBES", "cut", 512, "cut/probes.json cannot be read: "),
+        ("PROBES", "other", 512, "the probes in other were made with other options: mlp_width (8, here 64)"),
     ],
 )
 def test_an_option_that_is_not_allowed_ends_in_a_sentence(
     variable: str,
+    value: str,
     shard: int,
     sentence: str,
     tmp_path: Path,
@@ -143,12 +150,19 @@ def test_an_option_that_is_not_allowed_ends_in_a_sentence(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """In the environment or in a user's YAML; who asks in Python gets the exception."""
-    monkeypatch.setenv("CONNECTOR_BENCH_WAIT", variable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(f"CONNECTOR_BENCH_{variable}", value)
     small = write_small_task(tmp_path / "tasks", images=8, shard=shard)
+    probes = {"config": reconstruction_config(OPTIONS | {"mlp_width": 8}).as_json()}
+    for name, content in (("empty", None), ("cut", json.dumps(probes)[:50]), ("other", json.dumps(probes))):
+        (tmp_path / name).mkdir()
+        if content is not None:
+            (tmp_path / name / "probes.json").write_text(content)
     with pytest.raises(SystemExit, match="1"):
         run_here(tmp_path / "out", *ZOO, "connector=mlp", *small)
     message = said(capfd)
-    assert message.count(f"small: {sentence}; nothing was measured") == 1
+    assert message.count(f"small: {sentence}") == 1
+    assert message.count("; nothing was measured") == 1
     assert "Traceback" not in message
     assert not list(tmp_path.rglob("*_results.json"))
     with pytest.raises(ValueError, match=re.escape(f"small: {sentence}")):

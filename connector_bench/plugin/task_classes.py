@@ -27,6 +27,7 @@ from connector_bench.preservation.retrieval import caption_of, class_of
 from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.config import task_options
 from connector_bench.reconstruction.figures import metric_names as reconstruction_metrics
+from connector_bench.reconstruction.learning import require_reusable
 from connector_bench.run.answers import figure_of_the_set
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import Measure
@@ -34,6 +35,7 @@ from connector_bench.run.running import Run, output_folder, reconstruction_of
 from connector_bench.run.workforce import expect_pictures
 from connector_bench.spaces.content import COLUMN, Content
 from connector_bench.spaces.opening import opened
+from connector_bench.workers import workers_asked
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
@@ -141,6 +143,7 @@ class ConnectorTask(DataSet):
         self.leave_out: Callable[[Any], str | None] | None = options.pop("leave_out", None)
         self.record: dict[str, Any] = {"measure": self.MEASURE}
         self.reference: ReferenceSpace | None = None
+        workers_asked()
         self.read_options(options, config)
         expect_pictures()
         super().__init__(config)
@@ -278,7 +281,10 @@ class PatchReconstruction(ConnectorTask):
         self.options = task_options(given)
         self.training: PictureRows | None = None
         train = self.options.train
-        if train is None or self.options.probes is not None:
+        if self.options.probes is not None:
+            require_reusable(self.options.probes, self.options.config)
+            return
+        if train is None:
             return
         if train.documents is not None and train.doc_to_visual is not None:
             self.training = PictureRows(train.documents(), train.doc_to_visual, train.documents.__qualname__)

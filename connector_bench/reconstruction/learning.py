@@ -6,11 +6,14 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connector_bench.atomic_files import make_folder, write_atomically
+from connector_bench.atomic_files import NotWritten, make_folder, write_atomically
+from connector_bench.foreign_files import read_json
 from connector_bench.processes import (
+    error_text,
     first_rank_takes_in_turn,
     on_first_rank,
     rank_and_size,
@@ -20,11 +23,12 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSample, images_of
 from connector_bench.reconstruction.inherited import Inherited
-from connector_bench.reconstruction.probes.fitted import DESCRIPTION, FittedProbes
+from connector_bench.reconstruction.probes.fitted import DESCRIPTION, WEIGHTS, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.size_floor import SizeFloor
 from connector_bench.reconstruction.state_folder import StateFolder
 from connector_bench.reconstruction.store import (
+    FINGERPRINT,
     RunStore,
     StateMismatch,
 )
@@ -46,20 +50,24 @@ class ProbeLadder:
     """What a connector of this size must lose; None where that was not made."""
 
     def save(self, folder: Path) -> None:
-        """Write both; the description of the probes comes last, so that its being there means that all is."""
+        """Write both; the description of the probes comes last, so that its being there means that all is.
+
+        NotWritten where the disk refuses, or the folder was removed meanwhile; what came after that goes, too.
+        """
         store = RunStore(folder, {"probes": self.probes.training_images.fingerprint()})
         store.write(CONTROLS, *self.controls.state())
         if self.floor is not None:
             store.write(FLOOR, *self.floor.state())
         self.probes.save(folder)
+        for name in (FINGERPRINT, f"{CONTROLS}.safetensors", WEIGHTS):
+            if not (folder / name).is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                raise NotWritten(folder / name, 0, FileNotFoundError(ENOENT, "it was removed meanwhile"))
 
     @classmethod
     def load(cls, folder: Path) -> ProbeLadder:
         """Read back what `save` wrote. ValueError where the folder does not hold it, or files do not match."""
-        if not (folder / DESCRIPTION).is_file():
-            raise ValueError(
-                f"{folder} holds no {DESCRIPTION}: it is no folder of probes that a run has left"
-            )
+        _require_description(folder)
         probes = FittedProbes.load(folder)
         store = RunStore(folder, {"probes": probes.training_images.fingerprint()})
         floor = SizeFloor.from_state(*store.read(FLOOR)) if FLOOR in store else None
@@ -144,15 +152,7 @@ class ProbeLearner:
 
     def _reused(self, folder: Path) -> ProbeLadder:
         ladder = ProbeLadder.load(folder)
-        made, wanted = ladder.probes.config.as_json(), self.config.as_json()
-        made |= {name: wanted[name] for name in ("device", "chunk_rows", "sums")}
-        if made != wanted:
-            differ = [
-                f"{key} ({made.get(key)!r}, here {wanted[key]!r})"
-                for key in wanted
-                if made.get(key) != wanted[key]
-            ]
-            raise ValueError(f"the probes in {folder} were made with other options: {'; '.join(differ)}")
+        _require_same_options(folder, ladder.probes.config, self.config)
         return ladder
 
     def refuse(self, images: Collection[str]) -> None:
@@ -244,3 +244,28 @@ def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:
             f"{len(images)} of this run: the data set has changed. Give this run another folder, or remove it."
         )
     return ladder
+
+
+def require_reusable(folder: Path, config: ReconstructionConfig) -> None:
+    """Raise ValueError where a folder holds no probes that were made with these options; weights are not read."""
+    _require_description(folder)
+    try:
+        made = ReconstructionConfig.from_json(read_json(folder / DESCRIPTION)["config"])
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / DESCRIPTION} cannot be read: {error_text(error)}") from error
+    _require_same_options(folder, made, config)
+
+
+def _require_description(folder: Path) -> None:
+    if not (folder / DESCRIPTION).is_file():
+        raise ValueError(f"{folder} holds no {DESCRIPTION}: it is no folder of probes that a run has left")
+
+
+def _require_same_options(folder: Path, made: ReconstructionConfig, wanted: ReconstructionConfig) -> None:
+    found, here = made.as_json(), wanted.as_json()
+    found |= {name: here[name] for name in ("device", "chunk_rows", "sums")}
+    differ = [
+        f"{key} ({found.get(key)!r}, here {here[key]!r})" for key in here if found.get(key) != here[key]
+    ]
+    if differ:
+        raise ValueError(f"the probes in {folder} were made with other options: {'; '.join(differ)}")

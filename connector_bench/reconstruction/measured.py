@@ -35,14 +35,15 @@ from connector_bench.reconstruction.state_folder import StateFolder
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.stats.oracles import not_as_they_must_be
-from connector_bench.types import TokenBatch, token_ranges
 
 if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
+    from connector_bench.types import TokenBatch
+
 NOTHING_CHOSEN = "the penalty is a fixed one, no network was trained, `lost` is what the linear probe loses"
-Part = tuple[ScoreBoard, KeptRows, dict[int, Figures], dict[str, tuple[int, int]], list[str]]
+Part = tuple[ScoreBoard, KeptRows, dict[int, Figures], list[str]]
 
 
 class MeasuredReconstruction:
@@ -201,7 +202,7 @@ class MeasuredReconstruction:
         troubles = [*self.learner.troubles, *self._troubles]
         if scored.store is not None and scored.store.trouble is not None:
             troubles.append(scored.store.trouble)
-        part = (scored.board, scored.rows, scored.documents, scored.tokens, troubles)
+        part = (scored.board, scored.rows, scored.documents, troubles)
         return on_first_rank(self._combined, part)
 
     def _without_figures(self, why: str) -> ReconstructionFigures:
@@ -211,15 +212,13 @@ class MeasuredReconstruction:
         board = ScoreBoard()
         rows: dict[str, dict[str, float]] = {}
         documents: dict[int, dict[str, float]] = {}
-        tokens: dict[str, tuple[int, int]] = {}
         troubles: list[str] = []
         if self.learner.ladder is None:
             return self._without_figures(self.learner.failure or "there are no probes")
-        for own_board, own_rows, own_documents, own_tokens, own_troubles in parts:
+        for own_board, own_rows, own_documents, own_troubles in parts:
             board.absorb(own_board)
             rows |= own_rows
             documents |= own_documents
-            tokens |= own_tokens
             troubles += own_troubles
         if not rows:
             trained = f"no test image is left: the probes were trained on all {len(self._documents)} of them"
@@ -234,7 +233,6 @@ class MeasuredReconstruction:
             "n_images": len(rows),
             "control_images": board.control_images,
             "images_sha256": images_fingerprint(rows),
-            "tokens_per_image": token_ranges(tokens.values()),
             "train_images": len(probes.training_images),
             "train_sha256": probes.training_images.fingerprint(),
             "pre_width": len(probes.statistics.mean),
@@ -248,6 +246,7 @@ class MeasuredReconstruction:
             "train_images_left_out_as_test_images": self.learner.left_out,
             "test_images_left_out_as_training_images": len(self._trained_on),
             "unfitted_patches": board.unfitted_patches,
+            "tokens_per_image": board.tokens_per_image,
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
         }
         with doing("intervals of patch reconstruction"):

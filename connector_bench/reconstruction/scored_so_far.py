@@ -26,8 +26,6 @@ class Scored:
         """Figures of each image."""
         self.documents: dict[int, Figures] = {}
         """Figures of each document that has an answer mask."""
-        self.tokens: dict[str, tuple[int, int]] = {}
-        """Tokens of each image before and after the connector."""
         self._waiting: list[LossMap] = []
         self._waiting_documents: list[int] = []
         if store is not None and BOARD in store:
@@ -36,10 +34,6 @@ class Scored:
                 meta = store.read(name)[1]
                 self.rows.update({image: row for image, row in meta["rows"].items() if image in self.board})
                 self.documents |= {int(number): row for number, row in meta["documents"].items()}
-                counts = meta.get("tokens", {})
-                self.tokens |= {
-                    image: (pre, post) for image, (pre, post) in counts.items() if image in self.board
-                }
 
     def refuse_others(self, images: Collection[str]) -> None:
         """StateMismatch where the state holds an image that is not among these."""
@@ -60,7 +54,6 @@ class Scored:
         self.board.add(batch, images)
         self.rows.update(rows)
         self.documents |= documents
-        self.tokens |= {image.image_id: (image.layout.n_pre, image.layout.n_post) for image in images}
         if self.store is None:
             return
         self._waiting += [image.loss_map for image in images]
@@ -74,7 +67,6 @@ class Scored:
             return
         tensors, meta = pack(self._waiting)
         meta["rows"] = {one.image_id: self.rows[one.image_id] for one in self._waiting}
-        meta["tokens"] = {one.image_id: self.tokens[one.image_id] for one in self._waiting}
         meta["documents"] = {number: self.documents[number] for number in self._waiting_documents}
         self.store.keep(f"{MAPS}{len(self.board) - len(self._waiting):08d}", tensors, meta)
         self.store.keep(BOARD, *self.board.state())
@@ -90,4 +82,3 @@ class Scored:
         self.board.absorb(other.board)
         self.rows.update(other.rows)
         self.documents |= other.documents
-        self.tokens |= other.tokens

@@ -82,6 +82,8 @@ class ScoreBoard:
         self._total_variance = math.nan
         self._by_dimension: dict[str, Tensor] = {}
         self.unfitted_patches = 0
+        self.tokens_per_image: dict[str, list[int]] = {}
+        """Fewest and most of an image, by side."""
 
     def add(self, batch: BatchReconstruction, images: Sequence[ScoredImage]) -> None:
         """Take images: what they rebuilt by dimension stays where it is, their sums are plain numbers.
@@ -95,6 +97,7 @@ class ScoreBoard:
             of_controls = {f"{CONTROL}{name}": error for name, error in image.control_errors.items()}
             self._sums[image.image_id] = image.sums | of_controls
             self.unfitted_patches += image.unfitted_patches
+            self._widen({"pre": [image.layout.n_pre], "post": [image.layout.n_post]})
         weights = torch.stack([_poisson_weights(image.image_id) for image in images], dim=1)
         weights = weights.to(batch.total_by_dimension.device, non_blocking=True)
         self._grow("total", weights, batch.total_by_dimension)
@@ -112,9 +115,15 @@ class ScoreBoard:
         self._agree(other._best, other._total_variance)
         self._sums.update(other._sums)
         self.unfitted_patches += other.unfitted_patches
+        self._widen(other.tokens_per_image)
         for name, sums in other._by_dimension.items():
             sums = sums.cpu()
             self._by_dimension[name] = self._by_dimension[name] + sums if name in self._by_dimension else sums
+
+    def _widen(self, counts: Mapping[str, Sequence[int]]) -> None:
+        for side, numbers in counts.items():
+            both = [*self.tokens_per_image.get(side, ()), *numbers]
+            self.tokens_per_image[side] = [min(both), max(both)]
 
     def _agree(self, best: str, total_variance: float) -> None:
         if self._best is not None and (best, total_variance) != (self._best, self._total_variance):
@@ -135,6 +144,7 @@ class ScoreBoard:
             "best": self._best,
             "total_variance": None if math.isnan(self._total_variance) else self._total_variance,
             "unfitted_patches": self.unfitted_patches,
+            "tokens_per_image": self.tokens_per_image,
         }
         return {name: sums.cpu() for name, sums in self._by_dimension.items()}, meta
 
@@ -145,6 +155,7 @@ class ScoreBoard:
         self._sums, self._best = KeptRows(meta["sums"]), meta["best"]
         self._total_variance = math.nan if meta["total_variance"] is None else meta["total_variance"]
         self._by_dimension, self.unfitted_patches = dict(tensors), meta["unfitted_patches"]
+        self._widen(meta.get("tokens_per_image", {}))
         return self
 
     def __contains__(self, image_id: str) -> bool:

@@ -80,10 +80,14 @@ class RunStore:
             write_atomically(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
 
     def write(self, name: str, tensors: Mapping[str, Values], meta: Mapping[str, Any]) -> None:
-        """Write (or replace) one shard: tensors and plain JSON values, in one file, by rename. Raises NotWritten."""
+        """Write (or replace) one shard: tensors and plain JSON values, in one file, by rename.
+
+        Raises NotWritten, also where somebody has removed the folder: what it held is missing from the state then.
+        """
         stored = {key: torch.as_tensor(each).detach().cpu().contiguous() for key, each in tensors.items()}
         text = json.dumps(meta)
         try:
+            (self.folder / FINGERPRINT).stat()
             with appearing(self._path(name)) as temporary:
                 save_file(stored, temporary, metadata={JSON: text})
         except (OSError, SafetensorError) as error:

@@ -11,7 +11,6 @@ from connector_bench.run.all_ranks import AllRanksImages
 from connector_bench.run.documents import Document
 from connector_bench.run.passing import Passed, PassOutcome
 from connector_bench.run.reading import LocalImages
-from connector_bench.types import token_ranges
 
 NAMED = 3
 """Documents that a warning names."""
@@ -129,26 +128,22 @@ def task_figures(
         image = tested.image_of[task][doc_id]
         answers[doc_id] = {"image": image, **figures.per_document.get(doc_id, {})}
         if shown[image][0] == doc_id:
-            of_image = figures.per_image.get(image, {})
-            passed = outcome.passed.get(image)
-            norm = of_image.get("encoder_norm") if passed is None else passed.encoder_norm
-            answers[doc_id]["entropy"] = seen.entropy[image]
-            if norm is not None:
-                answers[doc_id]["encoder_norm"] = norm
-            answers[doc_id] |= of_image
+            row = figures.per_image.get(image, {})
+            of_picture = picture_figures(seen.entropy[image], outcome.passed.get(image), row)
+            answers[doc_id] |= {**of_picture, **row}
         else:
             answers[doc_id]["same_image_as"] = shown[image][0]
     several = sorted(tested.several.get(task, ()))
     of_run = run_summary(
         [outcome.passed[image] for image in shown if image in outcome.passed],
+        figures.summary.get("tokens_per_image"),
         without,
         sum(map(len, shown.values())) + len(without) + len(left_out),
         not_finite=sum(image in outcome.not_finite for image in tested.documents_of(task)),
         several=len(several),
         left_out=left_out,
     )
-    # a measure that goes on from files counts the tokens of pictures that this run did not pass, too
-    summary = {**of_run, **figures.summary, **training.summary}
+    summary = {**figures.summary, **of_run, **training.summary}
     warnings = [*figures.warnings]
     if without:
         warnings.append(left_out_line("document", without, files))
@@ -165,8 +160,17 @@ def figure_of_the_set(record: Mapping[str, Any], name: str, values: Sequence[flo
     return values[0] if value is None else float(value)
 
 
+def picture_figures(
+    entropy: float, passed: Passed | None, row: Mapping[str, float | str]
+) -> dict[str, float | str]:
+    """What stands beside every measure's figures of an image; the measure's `row` has it of an earlier process."""
+    norm = row.get("encoder_norm") if passed is None else passed.encoder_norm
+    return {"entropy": entropy} | ({"encoder_norm": norm} if norm is not None else {})
+
+
 def run_summary(
     passed: Sequence[Passed],
+    measured: Any,
     without: Mapping[int, str],
     documents: int,
     *,
@@ -176,12 +180,19 @@ def run_summary(
 ) -> dict[str, object]:
     """What stands beside every measure's summary.
 
-    Fewest and most tokens of an image on either side; of so many documents, those `without` a picture that could be
-    measured, with the reasons; images whose tokens were not finite; documents with `several` pictures; and how many
-    the task leaves out, by reason.
+    Fewest and most tokens of an image on either side, those included that the measure has `measured` in an earlier
+    process; of so many documents, those `without` a picture that could be measured, with the reasons; images whose
+    tokens were not finite; documents with `several` pictures; and how many the task leaves out, by reason.
     """
+    earlier = measured or {"pre": [], "post": []}
+    sides = {
+        "pre": [*earlier["pre"], *(one.n_pre for one in passed)],
+        "post": [*earlier["post"], *(one.n_post for one in passed)],
+    }
     return {
-        "tokens_per_image": token_ranges([(one.n_pre, one.n_post) for one in passed]),
+        "tokens_per_image": {side: [min(counts), max(counts)] for side, counts in sides.items()}
+        if all(sides.values())
+        else None,
         "n_documents": documents,
         "unreadable": {str(doc_id): why for doc_id, why in without.items()},
         "not_finite": not_finite,
