@@ -23,6 +23,8 @@ from connector_bench.association.values import Settings
 from connector_bench.stats.floors import LEAST_CONNECTORS
 
 BY_CHANCE = 0.95
+ERROR_DECIMALS = 9
+"""Of a mean error: what stands behind is rounding."""
 
 
 def left_out_prediction(models: Sequence[Measured], settings: Settings) -> LeftOutPrediction | None:
@@ -61,7 +63,7 @@ def predictions(means: ConnectorMeans, settings: Settings) -> LeftOutPrediction 
                     predictor in means.baselines,
                     score,
                     rank,
-                    float(np.abs(errors[i, :, j]).mean()),
+                    round(float(np.abs(errors[i, :, j]).mean()), ERROR_DECIMALS),
                     float(p[i, j]),
                     float(lacking[lowest]),
                     means.connectors[lowest],

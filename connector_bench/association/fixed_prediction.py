@@ -39,11 +39,11 @@ Figure = Annotated[str, StringConstraints(max_length=300, pattern=r"^[^:]+: .+$"
 """`task: figure`."""
 
 
-class _Part(BaseModel):
+class _PredictionPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Line(_Part):
+class FixedLine(_PredictionPart):
     """`intercept + slope * predictor` is the target."""
 
     target: Figure
@@ -52,14 +52,14 @@ class Line(_Part):
     r2_left_out: Annotated[FiniteFloat, Field(le=1)]
 
 
-class PredictionFile(_Part):
+class PredictionFile(_PredictionPart):
     """A predictor with a line for each target, what it was chosen on and what it is to predict."""
 
     fixed_on: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")]
     predictor: Figure
     chosen_among: Annotated[str, StringConstraints(min_length=1, max_length=1000)]
     chosen_on: Annotated[list[Name], Field(min_length=LEAST_CHOSEN_ON, max_length=1000)]
-    lines: Annotated[list[Line], Field(min_length=1, max_length=100)]
+    lines: Annotated[list[FixedLine], Field(min_length=1, max_length=100)]
     to_be_predicted: Annotated[list[Name], Field(min_length=1, max_length=1000)]
 
     @model_validator(mode="after")
@@ -133,7 +133,7 @@ def _known(model: Measured) -> dict[str, float]:
 
 
 def _target(
-    line: Line,
+    line: FixedLine,
     place: int,
     file: PredictionFile,
     values: dict[str, tuple[Float64[np.ndarray, " columns"], int]],

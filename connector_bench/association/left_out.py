@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import special
 
 from connector_bench.stats.correlation import rank_correlation
 from connector_bench.stats.few_connectors import rank_interval
 from connector_bench.stats.floors import LEAST_CONNECTORS, floored
 from connector_bench.stats.intervals import Score
+from connector_bench.stats.jackknife import estimate
+from connector_bench.stats.unlike_images import FURTHEST
 
 PERMUTATIONS = 9999
 AT_ONCE = 250
@@ -100,7 +101,10 @@ def family_p(
 
 
 def r2_score(value: float, without: Float64[np.ndarray, " n"], confidence: float) -> Score:
-    """R2 with the jackknife interval over connectors, symmetric for the logarithm of what is left unpredicted."""
+    """R2 with the jackknife interval over connectors, symmetric for the logarithm of what is left unpredicted.
+
+    Degrees of freedom are those of a ratio of sums: few where one connector carries the figure.
+    """
     n = len(without)
     method = f"{100 * confidence:g} % jackknife t interval over connectors, of log(1 - R2)"
     if n < LEAST_CONNECTORS:
@@ -109,8 +113,8 @@ def r2_score(value: float, without: Float64[np.ndarray, " n"], confidence: float
         why = "no interval: without one of them, all other connectors score the same"
         return Score(value, np.nan, np.nan, n, 0.0, why)
     middle, logs = np.log(max(1 - value, WHOLE)), np.log(np.maximum(1 - without, WHOLE))
-    error = float(np.sqrt((n - 1) / n * np.square(logs - logs.mean()).sum()))
-    reach = float(-special.stdtrit(n - 1, (1 - confidence) / 2)) * error
+    found = estimate(float(middle), logs, "sums")
+    reach = min(found.quantile(confidence) * found.error, FURTHEST)
     low, high = 1 - np.exp(middle + reach), 1 - np.exp(middle - reach)
     ends = min(float(low), value), max(float(high), value)
     return Score(value, *ends, n, 0.0, method)

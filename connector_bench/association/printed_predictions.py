@@ -39,9 +39,8 @@ def predictions(analysis: Analysis, everything: bool) -> Iterator[RenderableType
 def _left_out(found: LeftOutPrediction, everything: bool) -> Table:
     table = Table(
         title=f"What predicts scores: each of {len(found.connectors)} trained connectors by the others' line",
-        caption="R2 against the mean of the others, and the least with one connector taken away; error in points (of the "
-        "constant prediction in brackets); "
-        "p family-wise, over all pairs",
+        caption="R2 against the mean of the others, and the least with one connector taken away; error in points, that "
+        "of the constant prediction in brackets; p family-wise, over all pairs",
     )
     for column in ("score", "predictor", "R2", "without one", "rank correlation", "error", "p"):
         table.add_column(column, overflow="fold")
