@@ -20,6 +20,8 @@ from connector_bench.association.values import SIGNIFICANT, Analysis
 from connector_bench.stats.intervals import Score
 
 POINTS = 100
+AS_WRITTEN = 0.0006
+"""Up to which two R2 are the same where one is written to three digits."""
 NAMES_SHOWN = 6
 """Of what is left out, unless everything is asked for."""
 
@@ -80,9 +82,9 @@ def _figure(score: Score) -> str:
 
 def _chance(found: LeftOutPrediction, everything: bool) -> Iterator[Text]:
     yield Text(
-        f"{len(found.pairs)} pairs of a predictor and a score were looked at; with scores permuted among connectors "
-        f"({found.permutations:,} times, seed {found.seed}) the best of them exceeds R2 {found.best_by_chance:.2f} "
-        "once in twenty.",
+        f"Pairs of a predictor and a score that were looked at: {len(found.pairs)}; with scores permuted among "
+        f"connectors ({found.permutations:,} times, seed {found.seed}) the best of them exceeds R2 "
+        f"{found.best_by_chance:.2f} once in twenty.",
         style="dim",
     )
     if found.left_out:
@@ -118,9 +120,12 @@ def _fixed(found: FixedPrediction, target: FixedTarget) -> Table:
 
 def _verdicts(found: FixedPrediction, target: FixedTarget) -> Iterator[Text]:
     if target.r2_left_out is not None:
+        differs = abs(target.r2_left_out - target.r2_left_out_in_file) > AS_WRITTEN
         yield Text(
             f"{target.target}: left-out R2 of the {len(target.chosen_on)} connectors that it was chosen on "
             f"{target.r2_left_out:.3f}; the file says {target.r2_left_out_in_file:.3f}"
+            + (", so it was chosen on other figures than these" if differs else ""),
+            style="yellow" if differs else "",
         )
     else:
         yield Text(
@@ -151,7 +156,10 @@ def _line(score: Score) -> str:
 
 def _names(found: FixedPrediction) -> Iterator[Text]:
     if found.missing:
-        yield Text(f"to be predicted, and not in the results: {', '.join(found.missing)}", style="yellow")
+        yield Text(
+            f"to be predicted, and not among the trained connectors of the results: {', '.join(found.missing)}",
+            style="yellow",
+        )
     if found.neither:
         yield Text(f"not in the prediction, and not scored: {', '.join(found.neither)}", style="dim")
     if found.reached is None:

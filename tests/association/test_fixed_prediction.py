@@ -155,6 +155,7 @@ def test_the_command_line_says_draws_and_keeps_it(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     said = flat(found)
     assert "R2 >= 0.80 for every target and against either mean, is reached" in said
+    assert "the file says 0.870, so it was chosen on other figures than these" in said
     assert "over 11 predicted connectors: at least 0.80" in said
     assert "What predicts scores: each of 21 trained connectors" in said
     kept = json.loads((tmp_path / "a.json").read_text())
@@ -194,6 +195,7 @@ def test_the_committed_prediction_on_the_committed_board(tmp_path: Path) -> None
         assert fixed["reached"] is None
     assert "0.862; the file says 0.862" in said
     assert "0.917; the file says 0.917" in said
+    assert "other figures than these" not in said
 
 
 def _means(kept: dict[str, Any], figure: str, score: str, names: set[str]) -> list[list[float]]:
