@@ -49,7 +49,9 @@ STUDIED: dict[str, Factory] = {
     "resampler_49": partial(connectors.Resampler, latents=49),
     "resampler_196": partial(connectors.Resampler, latents=196),
 }
-"""Further sizes of the same kinds, for the study of what predicts answers: ranks, and numbers of tokens."""
+"""Further sizes of the same kinds, for the study of what predicts answers: ranks, and numbers of tokens.
+
+Trained as the others are, with weights of three seeds, after `leaderboard/prediction.json` was fixed."""
 NOTHING_TO_TRAIN = ("identity", "rotation")
 
 
@@ -63,7 +65,7 @@ def canonical_name(name: str) -> str:
 
 
 def connector_names(untrained: bool = True) -> list[str]:
-    """The zoo's names, each with weights of three seeds; aliases and what only the study trains are left out."""
+    """The zoo's names; aliases, and the further sizes of the study, are left out."""
     frozen = [f"{UNTRAINED}{name}" for name in CONNECTORS if name not in NOTHING_TO_TRAIN]
     return [*CONNECTORS, *(frozen if untrained else [])]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from connector_bench import zoo
 from connector_bench.zoo.connectors import GRID
-from connector_bench.zoo.named_connectors import UNTRAINED, connector_names
+from connector_bench.zoo.named_connectors import STUDIED, UNTRAINED, connector_names
 from connector_bench.zoo.shipped import SHIPPED, find_weights
 from connector_bench.zoo.splits import SPLITS, make_scene
 from connector_bench.zoo.vocabulary import encode_question, token_ids, vocabulary
@@ -20,7 +20,7 @@ SEEDS = (0, 1, 2)
 
 SHIPPED_MODELS = [
     (name, seed)
-    for name in connector_names()
+    for name in (*connector_names(), *STUDIED)
     for seed in (SEEDS[:1] if name.startswith(UNTRAINED) else SEEDS)
 ]
 FEW = 100
@@ -61,7 +61,9 @@ def test_weights_are_shipped_small_and_described(name, seed):
     assert path.parent == SHIPPED
     # A resampler is 1.08 MB. One below 1 MB (no query projection, a perceptron half as wide) answered .52, .43 and .61
     # over three seeds where this one answers .72, .50 and .54: lower on average, though three seeds do not settle it.
-    assert path.stat().st_size < (1_100_000 if "resampler" in name else 1_000_000)
+    # Merging 49 patches at once takes a matrix of 49 times the encoder's width.
+    allowed = 2_200_000 if name == "pixel_shuffle_4" else 1_200_000 if "resampler" in name else 1_000_000
+    assert path.stat().st_size < allowed
     card = read_card(name, seed)
     assert (card.connector, card.seed) == (name, seed)
     assert {"test", "test_unseen"} <= set(card.accuracy)
@@ -70,8 +72,9 @@ def test_weights_are_shipped_small_and_described(name, seed):
     assert all(p.dtype == torch.float32 for p in [*model.connector.parameters(), *model.decoder.parameters()])
 
 
-def test_all_weights_together_are_below_40_megabytes():
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 40e6
+def test_all_weights_together_are_below_75_megabytes():
+    """Package registries take files of 100."""
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) < 75e6
 
 
 @pytest.mark.parametrize("name", ["mlp", "resampler"])
