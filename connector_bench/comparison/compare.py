@@ -174,7 +174,9 @@ def paired(metric: PairedMetric) -> Difference:
     if metric.halvings is not None:
         if (apart := metric.higher + metric.lower) < LEAST_OUTCOMES:
             return untold(first, second, too_few(apart, LEAST_OUTCOMES, "images on which the two differ"))
-        return halved_difference(first, second, *metric.halvings, images=metric.images, k=metric.k)
+        return halved_difference(
+            first, second, *metric.halvings, images=metric.images, k=metric.k, groups=metric.groups
+        )
     if metric.without_halves:
         return untold(first, second, WITHOUT_HALVES.format(least=LEAST_FOR_GEOMETRY))
     return difference(metric.first, metric.second)

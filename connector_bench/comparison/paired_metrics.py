@@ -34,6 +34,8 @@ class PairedMetric:
     halvings: tuple[np.ndarray, np.ndarray] | None = None
     k: int | None = None
     """Neighbours that count, where images are each other's."""
+    groups: int | None = None
+    """Of images that were drawn together, which were halved; None where images were."""
 
 
 def paired_metrics(first: Documents, second: Documents) -> Iterator[PairedMetric]:
@@ -77,7 +79,8 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
     if first.ours and all(np.ptp(side) == 0 for side in values):
         return None
     gaps = tuple(np.asarray(side.halvings(metric)) for side in (first, second))
-    paired = len(gaps[0]) > 0 and len(gaps[0]) == len(gaps[1])
+    together = [side.drawn_together for side in (first, second)]
+    paired = len(gaps[0]) > 0 and len(gaps[0]) == len(gaps[1]) and together[0] == together[1]
     return PairedMetric(
         metric=metric,
         first=sums[0],
@@ -90,6 +93,7 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         without_halves=entry is not None and not paired and entry.neighbours,
         halvings=(gaps[0], gaps[1]) if paired else None,
         k=None if entry is None else entry.k,
+        groups=together[0].get("groups"),
     )
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from connector_bench.stats import jackknife
-from connector_bench.stats.floors import IMAGES_A_NEIGHBOUR, LEAST_IMAGES, LEAST_IN_A_GALLERY, too_few
+from connector_bench.stats.floors import GROUPS, IMAGES_A_NEIGHBOUR, LEAST_IMAGES, LEAST_IN_A_GALLERY, too_few
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
@@ -26,7 +26,7 @@ _BATCH_VALUES = 2**22
 
 JACKKNIFE = "95 % jackknife t interval of the paired difference over images"
 EXCHANGE = f"exchange of the two models within images, {EXCHANGES:,} random ones"
-HALVINGS = "95 % t interval from {count} halvings of the images, each half a gallery of its own"
+HALVINGS = "95 % t interval from {count} halvings of the {unit}, each half a gallery of its own"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +101,15 @@ def halved_difference(
     *,
     images: int,
     k: int | None,
+    groups: int | None = None,
 ) -> Difference:
     """Paired difference of figures whose images are each other's neighbours, such as k-NN overlap.
 
     Gaps are the figure in one half of the images less that in the other, over the same halvings for both models.
     Disjoint halves are independent galleries, so the squared difference of both models' gaps is twice the variance of
     the paired difference in half the images, and four times that in all of them. That holds where the k neighbours
-    are few among the images; else, and below the floor, there is neither interval nor p-value.
+    are few among the images; else, and below the floor, there is neither interval nor p-value. Where images were drawn
+    together, halves are of so many `groups`, which have their floor too.
 
     Raises:
         ValueError: other lengths, or no halving.
@@ -117,11 +119,15 @@ def halved_difference(
     count, least = len(first_gaps), max(LEAST_IN_A_GALLERY, IMAGES_A_NEIGHBOUR * (k or 1))
     if images < least:
         return untold(first, second, too_few(images, least))
+    if groups is not None and groups < LEAST_IN_A_GALLERY:
+        return untold(first, second, too_few(groups, LEAST_IN_A_GALLERY, GROUPS))
+    freedom = count if groups is None else min(count, groups - 1)
     error = float(np.sqrt(np.square(np.asarray(second_gaps) - np.asarray(first_gaps)).mean() / 4))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count)) * error
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
     value = second - first
-    p = float(2 * stats.t.sf(abs(value) / error, count)) if error > 0 else float(value == 0)
-    method = HALVINGS.format(count=count)
+    p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+    unit = "images" if groups is None else f"{groups:,} groups of images"
+    method = HALVINGS.format(count=count, unit=unit)
     return Difference(value, value - half, value + half, p, method, method.replace("interval", "test"))
 
 
