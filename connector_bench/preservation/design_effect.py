@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
-from connector_bench.preservation.drawn_together import Drawn, random_halves
+from connector_bench.preservation.drawn_together import Drawn, larger_by, of_equal_halves, random_halves
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered
 from connector_bench.stats.floors import LEAST_FOR_GEOMETRY
 from connector_bench.stats.intervals import Score, wilson
@@ -76,9 +76,10 @@ def design_effects(
 ) -> dict[str, Effect]:
     """What dependence does to the mean of each kind of value; of images that were `drawn` together too."""
     drawn = drawn or Drawn.alone(len(pre.others))
-    squares: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
     spreads: dict[str, list[float]] = {}
     gaps: dict[str, list[float]] = {}
+    larger: dict[str, list[float]] = {}
     for half in random_halves(drawn, TRIALS if measures else 0, seed):
         before, after = pre.inside(half), post.inside(half)
         for name, column in (item for measure in measures for item in measure(before, after).items()):
@@ -86,18 +87,20 @@ def design_effects(
             sides = _in_halves(values, half)
             if min(map(len, sides)) >= 2:
                 gap = sides[0].mean() - sides[1].mean()
-                squares.setdefault(name, []).append(gap**2 / 2)
+                found.setdefault(name, []).append(float(gap))
+                larger.setdefault(name, []).append(larger_by(half))
                 spread = np.mean([side.var(ddof=1) / len(side) for side in sides])
                 spreads.setdefault(name, []).append(float(spread))
                 if compared is not None:
                     one, other = _in_halves(compared, half)
                     gap = one.mean() - other.mean()
                 gaps.setdefault(name, []).append(float(gap))
-    means = {name: (float(np.mean(squares[name])), float(np.mean(spreads[name]))) for name in gaps}
+    size = {name: np.array(by, dtype=float) for name, by in larger.items()}
+    own = {name: of_equal_halves(np.array(found[name]), by, drawn) for name, by in size.items()}
+    between = {name: of_equal_halves(np.array(gaps[name]), by, drawn) for name, by in size.items()}
+    means = {name: (float(np.mean(own[name] ** 2 / 2)), float(np.mean(spreads[name]))) for name in gaps}
     return {
-        name: Effect(
-            square / spread if spread > 0 and square > 0 else 1.0, np.array(gaps[name]), float(drawn.count)
-        )
+        name: Effect(square / spread if spread > 0 and square > 0 else 1.0, between[name], float(drawn.count))
         for name, (square, spread) in means.items()
     }
 

@@ -107,6 +107,24 @@ def random_halves(drawn: Drawn, trials: int, seed: int) -> Iterator[Bool[np.ndar
         yield chosen[drawn.group]
 
 
+def of_equal_halves(
+    gaps: Float64[np.ndarray, "t ..."], larger: Float64[np.ndarray, " t"], drawn: Drawn
+) -> Float64[np.ndarray, "t ..."]:
+    """Gaps between halves as if these had as many images: less what goes in proportion to how much `larger` one is.
+
+    A smaller gallery has nearer ranks and more neighbours by chance, which is no difference between draws. Halves of
+    independent images differ by one at most.
+    """
+    if drawn.independent or not larger.any():
+        return gaps
+    return np.asarray(gaps - np.multiply.outer(larger, larger @ gaps / (larger @ larger)))
+
+
+def larger_by(half: Bool[np.ndarray, " n"]) -> int:
+    """Images that a half has more than the other."""
+    return 2 * int(np.count_nonzero(half)) - len(half)
+
+
 def sample_rows(drawn: Drawn, seed: int, most: int) -> Int[np.ndarray, " m"]:
     """At most so many images in rising order, whole groups of them; two groups at least."""
     order = np.random.default_rng(seed).permutation(drawn.count)

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 from scipy import stats
 
-from connector_bench.preservation.drawn_together import Drawn, random_halves
+from connector_bench.preservation.drawn_together import Drawn, larger_by, of_equal_halves, random_halves
 from connector_bench.preservation.neighbours.ranking import places_in_half
 from connector_bench.preservation.neighbours.search import neighbours, threads
 from connector_bench.preservation.overlap import CommonNeighbours, chance, chance_corrected, place_type
@@ -32,8 +32,9 @@ MIN_HALVINGS, MAX_HALVINGS = 30, 100
 _ELEMENTS = 2**28
 _JACKKNIFED = 4
 _MIN_CORRECTION = 0.25
-_MOST_TOGETHER = 4.0
-"""Of the correction where images were drawn together: what they pull together is their sum to first order alone."""
+_CORRECTION_TOGETHER = (_MIN_CORRECTION**2, 1 / _MIN_CORRECTION)
+"""Of images that were drawn together: the sum of their pulls counts a neighbour inside the group twice, and is what
+they pull together to first order alone."""
 FREEDOM = 60
 """Degrees of freedom of the correction, beside those of the jackknife."""
 
@@ -103,7 +104,9 @@ class Halvings:
         """
         work = zip(self.halves, self.reach, strict=False)
         with threads() as (pool, _):
-            return np.array(list(pool.map(lambda trial: self._gap(common, *trial), work)))
+            gaps = np.array(list(pool.map(lambda trial: self._gap(common, *trial), work)))
+        larger = np.array([larger_by(half) for half in self.halves[: len(gaps)]], dtype=float)
+        return of_equal_halves(gaps, larger, self.drawn)
 
     def _gap(
         self, common: CommonNeighbours, half: Bool[np.ndarray, " n"], reach: Int[np.ndarray, "n ks"]
@@ -157,8 +160,8 @@ class Halvings:
         ]
         true, jackknife = np.square(gaps).mean(axis=0) / 2, np.mean(claimed, axis=0)
         share = np.divide(true, jackknife, out=np.ones(len(self.ks)), where=jackknife > 0)
-        most = 1 if self.drawn.independent else _MOST_TOGETHER
-        return dict(zip(self.ks, np.clip(share, _MIN_CORRECTION, most).tolist(), strict=True))
+        allowed = (_MIN_CORRECTION, 1.0) if self.drawn.independent else _CORRECTION_TOGETHER
+        return dict(zip(self.ks, np.clip(share, *allowed).tolist(), strict=True))
 
 
 def overlap_scores(

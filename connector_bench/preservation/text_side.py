@@ -129,7 +129,7 @@ def beside_the_words(
 
 def _mean(values: Float64[np.ndarray, " n"], drawn: Drawn) -> Score:
     found = jackknife.ratio(drawn.sums(values), drawn.sums(np.ones(len(values))), unit=drawn.unit)
-    return replace(found, n=len(values))
+    return replace(found, value=float(values.sum() / len(values)), n=len(values))
 
 
 def _nearest(
