@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from connector_bench.metrics import Measure
+from connector_bench.metrics import HEADLINE_K, Measure
 
 RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
 """The metric of each measure that connectors are ranked by; of stages none, since kinds of questions are not summed."""
@@ -51,6 +51,9 @@ HEADLINE_LOSSES = ("1 - knor_10", "lost", "loss_inside", "loss_outside", "1 - co
 """Losses that an analysis shows unless all are asked for."""
 WHOLE_LOSSES = ("1 - knor_10", "lost")
 """The losses of whole connectors, which the study across connectors sets against each other."""
+FURTHER_CANDIDATES = (f"gain_{HEADLINE_K}", "excess", "lost_connector_{kind}")
+"""What may predict a connector's answers beside the losses. What is lost to the language model is made of those
+answers, and predicts nothing."""
 MAIN_LOSSES = ("loss_inside", "lost", "1 - knor_10")
 """The losses that stand for a task's others, first of all the one that knows where the answer lies."""
 DEMO = ("knor_10", "knor_adj_10", "untrained_knor_10")

@@ -48,7 +48,7 @@ def across_connectors(models: Sequence[Measured], settings: Settings) -> tuple[A
         data_sets = [_shared(m.tasks[connector_task], m.tasks[score_task]) for m in measured]
         shared = frozenset().union(*data_sets)
         for task in (connector_task, score_task):
-            _require_same_documents(task, measured)
+            require_same_documents(task, measured)
         losses = {m.model: losses_of_a_set(m.tasks[connector_task].figures) for m in measured}
         scores = {m.model: m.tasks[score_task].figures for m in measured}
         for loss in _names(losses.values()):
@@ -73,7 +73,8 @@ def _shared(connector_task: MeasuredTask, score_task: MeasuredTask) -> frozenset
     return comparable_across(connector_task.data_sets) & score_task.data_sets
 
 
-def _require_same_documents(task: str, measured: Sequence[Measured]) -> None:
+def require_same_documents(task: str, measured: Sequence[Measured]) -> None:
+    """Raises UnusableResult where a task's figures rest on other pictures or documents in one model than in another."""
     first = measured[0]
     for model in measured[1:]:
         if model.tasks[task].documents != first.tasks[task].documents:

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from connector_bench.association.across import across_connectors
+from connector_bench.association.across_prediction import left_out_prediction
 from connector_bench.association.connectors_across import is_board, measured
 from connector_bench.association.contrast import contrasts
+from connector_bench.association.fixed_prediction import PredictionFile, held_against
 from connector_bench.association.grounded import grounded_of
 from connector_bench.association.join import JoinRefused, join, join_retrieval
 from connector_bench.association.pairs import pairs_of
@@ -28,20 +30,29 @@ from connector_bench.results.tasks import STAGES, TaskRun
 PACKAGES = ("connector-bench", "numpy", "scipy", "pycocoevalcap")
 
 
-def analyze(results: Sequence[Path], settings: Settings | None = None, *, images: bool = True) -> Analysis:
+def analyze(
+    results: Sequence[Path],
+    settings: Settings | None = None,
+    *,
+    images: bool = True,
+    prediction: PredictionFile | None = None,
+) -> Analysis:
     """Join what the files hold and say how loss and scores go together.
 
     `results` are lmms-eval's result files, folders that hold them, or leaderboard folders. Per image (which takes
     sample files) every loss is set beside every score of the same model on the same data set, unless `images` is
-    false; across connectors every loss beside every score of the same data set.
+    false; across connectors every loss beside every score of the same data set, and what predicts scores. A
+    `prediction` that was fixed beforehand is held against what came out.
 
     Raises:
-        UnusableResult: a file or folder that is not one of these, or figures across connectors that rest on other
-            pictures.
+        UnusableResult: a file or folder that is not one of these, figures across connectors that rest on other
+            pictures, or results that lack what a prediction needs.
     """
     boards = [path for path in results if is_board(path)]
     others = [path for path in results if path not in boards]
-    return analyze_runs(read_results(others) if others else [], boards, settings, images=images)
+    return analyze_runs(
+        read_results(others) if others else [], boards, settings, images=images, prediction=prediction
+    )
 
 
 def analyze_runs(
@@ -50,6 +61,7 @@ def analyze_runs(
     settings: Settings | None = None,
     *,
     images: bool = True,
+    prediction: PredictionFile | None = None,
 ) -> Analysis:
     """`analyze` of runs that are read already, as `read_results` named and ordered them."""
     from tqdm import tqdm
@@ -63,7 +75,8 @@ def analyze_runs(
         pairs += found
         skipped += without
         grounded += grounded_of(table, settings)
-    across = across_connectors(measured(runs, boards), settings)
+    models = measured(runs, boards)
+    across = across_connectors(models, settings)
     return Analysis(
         settings=settings,
         versions={package: version(package) for package in PACKAGES},
@@ -73,6 +86,8 @@ def analyze_runs(
         across=adjusted(across),
         contrasts=adjusted(contrasts(across, settings)),
         skipped=skipped,
+        left_out=left_out_prediction(models, settings),
+        fixed=None if prediction is None else held_against(prediction, models, settings),
     )
 
 

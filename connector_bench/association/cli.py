@@ -23,6 +23,12 @@ def analyze(
     across: Annotated[
         bool, typer.Option("--across", help="Across connectors only; no sample files needed.")
     ] = False,
+    prediction: Annotated[
+        Path | None,
+        typer.Option(
+            help="A prediction of connectors' scores that was fixed beforehand, to hold against them."
+        ),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every loss, not the headlines alone.")
     ] = False,
@@ -34,6 +40,7 @@ def analyze(
 
     from connector_bench.association import analysis as association
     from connector_bench.association.export import as_json, as_table
+    from connector_bench.association.fixed_prediction import read_prediction
     from connector_bench.association.printed import terminal
     from connector_bench.association.study_picture import picture
     from connector_bench.association.values import Settings
@@ -41,8 +48,9 @@ def analyze(
 
     settings = Settings(seed=seed, failure_below=failure_below)
     with refusals("refused"):
-        found = association.analyze(results, settings, images=not across)
-        drawn = picture(found.across) if figure else b""
+        file = read_prediction(prediction) if prediction else None
+        found = association.analyze(results, settings, images=not across, prediction=file)
+        drawn = picture(found.across, found.fixed) if figure else b""
     Console().print(terminal(found, everything))
     with refusals("cannot write"):
         _write(json, lambda: as_json(found).encode())

@@ -12,7 +12,7 @@ from connector_bench.leaderboard.board_files import is_the_same_run, name_on_boa
 from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.results.data_sets import data_sets_of
 from connector_bench.results.harness_files import ResultFile
-from connector_bench.results.tasks import TaskRun
+from connector_bench.results.tasks import TaskRun, most_tokens
 
 Group = Literal["trained", "isometry", "untrained"]
 
@@ -36,6 +36,9 @@ class MeasuredTask:
     """What two models' figures must share to be compared: how many documents, and which pictures where known."""
     measures_connector: bool
     figures: Mapping[str, float]
+    parameters: int | None = None
+    """Of the connector, as are the most `tokens` of an image behind it; None where the run did not record them."""
+    tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Measured:
     """The model's name without the seed, which is what several seeds share."""
     group: Group
     tasks: Mapping[str, MeasuredTask]
+
+    def size(self, of: Literal["parameters", "tokens"]) -> int | None:
+        """The connector's parameters, or its most tokens of an image, as the latest run says that recorded them."""
+        known = [
+            (task.date, value) for task in self.tasks.values() if (value := getattr(task, of)) is not None
+        ]
+        return max(known)[1] if known else None
 
 
 def measured(runs: Sequence[ResultFile], boards: Sequence[Path] = ()) -> tuple[Measured, ...]:
@@ -84,6 +94,8 @@ def _of_board(run: StoredRun) -> Iterator[MeasuredTask]:
             documents=_documents(shared.n, shared.images_sha256),
             measures_connector=shared.protocol is not None,
             figures={metric: figure.value for metric, figure in result.figures.items()},
+            parameters=connector.parameters if connector else None,
+            tokens=connector.tokens if connector else None,
         )
 
 
@@ -100,6 +112,8 @@ def _of_file(run: ResultFile, stored: Sequence[StoredRun]) -> Iterator[MeasuredT
                 documents=_documents(task.n, task.record.get("images_sha256")),
                 measures_connector=bool(task.record),
                 figures=task.figures,
+                parameters=(task.record.get("connector") or {}).get("parameters"),
+                tokens=most_tokens(task.record),
             )
 
 

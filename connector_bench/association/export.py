@@ -33,6 +33,7 @@ def as_json(analysis: Analysis) -> str:
         "connectors": _connectors(analysis),
         "across": [_across(found) for found in analysis.across],
         "contrasts": _plain(analysis.contrasts),
+        **_predictions(analysis),
         "skipped": _plain(analysis.skipped),
     }
     return "{\n" + ",\n".join(f"{_line(key)}: {_lines(value)}" for key, value in content.items()) + "\n}\n"
@@ -114,6 +115,21 @@ def _across(found: AcrossConnectors) -> dict[str, Any]:
         "refusals": dict(found.refusals),
         "sensitivity": None if found.sensitivity is None else _plain(found.sensitivity),
     }
+
+
+def _predictions(analysis: Analysis) -> dict[str, Any]:
+    """What predicts answers, a line a pair; method and chance of the R2 are the same for all of them."""
+    content: dict[str, Any] = {}
+    if analysis.left_out is not None:
+        found = _plain(analysis.left_out)
+        pairs = found.pop("pairs")
+        for pair in pairs:
+            for figure in ("r2", "rank"):
+                pair[figure] = {key: pair[figure][key] for key in ("value", "low", "high")}
+        content |= {"left_out_prediction": found, "left_out_pairs": pairs}
+    if analysis.fixed is not None:
+        content["fixed_prediction"] = _plain(analysis.fixed) | {"reached": analysis.fixed.reached}
+    return content
 
 
 def _plain(value: Any) -> Any:

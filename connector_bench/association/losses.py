@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from connector_bench.headlines import FURTHER_CANDIDATES
 from connector_bench.metrics import HEADLINE_K, Metric, named
 from connector_bench.metrics import metric as metric_of
 
@@ -20,6 +21,16 @@ def losses_of_a_set(metrics: Mapping[str, float]) -> dict[str, float]:
     of_images = [entry for entry in found if not _of_sets_alone(entry)]
     further = [entry for entry in found if _of_sets_alone(entry) and entry.k in (None, HEADLINE_K)]
     return _losses([*of_images, *further], metrics)
+
+
+def candidates_of_a_set(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What may predict answers: the losses among a connector task's metrics, and `FURTHER_CANDIDATES` as they are."""
+    further = {
+        entry.name: metrics[entry.name]
+        for entry in named(list(metrics))
+        if entry.control is None and {entry.name, entry.listed_as} & set(FURTHER_CANDIDATES)
+    }
+    return losses_of_a_set(metrics) | further
 
 
 def losses(row: Mapping[str, float]) -> dict[str, float]:

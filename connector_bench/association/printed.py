@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from connector_bench.association.printed_predictions import predictions
 from connector_bench.association.values import (
     AcrossConnectors,
     Analysis,
@@ -64,6 +65,7 @@ def terminal(analysis: Analysis, everything: bool = False) -> RenderableType:
     parts += [
         _contrast(one) for one in analysis.contrasts if everything or one.score == _main_score(analysis, one)
     ]
+    parts += predictions(analysis, everything)
     hidden = len(analysis.pairs) - shown + len(analysis.across) - len(across)
     return Group(*parts, *_footnotes(analysis, hidden))
 

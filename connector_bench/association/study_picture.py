@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from connector_bench.association.prediction_picture import draw_prediction, write_names
+from connector_bench.association.prediction_values import FixedPrediction
 from connector_bench.association.values import AcrossConnectors, Point
 from connector_bench.headlines import WHOLE_LOSSES
 from connector_bench.metrics import metric
@@ -21,8 +23,8 @@ SCORE = "accuracy"
 STYLES = {"trained": ("o", "C0"), "isometry": ("s", "C2"), "untrained": ("^", "C1")}
 
 
-def picture(across: Sequence[AcrossConnectors]) -> bytes:
-    """A PNG with a row a scored task and a column a loss of a connector task.
+def picture(across: Sequence[AcrossConnectors], fixed: FixedPrediction | None = None) -> bytes:
+    """A PNG with a row a scored task and a column a loss of a connector task; below, predicted against true scores.
 
     Raises ValueError where nothing that it shows was measured.
 
@@ -36,15 +38,21 @@ def picture(across: Sequence[AcrossConnectors]) -> bytes:
         raise ValueError("no loss and score of at least two connectors on one data set: nothing to draw")
     chosen = [found for found in chosen if any(found.correlations.values())] or chosen
     rows = [_ordered(found for found in chosen if found.score_task == task) for task in _tasks(chosen)]
-    width = max(map(len, rows))
+    targets = [] if fixed is None else fixed.targets
+    width = max(map(len, [*rows, targets]))
+    height = len(rows) + bool(targets)
     figure, grid = plt.subplots(
-        len(rows), width, figsize=(6.4 * width, 4.8 * len(rows)), squeeze=False, layout="constrained"
+        height, width, figsize=(6.4 * width, 4.8 * height), squeeze=False, layout="constrained"
     )
-    for axes, row in zip(grid, rows, strict=True):
+    for axes, row in zip(grid, rows, strict=False):
         for cell, found in zip_longest(axes, row):
             cell.set_visible(found is not None)
             if found is not None:
                 _draw(cell, found)
+    for cell, target in zip_longest(grid[-1] if targets else (), targets):
+        cell.set_visible(target is not None)
+        if target is not None:
+            draw_prediction(cell, target)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     plt.close(figure)
@@ -62,8 +70,6 @@ def _ordered(row: Iterable[AcrossConnectors]) -> list[AcrossConnectors]:
 
 
 def _draw(axes: Axes, found: AcrossConnectors) -> None:
-    from adjustText import adjust_text
-
     for group, (marker, colour) in STYLES.items():
         points = [point for point in found.points if point.group == group]
         if points:
@@ -82,19 +88,9 @@ def _draw(axes: Axes, found: AcrossConnectors) -> None:
     axes.set_title(_title(found), fontsize="small")
     axes.legend(fontsize="small", loc="best")
     axes.margins(x=0.14, y=0.08)
-    names = [
-        axes.text(
-            p.loss, p.score, p.connector.removeprefix("untrained_"), fontsize=7, color=STYLES[p.group][1]
-        )
-        for p in found.points
-    ]
-    adjust_text(
-        names,
-        x=[p.loss for p in found.points],
-        y=[p.score for p in found.points],
-        ax=axes,
-        expand=(1.3, 1.7),
-        arrowprops={"arrowstyle": "-", "color": "0.7", "lw": 0.5},
+    write_names(
+        axes,
+        [(p.loss, p.score, p.connector.removeprefix("untrained_"), STYLES[p.group][1]) for p in found.points],
     )
 
 

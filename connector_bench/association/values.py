@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from connector_bench.association.prediction_values import FixedPrediction, LeftOutPrediction
 from connector_bench.stats.intervals import Score
 
 SIGNIFICANT = 0.05
@@ -264,3 +265,7 @@ class Analysis:
     across: tuple[AcrossConnectors, ...]
     skipped: tuple[Skipped, ...]
     contrasts: tuple[Contrast, ...] = ()
+    left_out: LeftOutPrediction | None = None
+    """What predicts answers across connectors; None of too few of them."""
+    fixed: FixedPrediction | None = None
+    """A prediction that was fixed beforehand, where one was given."""

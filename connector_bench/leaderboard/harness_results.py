@@ -27,7 +27,7 @@ from connector_bench.results.harness_files import ResultFile, UnusableResult, re
 from connector_bench.results.names import folder_id, without_folders
 from connector_bench.results.recorded_command import command_line, model_arguments
 from connector_bench.results.scrub import cleaned, secrets_below
-from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
+from connector_bench.results.tasks import RECONSTRUCTION, TaskRun, most_tokens
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 FEWSHOT = ("num_fewshot", "repeats", "generation_kwargs", "dataset_name", "test_split")
@@ -83,7 +83,7 @@ def _require_whole(file: ResultFile) -> None:
 
 def _run(file: ResultFile, name: str | None, pictures: bool) -> StoredRun:
     records = file.records
-    connectors = [_connector(record["connector"]) for record in records.values() if "connector" in record]
+    connectors = [_connector(record) for record in records.values() if "connector" in record]
     tasks = {
         task: result for task in file.tasks if (result := _task(TaskRun(file, task), pictures)) is not None
     }
@@ -116,8 +116,10 @@ def _provenance(file: ResultFile, record: Mapping[str, Any], tasks: list[str]) -
     )
 
 
-def _connector(given: Mapping[str, Any]) -> Connector:
+def _connector(record: Mapping[str, Any]) -> Connector:
+    given = record["connector"]
     known = {key: given[key] for key in Connector.model_fields if key in given}
+    known["tokens"] = most_tokens(record)
     resolution = known.get("resolution")
     if isinstance(resolution, list | tuple):
         known["resolution"] = "x".join(map(str, resolution))

@@ -153,6 +153,8 @@ class Connector(_Frozen):
     dtype: str
     weights_sha256: Sha256 | None = None
     """None where a run could not read the weights, as of some offloaded models, or had tokens alone."""
+    tokens: int | None = Field(default=None, ge=0)
+    """Most tokens of an image behind it; None where no run recorded them."""
     resolution: str | None = None
     """Of the vision tower in pixels, such as `336x336`, where the run recorded it."""
     assumptions: tuple[str, ...] = ()

@@ -164,21 +164,6 @@ class Halvings:
         return dict(zip(self.ks, np.clip(share, *allowed).tolist(), strict=True))
 
 
-def overlap_scores(
-    pre_neighbours: Int[np.ndarray, "n c"],
-    post_neighbours: Int[np.ndarray, "n c"],
-    ks: Sequence[int],
-    *,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> dict[int, Score]:
-    """`scores_of_overlap` of lists with `depth(max(ks), n)` columns. Raises ValueError for fewer."""
-    common = CommonNeighbours.of(pre_neighbours, post_neighbours)
-    halvings = Halvings.of(common.pre, ks, seed=seed)
-    corrections = halvings.jackknife_correction(common, halvings.gaps(common))
-    return scores_of_overlap(common, ks, corrections, confidence=confidence)
-
-
 def scores_of_overlap(
     common: CommonNeighbours,
     ks: Sequence[int],
@@ -246,14 +231,6 @@ def overlap_without_each(common: CommonNeighbours, k: int) -> Float64[np.ndarray
     change += np.bincount(common.post[:, :k].ravel(), np.where(post_kept, 0, gains_post).ravel(), minlength=n)
     own = pre_kept.sum(axis=1)
     return (own.sum() - own + change) / (k * (n - 1))
-
-
-def jackknife_variance(common: CommonNeighbours, k: int) -> float:
-    """Delete-one jackknife estimate of the variance of the mean overlap; too large in expectation, never too small.
-
-    Raises ValueError as `overlap_without_each`.
-    """
-    return variance_without(overlap_without_each(common, k))
 
 
 def variance_without(without: Float64[np.ndarray, " n"]) -> float:

@@ -104,6 +104,7 @@ class _Record(_FilePart):
     connector: _Connector | None = None
     options: dict[Name, Any] | None = None
     n_images: Count | None = None
+    tokens_per_image: dict[Name, list[Count]] | None = None
     images_sha256: Name | None = None
     train_images: Count | None = None
     train_sha256: Name | None = None

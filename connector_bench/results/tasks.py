@@ -278,3 +278,9 @@ def scores_of(record: Mapping[str, Any]) -> dict[str, Score]:
             score = Score(float(given["value"]), low, high, int(given["n"]), given.get("chance"), method)
             found[name] = bounded(score, bound_of(name, record.get("more_data_helps")))
     return found
+
+
+def most_tokens(record: Mapping[str, Any]) -> int | None:
+    """Most tokens of an image behind the connector, None where a record does not say."""
+    counts = (record.get("tokens_per_image") or {}).get("post")
+    return max(counts) if counts else None

@@ -1,6 +1,6 @@
 """Intervals of an overlap cover its expectation over other galleries, where resampling queries does not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,10 +11,11 @@ from connector_bench.preservation.overlap import CommonNeighbours
 from connector_bench.preservation.overlap_interval import (
     Halvings,
     depth,
-    overlap_scores,
     overlap_without_each,
+    scores_of_overlap,
 )
 from connector_bench.stats import jackknife
+from connector_bench.stats.intervals import Score
 
 SIMULATIONS = 500
 N, KS = 100, (3, 10)
@@ -36,6 +37,15 @@ def searched(side: np.ndarray, columns: int) -> np.ndarray:
     away = squares[:, None] + squares - 2 * side @ side.T
     np.fill_diagonal(away, np.inf)
     return np.argsort(away, axis=1)[:, :columns]
+
+
+def overlap_scores(
+    pre_lists: np.ndarray, post_lists: np.ndarray, ks: Sequence[int], *, seed: int = 0
+) -> dict[int, Score]:
+    """As a run has them, of lists alone."""
+    common = CommonNeighbours.of(pre_lists, post_lists)
+    halvings = Halvings.of(common.pre, ks, seed=seed)
+    return scores_of_overlap(common, ks, halvings.jackknife_correction(common, halvings.gaps(common)))
 
 
 @pytest.mark.parametrize(
