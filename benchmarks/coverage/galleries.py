@@ -153,7 +153,6 @@ def compared(columns: Sequence[Columns], scores: Sequence[Scores], drawn: Drawn 
             higher=int((other - one > ROUNDING).sum()),
             lower=int((one - other > ROUNDING).sum()),
             higher_is_better=None,
-            without_halves=False,
             halvings=(gaps[0], gaps[1]),
             k=int(name.split("_")[1]) if name.startswith("knor_") else None,
             groups=None if drawn is None or drawn.independent else drawn.count,

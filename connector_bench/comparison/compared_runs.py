@@ -68,7 +68,7 @@ class Documents:
 
     @property
     def drawn_together(self) -> Mapping[str, Any]:
-        """By what, and how many groups; empty where every image was drawn by itself."""
+        """By what, how many groups and which; empty where every image was drawn by itself."""
         return self.of.record.get("drawn_together") or {}
 
     def _score(self, metric: str) -> Mapping[str, Any]:

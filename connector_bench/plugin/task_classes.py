@@ -247,6 +247,12 @@ class KnnPreservation(ConnectorTask):
         if together is not None and together not in self.labels:
             raise ValueError(not_a_label(together, self.labels))
 
+    def _make(self, config: dict[str, Any]) -> None:
+        super()._make(config)
+        together, columns = self.options.drawn_together, self.dataset_no_image[self.split].column_names
+        if together is not None and together not in columns:
+            raise ValueError(f"no column {together!r} for drawn_together; columns: {', '.join(columns)}")
+
     def measure(self, run: Run) -> Measure:  # noqa: D102
         columns = self.dataset_no_image[self.split].column_names
         wanted = dict.fromkeys(self.labels, "labels")

@@ -16,7 +16,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy import stats
 
-from connector_bench.preservation.drawn_together import Drawn, larger_by, of_equal_halves, random_halves
+from connector_bench.preservation.drawn_together import (
+    Drawn,
+    larger_by,
+    lopsided,
+    of_equal_halves,
+    random_halves,
+)
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered
 from connector_bench.stats.floors import LEAST_FOR_GEOMETRY
 from connector_bench.stats.intervals import Score, wilson
@@ -25,6 +31,9 @@ MAX_SAMPLE = 1000
 """Images among which design effects are measured; of a larger set, so many are drawn."""
 
 TRIALS = 60
+
+ROUNDING = 1e-9
+"""Of the pulls of groups, beside what values differ by."""
 
 FREEDOM = 30
 """Degrees of freedom of a design effect: halvings of one set leave it a quarter uncertain in simulations, 2 / .25^2."""
@@ -55,7 +64,7 @@ class Effect:
     """How much a mean varies beyond the spread of its values, and by how much halves differ."""
 
     size: float
-    """Variance of the mean over that of independent values; 1 where nothing varies."""
+    """Variance of the mean over that of independent values, or groups of them; 1 where nothing varies."""
     gaps: Float64[np.ndarray, " t"]
     """Mean in one half less that in the other, by halving."""
     draws: float = math.inf
@@ -74,33 +83,36 @@ class GalleryScore(Score):
 def design_effects(
     pre: Ordered, post: Ordered, measures: Sequence[InHalves], *, drawn: Drawn | None = None, seed: int = 0
 ) -> dict[str, Effect]:
-    """What dependence does to the mean of each kind of value; of images that were `drawn` together too."""
+    """What sharing a gallery does to the mean of each kind of value, beyond what being `drawn` together does."""
     drawn = drawn or Drawn.alone(len(pre.others))
     found: dict[str, list[float]] = {}
     spreads: dict[str, list[float]] = {}
     gaps: dict[str, list[float]] = {}
     larger: dict[str, list[float]] = {}
     for half in random_halves(drawn, TRIALS if measures else 0, seed):
+        if lopsided(half):
+            continue
         before, after = pre.inside(half), post.inside(half)
         for name, column in (item for measure in measures for item in measure(before, after).items()):
             values, compared = column if isinstance(column, tuple) else (column, None)
             sides = _in_halves(values, half)
-            if min(map(len, sides)) >= 2:
+            own = [drawn.take(part & np.isfinite(values)) for part in (half, ~half)]
+            if min(side.count for side in own) >= 2:
                 gap = sides[0].mean() - sides[1].mean()
                 found.setdefault(name, []).append(float(gap))
                 larger.setdefault(name, []).append(larger_by(half))
-                spread = np.mean([side.var(ddof=1) / len(side) for side in sides])
+                spread = np.mean([one.variance_of_mean(side) for one, side in zip(own, sides, strict=True)])
                 spreads.setdefault(name, []).append(float(spread))
                 if compared is not None:
                     one, other = _in_halves(compared, half)
                     gap = one.mean() - other.mean()
                 gaps.setdefault(name, []).append(float(gap))
     size = {name: np.array(by, dtype=float) for name, by in larger.items()}
-    own = {name: of_equal_halves(np.array(found[name]), by, drawn) for name, by in size.items()}
+    equal = {name: of_equal_halves(np.array(found[name]), by, drawn) for name, by in size.items()}
     between = {name: of_equal_halves(np.array(gaps[name]), by, drawn) for name, by in size.items()}
-    means = {name: (float(np.mean(own[name] ** 2 / 2)), float(np.mean(spreads[name]))) for name in gaps}
+    means = {name: (float(np.mean(equal[name] ** 2 / 2)), float(np.mean(spreads[name]))) for name in gaps}
     return {
-        name: Effect(square / spread if spread > 0 and square > 0 else 1.0, between[name], float(drawn.count))
+        name: Effect(square / spread if spread > 0 and square > 0 else 1.0, between[name], drawn.worth)
         for name, (square, spread) in means.items()
     }
 
@@ -129,13 +141,15 @@ def mean_score(
     """
     n, value = len(values), float(values.mean())
     drawn = drawn or Drawn.alone(n)
+    if (untold := drawn.untold(value, n, chance, LEAST_FOR_GEOMETRY)) is not None:
+        return untold
     factor = 1.0 if effect is None else effect.size
     if kind in ("precision", "difference") and factor > 1:
         factor = 1 + GROWTH * (factor - 1)
     if drawn_from is not None and drawn_from > n:
         factor = 1 + (factor - 1) * n / drawn_from
     name, interval = _INTERVALS[kind]
-    draws = drawn.count if effect is None else min(drawn.count, effect.draws)
+    draws = drawn.worth if effect is None else min(drawn.worth, effect.draws)
     low, high = interval(Values(values, factor, drawn, draws), confidence)
     cause = (
         "with the design effect of half galleries"
@@ -147,7 +161,9 @@ def mean_score(
     score = drawn.floored(found, LEAST_FOR_GEOMETRY)
     if effect is None or kind.startswith("difference") or not np.isfinite(score.low):
         return score
-    return GalleryScore(**asdict(score), halving_gaps=_scaled(effect.gaps, _variance(values, factor)))
+    return GalleryScore(
+        **asdict(score), halving_gaps=_scaled(effect.gaps, drawn.variance_of_mean(values) * factor)
+    )
 
 
 def _scaled(gaps: Float64[np.ndarray, " t"], variance: float) -> tuple[float, ...]:
@@ -171,7 +187,12 @@ class Values:
     @property
     def variance(self) -> float:
         """Of the mean."""
-        return _variance(self.values, self.effect)
+        return self.drawn.variance_of_mean(self.values) * self.effect
+
+    @property
+    def trials(self) -> int:
+        """Of a share that is 0 or 1."""
+        return int(self.drawn.worth)
 
     @property
     def carried_by(self) -> float:
@@ -180,17 +201,19 @@ class Values:
         if values.min() == values.max():
             return most
         pulls = values if self.drawn.independent else self.drawn.sums(values - values.mean())
+        if np.ptp(pulls) <= ROUNDING * np.ptp(values):
+            return most
         return float(np.clip(len(pulls) / stats.kurtosis(pulls, fisher=False), 1, most))
 
 
 def _share(of: Values, confidence: float) -> tuple[float, float]:
     value = float(of.values.mean())
-    return wilson(value, of.variance, of.drawn.count, _quantile(confidence, of.draws - 1))
+    return wilson(value, of.variance, of.trials, _quantile(confidence, of.draws - 1))
 
 
 def _precision(of: Values, confidence: float) -> tuple[float, float]:
     quantile = _quantile(confidence, of.carried_by, together=True)
-    return wilson(float(of.values.mean()), of.variance, of.drawn.count, quantile)
+    return wilson(float(of.values.mean()), of.variance, of.trials, quantile)
 
 
 def _positive(of: Values, confidence: float) -> tuple[float, float]:
@@ -215,18 +238,14 @@ def _difference(of: Values, confidence: float) -> tuple[float, float]:
 
 
 def _difference_of_hits(of: Values, confidence: float) -> tuple[float, float]:
-    values = np.concatenate([of.values, [-1, 1]])
-    half = _quantile(confidence, of.draws + 1) * _variance(values, of.effect) ** 0.5
-    return float(values.mean()) - half, float(values.mean()) + half
+    more = replace(of, values=np.concatenate([of.values, [-1, 1]]), drawn=of.drawn.and_alone(2))
+    half, middle = _quantile(confidence, of.draws + 1) * more.variance**0.5, float(more.values.mean())
+    return middle - half, middle + half
 
 
 def _quantile(confidence: float, freedom: float, *, together: bool = False) -> float:
     freedom = 1 / (1 / freedom + 1 / FREEDOM) if together else min(freedom, FREEDOM)
     return float(stats.t.ppf(0.5 + confidence / 2, freedom))
-
-
-def _variance(values: np.ndarray, effect: float) -> float:
-    return float(values.var(ddof=1)) / len(values) * effect
 
 
 _INTERVALS: dict[Kind, tuple[str, Callable[[Values, float], tuple[float, float]]]] = {

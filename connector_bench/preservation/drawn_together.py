@@ -6,15 +6,17 @@ alike than two galleries of different objects are, and intervals too narrow.
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from connector_bench.stats.floors import GROUPS, floored, too_few
+from connector_bench.preservation.options import not_a_label
+from connector_bench.stats.floors import GROUPS, UNEQUAL_GROUPS, floored, too_few
 from connector_bench.stats.intervals import Score
 
 
@@ -57,6 +59,12 @@ class Drawn:
         return 1 if self.independent else int(np.bincount(self.group).max())
 
     @property
+    def worth(self) -> float:
+        """Groups of like size that tell as much: fewer than there are where some are much larger than others (Kish,
+        Survey Sampling (1965), section 11.7)."""
+        return float(len(self) ** 2 / np.square(np.bincount(self.group)).sum()) if len(self) else 0.0
+
+    @property
     def unit(self) -> str:
         """What an interval is over."""
         if self.independent:
@@ -75,6 +83,17 @@ class Drawn:
         """Totals of each group; the values themselves where images are independent."""
         return values if self.independent else np.bincount(self.group, values, self.count)
 
+    def variance_of_mean(self, values: Float[np.ndarray, " n"]) -> float:
+        """Of the mean of independent values, or of those that are alike inside a group; two groups at least."""
+        if self.independent:
+            return float(values.var(ddof=1)) / len(values)
+        pulls = self.sums(values - values.mean()) / len(values)
+        return float(np.square(pulls).sum()) * self.count / (self.count - 1)
+
+    def and_alone(self, more: int) -> Drawn:
+        """With so many more, each by itself."""
+        return Drawn(np.append(self.group, self.count + np.arange(more)), self.count + more, self.by)
+
     def without_each(self, without: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " groups"]:
         """A figure without each group, from that without each image: to first order, what its images pull together."""
         if self.independent:
@@ -84,18 +103,44 @@ class Drawn:
         return mean + scale * self.sums(without - mean)
 
     def noted(self) -> dict[str, Any]:
-        """For the record; empty where images are independent."""
+        """For the record; empty where images are independent. Halves are the same where the fingerprint is."""
         if self.independent:
             return {}
-        return {"drawn_together": {"by": self.by, "groups": self.count, "most": self.most}}
+        fingerprint = hashlib.sha256(self.group.astype("<i8").tobytes()).hexdigest()
+        found = {"by": self.by, "groups": self.count, "most": self.most, "worth": round(self.worth, 2)}
+        return {"drawn_together": found | {"sha256": fingerprint}}
+
+    def untold(self, value: float, n: int, chance: float | None, least: int) -> Score | None:
+        """The figure with a sentence for an interval, where groups are fewer than one needs; None where they are not,
+        and of independent images, whose floor is that of their number."""
+        if self.independent or self.worth >= least:
+            return None
+        unit = GROUPS if self.count < least else UNEQUAL_GROUPS.format(groups=self.count, most=self.most)
+        number = self.count if self.count < least else math.floor(self.worth)
+        return Score(value, math.nan, math.nan, n, chance, too_few(number, least, unit))
 
     def floored(self, score: Score, least: int) -> Score:
         """The score, its interval gone where there are fewer independent draws than an interval needs."""
         if self.independent:
             return floored(score, least)
-        if self.count >= least:
-            return score
-        return replace(score, low=math.nan, high=math.nan, method=too_few(self.count, least, GROUPS))
+        return self.untold(score.value, score.n, score.chance, least) or score
+
+
+def drawn_by(
+    column: str | None, labels: Mapping[str, Sequence[object]], n: int
+) -> tuple[Drawn, tuple[str, ...]]:
+    """Images of one label in a column together, and a warning where some have none; without a column each by itself.
+
+    Raises:
+        ValueError: a column that is none of the labels'.
+    """
+    if column is None:
+        return Drawn.alone(n), ()
+    if column not in labels:
+        raise ValueError(not_a_label(column, labels))
+    alone = sum(label is None for label in labels[column])
+    warning = f"{alone} of {n} images have no {column}: each of them counts as drawn by itself"
+    return Drawn.together(labels[column], column), (warning,) if alone else ()
 
 
 def random_halves(drawn: Drawn, trials: int, seed: int) -> Iterator[Bool[np.ndarray, " n"]]:
@@ -120,16 +165,21 @@ def of_equal_halves(
     return np.asarray(gaps - np.multiply.outer(larger, larger @ gaps / (larger @ larger)))
 
 
+def lopsided(half: Bool[np.ndarray, " n"]) -> bool:
+    """Whether one half has less than a quarter of the images: no gallery like the other."""
+    return bool(abs(larger_by(half)) > len(half) / 2)
+
+
 def larger_by(half: Bool[np.ndarray, " n"]) -> int:
     """Images that a half has more than the other."""
     return 2 * int(np.count_nonzero(half)) - len(half)
 
 
 def sample_rows(drawn: Drawn, seed: int, most: int) -> Int[np.ndarray, " m"]:
-    """At most so many images in rising order, whole groups of them; two groups at least."""
+    """At most so many images in rising order, whole groups of them; of two groups at least."""
     order = np.random.default_rng(seed).permutation(drawn.count)
     sizes = np.bincount(drawn.group, minlength=drawn.count)[order].cumsum()
     taken = max(int(np.searchsorted(sizes, most, side="right")), 2)
     chosen = np.zeros(drawn.count, dtype=bool)
     chosen[order[:taken]] = True
-    return np.flatnonzero(chosen[drawn.group])
+    return np.flatnonzero(chosen[drawn.group])[:most]

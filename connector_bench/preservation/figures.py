@@ -14,10 +14,10 @@ from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import geometry, influence, knn, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import InHalves, design_effects
-from connector_bench.preservation.drawn_together import Drawn
+from connector_bench.preservation.drawn_together import Drawn, drawn_by
 from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.gallery_curve import gallery_curve, headline
-from connector_bench.preservation.options import PreservationOptions, not_a_label
+from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.principal import Principal
@@ -102,8 +102,10 @@ def preservation_figures(
     ks = allowed_ks(options.ks, n)
     knn.require_neighbours(pre)
     lists = None
+    drawn, alone = drawn_by(options.drawn_together, labels or {}, n)
+    warnings += alone
     if options.protocol == "paper":
-        columns, scores, extra = _paper(pre, post, ks, options)
+        columns, scores, extra = _paper(pre, post, ks, options, drawn)
     else:
         columns_of_labels, refused = label_columns(labels or {})
         warnings += refused
@@ -113,7 +115,6 @@ def preservation_figures(
                 described = Captions.of(captions)
             except ValueError as error:
                 warnings.append(f"no likeness of captions: {error}")
-        drawn = _drawn(options, labels or {}, n)
         sides = both_sides(
             pre,
             post,
@@ -177,6 +178,7 @@ def preservation_figures(
             image: {"n_images": n}
             | {name: float(column[row]) for name, column in columns.items() if np.isfinite(column[row])}
             | constant
+            | ({} if drawn.independent else {"drawn_group": int(drawn.group[row])})
             for row, image in enumerate(images)
         }
     summary = {
@@ -203,18 +205,13 @@ def preservation_figures(
 Found = tuple[Columns, Scores, dict[str, object]]
 
 
-def _drawn(options: PreservationOptions, labels: Mapping[str, Sequence[object]], n: int) -> Drawn:
-    by = options.drawn_together
-    if by is None:
-        return Drawn.alone(n)
-    if by not in labels:
-        raise ValueError(not_a_label(by, labels))
-    return Drawn.together(labels[by], by)
-
-
-def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions) -> Found:
+def _paper(
+    pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions, drawn: Drawn
+) -> Found:
     columns = {f"paper_knor_{k}": knn.paper_overlap(pre, post, k, options.distance) for k in ks}
-    return columns, {name: plain(jackknife.mean(column)) for name, column in columns.items()}, {}
+    clusters = None if drawn.independent else drawn.group
+    scores = {name: plain(jackknife.mean(column, clusters=clusters)) for name, column in columns.items()}
+    return columns, scores, drawn.noted()
 
 
 def _ours(

@@ -131,6 +131,8 @@ def _score(
     drawn: Drawn,
 ) -> Score:
     value, n = float(values.mean()), len(values)
+    if (untold := drawn.untold(value, n, 0.0, LEAST_IN_A_GALLERY)) is not None:
+        return untold
     found = jackknife.estimate(value, drawn.without_each(without), "sums")
     error = found.error * (1.0 if correction is None else correction) ** 0.5
     freedom = 1 / (1 / found.freedom + 1 / FREEDOM)

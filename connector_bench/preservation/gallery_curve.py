@@ -133,6 +133,8 @@ def _averaged(
         each.append(corrected_estimate(gallery.common, k, corrections))
         corrected.append(corrections.get(k, 1.0))
     value = float(np.mean([one.value for one in each]))
+    if (untold := drawn.untold(value, n, chance(k, n), LEAST_IN_A_GALLERY)) is not None:
+        return untold.adjusted()
     if drawn.independent:
         variance = float(np.mean([one.error**2 for one in each])) / count
         freedom, trials = sum(one.freedom for one in each), n * count

@@ -189,13 +189,17 @@ def scores_of_overlap(
         if k == n - 1:
             scores[k] = Score(1.0, 1.0, 1.0, n, 1.0, "exact: all other images are neighbours")
             continue
+        mean = float(common.overlap(k).mean())
+        if (untold := drawn.untold(mean, n, chance(k, n), LEAST_IN_A_GALLERY)) is not None:
+            scores[k] = untold
+            continue
         without = drawn.without_each(overlap_without_each(common, k))
-        found = jackknife.estimate(float(common.overlap(k).mean()), without, "sums")
+        found = jackknife.estimate(mean, without, "sums")
         value, variance = found.value, found.error**2 * corrections.get(k, 1.0)
         quantile = float(stats.t.ppf(0.5 + confidence / 2, 1 / (1 / found.freedom + 1 / FREEDOM)))
         corrected = "corrected in half galleries" if k in corrections else "too wide: no half holds k"
         method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over {drawn.unit} {corrected}"
-        low, high = wilson(value, variance, drawn.count, quantile)
+        low, high = wilson(value, variance, int(drawn.worth), quantile)
         scores[k] = drawn.floored(Score(value, low, high, n, chance(k, n), method), LEAST_IN_A_GALLERY)
     return scores
 

@@ -28,6 +28,7 @@ from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered, average_precision
 from connector_bench.preservation.side import Side, both_sides
 from connector_bench.stats.correlation import spearman
+from connector_bench.stats.floors import LEAST_IMAGES
 from connector_bench.stats.intervals import Score
 
 KS = (1, 5)
@@ -189,7 +190,9 @@ def overlap_recall(
         raise ValueError(f"one value per image: got {overlap.shape} overlaps and {recall.shape} recalls")
     asked = ~np.isnan(recall)
     held = Drawn.alone(len(overlap)).take(asked) if drawn is None else drawn.take(asked)
-    return spearman(overlap[asked], recall[asked], clusters=held.group, unit=held.unit, seed=seed)
+    if held.independent or held.worth >= LEAST_IMAGES:
+        return spearman(overlap[asked], recall[asked], clusters=held.group, unit=held.unit, seed=seed)
+    return held.floored(spearman(overlap[asked], recall[asked], seed=seed), LEAST_IMAGES)
 
 
 def retrieval_in_halves(

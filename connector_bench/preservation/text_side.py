@@ -129,7 +129,8 @@ def beside_the_words(
 
 def _mean(values: Float64[np.ndarray, " n"], drawn: Drawn) -> Score:
     found = jackknife.ratio(drawn.sums(values), drawn.sums(np.ones(len(values))), unit=drawn.unit)
-    return replace(found, value=float(values.sum() / len(values)), n=len(values))
+    score = replace(found, value=float(values.sum() / len(values)), n=len(values))
+    return drawn.floored(score, LEAST_IMAGES)
 
 
 def _nearest(
@@ -155,7 +156,7 @@ def _frechet_score(tokens: Sequence[Float[np.ndarray, "t d"]], words: KnownWords
         return frechet(spread_out, first) / scale
 
     value = of(range(n))
-    if drawn.count < max(LEAST_IMAGES, GROUPS):
+    if drawn.worth < max(LEAST_IMAGES, GROUPS):
         return drawn.floored(Score(value, math.nan, math.nan, n, None, ""), LEAST_IMAGES)
     without = np.array(
         [of(np.flatnonzero(drawn.group % GROUPS != group).tolist()) for group in range(GROUPS)]

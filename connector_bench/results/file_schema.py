@@ -63,6 +63,8 @@ class _DrawnTogether(_FilePart):
     by: Name | None = None
     groups: Count
     most: Count
+    worth: FiniteFloat
+    sha256: Name
 
 
 class _Connector(_FilePart):

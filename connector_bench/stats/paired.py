@@ -15,7 +15,14 @@ from jaxtyping import Float
 from scipy import stats
 
 from connector_bench.stats import jackknife
-from connector_bench.stats.floors import GROUPS, IMAGES_A_NEIGHBOUR, LEAST_IMAGES, LEAST_IN_A_GALLERY, too_few
+from connector_bench.stats.floors import (
+    GROUPS,
+    IMAGES,
+    IMAGES_A_NEIGHBOUR,
+    LEAST_IMAGES,
+    LEAST_IN_A_GALLERY,
+    too_few,
+)
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
@@ -24,8 +31,8 @@ ROUNDING = 1e-6
 """Figures that lie no further apart are the same: what isometries and invertible maps lose beyond is rounding."""
 _BATCH_VALUES = 2**22
 
-JACKKNIFE = "95 % jackknife t interval of the paired difference over images"
-EXCHANGE = f"exchange of the two models within images, {EXCHANGES:,} random ones"
+JACKKNIFE = "95 % jackknife t interval of the paired difference over {unit}"
+EXCHANGE = f"exchange of the two models within {{unit}}, {EXCHANGES:,} random ones"
 HALVINGS = "95 % t interval from {count} halvings of the {unit}, each half a gallery of its own"
 
 
@@ -59,7 +66,7 @@ def untold(first: float, second: float, why: str) -> Difference:
     return Difference(second - first, math.nan, math.nan, math.nan, why, why)
 
 
-def difference(first: Sums, second: Sums) -> Difference:
+def difference(first: Sums, second: Sums, *, unit: str = IMAGES) -> Difference:
     """Paired difference of two figures over the same clusters.
 
     The interval is a jackknife over clusters. The p-value comes from exchanging the two models within clusters at
@@ -77,9 +84,10 @@ def difference(first: Sums, second: Sums) -> Difference:
         raise ValueError("a figure whose denominator is 0 has no value")
     value = second.value - first.value
     if n < LEAST_IMAGES:
-        return untold(first.value, second.value, too_few(n, LEAST_IMAGES))
+        return untold(first.value, second.value, too_few(n, LEAST_IMAGES, unit))
     low, high = difference_interval(first, second)
-    return Difference(value, low, high, _exchange_p(first, second, value), JACKKNIFE, EXCHANGE)
+    methods = (method.format(unit=unit) for method in (JACKKNIFE, EXCHANGE))
+    return Difference(value, low, high, _exchange_p(first, second, value), *methods)
 
 
 def difference_interval(first: Sums, second: Sums) -> tuple[float, float]:
@@ -109,7 +117,7 @@ def halved_difference(
     Disjoint halves are independent galleries, so the squared difference of both models' gaps is twice the variance of
     the paired difference in half the images, and four times that in all of them. That holds where the k neighbours
     are few among the images; else, and below the floor, there is neither interval nor p-value. Where images were drawn
-    together, halves are of so many `groups`, which have their floor too.
+    together, halves are of whole groups, worth so many draws, which have their floor too.
 
     Raises:
         ValueError: other lengths, or no halving.
@@ -126,7 +134,7 @@ def halved_difference(
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
     value = second - first
     p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
-    unit = "images" if groups is None else f"{groups:,} groups of images"
+    unit = IMAGES if groups is None else f"{GROUPS}, worth {groups:,} draws"
     method = HALVINGS.format(count=count, unit=unit)
     return Difference(value, value - half, value + half, p, method, method.replace("interval", "test"))
 

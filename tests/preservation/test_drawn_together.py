@@ -8,9 +8,11 @@ import pytest
 import connector_bench as cb
 from connector_bench.comparison.compare import compare
 from connector_bench.comparison.compared_runs import side_of
+from connector_bench.preservation.design_effect import design_effects
 from connector_bench.preservation.drawn_together import Drawn, of_equal_halves, random_halves, sample_rows
 from connector_bench.preservation.figures import SampledTokens, preservation_figures
 from connector_bench.preservation.influence import influence_interval
+from connector_bench.preservation.neighbours.ranking import Ordered
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import CommonNeighbours
 from connector_bench.preservation.overlap_interval import Halvings, SearchedGallery, overlap_without_each
@@ -58,7 +60,10 @@ def test_each_by_itself_nothing_moves_by_a_bit() -> None:
 def test_values_stay_and_intervals_are_over_objects() -> None:
     plain, together = summary(False, None), summary(False, "object")
     assert "drawn_together" not in plain
-    assert together["drawn_together"] == {"by": "object", "groups": 45, "most": VIEWS}
+    drawn = together["drawn_together"]
+    assert isinstance(drawn, dict)
+    assert drawn.keys() == {"by", "groups", "most", "worth", "sha256"}
+    assert (drawn["groups"], drawn["most"], drawn["worth"]) == (45, VIEWS, 45)
     one, other = plain["scores"], together["scores"]
     assert isinstance(one, dict)
     assert isinstance(other, dict)
@@ -111,18 +116,19 @@ def test_pulls_of_a_group_are_those_of_its_images_left_out_at_once() -> None:
 
 
 def test_intervals_know_the_spread_over_other_objects() -> None:
-    """Where images count as independent, the claimed variance of purity is a small part of it."""
+    """Where images count as independent, the claimed variance of an overlap is a part of it."""
     claimed: dict[str, list[float]] = {"apart": [], "together": []}
     overlaps = []
-    for seed in range(30):
+    for seed in range(100):
         pre, post, objects = views(np.random.default_rng(seed), 16)
-        for name, drawn in (("apart", None), ("together", Drawn.together(objects))):
+        ways = {"together": Drawn.together(objects)} | ({"apart": None} if seed < 20 else {})
+        for name, drawn in ways.items():
             gallery = SearchedGallery.alone(pre, post, (5,), distance="l2", seed=seed, drawn=drawn)
             claimed[name].append(float(np.square(gallery.halvings.gaps(gallery.common)).mean() / 4))
         overlaps.append(gallery.common.overlap(5).mean())
     true = np.var(overlaps, ddof=1)
-    assert np.mean(claimed["together"]) == pytest.approx(true, rel=0.5)
-    assert np.mean(claimed["apart"]) < np.mean(claimed["together"])
+    assert np.mean(claimed["together"]) == pytest.approx(true, rel=0.4)
+    assert np.mean(claimed["apart"]) < 0.8 * np.mean(claimed["together"])
 
 
 def test_lists_are_deep_enough_for_halves_of_objects() -> None:
@@ -152,14 +158,14 @@ def test_from_python_and_compared(tmp_path: Path) -> None:
         for one in compare(side_of(tmp_path / "a"), side_of(tmp_path / "b")).differences
         if one.metric == "knor_5"
     )
-    assert "halvings of the 70 groups of images" in item.difference.interval_method
+    assert "drawn together, worth 70 draws" in item.difference.interval_method
     assert item.difference.low < item.difference.value < item.difference.high
     (item,) = (
         one
         for one in compare(side_of(tmp_path / "a"), side_of(tmp_path / "apart")).differences
         if one.metric == "knor_5"
     )
-    assert "no interval" in item.difference.interval_method
+    assert "one run halved 70 groups of images, the other single images" in item.difference.interval_method
     few = cb.knn_preservation(pre[:300], post[:300], ks=(5,), drawn_together=objects[:300])
     assert np.isnan(few.scores["knor_5"].low)
     with pytest.raises(ValueError, match="give one of the two"):
@@ -177,3 +183,76 @@ def test_it_names_a_column_of_labels() -> None:
         preservation_figures(names, pre, post, options, {"object": objects})
     with pytest.raises(ValueError, match="must be one column of labels, got 3"):
         PreservationOptions(drawn_together=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [3, 4, 12, 25, 60, 130])
+@pytest.mark.parametrize("sizes", ["one", "two", "halves", "one large"])
+def test_few_groups_or_unlike_ones_cost_intervals_alone(n: int, sizes: str) -> None:
+    rng = np.random.default_rng(0)
+    groups: dict[str, list[object]] = {
+        "one": ["a"] * n,
+        "two": [f"{row % 2}" for row in range(n)],
+        "halves": [f"{row // 2}" for row in range(n)],
+        "one large": ["a"] * (n - 2) + ["b", None],
+    }
+    pre = rng.normal(size=(n, 6)).astype(np.float32)
+    post = (np.tanh(pre) + 0.3 * rng.normal(size=pre.shape)).astype(np.float32)
+    labels = {"object": groups[sizes], "category": [f"{row % 3}" for row in range(n)]}
+    reference = ReferenceVectors(rng.normal(size=(n, 4)))
+    found = [
+        preservation_figures(
+            [f"{row:064x}" for row in range(n)],
+            *(pre, post),
+            PreservationOptions(ks=(1, 10), reference="given", drawn_together=by),
+            labels,
+            reference=reference,
+        ).summary["scores"]
+        for by in (None, "object")
+    ]
+    plain, together = found
+    assert isinstance(plain, dict)
+    assert isinstance(together, dict)
+    assert plain.keys() == together.keys()
+    for name, score in together.items():
+        assert score["value"] == plain[name]["value"], name
+        if sizes != "halves" and n > 3 and "low" in score and not name.startswith("shuffled"):
+            assert score["low"] is None, name
+            assert score["method"].startswith("no interval: "), name
+
+
+def test_groups_of_unlike_size_are_worth_fewer() -> None:
+    like = Drawn.together([row // 4 for row in range(240)])
+    assert like.worth == like.count == 60
+    unlike = Drawn.together([*(["a"] * 60), *range(60)])
+    assert unlike.count == 61
+    assert unlike.worth == pytest.approx(120**2 / (60**2 + 60))
+    score = unlike.untold(0.5, 120, None, 60)
+    assert score is not None
+    assert score.method == (
+        "no interval: 3 independent draws, which 61 groups of up to 60 images are worth, 60 are needed"
+    )
+    assert like.untold(0.5, 240, None, 60) is None
+
+
+def test_variance_of_a_mean_is_that_of_the_groups() -> None:
+    """Images of a group that are alike count as one."""
+    values = np.random.default_rng(0).normal(size=50)
+    alone, four = Drawn.alone(50), Drawn.together([row // 4 for row in range(200)])
+    assert four.variance_of_mean(np.repeat(values, 4)) == pytest.approx(alone.variance_of_mean(values))
+    assert alone.variance_of_mean(values) == pytest.approx(values.var(ddof=1) / 50)
+
+
+def test_a_design_effect_is_of_the_gallery_alone() -> None:
+    """That images of a group are alike is in the variance, so it is not multiplied by what grows with the gallery."""
+    rng = np.random.default_rng(0)
+    group = np.arange(600) // 6
+    drawn = Drawn.together(group.tolist())
+    vectors = rng.normal(size=(600, 5)).astype(np.float32)
+    side = Ordered.of(vectors, "l2")
+    alike = rng.normal(size=100)[group]
+    effects = design_effects(side, side, [lambda before, after: {"alike": alike}], drawn=drawn)
+    assert effects["alike"].size == pytest.approx(1, abs=0.4)
+    apart = design_effects(side, side, [lambda before, after: {"alike": alike}])
+    assert apart["alike"].size == pytest.approx(1, abs=0.4)
+    assert drawn.variance_of_mean(alike) > 4 * Drawn.alone(600).variance_of_mean(alike)
