@@ -186,7 +186,7 @@ def test_it_names_a_column_of_labels() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("n", [3, 4, 12, 25, 60, 130])
+@pytest.mark.parametrize("n", [3, 25, 130])
 @pytest.mark.parametrize("sizes", ["one", "two", "halves", "one large"])
 def test_few_groups_or_unlike_ones_cost_intervals_alone(n: int, sizes: str) -> None:
     rng = np.random.default_rng(0)
