@@ -19,7 +19,7 @@ from benchmarks.findings import Finding, machine, now, table
 from benchmarks.knn import vectors
 from connector_bench.preservation import figures, geometry, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
-from connector_bench.preservation.design_effect import design_effects, sample_rows
+from connector_bench.preservation.design_effect import design_effects
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import CommonNeighbours
@@ -62,7 +62,7 @@ def costs(n: int, d: int) -> dict[str, float]:
     timed("overlap", overlap)
     halves = [
         geometry.rank_geometry_in_halves,
-        retrieval.retrieval_in_halves(sides[0].sample, sides[1].sample, classes[sample_rows(n, 0)]),
+        retrieval.retrieval_in_halves(sides[0].sample, sides[1].sample, classes[sides[0].sampled]),
     ]
     effects = timed("design effects", lambda: design_effects(sides[0].sample, sides[1].sample, halves))
     timed("rank geometry", lambda: geometry.rank_geometry(*sides, effects))

@@ -14,6 +14,7 @@ from benchmarks.coverage.setting import Outcome, Outcomes, Setting
 from connector_bench.comparison.compare import paired
 from connector_bench.comparison.paired_metrics import PairedMetric
 from connector_bench.preservation import figures, overlap
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
 from connector_bench.preservation.sharing import label_columns
@@ -25,6 +26,7 @@ KS = (1, 10, 50)
 CLASSES = 16
 DIMENSIONS = 12
 VIEWS = 8
+CATEGORIES = 8
 DIFFERENCE = "difference of "
 _ONCE = ("knor_adj_", "procrustes_paper", "hubness_")
 """What says the same as another figure, or has no interval."""
@@ -41,20 +43,34 @@ def as_vectors(sides: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [side.astype(np.float32) for side in sides]
 
 
-def measured(pre: np.ndarray, posts: Sequence[np.ndarray], classes: np.ndarray, seed: int) -> Outcomes:
+def measured(
+    pre: np.ndarray,
+    posts: Sequence[np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    seed: int,
+    drawn: Drawn | None = None,
+) -> Outcomes:
     """Everything that has an interval of the first connector, as a run computes it, and the difference of both."""
-    columns, scores = zip(*(_figures(pre, post, classes, seed) for post in posts), strict=True)
+    drawn = drawn or Drawn.alone(len(pre))
+    columns, scores = zip(*(_figures(pre, post, labels, seed, drawn) for post in posts), strict=True)
     found = {name: Outcome.recorded(score) for name, score in scores[0].items() if not name.startswith(_ONCE)}
-    return found | (compared(columns, scores) if len(posts) > 1 else {})
+    return found | (compared(columns, scores, drawn) if len(posts) > 1 else {})
 
 
-def _figures(pre: np.ndarray, post: np.ndarray, classes: np.ndarray, seed: int) -> tuple[Columns, Scores]:
+def _figures(
+    pre: np.ndarray, post: np.ndarray, given: Mapping[str, np.ndarray], seed: int, drawn: Drawn
+) -> tuple[Columns, Scores]:
     ks = tuple(k for k in KS if k + 1 < len(pre) // 2)
-    labels, _ = label_columns({"class": classes.tolist()})
+    labels, _ = label_columns({column: classes.tolist() for column, classes in given.items()})
     sides = both_sides(
-        pre, post, depth(max(ks), len(pre)), classes=[one.classes for one in labels], seed=seed
+        pre,
+        post,
+        depth(max(ks), len(pre), drawn.most),
+        classes=[one.classes for one in labels],
+        drawn=drawn,
+        seed=seed,
     )
-    gallery = SearchedGallery.of(sides[0].lists, sides[1].lists, ks, seed=seed)
+    gallery = SearchedGallery.of(sides[0].lists, sides[1].lists, ks, seed=seed, drawn=drawn)
     columns, scores, _ = figures._ours(*sides, gallery, PreservationOptions(ks=ks, seed=seed), labels, None)
     return columns, scores
 
@@ -66,7 +82,7 @@ def of_gallery(n: int, noise: float, connectors: int = 1) -> Setting:
     def draw(rng: np.random.Generator, seed: int) -> Outcomes:
         classes = rng.integers(0, CLASSES, n)
         pre, *posts = as_vectors([side + centres[classes] for side in related(rng, n, *[noise] * connectors)])
-        return measured(pre, posts, classes, seed)
+        return measured(pre, posts, {"class": classes}, seed)
 
     name = f"{CLASSES} classes, noise {noise:g}, N = {n}" + (", two alike" if connectors > 1 else "")
     return Setting("gallery", name, draw, _alike if connectors > 1 else None, null=connectors > 1)
@@ -76,20 +92,27 @@ def _alike() -> Mapping[str, float]:
     """No difference, in any figure of these galleries."""
     rng = np.random.default_rng(0)
     pre, *posts = as_vectors(related(rng, LEAST_FOR_GEOMETRY, 1.0, 1.0))
-    found = measured(pre, posts, rng.integers(0, 2, LEAST_FOR_GEOMETRY), 0)
+    classes = {column: rng.integers(0, 2, LEAST_FOR_GEOMETRY) for column in ("class", "category")}
+    found = measured(pre, posts, classes, 0)
     return {name: 0.0 for name in found if name.startswith(DIFFERENCE)}
 
 
 def of_views(n: int) -> Setting:
-    """Eight views of each object, objects drawn anew: images that are no independent draws. Two connectors alike."""
+    """Eight views of each object, objects drawn anew: images that are no independent draws. Two connectors alike.
+
+    Objects of one category lie nearer to one another.
+    """
+    kinds = np.random.default_rng(0).normal(size=(CATEGORIES, DIMENSIONS))
 
     def draw(rng: np.random.Generator, seed: int) -> Outcomes:
         objects = np.arange(n) // VIEWS
-        centres = rng.normal(size=(n // VIEWS, DIMENSIONS))
+        kind = rng.integers(0, CATEGORIES, n // VIEWS)
+        centres = 0.8 * rng.normal(size=(n // VIEWS, DIMENSIONS)) + 0.6 * kinds[kind]
         before, *after = related(rng, n, 1.0, 1.0)
         bent = np.tanh(centres)[objects]
         pre, *posts = as_vectors([1.3 * before + centres[objects], *(1.3 * side + bent for side in after)])
-        return measured(pre, posts, objects, seed)
+        labels = {"object": objects, "category": kind[objects]}
+        return measured(pre, posts, labels, seed, Drawn.together(objects.tolist(), "object"))
 
     name = f"{VIEWS} views of each of {n // VIEWS} objects, N = {n}, two alike"
     return Setting("views", name, draw, _alike, null=True)
@@ -112,7 +135,7 @@ def of_overlap(n: int, noise: float | None) -> Setting:
     return Setting("overlap", f"{name}, N = {n}", draw, None if noise is not None else chance)
 
 
-def compared(columns: Sequence[Columns], scores: Sequence[Scores]) -> Outcomes:
+def compared(columns: Sequence[Columns], scores: Sequence[Scores], drawn: Drawn | None = None) -> Outcomes:
     """Two connectors on the same images in every figure that has halvings, as `connector-bench compare` does it."""
     found: dict[str, Outcome] = {}
     for name, score in scores[0].items():
@@ -130,9 +153,9 @@ def compared(columns: Sequence[Columns], scores: Sequence[Scores]) -> Outcomes:
             higher=int((other - one > ROUNDING).sum()),
             lower=int((one - other > ROUNDING).sum()),
             higher_is_better=None,
-            without_halves=False,
             halvings=(gaps[0], gaps[1]),
             k=int(name.split("_")[1]) if name.startswith("knor_") else None,
+            groups=None if drawn is None or drawn.independent else drawn.count,
         )
         found[f"{DIFFERENCE}{name}"] = Outcome.of(paired(metric))
     return found

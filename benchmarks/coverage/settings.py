@@ -14,7 +14,7 @@ SETTINGS = (
     *(galleries.of_two_connectors(n, (1, 10)) for n in (60, 100, 150)),
     galleries.of_gallery(120, 1.0, connectors=2),
     galleries.of_gallery(120, 0.3),
-    galleries.of_views(152),
+    *(galleries.of_views(n) for n in (152, 512, 1024)),
     *(connectors.of_connectors(n, rho) for n in (8, 9, 10, 13) for rho in (0.0, -0.5, -0.8, -0.95)),
     *(connectors.of_contrast(n, *one) for n in (8, 10) for one in (*ALIKE, *UNLIKE)),
     *(connectors.of_contrast(13, *one) for one in (ALIKE[1], UNLIKE[1])),

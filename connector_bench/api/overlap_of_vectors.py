@@ -19,6 +19,7 @@ from connector_bench.environment import environment
 from connector_bench.metrics import reported
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import knn
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.neighbours.space import as_vectors
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.retrieval import classes_of
@@ -34,6 +35,7 @@ def knn_preservation(
     seed: int = 0,
     labels: Shaped[np.ndarray, " n"] | Sequence[object] | None = None,
     clusters: Shaped[np.ndarray, " n"] | Sequence[object] | None = None,
+    drawn_together: Shaped[np.ndarray, " n"] | Sequence[object] | None = None,
     reference: Any = None,
     confidence: float = 0.95,
     device: str = "cpu",
@@ -58,6 +60,8 @@ def knn_preservation(
         labels: a class for each image; adds retrieval of images of the same class.
         clusters: a group for each image (near-duplicates, frames of a video) to be resampled together. The interval
             then holds the gallery fixed; without clusters it is for galleries of as many other images.
+        drawn_together: what each image was drawn with, such as the object it is a view of (None: nothing). Every
+            interval is then for galleries of as many other objects, and `compare` pairs halves of the objects.
         reference: vectors of the same images in an independent space, `[images, width]`, held against each other by
             cosine; or a sparse matrix of counts of what is in each. Adds `gain_<k>`, with a 95 % interval for other
             galleries whatever the clusters and the confidence.
@@ -90,7 +94,12 @@ def knn_preservation(
     n = len(sides[0])
     if len(sides[1]) != n:
         raise ValueError(f"pre and post hold the same images, got {n} and {len(sides[1])}")
-    for what, given in (("name", names), ("label", labels), ("cluster", clusters)):
+    if clusters is not None and drawn_together is not None:
+        raise ValueError(
+            "clusters hold the gallery fixed, drawn_together draws other galleries: give one of the two"
+        )
+    drawn = {"name": names, "label": labels, "cluster": clusters, "drawn_together": drawn_together}
+    for what, given in drawn.items():
         if given is not None and len(given) != n:
             raise ValueError(f"one {what} an image: got {len(given)} and {n} images")
     for side, what in zip(sides, ("pre", "post"), strict=True):
@@ -106,6 +115,7 @@ def knn_preservation(
     space = None if reference is None else as_reference(reference)
     if space is not None and len(space) != n:
         raise ValueError(f"reference holds the same images, got {len(space)} vectors and {n} images")
+    together = Drawn.alone(n) if drawn_together is None else Drawn.together(list(drawn_together))
     found = knn.knn_preservation(
         *sides,
         reference=space,
@@ -114,6 +124,7 @@ def knn_preservation(
         seed=seed,
         labels=None if labels is None else np.asarray(labels),
         clusters=None if clusters is None else np.asarray(clusters),
+        drawn=together,
         confidence=confidence,
         device=device,
     )
@@ -143,6 +154,7 @@ def knn_preservation(
             **{
                 "confidence": confidence,
                 "clusters": None if clusters is None else "given",
+                "drawn_together": None if drawn_together is None else "given",
                 "source": "arrays",
                 "reference": None if space is None else "given vectors",
             },
@@ -152,6 +164,7 @@ def knn_preservation(
         "pre_width": int(sides[0].shape[1]),
         "post_width": int(sides[1].shape[1]),
         "scores": scores,
+        **together.noted(),
     }
     better = reported("knn_preservation", ks=allowed, reference=space is not None)
     figures, stderrs = figures_of(better, answers, record, of_the_set=set())

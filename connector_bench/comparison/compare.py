@@ -16,7 +16,7 @@ from connector_bench.comparison.paired_metrics import PairedMetric, paired_metri
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.bounds import Bound
-from connector_bench.stats.floors import LEAST_FOR_GEOMETRY, LEAST_OUTCOMES, too_few
+from connector_bench.stats.floors import GROUPS, IMAGES, LEAST_IMAGES, LEAST_OUTCOMES, too_few
 from connector_bench.stats.paired import (
     ROUNDING,
     Difference,
@@ -26,10 +26,6 @@ from connector_bench.stats.paired import (
     untold,
 )
 
-WITHOUT_HALVES = (
-    "no interval: images are each other's neighbours, and the two records do not both say by how much halves of them "
-    "differ; those of this version do, from {least} images on and where a half holds k"
-)
 LEVEL = 0.05
 
 
@@ -174,7 +170,12 @@ def paired(metric: PairedMetric) -> Difference:
     if metric.halvings is not None:
         if (apart := metric.higher + metric.lower) < LEAST_OUTCOMES:
             return untold(first, second, too_few(apart, LEAST_OUTCOMES, "images on which the two differ"))
-        return halved_difference(first, second, *metric.halvings, images=metric.images, k=metric.k)
-    if metric.without_halves:
-        return untold(first, second, WITHOUT_HALVES.format(least=LEAST_FOR_GEOMETRY))
-    return difference(metric.first, metric.second)
+        return halved_difference(
+            first, second, *metric.halvings, images=metric.images, k=metric.k, groups=metric.groups
+        )
+    if metric.untold is not None:
+        return untold(first, second, metric.untold)
+    unit = IMAGES if metric.groups is None else GROUPS
+    if (count := len(metric.first.numerator)) < LEAST_IMAGES:
+        return untold(first, second, too_few(count, LEAST_IMAGES, unit))
+    return difference(metric.first, metric.second, unit=unit)

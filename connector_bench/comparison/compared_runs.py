@@ -66,6 +66,11 @@ class Documents:
         found: Sequence[float] = self._score(metric).get("halving_gaps") or ()
         return found
 
+    @property
+    def drawn_together(self) -> Mapping[str, Any]:
+        """By what, how many groups and which; empty where every image was drawn by itself."""
+        return self.of.record.get("drawn_together") or {}
+
     def _score(self, metric: str) -> Mapping[str, Any]:
         return (self.of.record.get("scores") or {}).get(metric) or {}
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from connector_bench.comparison.compared_runs import ComparedRow, Documents
 from connector_bench.metrics import Metric
 from connector_bench.metrics import metric as metric_of
+from connector_bench.stats.floors import LEAST_FOR_GEOMETRY
 from connector_bench.stats.paired import ROUNDING, Sums
 
+GROUP_COLUMN = "drawn_group"
 TOLERANCE = 1e-4
+WITHOUT_HALVES = (
+    "no interval: images are each other's neighbours, and the two records do not both say by how much halves of them "
+    f"differ; those of this version do, from {LEAST_FOR_GEOMETRY} images on and where a half holds k"
+)
+OTHER_HALVES = (
+    "no interval: one run halved {first}, the other {second}; measured with the same drawn_together, halves can be "
+    "paired"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +33,7 @@ class PairedMetric:
 
     metric: str
     first: Sums
+    """By image, or by group of images that were drawn together."""
     second: Sums
     documents: int
     images: int
@@ -29,11 +41,13 @@ class PairedMetric:
     """Documents on which the second is higher, and on which it is lower, by more than rounding."""
     lower: int
     higher_is_better: bool | None
-    without_halves: bool
-    """Whether images count as neighbours of others and no halvings were recorded: nobody can tell an interval then."""
+    untold: str | None = None
+    """Why nobody can tell an interval; None where one can."""
     halvings: tuple[np.ndarray, np.ndarray] | None = None
     k: int | None = None
     """Neighbours that count, where images are each other's."""
+    groups: int | None = None
+    """Independent draws that groups of images are worth, which were drawn together; None where each was by itself."""
 
 
 def paired_metrics(first: Documents, second: Documents) -> Iterator[PairedMetric]:
@@ -67,7 +81,8 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
     if not shared:
         return None
     one, other = ([side.rows[number] for number in shared] for side in (first, second))
-    sums = _by_image(one, parts), _by_image(other, parts)
+    units = _drawn_with(one, other)
+    sums = _by_unit(one, parts, units), _by_unit(other, parts, units)
     if any(
         not math.isclose(s.value, side.figures[metric], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         for s, side in zip(sums, (first, second), strict=True)
@@ -77,20 +92,32 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
     if first.ours and all(np.ptp(side) == 0 for side in values):
         return None
     gaps = tuple(np.asarray(side.halvings(metric)) for side in (first, second))
-    paired = len(gaps[0]) > 0 and len(gaps[0]) == len(gaps[1])
+    drawn = [side.drawn_together for side in (first, second)]
+    halved = len(gaps[0]) > 0 and len(gaps[0]) == len(gaps[1])
+    same = drawn[0].get("sha256") == drawn[1].get("sha256")
+    untold = None
+    if entry is not None and entry.neighbours and not (halved and same):
+        one_side, other_side = map(_said_of, drawn)
+        untold = OTHER_HALVES.format(first=one_side, second=other_side) if halved else WITHOUT_HALVES
     return PairedMetric(
         metric=metric,
         first=sums[0],
         second=sums[1],
         documents=len(shared),
-        images=len(sums[0].numerator),
+        images=len({row.image for row in one}),
         higher=int((values[1] - values[0] > ROUNDING).sum()),
         lower=int((values[0] - values[1] > ROUNDING).sum()),
         higher_is_better=first.higher_is_better(metric) if entry is None or entry.is_a_mark else None,
-        without_halves=entry is not None and not paired and entry.neighbours,
-        halvings=(gaps[0], gaps[1]) if paired else None,
+        untold=untold,
+        halvings=(gaps[0], gaps[1]) if halved and same else None,
         k=None if entry is None else entry.k,
+        groups=int(drawn[0]["worth"]) if drawn[0] else None,
     )
+
+
+def _said_of(drawn: Mapping[str, Any]) -> str:
+    by = f" by {drawn['by']}" if drawn.get("by") else ""
+    return f"{drawn['groups']:,} groups of images{by}" if drawn else "single images"
 
 
 def _value(row: ComparedRow, parts: tuple[str, ...]) -> float:
@@ -100,8 +127,20 @@ def _value(row: ComparedRow, parts: tuple[str, ...]) -> float:
     return numerator / denominator if denominator else math.nan
 
 
-def _by_image(rows: list[ComparedRow], parts: tuple[str, ...]) -> Sums:
-    images, place = np.unique([row.image for row in rows], return_inverse=True)
-    top = np.bincount(place, [row.figures[parts[0]] for row in rows], minlength=len(images))
+def _drawn_with(first: list[ComparedRow], second: list[ComparedRow]) -> list[object]:
+    """Of every document, what stays together: the group that its image was drawn with, as either run has it, else its
+    image."""
+    known = {
+        row.image: row.figures[GROUP_COLUMN]
+        for rows in (first, second)
+        for row in rows
+        if GROUP_COLUMN in row.figures
+    }
+    return [known.get(row.image, row.image) for row in first]
+
+
+def _by_unit(rows: list[ComparedRow], parts: tuple[str, ...], units: list[object]) -> Sums:
+    count, place = np.unique([str(unit) for unit in units], return_inverse=True)
+    top = np.bincount(place, [row.figures[parts[0]] for row in rows], minlength=len(count))
     below = [1.0 if len(parts) == 1 else row.figures[parts[1]] for row in rows]
-    return Sums(top, np.bincount(place, below, minlength=len(images)))
+    return Sums(top, np.bincount(place, below, minlength=len(count)))

@@ -9,7 +9,7 @@ from connector_bench.leaderboard.schema import Comparable, Figure, Measure, Task
 from connector_bench.leaderboard.table import Column, Topic
 from connector_bench.metrics import label_of, listed_as
 from connector_bench.metrics import metric as metric_of
-from connector_bench.results.conditions import HOW_FAST, differing
+from connector_bench.results.conditions import NO_CONDITION, differing
 
 TOPICS: dict[Measure | None, Topic] = {
     "knn_preservation": "k-NN preservation",
@@ -75,5 +75,5 @@ def same_conditions(first: Comparable, second: Comparable) -> dict[str, tuple[ob
 
 
 def _conditions(result: Comparable) -> dict[str, object]:
-    options = {name: value for name, value in result.options.items() if name not in HOW_FAST}
+    options = {name: value for name, value in result.options.items() if name not in NO_CONDITION}
     return {**dict(result), "options": options}

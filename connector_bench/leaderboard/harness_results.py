@@ -16,6 +16,7 @@ from connector_bench.leaderboard.per_image import documents_sha256, per_image_va
 from connector_bench.leaderboard.schema import (
     Comparable,
     Connector,
+    DrawnTogether,
     Figure,
     ProbeBudget,
     Provenance,
@@ -150,6 +151,7 @@ def _task(task: TaskRun, pictures: bool) -> TaskResult | None:
         figures=figures,
         per_image={column: tuple(numbers) for column, numbers in values.items()},  # type: ignore[misc]
         halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
+        drawn_together=_drawn_together(record),
         probe=_probe(record) if measure == RECONSTRUCTION else None,
         loss_maps=loss_maps(task.file, task.name, pictures),
     )
@@ -178,6 +180,11 @@ def _comparable(task: TaskRun) -> Comparable:
         options={name: value for name, value in cleaned(options).items() if value is not None},
         version=task.version,
     )
+
+
+def _drawn_together(record: Mapping[str, Any]) -> DrawnTogether | None:
+    given = record.get("drawn_together")
+    return given and DrawnTogether(**{name: given[name] for name in DrawnTogether.model_fields})
 
 
 def _probe(record: Mapping[str, Any]) -> ProbeBudget:

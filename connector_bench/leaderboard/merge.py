@@ -90,7 +90,7 @@ def _candidate(row: Row, column: Column) -> Candidate:
     result, figure = row.results[column.task], row.figures[column.key]
     overlap = result.figures.get("knor_10")
     if column.metric == "knor_adj_10" and overlap is not None and result.halvings:
-        return Candidate(overlap, halvings=np.asarray(result.halvings))
+        return Candidate(overlap, halvings=np.asarray(result.halvings), drawn_together=result.drawn_together)
     if column.metric == "lost" and result.per_image.keys() >= {"sse", "sst"}:
         sums = Sums(np.asarray(result.per_image["sse"]), np.asarray(result.per_image["sst"]))
         return Candidate(figure, sums=sums)

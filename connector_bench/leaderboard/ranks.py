@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from connector_bench.leaderboard.schema import Figure
+from connector_bench.leaderboard.schema import DrawnTogether, Figure
 from connector_bench.leaderboard.table import Rank
 from connector_bench.stats.paired import (
     CONFIDENCE,
@@ -27,7 +27,9 @@ class Candidate:
 
     figure: Figure
     halvings: Float[np.ndarray, " halvings"] | None = None
-    """One half of the images less the other, for halvings that all candidates share."""
+    """One half of the images less the other, for halvings that candidates of the same groups share."""
+    drawn_together: DrawnTogether | None = None
+    """The groups of images that were halved; None where images were."""
     sums: Sums | None = None
     """What the figure is made of, image by image in one order for all candidates."""
 
@@ -38,8 +40,8 @@ def ranks(candidates: Mapping[str, Candidate], *, higher_is_better: bool) -> dic
     A group begins at its best model and takes in those that follow while the 95 % interval of the difference to
     that model covers 0, or the difference is rounding. The difference is paired over halvings (figures of
     neighbours, where an image also counts as a neighbour of others) or over images left out (ratios of sums).
-    Where one side has neither, the two recorded intervals decide: models share a place where these overlap, which
-    tells fewer apart.
+    Where one side has neither, or the two halved other groups of images, the two recorded intervals decide: models
+    share a place where these overlap, which tells fewer apart.
     """
     sign = -1 if higher_is_better else 1
     order = sorted(candidates, key=lambda name: (sign * candidates[name].figure.value, name))
@@ -71,6 +73,9 @@ def interval(figure: Figure) -> tuple[float, float]:
 def _halved(first: Candidate, second: Candidate) -> tuple[float, float] | None:
     if first.halvings is None or second.halvings is None or len(first.halvings) != len(second.halvings):
         return None
+    groups = first.drawn_together
+    if (groups and groups.sha256) != (second.drawn_together and second.drawn_together.sha256):
+        return None
     found = halved_difference(
         first.figure.value,
         second.figure.value,
@@ -78,6 +83,7 @@ def _halved(first: Candidate, second: Candidate) -> tuple[float, float] | None:
         second.halvings,
         images=first.figure.n or 0,
         k=first.figure.k,
+        groups=None if groups is None else int(groups.worth),
     )
     return None if math.isnan(found.low) else (found.low, found.high)
 

@@ -118,6 +118,18 @@ class StoredLossMap(_Frozen):
         return self
 
 
+class DrawnTogether(_Frozen):
+    """Groups of images that were halved as one, such as views of one object."""
+
+    by: Name | None = None
+    """The column that tells them."""
+    groups: int = Field(ge=1)
+    worth: FiniteFloat = Field(ge=1)
+    """Groups of like size that tell as much."""
+    sha256: Sha256
+    """Of which image is in which group."""
+
+
 class TaskResult(_Frozen):
     """One task's metrics in one run."""
 
@@ -128,7 +140,10 @@ class TaskResult(_Frozen):
     per_image: dict[Literal["knor_10", "sse", "sst"], Numbers] = Field(default_factory=dict)
     """Values of the ranked metric; empty where the run had no `--log_samples`."""
     halvings: Numbers = ()
-    """`knor_10` in one half of the images less that in the other, for halvings that are the same in all runs."""
+    """`knor_10` in one half of the images less that in the other, for halvings that are the same in all runs that
+    halved the same groups."""
+    drawn_together: DrawnTogether | None = None
+    """None where every image was drawn by itself."""
     probe: ProbeBudget | None = None
     loss_maps: tuple[StoredLossMap, ...] = ()
 

@@ -211,5 +211,7 @@ METRICS = (
            of="image", reported=False),
     _noted("encoder_norm", "encoder_norm", "mean Euclidean norm of the encoder's tokens", "baseline", "", of="image",
            reported=False),
+    _noted("drawn_group", "drawn_group", "number of the images that it was drawn with, such as views of one object",
+           "baseline", "", of="image", reported=False),
     _noted("n_images", "images", "different images that were measured", "count", "", of="set"),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from connector_bench.pictures import reads_column, reason
 from connector_bench.plugin.index import IMAGES_OF, PICTURES, ROWS, borrowed, require_pictures, task_manager
 from connector_bench.plugin.refusing import TaskRefused, end_run
 from connector_bench.preservation.figures import metric_names as preservation_metrics
-from connector_bench.preservation.options import preservation_options
+from connector_bench.preservation.options import not_a_label, preservation_options
 from connector_bench.preservation.pooled import PooledPreservation
 from connector_bench.preservation.reference import ReferenceSpace
 from connector_bench.preservation.retrieval import caption_of, class_of
@@ -243,6 +243,15 @@ class KnnPreservation(ConnectorTask):
         self.reference = opened(given.pop("reference", None))
         named = {} if self.reference is None else {"reference": self.reference.name}
         self.options = preservation_options(given | named)
+        together = self.options.drawn_together
+        if together is not None and together not in self.labels:
+            raise ValueError(not_a_label(together, self.labels))
+
+    def _make(self, config: dict[str, Any]) -> None:
+        super()._make(config)
+        together, columns = self.options.drawn_together, self.dataset_no_image[self.split].column_names
+        if together is not None and together not in columns:
+            raise ValueError(f"no column {together!r} for drawn_together; columns: {', '.join(columns)}")
 
     def measure(self, run: Run) -> Measure:  # noqa: D102
         columns = self.dataset_no_image[self.split].column_names

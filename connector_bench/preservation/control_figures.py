@@ -63,7 +63,8 @@ def control_figures(
         ks = [k for k in gallery.ks if k <= len(rows) - 2]
         if not ks:
             return ControlFigures({}, {}, extra)
-        gallery = SearchedGallery.alone(pre, post, ks, distance=distance, seed=seed)
+        drawn = gallery.drawn.take(rows)
+        gallery = SearchedGallery.alone(pre, post, ks, distance=distance, seed=seed, drawn=drawn)
         extra["at_control_gallery"] = {
             "n_images": len(rows),
             "images_sha256": fingerprint,
@@ -72,7 +73,7 @@ def control_figures(
         if reference is not None:
             columns_of_lists = gallery.common.pre.shape[1]
             among = reference.take(rows).lists(columns_of_lists, seed=seed)
-            agreement = AgreementWith.of(among, gallery.ks, seed=seed)
+            agreement = AgreementWith.of(among, gallery.ks, seed=seed, drawn=drawn)
             own = agreement.gains(
                 *(agreement.side(side) for side in (gallery.common.pre, gallery.common.post))
             )

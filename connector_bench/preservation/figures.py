@@ -13,7 +13,8 @@ from connector_bench.metrics import HEADLINE_K
 from connector_bench.pictures import images_fingerprint
 from connector_bench.preservation import geometry, influence, knn, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
-from connector_bench.preservation.design_effect import InHalves, design_effects, sample_rows
+from connector_bench.preservation.design_effect import InHalves, design_effects
+from connector_bench.preservation.drawn_together import Drawn, drawn_by
 from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.gallery_curve import gallery_curve, headline
 from connector_bench.preservation.options import PreservationOptions
@@ -101,8 +102,10 @@ def preservation_figures(
     ks = allowed_ks(options.ks, n)
     knn.require_neighbours(pre)
     lists = None
+    drawn, alone = drawn_by(options.drawn_together, labels or {}, n)
+    warnings += alone
     if options.protocol == "paper":
-        columns, scores, extra = _paper(pre, post, ks, options)
+        columns, scores, extra = _paper(pre, post, ks, options, drawn)
     else:
         columns_of_labels, refused = label_columns(labels or {})
         warnings += refused
@@ -115,16 +118,18 @@ def preservation_figures(
         sides = both_sides(
             pre,
             post,
-            depth(max(ks), n),
+            depth(max(ks), n, drawn.most),
             distance=options.distance,
             classes=[one.classes for one in columns_of_labels],
+            drawn=drawn,
             seed=options.seed,
             device=device,
         )
         lists = sides[0].lists, sides[1].lists
         with doing("halving the images"):
-            gallery = SearchedGallery.of(*lists, ks, seed=options.seed)
+            gallery = SearchedGallery.of(*lists, ks, seed=options.seed, drawn=drawn)
         columns, scores, extra = _ours(*sides, gallery, options, columns_of_labels, described)
+        extra |= drawn.noted()
         agreement = None
         if reference is not None:
             with doing("agreement with the reference"):
@@ -138,7 +143,9 @@ def preservation_figures(
             extra |= {"gallery_curve": curve} if curve is not None else {}
         if tokens is not None:
             with doing("tokens beside the words"):
-                found_columns, found_scores, noted = token_figures(tokens.sample, tokens.words)
+                found_columns, found_scores, noted = token_figures(
+                    tokens.sample, tokens.words, drawn.take(tokens.rows)
+                )
             columns |= {name: tokens.spread(values, n) for name, values in found_columns.items()}
             scores |= found_scores
             extra["token_sample"] = noted
@@ -171,6 +178,7 @@ def preservation_figures(
             image: {"n_images": n}
             | {name: float(column[row]) for name, column in columns.items() if np.isfinite(column[row])}
             | constant
+            | ({} if drawn.independent else {"drawn_group": int(drawn.group[row])})
             for row, image in enumerate(images)
         }
     summary = {
@@ -197,9 +205,13 @@ def preservation_figures(
 Found = tuple[Columns, Scores, dict[str, object]]
 
 
-def _paper(pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions) -> Found:
+def _paper(
+    pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions, drawn: Drawn
+) -> Found:
     columns = {f"paper_knor_{k}": knn.paper_overlap(pre, post, k, options.distance) for k in ks}
-    return columns, {name: plain(jackknife.mean(column)) for name, column in columns.items()}, {}
+    clusters = None if drawn.independent else drawn.group
+    scores = {name: plain(jackknife.mean(column, clusters=clusters)) for name, column in columns.items()}
+    return columns, scores, drawn.noted()
 
 
 def _ours(
@@ -214,12 +226,13 @@ def _ours(
         columns, scores = gallery.overlaps_and_gaps()
     in_halves: list[InHalves] = [geometry.rank_geometry_in_halves]
     recalls = [k for k in retrieval.KS if k <= len(pre) - 2]
-    sampled = sample_rows(len(pre), options.seed)
+    sampled = pre.sampled
     in_halves += [one.in_halves(sampled, (pre, post), recalls) for one in labels]
     if captions is not None and len(pre) >= retrieval.NEAREST + 2:
         in_halves.append(captions.in_halves(sampled))
     with doing("intervals of ranks and retrieval"):
-        effects = design_effects(pre.sample, post.sample, in_halves, seed=options.seed)
+        together = pre.drawn.take(sampled)
+        effects = design_effects(pre.sample, post.sample, in_halves, drawn=together, seed=options.seed)
     near, near_scores = geometry.rank_geometry(pre, post, effects)
     columns |= near
     scores |= {name: plain(score) for name, score in near_scores.items()}
@@ -235,7 +248,7 @@ def _ours(
         columns |= alike
         scores |= {name: plain(score) for name, score in alike_scores.items()}
     with doing("overlap against retrieval"):
-        scores |= _overlap_recall(columns, options.seed)
+        scores |= _overlap_recall(columns, pre.drawn, options.seed)
     curve = gallery.common.curve(max(gallery.ks)).mean(axis=0)
     extra: dict[str, object] = {"curve": [round(float(value), 6) for value in curve]}
     if labels:
@@ -248,7 +261,7 @@ def _against(
 ) -> tuple[AgreementWith, tuple[Columns, Scores]]:
     common = gallery.common
     lists = reference.lists(common.pre.shape[1], seed=seed, device=device)
-    agreement = AgreementWith.of(lists, gallery.ks, seed=seed)
+    agreement = AgreementWith.of(lists, gallery.ks, seed=seed, drawn=gallery.drawn)
     return agreement, agreement.gains(agreement.side(common.pre), agreement.side(common.post))
 
 
@@ -285,21 +298,21 @@ def _set_geometry(pre: Side, post: Side) -> Scores:
         values["hubness_pre"] = geometry.hubness(pre.lists[:, :HUBNESS_K])
         values["hubness_post"] = geometry.hubness(post.lists[:, :HUBNESS_K])
     scores: Scores = {name: {"value": value, "n": n} for name, value in values.items()}
-    before, after = (influence.spectral(side) for side in sides)
+    before, after = (influence.spectral(side, pre.drawn) for side in sides)
     scores |= {f"{name}_pre": plain(score) for name, score in before.items()}
     scores |= {f"{name}_post": plain(score) for name, score in after.items()}
     if before and after:  # similarity to a side that does not vary has no meaning
-        scores["procrustes"] = plain(influence.procrustes(*sides))
-        cka = influence.debiased_cka(*sides) if n >= 4 else None
+        scores["procrustes"] = plain(influence.procrustes(*sides, pre.drawn))
+        cka = influence.debiased_cka(*sides, pre.drawn) if n >= 4 else None
         if cka is not None and np.isfinite(cka.value):
             scores["cka"] = plain(cka)
     return scores
 
 
-def _overlap_recall(columns: Columns, seed: int) -> Scores:
+def _overlap_recall(columns: Columns, drawn: Drawn, seed: int) -> Scores:
     """Whether images whose neighbours change also lose their retrieval, where there are values of both."""
     overlap, recall = columns.get("knor_10"), columns.get("recall_post_5")
     if overlap is None or recall is None or np.isfinite(recall).sum() < 3:
         return {}
-    against = retrieval.overlap_recall(overlap, recall, seed=seed)
+    against = retrieval.overlap_recall(overlap, recall, drawn=drawn, seed=seed)
     return {"spearman_knor_10_recall_post_5": plain(against)} if np.isfinite(against.value) else {}

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 from scipy import stats
 
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.overlap import CommonNeighbours, chance
 from connector_bench.preservation.overlap_interval import (
     FREEDOM,
@@ -28,7 +29,7 @@ from connector_bench.preservation.overlap_interval import (
     overlap_without_each,
 )
 from connector_bench.stats import jackknife
-from connector_bench.stats.floors import LEAST_IN_A_GALLERY, floored
+from connector_bench.stats.floors import LEAST_IN_A_GALLERY
 from connector_bench.stats.intervals import Score, plain
 
 Lists = Int[np.ndarray, "n c"]
@@ -44,9 +45,11 @@ class AgreementWith:
     halvings: Halvings
 
     @classmethod
-    def of(cls, lists: tuple[Lists, ...], ks: Sequence[int], *, seed: int) -> AgreementWith:
-        """Of lists with `depth(max(ks), n)` columns."""
-        return cls(lists, tuple(ks), Halvings.of(lists[0], ks, seed=seed))
+    def of(
+        cls, lists: tuple[Lists, ...], ks: Sequence[int], *, seed: int, drawn: Drawn | None = None
+    ) -> AgreementWith:
+        """Of lists with `depth(max(ks), n, drawn.most)` columns."""
+        return cls(lists, tuple(ks), Halvings.of(lists[0], ks, drawn=drawn, seed=seed))
 
     def side(self, lists: Lists) -> AgreeingSide:
         """One side of the connector held against it, by lists of as many columns."""
@@ -76,13 +79,14 @@ class AgreementWith:
             before, after = pre.overlap(k), post.overlap(k)
             without = _without_each(post.common, k) - _without_each(pre.common, k)
             columns[f"gain_{k}"] = (after - before) / room
-            found = _score(columns[f"gain_{k}"], without / room, corrections.get(k))
+            drawn = self.halvings.drawn
+            found = _score(columns[f"gain_{k}"], without / room, corrections.get(k), drawn)
             scores[f"gain_{k}"] = plain(found)
             if k in halves:
                 scores[f"gain_{k}"]["halving_gaps"] = [round(float(gap / room), 6) for gap in halves[k]]
             for side, values, own in (("pre", before, pre), ("post", after, post)):
                 adjusted = (values - chance(k, n)) / room
-                score = _score(adjusted, _without_each(own.common, k) / room, alone[side].get(k))
+                score = _score(adjusted, _without_each(own.common, k) / room, alone[side].get(k), drawn)
                 scores[f"agreement_{side}_{k}"] = plain(score)
         return columns, scores
 
@@ -121,16 +125,21 @@ def _without_each(common: Sequence[CommonNeighbours], k: int) -> Float64[np.ndar
 
 
 def _score(
-    values: Float[np.ndarray, " n"], without: Float64[np.ndarray, " n"], correction: float | None
+    values: Float[np.ndarray, " n"],
+    without: Float64[np.ndarray, " n"],
+    correction: float | None,
+    drawn: Drawn,
 ) -> Score:
     value, n = float(values.mean()), len(values)
-    found = jackknife.estimate(value, without, "sums")
+    if (untold := drawn.untold(value, n, 0.0, LEAST_IN_A_GALLERY)) is not None:
+        return untold
+    found = jackknife.estimate(value, drawn.without_each(without), "sums")
     error = found.error * (1.0 if correction is None else correction) ** 0.5
     freedom = 1 / (1 / found.freedom + 1 / FREEDOM)
     reach = float(stats.t.ppf(0.975, freedom)) * error
     corrected = "too wide: no half holds k" if correction is None else "corrected in half galleries"
-    method = f"95 % t interval, delete-one jackknife over images {corrected}"
-    return floored(Score(value, value - reach, value + reach, n, 0.0, method), LEAST_IN_A_GALLERY)
+    method = f"95 % t interval, delete-one jackknife over {drawn.unit} {corrected}"
+    return drawn.floored(Score(value, value - reach, value + reach, n, 0.0, method), LEAST_IN_A_GALLERY)
 
 
 def gains_of_versions(

@@ -13,18 +13,21 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import special, stats
 
 from connector_bench.metrics import HEADLINE_K
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.overlap import chance
 from connector_bench.preservation.overlap_interval import (
     FREEDOM,
     Halvings,
     SearchedGallery,
     corrected_estimate,
+    overlap_without_each,
 )
-from connector_bench.stats.floors import LEAST_IN_A_GALLERY, floored
+from connector_bench.stats import jackknife
+from connector_bench.stats.floors import LEAST_IN_A_GALLERY
 from connector_bench.stats.intervals import Score, plain, wilson
 
 SMALLEST = 125
@@ -38,7 +41,7 @@ SHARE = 0.01
 MOST_K = 100
 LEAST_SIZES = 3
 """A line through two points has no error."""
-METHOD = "95 % Wilson interval, corrected delete-one jackknife over images of {parts} disjoint galleries"
+METHOD = "95 % Wilson interval, corrected delete-one jackknife over {unit} of {parts} disjoint galleries"
 EXTRAPOLATED = "extrapolated: a line through the logits over {sizes} sizes, 95 % interval of the fit"
 
 
@@ -84,7 +87,7 @@ def gallery_curve(
 
     None where there are too few images for a smaller gallery.
     """
-    n = len(pre)
+    n, drawn = len(pre), gallery.drawn
     if not sizes(n):
         return None
     order = np.random.default_rng(seed).permutation(n)
@@ -92,15 +95,19 @@ def gallery_curve(
     for size in sizes(n):
         parts = [order[first : first + size] for first in range(0, n - size + 1, size)][:PARTS]
         ks = sorted({HEADLINE_K, share_k(size) or HEADLINE_K})
-        alone = [SearchedGallery.alone(pre[p], post[p], ks, distance=distance, seed=seed) for p in parts]
-        fixed.append(OfASize(size, HEADLINE_K, _averaged(alone, HEADLINE_K)))
+        alone = [
+            SearchedGallery.alone(pre[p], post[p], ks, distance=distance, seed=seed, drawn=drawn.take(p))
+            for p in parts
+        ]
+        fixed.append(OfASize(size, HEADLINE_K, _averaged(alone, HEADLINE_K, parts, drawn)))
         if (k := share_k(size)) is not None:
-            shared.append(OfASize(size, k, _averaged(alone, k)))
+            shared.append(OfASize(size, k, _averaged(alone, k, parts, drawn)))
     fixed.append(OfASize(n, HEADLINE_K, whole))
     k = share_k(n)
     if k is not None and k <= max(gallery.ks):  # the lists are deep enough for halves at that
-        own = replace(gallery, ks=(k,), halvings=Halvings.of(gallery.common.pre, (k,), seed=seed))
-        shared.append(OfASize(n, k, _averaged([own], k)))
+        halvings = Halvings.of(gallery.common.pre, (k,), drawn=drawn, seed=seed)
+        own = replace(gallery, ks=(k,), halvings=halvings)
+        shared.append(OfASize(n, k, _averaged([own], k, [np.arange(n)], drawn)))
     found: dict[str, Any] = {
         "fixed_k": [one.as_record() for one in fixed],
         "fixed_share": [one.as_record() for one in shared],
@@ -111,21 +118,46 @@ def gallery_curve(
     return found
 
 
-def _averaged(galleries: Sequence[SearchedGallery], k: int) -> Score:
-    """Mean over disjoint galleries of one size, which are independent; chance taken off."""
-    n = len(galleries[0].common.pre)
-    each = []
+def _averaged(
+    galleries: Sequence[SearchedGallery], k: int, parts: Sequence[Int[np.ndarray, " m"]], drawn: Drawn
+) -> Score:
+    """Mean over disjoint galleries of one size, the images of each in `parts`; chance taken off.
+
+    They are independent where images are; those that were `drawn` together lie in several of them.
+    """
+    n, count = len(galleries[0].common.pre), len(galleries)
+    each, corrected = [], []
     for gallery in galleries:
         gaps = gallery.halvings.gaps(gallery.common)
         corrections = gallery.halvings.jackknife_correction(gallery.common, gaps)
         each.append(corrected_estimate(gallery.common, k, corrections))
-    count = len(each)
+        corrected.append(corrections.get(k, 1.0))
     value = float(np.mean([one.value for one in each]))
-    variance = float(np.mean([one.error**2 for one in each])) / count
-    freedom = 1 / (1 / sum(one.freedom for one in each) + 1 / (FREEDOM * count))
-    low, high = wilson(value, variance, n * count, float(stats.t.ppf(0.975, freedom)))
-    score = Score(value, low, high, n, chance(k, n), METHOD.format(parts=count))
-    return floored(score.adjusted(), LEAST_IN_A_GALLERY)
+    if (untold := drawn.untold(value, n, chance(k, n), LEAST_IN_A_GALLERY)) is not None:
+        return untold.adjusted()
+    if drawn.independent:
+        variance = float(np.mean([one.error**2 for one in each])) / count
+        freedom, trials = sum(one.freedom for one in each), n * count
+    else:
+        images = np.concatenate(parts)
+        pulls = [
+            _pulls(gallery, k) * share**0.5 / count
+            for gallery, share in zip(galleries, corrected, strict=True)
+        ]
+        among = drawn.take(images)
+        found = jackknife.estimate(value, among.without_each(np.concatenate(pulls)), "sums")
+        variance, freedom, trials = found.error**2, found.freedom, among.count
+    freedom = 1 / (1 / freedom + 1 / (FREEDOM * count))
+    low, high = wilson(value, variance, trials, float(stats.t.ppf(0.975, freedom)))
+    method = METHOD.format(unit=drawn.unit, parts=count)
+    score = Score(value, low, high, n, chance(k, n), method)
+    return drawn.floored(score.adjusted(), LEAST_IN_A_GALLERY)
+
+
+def _pulls(gallery: SearchedGallery, k: int) -> Float[np.ndarray, " m"]:
+    """How far the mean over several galleries moves without each image of this one, times their number."""
+    without = overlap_without_each(gallery.common, k)
+    return np.asarray(without - without.mean())
 
 
 @dataclass(frozen=True)

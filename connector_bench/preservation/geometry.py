@@ -50,7 +50,13 @@ def rank_geometry(
     if n > 2 * RANKED:
         values |= {"trustworthiness": _share_near(pre.ranks, n), "continuity": _share_near(post.ranks, n)}
     scores = {
-        name: mean_score(column, effects.get(name), kind=RANK_GEOMETRY[name], drawn_from=n)
+        name: mean_score(
+            column,
+            effects.get(name),
+            kind=RANK_GEOMETRY[name],
+            drawn=pre.drawn.take(pre.queries),
+            drawn_from=n,
+        )
         for name, column in values.items()
     }
     return {name: pre.spread(column) for name, column in values.items()}, scores

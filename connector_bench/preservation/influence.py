@@ -13,9 +13,10 @@ from jaxtyping import Float64, Int
 from scipy import linalg, stats
 
 from connector_bench.preservation import geometry
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.principal import Principal
 from connector_bench.stats import jackknife
-from connector_bench.stats.floors import LEAST_FOR_GEOMETRY, floored
+from connector_bench.stats.floors import LEAST_FOR_GEOMETRY
 from connector_bench.stats.intervals import Score
 
 
@@ -23,24 +24,31 @@ def influence_interval(
     value: float,
     influences: Float64[np.ndarray, " n"],
     *,
+    drawn: Drawn | None = None,
     least: float = -np.inf,
     most: float = np.inf,
     similarity: bool = False,
 ) -> Score:
     """`value -+ t sd / sqrt(n)` with the influences' standard deviation at 95 %, cut to the figure's range.
 
-    `similarity` of two sides has unbounded influences, whose kurtosis says how many images carry them.
+    `similarity` of two sides has unbounded influences, whose kurtosis says how many images carry them. Images that were
+    `drawn` together pull as one.
     """
-    n = len(influences)
+    images = len(influences)
+    drawn = drawn or Drawn.alone(images)
+    if (untold := drawn.untold(value, images, None, LEAST_FOR_GEOMETRY)) is not None:
+        return untold
+    influences, n = drawn.sums(influences) * (drawn.count / images), drawn.count
     without = -influences / np.sqrt(n * (n - 1))
     found = jackknife.estimate(value, without, "sums" if similarity else "ranks")
     half = found.quantile(0.95) * float(np.sqrt(np.square(influences).sum() / (n - 1) / n))
     low, high = max(least, value - half), min(most, value + half)
-    method = "95 % infinitesimal jackknife over images"
-    return floored(Score(value, min(value, low), max(value, high), n, None, method), LEAST_FOR_GEOMETRY)
+    method = f"95 % infinitesimal jackknife over {drawn.unit}"
+    found_score = Score(value, min(value, low), max(value, high), images, None, method)
+    return drawn.floored(found_score, LEAST_FOR_GEOMETRY)
 
 
-def debiased_cka(pre: Principal, post: Principal) -> Score:
+def debiased_cka(pre: Principal, post: Principal, drawn: Drawn | None = None) -> Score:
     """`geometry.debiased_cka`, its influences from each image's share in the sums over pairs of different images.
 
     Too wide near 0, where the first-order influence of an image vanishes.
@@ -51,11 +59,15 @@ def debiased_cka(pre: Principal, post: Principal) -> Score:
     cka = both.mean() / scale
     relative = both / scale - cka / 2 * (first / first.mean() + second / second.mean())
     return influence_interval(
-        geometry.debiased_cka(pre, post), 2 * (relative - relative.mean()), most=1.0, similarity=True
+        geometry.debiased_cka(pre, post),
+        2 * (relative - relative.mean()),
+        drawn=drawn,
+        most=1.0,
+        similarity=True,
     )
 
 
-def procrustes(pre: Principal, post: Principal) -> Score:
+def procrustes(pre: Principal, post: Principal, drawn: Drawn | None = None) -> Score:
     """How well a rotation and a scaling bring one side onto the other: nuclear norm of `X' Y`, both centred
     and of unit Frobenius norm, the narrower one padded with zeros.
 
@@ -74,17 +86,17 @@ def procrustes(pre: Principal, post: Principal) -> Score:
     scale = np.sqrt(sizes[0].mean() * sizes[1].mean())
     influences = (aligned - values.sum() / 2 * relative) / scale
     return influence_interval(
-        min(1.0, float(values.sum() / scale)), influences, least=0.0, most=1.0, similarity=True
+        min(1.0, float(values.sum() / scale)), influences, drawn=drawn, least=0.0, most=1.0, similarity=True
     )
 
 
-def spectral(side: Principal) -> dict[str, Score]:
+def spectral(side: Principal, drawn: Drawn | None = None) -> dict[str, Score]:
     """`erank` and `top1_energy` of one side, as in `geometry`; none where nothing varies."""
     found = spectral_influences(side)
     if found is None:
         return {}
     return {
-        name: influence_interval(value, influences, least=least, most=most)
+        name: influence_interval(value, influences, drawn=drawn, least=least, most=most)
         for name, (value, influences, least, most) in found.items()
     }
 
@@ -98,11 +110,12 @@ def clustered(
     influences: Float64[np.ndarray, " n"],
     least: float,
     most: float,
-    clusters: Int[np.ndarray, " n"],
+    image: Int[np.ndarray, " n"],
+    drawn: Drawn | None = None,
 ) -> Score:
-    """`influence_interval` where rows belong together, such as the tokens of an image: whole clusters pull."""
-    sums = np.bincount(clusters, influences)
-    return influence_interval(value, sums * len(sums) / len(influences), least=least, most=most)
+    """`influence_interval` where rows are the tokens of images: whole images pull."""
+    sums = np.bincount(image, influences)
+    return influence_interval(value, sums * len(sums) / len(influences), drawn=drawn, least=least, most=most)
 
 
 def spectral_influences(side: Principal) -> dict[str, OfASpectrum] | None:

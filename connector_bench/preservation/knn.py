@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.neighbours.space import DISTANCES, Space, all_the_same, as_vectors
@@ -118,6 +119,7 @@ def knn_preservation(
     seed: int = 0,
     labels: Shaped[np.ndarray, " n"] | None = None,
     clusters: Shaped[np.ndarray, " n"] | None = None,
+    drawn: Drawn | None = None,
     reference: ReferenceVectors | None = None,
     confidence: float = 0.95,
     device: str = "cpu",
@@ -134,6 +136,7 @@ def knn_preservation(
         labels: a class per image; adds retrieval of images of the same class.
         clusters: a group per image (near-duplicates, video frames ...) that belong together. The interval
             then holds the gallery fixed; without clusters it is for galleries of as many other images.
+        drawn: which images were drawn together; intervals are for galleries of as many other such groups.
         reference: an independent space of the same images; adds gain, at 95 % and over other galleries.
         confidence: of the intervals.
         device: where the search runs; see `neighbours`.
@@ -150,24 +153,25 @@ def knn_preservation(
     if said := too_few({f"k = {k}": k + 2 for k in asked}, n):
         warnings.warn(said, stacklevel=2)
     require_neighbours(pre)
-    columns = depth(max(ks), n)
+    drawn = drawn or Drawn.alone(n)
+    columns = depth(max(ks), n, drawn.most)
     before, after = (neighbours(side, columns, distance, device=device) for side in (pre, post))
     overlaps = {k: overlap(before, after, k) for k in ks}
     gaps: dict[int, Float64[np.ndarray, " t"]] = {}
     if clusters is None:
-        gallery = SearchedGallery.of(before, after, ks, seed=seed)
+        gallery = SearchedGallery.of(before, after, ks, seed=seed, drawn=drawn)
         found_gaps = gallery.halvings.gaps(gallery.common)
         corrections = gallery.halvings.jackknife_correction(gallery.common, found_gaps)
-        means = scores_of_overlap(gallery.common, ks, corrections, confidence=confidence)
+        means = scores_of_overlap(gallery.common, ks, corrections, drawn=drawn, confidence=confidence)
         gaps = dict(zip(gallery.halvings.ks, found_gaps.T, strict=True))
     else:
-        drawn: dict[str, Any] = {"clusters": clusters, "confidence": confidence}
-        means = {k: jackknife.mean(overlaps[k], chance=chance(k, n), **drawn) for k in ks}
+        fixed: dict[str, Any] = {"clusters": clusters, "confidence": confidence}
+        means = {k: jackknife.mean(overlaps[k], chance=chance(k, n), **fixed) for k in ks}
     scores = {f"knor_{k}": score for k, score in means.items()}
     scores |= {f"knor_adj_{k}": score.adjusted() for k, score in means.items()}
     found = None
     if labels is not None:
-        found = retrieval(pre, post, labels, distance=distance, seed=seed, confidence=confidence)
+        found = retrieval(pre, post, labels, distance=distance, drawn=drawn, seed=seed, confidence=confidence)
     gained = None
     if reference is not None:
         if len(reference) != n:
@@ -175,7 +179,7 @@ def knn_preservation(
                 f"a reference holds the same images, got {len(reference)} vectors and {n} images"
             )
         lists = reference.lists(columns, seed=seed, device=device)
-        agreement = AgreementWith.of(lists, ks, seed=seed)
+        agreement = AgreementWith.of(lists, ks, seed=seed, drawn=drawn)
         gained = agreement.gains(agreement.side(before), agreement.side(after))
     return PreservedNeighbours(n, ks, distance, overlaps, scores, found, gaps, gained)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 from connector_bench.preservation.neighbours.space import DISTANCES
@@ -22,9 +22,10 @@ class PreservationOptions:
     input, `pre_normed` behind its leading norm; `gallery` how many images are drawn from a larger set, by `seed` and
     their pixels alone (None: all are taken); `device` where vectors are searched: `auto` for where the model ran if
     it is a CUDA card, `cpu`, or a torch device. `reference` is what the record calls the space that neighbourhoods
-    are held against, which is opened beside the options. `protocol: paper` gives the published procedure instead, in
-    metrics of their own (`paper_knor_<k>`): mean-pooled, the image itself counted as its neighbour; published figures
-    are L2.
+    are held against, which is opened beside the options. `drawn_together` is the column of labels that tells which
+    images were drawn together, such as views of one object: intervals are for other such groups. `protocol: paper`
+    gives the published procedure instead, in metrics of their own (`paper_knor_<k>`): mean-pooled, the image itself
+    counted as its neighbour; published figures are L2.
     """
 
     ks: tuple[int, ...] = (1, 10, 50, 100)
@@ -36,6 +37,7 @@ class PreservationOptions:
     gallery: int | None = None
     device: str = "auto"
     reference: str | None = None
+    drawn_together: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("distance", self.distance, DISTANCES)
@@ -50,6 +52,8 @@ class PreservationOptions:
             or any(not isinstance(k, int) or k < 1 for k in self.ks)
         ):
             raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}{one_k(self.ks)}")
+        if self.drawn_together is not None and not isinstance(self.drawn_together, str):
+            raise ValueError(f"drawn_together must be one column of labels, got {self.drawn_together!r}")
         if not isinstance(self.device, str) or not re.fullmatch(
             r"auto|(torch-)?cpu|cuda(:\d+)?", self.device
         ):
@@ -71,6 +75,12 @@ def preservation_options(given: Mapping[str, object]) -> PreservationOptions:
         raise ValueError(f"unknown option {', '.join(unknown)}; allowed are {', '.join(allowed)}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     return PreservationOptions(**values)  # type: ignore[arg-type]
+
+
+def not_a_label(by: str, labels: Iterable[str]) -> str:
+    """What to say of a `drawn_together` that names no column of labels."""
+    allowed = ", ".join(labels) or "none, since there are no labels"
+    return f"drawn_together must name a column of labels ({allowed}), got {by!r}"
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -20,18 +20,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 from scipy import stats
 
-from connector_bench.preservation.design_effect import random_halves
+from connector_bench.preservation.drawn_together import Drawn, larger_by, of_equal_halves, random_halves
 from connector_bench.preservation.neighbours.ranking import places_in_half
 from connector_bench.preservation.neighbours.search import neighbours, threads
 from connector_bench.preservation.overlap import CommonNeighbours, chance, chance_corrected, place_type
 from connector_bench.stats import jackknife
-from connector_bench.stats.floors import LEAST_IN_A_GALLERY, floored
+from connector_bench.stats.floors import LEAST_IN_A_GALLERY
 from connector_bench.stats.intervals import Score, plain, wilson
 
 MIN_HALVINGS, MAX_HALVINGS = 30, 100
 _ELEMENTS = 2**28
 _JACKKNIFED = 4
 _MIN_CORRECTION = 0.25
+_CORRECTION_TOGETHER = (_MIN_CORRECTION**2, 1 / _MIN_CORRECTION)
+"""Of images that were drawn together: the sum of their pulls counts a neighbour inside the group twice, and is what
+they pull together to first order alone."""
 FREEDOM = 60
 """Degrees of freedom of the correction, beside those of the jackknife."""
 
@@ -41,10 +44,11 @@ Scores = dict[str, dict[str, Any]]
 """A `Score` as plain values, by metric."""
 
 
-def depth(k: int, n: int) -> int:
-    """Columns of neighbour lists that hold `k + 1` of any half of the gallery, at six standard deviations."""
+def depth(k: int, n: int, together: int = 1) -> int:
+    """Columns of neighbour lists that hold `k + 1` of any half of the gallery, at six standard deviations; where up to
+    so many images are halved `together`, and may all stand side by side."""
     wanted = k + 1
-    return min(n - 1, int(np.ceil((3 + np.sqrt(9 + 2 * wanted)) ** 2)))
+    return min(n - 1, int(np.ceil((3 * together**0.5 + np.sqrt(9 * together + 2 * wanted)) ** 2)))
 
 
 def number_of_halvings(n: int, columns: int) -> int:
@@ -64,22 +68,33 @@ class Halvings:
     """Those that a half can hold."""
     reach: Int[np.ndarray, "t n ks"]
     """Place of every image's k-th neighbour from its own half."""
+    drawn: Drawn
 
     @classmethod
-    def of(cls, pre_neighbours: Int[np.ndarray, "n c"], ks: Sequence[int], *, seed: int = 0) -> Halvings:
-        """Of lists with `depth(max(ks), n)` columns. Raises ValueError for fewer."""
+    def of(
+        cls,
+        pre_neighbours: Int[np.ndarray, "n c"],
+        ks: Sequence[int],
+        *,
+        drawn: Drawn | None = None,
+        seed: int = 0,
+    ) -> Halvings:
+        """Of lists with `depth(max(ks), n, drawn.most)` columns. Raises ValueError for fewer."""
         n, columns = pre_neighbours.shape
-        held = tuple(k for k in ks if k + 1 < n // 2)
-        if held and columns < depth(max(held), n):
+        drawn = drawn or Drawn.alone(n)
+        halves = np.stack(list(random_halves(drawn, number_of_halvings(n, columns), seed)))
+        members = np.count_nonzero(halves, axis=1)
+        smallest = int(np.minimum(members, n - members).min())
+        held = tuple(k for k in ks if k + 1 < smallest)
+        if held and columns < (wanted := depth(max(held), n, drawn.most)):
             raise ValueError(
-                f"halves at k = {max(held)} need {depth(max(held), n)} neighbours of every image, got {columns}"
+                f"halves at k = {max(held)} need {wanted} neighbours of every image, got {columns}"
             )
-        halves = np.stack(list(random_halves(n, number_of_halvings(n, columns), seed)))
         reach = np.zeros((len(halves) if held else 0, n, len(held)), dtype=place_type(columns))
         for trial, half in enumerate(halves[: len(reach)]):
             places = places_in_half(half[pre_neighbours] == half[:, None], np.array(held))
             reach[trial] = np.minimum(places, columns - 1)
-        return cls(halves, held, reach)
+        return cls(halves, held, reach, drawn)
 
     def gaps(self, common: CommonNeighbours) -> Float64[np.ndarray, "t ks"]:
         """Mean overlap in one half less that in the other, each half its own gallery.
@@ -89,7 +104,9 @@ class Halvings:
         """
         work = zip(self.halves, self.reach, strict=False)
         with threads() as (pool, _):
-            return np.array(list(pool.map(lambda trial: self._gap(common, *trial), work)))
+            gaps = np.array(list(pool.map(lambda trial: self._gap(common, *trial), work)))
+        larger = np.array([larger_by(half) for half in self.halves[: len(gaps)]], dtype=float)
+        return of_equal_halves(gaps, larger, self.drawn)
 
     def _gap(
         self, common: CommonNeighbours, half: Bool[np.ndarray, " n"], reach: Int[np.ndarray, "n ks"]
@@ -136,13 +153,15 @@ class Halvings:
         if not self.ks:
             return {}
         claimed = [
-            [variance_without(values) for values in without_each(members)]
+            [variance_without(drawn.without_each(values)) for values in without_each(members)]
             for half in self.halves[:_JACKKNIFED]
             for members in (half, ~half)
+            for drawn in (self.drawn.take(members),)
         ]
         true, jackknife = np.square(gaps).mean(axis=0) / 2, np.mean(claimed, axis=0)
         share = np.divide(true, jackknife, out=np.ones(len(self.ks)), where=jackknife > 0)
-        return dict(zip(self.ks, np.clip(share, _MIN_CORRECTION, 1).tolist(), strict=True))
+        allowed = (_MIN_CORRECTION, 1.0) if self.drawn.independent else _CORRECTION_TOGETHER
+        return dict(zip(self.ks, np.clip(share, *allowed).tolist(), strict=True))
 
 
 def scores_of_overlap(
@@ -150,6 +169,7 @@ def scores_of_overlap(
     ks: Sequence[int],
     corrections: Mapping[int, float],
     *,
+    drawn: Drawn | None = None,
     confidence: float = 0.95,
 ) -> dict[int, Score]:
     """Mean overlap for each k with an interval for its expectation over galleries of as many images.
@@ -163,18 +183,24 @@ def scores_of_overlap(
         ValueError: lists of fewer than `k + 1` columns.
     """
     n = len(common.pre)
+    drawn = drawn or Drawn.alone(n)
     scores = {}
     for k in ks:
         if k == n - 1:
             scores[k] = Score(1.0, 1.0, 1.0, n, 1.0, "exact: all other images are neighbours")
             continue
-        found = jackknife.estimate(float(common.overlap(k).mean()), overlap_without_each(common, k), "sums")
+        mean = float(common.overlap(k).mean())
+        if (untold := drawn.untold(mean, n, chance(k, n), LEAST_IN_A_GALLERY)) is not None:
+            scores[k] = untold
+            continue
+        without = drawn.without_each(overlap_without_each(common, k))
+        found = jackknife.estimate(mean, without, "sums")
         value, variance = found.value, found.error**2 * corrections.get(k, 1.0)
         quantile = float(stats.t.ppf(0.5 + confidence / 2, 1 / (1 / found.freedom + 1 / FREEDOM)))
         corrected = "corrected in half galleries" if k in corrections else "too wide: no half holds k"
-        method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over images {corrected}"
-        low, high = wilson(value, variance, n, quantile)
-        scores[k] = floored(Score(value, low, high, n, chance(k, n), method), LEAST_IN_A_GALLERY)
+        method = f"{100 * confidence:g} % Wilson interval, delete-one jackknife over {drawn.unit} {corrected}"
+        low, high = wilson(value, variance, int(drawn.worth), quantile)
+        scores[k] = drawn.floored(Score(value, low, high, n, chance(k, n), method), LEAST_IN_A_GALLERY)
     return scores
 
 
@@ -227,10 +253,16 @@ class SearchedGallery:
 
     @classmethod
     def of(
-        cls, pre: Int[np.ndarray, "n c"], post: Int[np.ndarray, "n c"], ks: Sequence[int], *, seed: int
+        cls,
+        pre: Int[np.ndarray, "n c"],
+        post: Int[np.ndarray, "n c"],
+        ks: Sequence[int],
+        *,
+        seed: int,
+        drawn: Drawn | None = None,
     ) -> SearchedGallery:
-        """Of lists with `depth(max(ks), n)` columns."""
-        return cls(tuple(ks), CommonNeighbours.of(pre, post), Halvings.of(pre, ks, seed=seed))
+        """Of lists with `depth(max(ks), n, drawn.most)` columns."""
+        return cls(tuple(ks), CommonNeighbours.of(pre, post), Halvings.of(pre, ks, drawn=drawn, seed=seed))
 
     @classmethod
     def alone(
@@ -241,11 +273,17 @@ class SearchedGallery:
         *,
         distance: str,
         seed: int,
+        drawn: Drawn | None = None,
     ) -> SearchedGallery:
         """Of some images' vectors, searched among themselves."""
-        columns = depth(max(ks), len(pre))
+        columns = depth(max(ks), len(pre), drawn.most if drawn else 1)
         before, after = (neighbours(side, columns, distance) for side in (pre, post))
-        return cls.of(before, after, ks, seed=seed)
+        return cls.of(before, after, ks, seed=seed, drawn=drawn)
+
+    @property
+    def drawn(self) -> Drawn:
+        """Which images were drawn together."""
+        return self.halvings.drawn
 
     def overlaps(self) -> tuple[Columns, Scores]:
         """Overlap at every k, as it is and corrected for chance, by image and with intervals."""
@@ -292,7 +330,7 @@ class SearchedGallery:
         columns: Columns = {}
         scores: Scores = {}
         corrections = self.halvings.jackknife_correction(common, gaps)
-        for k, score in scores_of_overlap(common, self.ks, corrections).items():
+        for k, score in scores_of_overlap(common, self.ks, corrections, drawn=self.drawn).items():
             overlap = common.overlap(k)
             columns |= {
                 f"knor_{k}": overlap,

@@ -23,11 +23,12 @@ from connector_bench.preservation.design_effect import (
     Kind,
     design_effects,
     mean_score,
-    sample_rows,
 )
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.neighbours.ranking import Halved, Ordered, average_precision
 from connector_bench.preservation.side import Side, both_sides
 from connector_bench.stats.correlation import spearman
+from connector_bench.stats.floors import LEAST_IMAGES
 from connector_bench.stats.intervals import Score
 
 KS = (1, 5)
@@ -66,6 +67,7 @@ def retrieval(
     *,
     ks: Sequence[int] = KS,
     distance: str = "l2",
+    drawn: Drawn | None = None,
     seed: int = 0,
     confidence: float = 0.95,
     device: str = "cpu",
@@ -74,7 +76,8 @@ def retrieval(
 
     Recall at k is 1 for a query with an image of its class among its k nearest, else 0 (as in the paper's CUB
     table). Purity is the share of a query's `NEAREST` nearest that are of its class; it needs two more images than
-    those. Intervals are for galleries of as many other images of the same classes.
+    those. Intervals are for galleries of as many other images of the same classes, and for other groups of images where
+    some were `drawn` together.
 
     Raises:
         ValueError: labels or vectors of different counts, what `classes_of` refuses, and what `neighbours` refuses.
@@ -86,10 +89,13 @@ def retrieval(
         )
     classes = classes_of(labels.tolist())
     columns = max(*ks, min(NEAREST, len(pre) - 1))
-    sides = both_sides(pre, post, columns, distance=distance, classes=(classes,), seed=seed, device=device)
+    sides = both_sides(
+        pre, post, columns, distance=distance, classes=(classes,), drawn=drawn, seed=seed, device=device
+    )
     samples = sides[0].sample, sides[1].sample
-    halves = retrieval_in_halves(*samples, classes[sample_rows(len(classes), seed)], ks=ks)
-    effects = design_effects(*samples, [halves], seed=seed)
+    sampled = sides[0].sampled
+    halves = retrieval_in_halves(*samples, classes[sampled], ks=ks)
+    effects = design_effects(*samples, [halves], drawn=sides[0].drawn.take(sampled), seed=seed)
     return class_retrieval(*sides, classes, effects, ks=ks, confidence=confidence)
 
 
@@ -115,7 +121,11 @@ def class_retrieval(
             continue
         floor = _chance(key, relevant[known], len(classes))
         asked = {"pre": before[key][known], "post": after[key][known]}
-        drawn: dict[str, Any] = {"confidence": confidence, "drawn_from": int(queries.sum())}
+        drawn: dict[str, Any] = {
+            "confidence": confidence,
+            "drawn": pre.drawn.take(np.flatnonzero(known)),
+            "drawn_from": int(queries.sum()),
+        }
         names = {side: metric_name(key, side) for side in ("pre", "post", "diff")}
         for side, values in asked.items():
             effect = effects.get(names[side])
@@ -162,7 +172,11 @@ def caption_of(value: object) -> str | None:
 
 
 def overlap_recall(
-    overlap: Float[np.ndarray, " n"], recall: Float[np.ndarray, " n"], *, seed: int = 0
+    overlap: Float[np.ndarray, " n"],
+    recall: Float[np.ndarray, " n"],
+    *,
+    drawn: Drawn | None = None,
+    seed: int = 0,
 ) -> Score:
     """Spearman's correlation over the queries of neighbour overlap and recall (NaN where an image is no
     query): do images whose neighbours change also lose their retrieval? -1..1, chance 0; NaN where one of
@@ -175,7 +189,10 @@ def overlap_recall(
     if overlap.shape != recall.shape:
         raise ValueError(f"one value per image: got {overlap.shape} overlaps and {recall.shape} recalls")
     asked = ~np.isnan(recall)
-    return spearman(overlap[asked], recall[asked], seed=seed)
+    held = Drawn.alone(len(overlap)).take(asked) if drawn is None else drawn.take(asked)
+    if held.independent or held.worth >= LEAST_IMAGES:
+        return spearman(overlap[asked], recall[asked], clusters=held.group, unit=held.unit, seed=seed)
+    return held.floored(spearman(overlap[asked], recall[asked], seed=seed), LEAST_IMAGES)
 
 
 def retrieval_in_halves(

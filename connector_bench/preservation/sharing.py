@@ -135,7 +135,7 @@ class Captions:
         sides = {"caption_pre": pre, "caption_post": post}
         columns = {name: self.likeness(side.lists) for name, side in sides.items()}
         scores = {
-            name: mean_score(column, effects.get(name), chance=self.chance)
+            name: mean_score(column, effects.get(name), chance=self.chance, drawn=pre.drawn)
             for name, column in columns.items()
         }
         return columns, scores

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from connector_bench.preservation.design_effect import sample_rows
+from connector_bench.preservation.design_effect import MAX_SAMPLE
+from connector_bench.preservation.drawn_together import Drawn, sample_rows
 from connector_bench.preservation.neighbours.ranking import (
     Ordered,
     Reader,
@@ -39,6 +40,10 @@ class Side:
     """Average precision of their rankings for each set of classes."""
     sample: Ordered
     """The ranking among the images by which design effects are measured."""
+    sampled: Int[np.ndarray, " m"]
+    """These images."""
+    drawn: Drawn
+    """Which of all images were drawn together."""
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -61,6 +66,7 @@ def both_sides(
     *,
     distance: str = "l2",
     classes: Sequence[Int[np.ndarray, " n"]] = (),
+    drawn: Drawn | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> tuple[Side, Side]:
@@ -77,7 +83,9 @@ def both_sides(
         neighbours(side, columns, distance, device=device, title=f"searching {name}")
         for side, name in zip(vectors, names, strict=True)
     ]
-    rows, queries = sample_rows(len(pre), seed), sample_rows(len(pre), seed, QUERIES)
+    drawn = drawn or Drawn.alone(len(pre))
+    rows = sample_rows(drawn, seed, MAX_SAMPLE)
+    queries = sample_rows(Drawn.alone(len(pre)), seed, QUERIES)
 
     def one(own: int) -> Side:
         readers: list[Reader] = [ranks_of(lists[1 - own][:, :RANKED])]
@@ -87,6 +95,6 @@ def both_sides(
             vectors[own], distance, *readers, queries=queries, device=device, title=title
         )
         sample = Ordered.of(vectors[own][rows], distance)
-        return Side(vectors[own], lists[own], queries, ranks, tuple(precisions), sample)
+        return Side(vectors[own], lists[own], queries, ranks, tuple(precisions), sample, rows, drawn)
 
     return one(0), one(1)

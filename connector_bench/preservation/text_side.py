@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ from jaxtyping import Float, Float64, Int
 from scipy import linalg, stats
 from scipy.spatial.distance import pdist
 
+from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.influence import clustered, spectral_influences
 from connector_bench.preservation.overlap_interval import Columns, Scores
 from connector_bench.preservation.principal import Principal
 from connector_bench.stats import jackknife
-from connector_bench.stats.floors import LEAST_IMAGES, floored
+from connector_bench.stats.floors import LEAST_IMAGES
 from connector_bench.stats.intervals import Score, plain
 
 TOKENS = 2000
@@ -105,9 +106,10 @@ def frechet(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> flo
 
 
 def beside_the_words(
-    tokens: Sequence[Float[np.ndarray, "t d"]], words: KnownWords
+    tokens: Sequence[Float[np.ndarray, "t d"]], words: KnownWords, drawn: Drawn | None = None
 ) -> tuple[Columns, dict[str, Score]]:
     """Figures of one set of tokens: values by image, and scores."""
+    drawn = drawn or Drawn.alone(len(tokens))
     usual = float(np.linalg.norm(words.vectors, axis=1).mean())
     median = float(np.median(pdist(words.vectors[:PAIRED])))
     columns: Columns = {
@@ -120,9 +122,15 @@ def beside_the_words(
     columns["text_near"] = np.bincount(image, nearest < median, len(tokens)) / np.bincount(
         image, minlength=len(tokens)
     )
-    scores = {name: jackknife.mean(values) for name, values in columns.items()}
-    scores["text_frechet"] = _frechet_score(tokens, words)
+    scores = {name: _mean(values, drawn) for name, values in columns.items()}
+    scores["text_frechet"] = _frechet_score(tokens, words, drawn)
     return columns, scores
+
+
+def _mean(values: Float64[np.ndarray, " n"], drawn: Drawn) -> Score:
+    found = jackknife.ratio(drawn.sums(values), drawn.sums(np.ones(len(values))), unit=drawn.unit)
+    score = replace(found, value=float(values.sum() / len(values)), n=len(values))
+    return drawn.floored(score, LEAST_IMAGES)
 
 
 def _nearest(
@@ -137,8 +145,8 @@ def _nearest(
     return np.asarray(np.sqrt(np.maximum(np.concatenate(found), 0)))
 
 
-def _frechet_score(tokens: Sequence[Float[np.ndarray, "t d"]], words: KnownWords) -> Score:
-    """Over the words' variance, by leaving out a tenth of the images at a time."""
+def _frechet_score(tokens: Sequence[Float[np.ndarray, "t d"]], words: KnownWords, drawn: Drawn) -> Score:
+    """Over the words' variance, by leaving out a tenth of the images at a time, those drawn together together."""
     first, scale = words.halves[0], words.spread
     n = len(tokens)
 
@@ -148,19 +156,20 @@ def _frechet_score(tokens: Sequence[Float[np.ndarray, "t d"]], words: KnownWords
         return frechet(spread_out, first) / scale
 
     value = of(range(n))
-    if n < max(LEAST_IMAGES, GROUPS):
-        return floored(Score(value, math.nan, math.nan, n, None, ""))
+    if drawn.worth < max(LEAST_IMAGES, GROUPS):
+        return drawn.floored(Score(value, math.nan, math.nan, n, None, ""), LEAST_IMAGES)
     without = np.array(
-        [of([number for number in range(n) if number % GROUPS != group]) for group in range(GROUPS)]
+        [of(np.flatnonzero(drawn.group % GROUPS != group).tolist()) for group in range(GROUPS)]
     )
     error = float(np.sqrt((GROUPS - 1) / GROUPS * np.square(without - without.mean()).sum()))
     reach = float(stats.t.ppf(0.975, GROUPS - 1)) * error
-    method = f"95 % jackknife t interval over {GROUPS} groups of images, {len(first):,} words held fixed"
+    of_what = "images" if drawn.independent else f"the {drawn.unit}"
+    method = f"95 % jackknife t interval over {GROUPS} groups of {of_what}, {len(first):,} words held fixed"
     return Score(value, max(0.0, value - reach), value + reach, n, None, method)
 
 
 def token_figures(
-    sample: TokenSample, words: Float[np.ndarray, "v d"] | None
+    sample: TokenSample, words: Float[np.ndarray, "v d"] | None, drawn: Drawn | None = None
 ) -> tuple[Columns, Scores, dict[str, Any]]:
     """Effective ranks of both sides' tokens and, with words, how the tokens lie beside them; what it rests on."""
     columns: Columns = {}
@@ -169,13 +178,13 @@ def token_figures(
         principal = Principal.of(np.concatenate(tokens))
         image = np.repeat(np.arange(len(tokens)), [len(own) for own in tokens])
         if (found := spectral_influences(principal)) is not None:
-            scores[f"token_erank_{side}"] = plain(clustered(*found["erank"], image))
+            scores[f"token_erank_{side}"] = plain(clustered(*found["erank"], image, drawn))
     noted: dict[str, Any] = {"images": len(sample), "tokens": sum(map(len, sample.post))}
     width = sample.post[0].shape[1]
     known = None if words is None else KnownWords.of(words, width)
     if known is None:
         return columns, scores, noted
-    found_columns, found_scores = beside_the_words(sample.post, known)
+    found_columns, found_scores = beside_the_words(sample.post, known, drawn)
     columns |= found_columns
     scores |= {name: plain(score) for name, score in found_scores.items()}
     first, second = known.halves
@@ -183,7 +192,7 @@ def token_figures(
         frechet(first, second) / known.spread, math.nan, math.nan, len(first), None, "two halves of the words"
     )
     scores["text_frechet_floor"] = plain(floor)
-    copies = [beside_the_words(own, known) for own in sample.untrained]
+    copies = [beside_the_words(own, known, drawn) for own in sample.untrained]
     for name in found_scores if copies else ():
         scores[f"untrained_{name}"] = _over_seeds([own[name] for _, own in copies])
         if name in found_columns:

@@ -12,6 +12,8 @@ from connector_bench.results.tasks import TaskRun
 UNRECORDED: tuple[object, ...] = (None, {})
 HOW_FAST = ("device", "chunk_rows", "sums")
 """Options that change no figure beyond rounding."""
+NO_CONDITION = (*HOW_FAST, "drawn_together")
+"""Options that keep no results apart: of images drawn together intervals are wider, figures are the same."""
 UNDECLARED = "undeclared"
 
 
@@ -33,7 +35,7 @@ def conditions_of(task: TaskRun) -> dict[str, object]:
     found: dict[str, object] = {
         "protocol": record.get("protocol"),
         "train_sha256": record.get("train_sha256"),
-        **{f"option {name}": value for name, value in options.items() if name not in HOW_FAST},
+        **{f"option {name}": value for name, value in options.items() if name not in NO_CONDITION},
     }
     if record.get("probes"):
         found |= {

@@ -59,6 +59,14 @@ class _Score(_FilePart):
     halving_gaps: list[FiniteFloat] = []
 
 
+class _DrawnTogether(_FilePart):
+    by: Name | None = None
+    groups: Count
+    most: Count
+    worth: FiniteFloat
+    sha256: Name
+
+
 class _Connector(_FilePart):
     model: Name
     family: Name
@@ -103,6 +111,7 @@ class _Record(_FilePart):
     train_images: Count | None = None
     train_sha256: Name | None = None
     scores: dict[Name, _Score] = {}
+    drawn_together: _DrawnTogether | None = None
     labels: dict[Name, _LabelColumn] = {}
     curve: list[FiniteFloat] = []
     probes: dict[Name, dict[Name, Any]] | None = None

@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import stats
 
 from connector_bench.stats.cluster_jackknife import ranks_without_each, score_of
 from connector_bench.stats.intervals import Score, same_length
 
 
-def spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: int = 0) -> Score:
-    """Spearman's rank correlation (ties at their mean rank) with a jackknife interval over images; -1..1,
-    chance 0.
+def spearman(
+    x: Float[np.ndarray, " n"],
+    y: Float[np.ndarray, " n"],
+    *,
+    clusters: Int[np.ndarray, " n"] | None = None,
+    unit: str = "images",
+    seed: int = 0,
+) -> Score:
+    """Spearman's rank correlation (ties at their mean rank) with a jackknife interval over images, or over
+    `clusters` of them, which are then counted and called `unit`; -1..1, chance 0.
 
     Where one side is constant there is no order: value and interval are NaN. `seed` decides which images are left out
     together where there are very many.
@@ -24,8 +31,9 @@ def spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], *, seed: in
     """
     first, second = same_length(x, y, least=3)
     none = np.zeros((0, len(first)), dtype=bool)
-    found = ranks_without_each(np.stack([first, second]), none, np.arange(len(first)), seed=seed)
-    return score_of(found.correlations[:, 0, 1], found.clusters, chance=0.0, unit="images")
+    groups = np.arange(len(first)) if clusters is None else clusters
+    found = ranks_without_each(np.stack([first, second]), none, groups, seed=seed)
+    return score_of(found.correlations[:, 0, 1], found.clusters, chance=0.0, unit=unit)
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:

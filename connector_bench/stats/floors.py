@@ -30,6 +30,11 @@ LEAST_CONNECTORS = 8
 """Fewer allow no claim: among 7 unrelated points one correlation in 20 lies beyond 0.75."""
 LEAST_VALIDATION_IMAGES = 5
 """That choose penalties and the best probe, stop training, and say whether more data helps; of fewer none does."""
+IMAGES = "images"
+GROUPS = "groups of images that were drawn together"
+"""What is counted where images are no independent draws, by the same numbers."""
+UNEQUAL_GROUPS = "independent draws, which {groups:,} groups of up to {most:,} images are worth"
+"""What is counted where some groups are much larger than others."""
 
 
 def too_few(n: int, least: int, unit: str = "images") -> str:

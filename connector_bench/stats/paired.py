@@ -15,7 +15,14 @@ from jaxtyping import Float
 from scipy import stats
 
 from connector_bench.stats import jackknife
-from connector_bench.stats.floors import IMAGES_A_NEIGHBOUR, LEAST_IMAGES, LEAST_IN_A_GALLERY, too_few
+from connector_bench.stats.floors import (
+    GROUPS,
+    IMAGES,
+    IMAGES_A_NEIGHBOUR,
+    LEAST_IMAGES,
+    LEAST_IN_A_GALLERY,
+    too_few,
+)
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
@@ -24,9 +31,9 @@ ROUNDING = 1e-6
 """Figures that lie no further apart are the same: what isometries and invertible maps lose beyond is rounding."""
 _BATCH_VALUES = 2**22
 
-JACKKNIFE = "95 % jackknife t interval of the paired difference over images"
-EXCHANGE = f"exchange of the two models within images, {EXCHANGES:,} random ones"
-HALVINGS = "95 % t interval from {count} halvings of the images, each half a gallery of its own"
+JACKKNIFE = "95 % jackknife t interval of the paired difference over {unit}"
+EXCHANGE = f"exchange of the two models within {{unit}}, {EXCHANGES:,} random ones"
+HALVINGS = "95 % t interval from {count} halvings of the {unit}, each half a gallery of its own"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +66,7 @@ def untold(first: float, second: float, why: str) -> Difference:
     return Difference(second - first, math.nan, math.nan, math.nan, why, why)
 
 
-def difference(first: Sums, second: Sums) -> Difference:
+def difference(first: Sums, second: Sums, *, unit: str = IMAGES) -> Difference:
     """Paired difference of two figures over the same clusters.
 
     The interval is a jackknife over clusters. The p-value comes from exchanging the two models within clusters at
@@ -77,9 +84,10 @@ def difference(first: Sums, second: Sums) -> Difference:
         raise ValueError("a figure whose denominator is 0 has no value")
     value = second.value - first.value
     if n < LEAST_IMAGES:
-        return untold(first.value, second.value, too_few(n, LEAST_IMAGES))
+        return untold(first.value, second.value, too_few(n, LEAST_IMAGES, unit))
     low, high = difference_interval(first, second)
-    return Difference(value, low, high, _exchange_p(first, second, value), JACKKNIFE, EXCHANGE)
+    methods = (method.format(unit=unit) for method in (JACKKNIFE, EXCHANGE))
+    return Difference(value, low, high, _exchange_p(first, second, value), *methods)
 
 
 def difference_interval(first: Sums, second: Sums) -> tuple[float, float]:
@@ -101,13 +109,15 @@ def halved_difference(
     *,
     images: int,
     k: int | None,
+    groups: int | None = None,
 ) -> Difference:
     """Paired difference of figures whose images are each other's neighbours, such as k-NN overlap.
 
     Gaps are the figure in one half of the images less that in the other, over the same halvings for both models.
     Disjoint halves are independent galleries, so the squared difference of both models' gaps is twice the variance of
     the paired difference in half the images, and four times that in all of them. That holds where the k neighbours
-    are few among the images; else, and below the floor, there is neither interval nor p-value.
+    are few among the images; else, and below the floor, there is neither interval nor p-value. Where images were drawn
+    together, halves are of whole groups, worth so many draws, which have their floor too.
 
     Raises:
         ValueError: other lengths, or no halving.
@@ -117,11 +127,15 @@ def halved_difference(
     count, least = len(first_gaps), max(LEAST_IN_A_GALLERY, IMAGES_A_NEIGHBOUR * (k or 1))
     if images < least:
         return untold(first, second, too_few(images, least))
+    if groups is not None and groups < LEAST_IN_A_GALLERY:
+        return untold(first, second, too_few(groups, LEAST_IN_A_GALLERY, GROUPS))
+    freedom = count if groups is None else min(count, groups - 1)
     error = float(np.sqrt(np.square(np.asarray(second_gaps) - np.asarray(first_gaps)).mean() / 4))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count)) * error
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
     value = second - first
-    p = float(2 * stats.t.sf(abs(value) / error, count)) if error > 0 else float(value == 0)
-    method = HALVINGS.format(count=count)
+    p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+    unit = IMAGES if groups is None else f"{GROUPS}, worth {groups:,} draws"
+    method = HALVINGS.format(count=count, unit=unit)
     return Difference(value, value - half, value + half, p, method, method.replace("interval", "test"))
 
 

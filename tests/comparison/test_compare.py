@@ -13,8 +13,9 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.comparison.compare import WITHOUT_HALVES, Comparison, compare
+from connector_bench.comparison.compare import Comparison, compare
 from connector_bench.comparison.compared_runs import side_of
+from connector_bench.comparison.paired_metrics import WITHOUT_HALVES
 from connector_bench.comparison.words import comparison_markdown
 from connector_bench.preservation.figures import preservation_figures
 from connector_bench.preservation.options import PreservationOptions
@@ -183,7 +184,7 @@ def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Pat
     ]
     (item,) = compare(*map(side_of, plain)).differences
     assert np.isnan([item.difference.low, item.difference.high, item.difference.p]).all()
-    assert item.difference.interval_method == item.difference.test_method == WITHOUT_HALVES.format(least=100)
+    assert item.difference.interval_method == item.difference.test_method == WITHOUT_HALVES
     assert "do not both say by how much halves of them differ" in comparison_markdown(
         compare(*map(side_of, plain))
     )
