@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -28,6 +29,8 @@ class Entry:
 
     name: str
     kind: Kind
+    short: str
+    """Its name without family and seed, where it is called after its family and no other has that name."""
     rows: tuple[Row, ...]
     """Its seeds in their order; one row where there are none."""
     figures: Mapping[Key, Figure]
@@ -42,13 +45,6 @@ class Entry:
         return self.rows[0].connector
 
     @property
-    def short(self) -> str:
-        """Its name without family and seed, where it is called after its family."""
-        family = self.connector and self.connector.family
-        mine = self.name.removeprefix(f"{family}/")
-        return self.name if mine in ("", self.name) else _without_seed(mine)
-
-    @property
     def trained(self) -> str | None:
         """Of an untrained reference: the name of the entry that it is read beside."""
         name = self.name.replace("/untrained_", "/", 1)
@@ -61,26 +57,42 @@ def _without_seed(name: str) -> str:
 
 def entries_of(table: Table) -> tuple[Entry, ...]:
     """Every row of the table once, seeds of one connector together: competitors best first, references, controls."""
-    group_of = {model: group for group in table.groups for model in group.models}
-    members: dict[tuple[str, str], list[Row]] = {}
+    models = {row.model for row in table.rows if row.kind != "control"}
+    group_of = {
+        model: f"{group.name}, its seeds" if group.name in models else group.name
+        for group in table.groups
+        for model in group.models
+    }
+    members: dict[tuple[bool, str], list[Row]] = {}
     for row in table.rows:
-        group = group_of.get(row.model) if row.kind != "control" else None
-        members.setdefault((row.kind, group.name if group else row.model), []).append(row)
-    found = [_entry(name, rows) for (_, name), rows in members.items()]
+        control = row.kind == "control"
+        name = row.model if control else group_of.get(row.model, row.model)
+        members.setdefault((control, name), []).append(row)
+    short = {key: key[1] if key[0] else _short(key[1], rows[0]) for key, rows in members.items()}
+    taken = Counter(short[key] for key in members if not key[0])
+    found = [
+        _entry(key[1], short[key] if key[0] or taken[short[key]] == 1 else key[1], rows)
+        for key, rows in members.items()
+    ]
     order = sorting_columns(table.columns)
     return tuple(sorted(_ranked(found, table.columns), key=lambda entry: _place(entry, order)))
 
 
-def _entry(name: str, rows: Sequence[Row]) -> Entry:
+def _short(name: str, row: Row) -> str:
+    mine = name.removeprefix(f"{row.connector and row.connector.family}/")
+    return name if mine in ("", name) else _without_seed(mine)
+
+
+def _entry(name: str, short: str, rows: Sequence[Row]) -> Entry:
     ordered = tuple(sorted(rows, key=lambda row: (len(row.model), row.model)))
     first = ordered[0]
     if len(ordered) == 1:
         bounds = {key: bound for key in first.figures if (bound := first.bound(key))}
-        return Entry(name, first.kind, ordered, first.figures, bounds, first.ranks)
+        return Entry(name, first.kind, short, ordered, first.figures, bounds, first.ranks)
     shared = [key for key in first.figures if all(key in row.figures for row in ordered)]
     bounds = {key: bound for key in shared for row in ordered if (bound := row.bound(key))}
     figures = {key: over_seeds([row.figures[key] for row in ordered]) for key in shared}
-    return Entry(name, first.kind, ordered, figures, bounds)
+    return Entry(name, first.kind, short, ordered, figures, bounds)
 
 
 def over_seeds(seeds: Sequence[Figure]) -> Figure:

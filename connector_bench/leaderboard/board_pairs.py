@@ -23,7 +23,7 @@ OVERLAP = "knor_10"
 
 
 @dataclass(frozen=True)
-class Pair:
+class EntryPair:
     """One figure of one entry less that of another, by their numbers among the entries."""
 
     first: int
@@ -34,7 +34,7 @@ class Pair:
     """Of the 95 % interval: over the same images, and over seeds where there are several."""
 
 
-def paired_differences(table: Table, entries: Sequence[Entry]) -> Iterator[Pair]:
+def paired_differences(table: Table, entries: Sequence[Entry]) -> Iterator[EntryPair]:
     """Every pair of models or connectors in every column that can be paired; none of very many entries."""
     measured = [(number, entry) for number, entry in enumerate(entries) if entry.kind != "control"]
     if len(measured) > MOST_PAIRED:
@@ -50,7 +50,7 @@ def paired_differences(table: Table, entries: Sequence[Entry]) -> Iterator[Pair]
                 if (half := _half(one, two)) is not None:
                     value = first.figures[column.key].value - second.figures[column.key].value
                     both = math.hypot(half * _scale(column), _over_seeds(column, first, second))
-                    yield Pair(number, other, column, value, both)
+                    yield EntryPair(number, other, column, value, both)
 
 
 def _half(one: Candidate, two: Candidate) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from connector_bench.headlines import ESSENTIALS, MOST_ESSENTIALS
 from connector_bench.leaderboard.board_entries import Entry, entries_of
-from connector_bench.leaderboard.board_pairs import Pair, paired_differences
+from connector_bench.leaderboard.board_pairs import EntryPair, paired_differences
 from connector_bench.leaderboard.columns import sorting_columns
 from connector_bench.leaderboard.data_files import csv_file
 from connector_bench.leaderboard.measured_on import first_places, measured_on
@@ -208,7 +208,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _pairs(found: Iterator[Pair], columns: Sequence[Column]) -> Json:
+def _pairs(found: Iterator[EntryPair], columns: Sequence[Column]) -> Json:
     """By `first second`, the numbers of two entries: `[column, difference, half of its interval]` for each."""
     number = {column.key: place for place, column in enumerate(columns)}
     given: dict[str, list[list[float | int]]] = {}

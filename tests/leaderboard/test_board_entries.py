@@ -73,6 +73,14 @@ def test_connectors_are_ranked_by_what_the_study_names_and_never_by_bare_overlap
     assert [entry.name for entry in entries_of(merge(runs))] == ["a", "b", "untrained"]
 
 
+def test_names_that_would_be_the_same_are_told_apart() -> None:
+    names = ("a", "a-seed0", "a-seed1", "f/x", "x")
+    found = entries_of(merge([a_run(name, weights=name, t=preservation(0.5)) for name in names]))
+    shown = {entry.short: len(entry.rows) for entry in found if entry.kind == "competitor"}
+    assert shown == {"a": 1, "a, its seeds": 2, "f/x": 1, "x": 1}
+    assert len({entry.name for entry in found}) == len(found)
+
+
 def test_pairs_are_what_the_statistics_say() -> None:
     rng = np.random.default_rng(1)
     sst = rng.gamma(4, size=300)
