@@ -17,6 +17,10 @@ ELSEWHERE = {
     "CHANGELOG.md": "CHANGELOG.md",
     "connector_bench/zoo/README.md": "ZOO.md",
     "leaderboard/LEADERBOARD.md": "BOARD.md",
+    **{
+        f"leaderboard/tables/{name}.md": f"BOARD_{name.upper()}.md"
+        for name in ("neighbours", "patches", "stages", "tasks", "published")
+    },
     "examples": "EXAMPLES.md",
 }
 

@@ -6,6 +6,10 @@ from connector_bench.metrics import HEADLINE_K, Measure
 
 RANKED: dict[Measure, str] = {"knn_preservation": "knor_adj_10", "patch_reconstruction": "lost"}
 """The metric of each measure that connectors are ranked by; of stages none, since kinds of questions are not summed."""
+SORTED_BY = ("trustworthiness", "lost", "accuracy")
+"""What boards sort connectors by: the first of these figures that a board holds, on the measure's own pictures where
+it has those. The first is the one that tells how well connectors of the zoo answer (`leaderboard/prediction.json`), and
+has ranks of its own. Bare overlap is none of them: training lowers it while answers improve."""
 STAGE_LOSSES = ("lost_encoder_{kind}", "lost_connector_{kind}", "lost_language_model_{kind}")
 """What is lost where, in the order of the stages."""
 READER_GAP = "reader_gap_{kind}"
@@ -19,6 +23,7 @@ STAGE_TABLE = (
 HEADLINES: dict[Measure, tuple[str, ...]] = {
     "knn_preservation": (
         *(
+            "trustworthiness",
             "knor_adj_10",
             "knor_10",
             "gain_10",
@@ -64,7 +69,14 @@ SWEPT = ("knor_10", "lost", "r2_ridge")
 BASELINES = ("mask_area", "entropy", "encoder_norm")
 """What a loss must explain more than: figures of a picture or a question that know nothing of the connector."""
 TABLES = {
-    "neighbours kept": ("knor_10", "knor_adj_10", "knor_adj_50", "knor_adj_100", "purity_pre"),
+    "neighbours kept": (
+        "trustworthiness",
+        "knor_10",
+        "knor_adj_10",
+        "knor_adj_50",
+        "knor_adj_100",
+        "purity_pre",
+    ),
     "beside a connector that learnt nothing": ("knor_10", "untrained_knor_10", "random_linear_knor_10"),
     "geometry and retrieval": ("cka", "recall_pre_5", "recall_post_5", "paper_knor_10"),
     "lost to the best probe": ("lost", "r2_best", "r2_ridge", "nonlinear"),
@@ -78,13 +90,8 @@ TABLES = {
     "lost in the language model": ("lost_language_model_{kind}",),
 }
 """Narrow tables of connector tasks, by their metrics."""
-ESSENTIALS = (
-    "knor_adj_10",
-    "knor_10",
-    "purity_pre",
-    "untrained_knor_10",
-    "lost",
-    "lost_connector_{kind}",
-    "cka",
-)
-"""What the page shows before a reader chooses others."""
+ESSENTIALS = ("trustworthiness", "knor_10", "untrained_knor_10", "lost", "lost_connector_{kind}")
+"""What the page shows before a reader chooses others, beside the first metric of tasks that are not ours; of several
+kinds of questions the first."""
+MOST_ESSENTIALS = 6
+"""Columns of figures that a window of 1,280 pixels holds."""

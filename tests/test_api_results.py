@@ -188,7 +188,7 @@ def test_report_and_board_take_a_saved_result(both: cb.Result, tmp_path: Path) -
     assert "connector_bench.measure(...) in Python" in page
     assert "data:image/webp" in page, "pictures below loss maps"
     board = tmp_path / "board"
-    assert "1 runs added" in said("leaderboard", "add", tmp_path / "results", "--board", board)
+    assert "1 run added" in said("leaderboard", "add", tmp_path / "results", "--board", board)
     table = (board / "LEADERBOARD.md").read_text(encoding="utf-8")
     assert "mine" in table
     assert f"{both.scores['lost'].value:.3f}"[1:] in table

@@ -124,7 +124,7 @@ def test_board_page_and_terminal_say_what_is_off(tmp_path: Path) -> None:
     fine = task.model_copy(update={"figures": {**task.figures, "shuffled_knor_10": off_by(0.0101)}})
     boards.add(tmp_path, [a_run("org/fine", t=fine), a_run("org/leaks", t=leaking)])
     text = " ".join((tmp_path / "LEADERBOARD.md").read_text().split())
-    assert "1 of 2 are **not as they must be**" in text
+    assert "1 of 2 is **not as they must be**" in text
     assert "- org/leaks: shuffled_knor_10 of t is 0.200" in text
     page = (tmp_path / "index.html").read_text()
     assert page.count("controls not as they must be") == 1

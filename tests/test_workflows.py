@@ -160,4 +160,6 @@ def test_the_site_is_the_boards_public_files(checkout: Path) -> None:
         path.relative_to(checkout / "build/site").as_posix()
         for path in (checkout / "build/site").rglob("*.*")
     }
-    assert site == {"index.html", "leaderboard.csv", "leaderboard.json", "LEADERBOARD.md", "pictures/a.webp"}
+    tables = {f"tables/{name}.md" for name in ("neighbours", "patches", "stages", "tasks", "published")}
+    files = {"index.html", "leaderboard.csv", "leaderboard.json", "LEADERBOARD.md", "pictures/a.webp"}
+    assert site == files | tables

@@ -9,7 +9,8 @@ import pandas as pd
 
 from connector_bench.comparison.steps import Curve, StepPoint
 from connector_bench.comparison.words import signed
-from connector_bench.leaderboard.text import ARROWS, in_markdown, number
+from connector_bench.leaderboard.text import ARROWS, in_markdown
+from connector_bench.number_style import number
 
 ABOUT = """Brackets hold the 95 % interval over images. A star marks a checkpoint that differs from the first one by
 more than chance, paired on the same documents, at 5 % false discoveries among all metrics and checkpoints."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connector_bench.leaderboard.schema import Figure, TaskResult
 from connector_bench.leaderboard.table import Row
-from connector_bench.leaderboard.text import number
+from connector_bench.number_style import number
 from connector_bench.stats.oracles import as_it_must_be
 
 

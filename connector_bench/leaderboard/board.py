@@ -13,7 +13,7 @@ from connector_bench.leaderboard.data_files import csv_file, json_file
 from connector_bench.leaderboard.harness_results import run_of
 from connector_bench.leaderboard.loss_maps import PICTURES
 from connector_bench.leaderboard.loss_maps import pictures as loss_pictures
-from connector_bench.leaderboard.markdown import markdown
+from connector_bench.leaderboard.markdown import TOPICS, markdown, published_page, topic_tables
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.page import page
 from connector_bench.leaderboard.schema import StoredRun
@@ -24,8 +24,15 @@ from connector_bench.results.harness_files import UnusableResult, read_results
 LARGEST_RUN = 2**20
 """Bytes of one committed result; a larger one holds what nobody reads in a table."""
 
+
+def _of_table(render: Callable[[Table], str]) -> Callable[[Table, Path], str]:
+    return lambda table, board: render(table)
+
+
 RENDERINGS: Mapping[str, Callable[[Table, Path], str]] = {
-    "LEADERBOARD.md": lambda table, board: markdown(table),
+    "LEADERBOARD.md": _of_table(markdown),
+    **{f"tables/{name}.md": _of_table(topic_tables(topic)) for name, topic in TOPICS.items()},
+    "tables/published.md": _of_table(published_page),
     "leaderboard.csv": lambda table, board: csv_file(table),
     "leaderboard.json": lambda table, board: json_file(table),
     "index.html": page,

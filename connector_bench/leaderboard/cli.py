@@ -44,9 +44,8 @@ def add(
         for task, result in run.tasks.items()
         for alarm in alarms_of(run.model, task, result)
     )
-    typer.echo(
-        f"{len(runs)} runs added; {len(table.competitors)} models compete in {board / 'LEADERBOARD.md'}"
-    )
+    counted = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    typer.echo(f"{counted} added; {len(table.competitors)} models compete in {board / 'LEADERBOARD.md'}")
 
 
 @app.command()

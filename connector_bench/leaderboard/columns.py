@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from connector_bench.headlines import HEADLINES, RANKED
+from connector_bench.headlines import HEADLINES, RANKED, SORTED_BY
 from connector_bench.leaderboard.schema import Comparable, Figure, Measure, TaskResult
 from connector_bench.leaderboard.table import Column, Topic
 from connector_bench.metrics import label_of, listed_as
@@ -55,7 +55,7 @@ def _column(task: str, metric: str, result: TaskResult, figure: Figure) -> Colum
         higher_is_better=figure.higher_is_better,
         k=figure.k,
         headline=measure is None or listed_as(metric) in HEADLINES[measure],
-        ranked=measure is not None and metric == RANKED.get(measure),
+        ranked=measure is not None and metric in (RANKED.get(measure), SORTED_BY[0]),
         control=None if measure is None else control_of(metric),
     )
 
@@ -67,6 +67,13 @@ def _place(column: Column) -> tuple[int, str, int]:
     name = listed_as(column.metric)
     rank = headlines.index(name) if name in headlines else len(headlines)
     return list(TOPICS).index(column.measure), column.task, rank
+
+
+def sorting_columns(columns: Sequence[Column]) -> list[Column]:
+    """By which rows are put in order, the first that a row has a figure in: `SORTED_BY`, then whatever has ranks."""
+    own = sorted(columns, key=lambda column: column.measure is not None and column.task != column.measure)
+    named = [column for metric in SORTED_BY for column in own if column.metric == metric]
+    return [*named, *(column for column in own if column.ranked and column not in named)]
 
 
 def same_conditions(first: Comparable, second: Comparable) -> dict[str, tuple[object, object]]:

@@ -61,7 +61,9 @@ def _cell(row: Row | None, key: tuple[str, str]) -> str:
     if row is None or key not in row.figures:
         return ""
     rank = row.ranks.get(key)
-    return figure_text(row, key) + (f", rank {rank}" if rank else "")
+    return figure_text(row.figures.get(key), row.bound(key), control=row.kind == "control") + (
+        f", rank {rank}" if rank else ""
+    )
 
 
 def _other_changes(after: Table, old: Row, new: Row) -> int:

@@ -1,9 +1,8 @@
-"""A few loss maps of a run for its row's detail, and, where the submitter wants it, the pictures below them."""
+"""Loss maps of a run for its row's detail, of the same pictures for every model, and those pictures where wanted."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +11,11 @@ from connector_bench.leaderboard.schema import StoredLossMap
 from connector_bench.results.harness_files import ResultFile, UnusableResult
 
 if TYPE_CHECKING:
-    from connector_bench.reconstruction.artefacts import Artefacts, Selected
+    from connector_bench.reconstruction.artefacts import Artefacts
     from connector_bench.reconstruction.lossmaps import LossMap as RecordedMap
 
-SHOWN = ("most lossy", "spread", "least lossy")
-"""One picture is shown for each reason that a run kept pictures for."""
+SAME = "the same picture for every model"
+"""Why a picture is shown: its hash is among the smallest, whatever was lost of it."""
 
 FINEST = 24
 """Rows and columns of a map whose patches lie in several tiles."""
@@ -29,39 +28,42 @@ LONGEST_SIDE = 224
 
 
 def loss_maps(file: ResultFile, task: str, pictures: bool) -> tuple[StoredLossMap, ...]:
-    """Maps of one picture for each reason, none where the run left none. Raises UnusableResult for a broken folder."""
+    """Maps of the pictures that are shown of every model, none where the run left none.
+
+    Raises UnusableResult for a broken folder.
+    """
     artefacts = _artefacts(file, task)
     if artefacts is None:
         return ()
     from safetensors import SafetensorError
 
+    from connector_bench.reconstruction.artefacts import same_for_all
+
     try:
-        recorded = artefacts.maps_of_selection()
-        return tuple(
-            _map(one.image, one.why, recorded[one.image], pictures)
-            for one in _shown(artefacts)
-            if one.image in recorded
-        )
+        recorded = {one.image_id: one for one in artefacts.maps()}
+        return tuple(_map(image, recorded[image], pictures) for image in same_for_all(recorded))
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise UnusableResult(f"{artefacts.folder}: its loss maps cannot be read: {error!r}") from error
 
 
 def pictures(file: ResultFile) -> dict[str, bytes]:
-    """The pictures of all of a run's loss maps, small, by their path below the board."""
+    """The pictures of all of a run's loss maps, small, by their path below the board; those that the run kept."""
     from PIL import Image
 
     found = {}
     for task in file.records:
         artefacts = _artefacts(file, task)
-        for one in _shown(artefacts) if artefacts else ():
+        for shown in loss_maps(file, task, pictures=True) if artefacts else ():
             try:
-                picture = artefacts.picture(one.image)  # type: ignore[union-attr]
-            except (OSError, Image.DecompressionBombError) as error:
+                picture = artefacts.picture(shown.image)  # type: ignore[union-attr]
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, Image.DecompressionBombError) as error:
                 raise UnusableResult(f"{file.path}: a picture cannot be read: {error}") from error
             picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             stream = io.BytesIO()
             picture.save(stream, "WEBP", quality=80)
-            found[picture_path(one.image)] = stream.getvalue()
+            found[picture_path(shown.image)] = stream.getvalue()
     return found
 
 
@@ -84,16 +86,11 @@ def _artefacts(file: ResultFile, task: str) -> Artefacts | None:
         raise UnusableResult(f"{folder}: {error}") from error
 
 
-def _shown(artefacts: Artefacts) -> Iterator[Selected]:
-    for why in SHOWN:
-        yield from [one for one in artefacts.selection if one.why == why][:1]
-
-
-def _map(image: str, why: str, recorded: RecordedMap, pictures: bool) -> StoredLossMap:
+def _map(image: str, recorded: RecordedMap, pictures: bool) -> StoredLossMap:
     values = raster(recorded)
     return StoredLossMap(
         image=image,
-        why=why,
+        why=SAME,
         rows=values.shape[0],
         columns=values.shape[1],
         values=tuple(float(f"{value:.3g}") for value in values.ravel()),

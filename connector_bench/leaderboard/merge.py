@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from connector_bench.leaderboard.columns import columns_of, same_conditions
+from connector_bench.leaderboard.columns import columns_of, same_conditions, sorting_columns
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.references import control_rows, kind_of
@@ -98,8 +98,8 @@ def _candidate(row: Row, column: Column) -> Candidate:
 
 
 def _sorted(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
-    """Competitors first; best first in the first ranked column that a row has a figure in."""
-    ranked = [column for column in columns if column.ranked]
+    """Competitors first; best first in the first of `sorting_columns` that a row has a figure in."""
+    ranked = sorting_columns(columns)
 
     def place(row: Row) -> tuple[bool, int, float, str]:
         for number, column in enumerate(ranked):

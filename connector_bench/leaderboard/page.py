@@ -12,13 +12,18 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from connector_bench.leaderboard.measured_on import BIBTEX, PAPER
 from connector_bench.leaderboard.page_data import page_data
 from connector_bench.leaderboard.table import Table
-from connector_bench.leaderboard.text import ARROWS, number
+from connector_bench.leaderboard.text import ARROWS
 from connector_bench.metrics import CONTROLS, METRICS
+from connector_bench.number_style import number
 
 ASSETS = resources.files(__package__) / "assets"
-OURS = ("dom", "state", "data", "table", "rows", "filters", "labels", "scatter", "detail", "main")
+OURS = (
+    *("dom", "style", "data", "state", "table", "rows", "filters", "pair", "take", "labels", "scatter"),
+    *("detail", "main"),
+)
 """The page's own scripts, in the order in which they are joined to one module."""
 
 
@@ -57,6 +62,8 @@ def page(table: Table, board: Path) -> str:
         libraries=LIBRARIES,
         arrows=ARROWS,
         number=number,
+        paper=PAPER,
+        bibtex=BIBTEX,
         glossary=[
             (m.label.format(k="k", kind="kind"), m.meaning, m.chance)
             for m in METRICS

@@ -32,8 +32,8 @@ def facts(given: Iterable[Fact]) -> list[tuple[str, str]]:
     return [(label, unmasked(str(value))) for label, value in given if value not in (None, "", (), {})]
 
 
-def row_detail(row: Row, board: Path) -> Json:
-    """All of a row's details; `board` is the folder in which the pictures of loss maps are found."""
+def row_detail(row: Row) -> Json:
+    """All of a row's details."""
     return {
         "facts": facts([*_connector(row), ("controls not as they must be", _off(row))]),
         "probes": {
@@ -42,9 +42,7 @@ def row_detail(row: Row, board: Path) -> Json:
             if result.probe
         },
         "loss_maps": [
-            _loss_map(task, loss_map, board)
-            for task, result in row.results.items()
-            for loss_map in result.loss_maps
+            _loss_map(task, loss_map) for task, result in row.results.items() for loss_map in result.loss_maps
         ],
         "runs": _runs(row),
     }
@@ -70,10 +68,12 @@ def conditions(shared: Comparable) -> list[tuple[str, str]]:
     )
 
 
-def rank_words(rank: Rank) -> str:
-    """`2=, shared by 3 models, from paired differences over the same images`."""
+def rank_words(rank: Rank, by: str | None = None) -> str:
+    """`2=, shared by 3 models, from paired differences over the same images`, or from what `by` says."""
     shared = f", shared by {rank.shared_by} models" if rank.shared_by > 1 else ""
-    by = "paired differences over the same images" if rank.paired else "the intervals that the runs recorded"
+    by = by or (
+        "paired differences over the same images" if rank.paired else "the intervals that the runs recorded"
+    )
     return f"{rank}{shared}, from {by}"
 
 
@@ -108,20 +108,23 @@ def _probes(budget: ProbeBudget) -> list[Fact]:
     ]
 
 
-def _loss_map(task: str, loss_map: StoredLossMap, board: Path) -> Json:
+def _loss_map(task: str, loss_map: StoredLossMap) -> Json:
+    """A map as hundredths of the loss, below 0 where no patch lies."""
     return {
         "task": unmasked(task),
         "why": unmasked(loss_map.why),
         "rows": loss_map.rows,
         "columns": loss_map.columns,
-        "values": loss_map.values,
-        "picture": _inlined(board, loss_map.picture),
+        "values": [round(100 * value) for value in loss_map.values],
+        "picture": loss_map.picture,
     }
 
 
-def _inlined(board: Path, picture: str | None) -> str | None:
-    if picture is None:
-        return None
+def picture_of(board: Path, picture: str) -> str | None:
+    """A picture below the board as a data address; None where it is not there, no WebP, or too large.
+
+    Raises UnusableResult for one that cannot be read.
+    """
     try:
         content = file_inside(board, *picture.split("/")).read_bytes()
     except FileNotFoundError:

@@ -9,7 +9,8 @@ from rich.markup import escape
 
 from connector_bench.leaderboard.ranks import interval
 from connector_bench.leaderboard.table import Table
-from connector_bench.leaderboard.text import ARROWS, number, visible
+from connector_bench.leaderboard.text import ARROWS, visible
+from connector_bench.number_style import number
 
 FIGURE = len("≤ 0.000  #10")
 """Characters that a figure with its rank takes."""

@@ -150,7 +150,7 @@ class Table:
 
     @property
     def competitors(self) -> tuple[Row, ...]:
-        """Rows with ranks, best first in the first ranked column; rows without that figure last."""
+        """Rows with ranks, best first in the first of `sorting_columns`; rows without that figure last."""
         return tuple(row for row in self.rows if row.kind == "competitor")
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import re
 
-from connector_bench.leaderboard.table import Column, Key, Row, Spread
-from connector_bench.results.conditions import places_taken_away
-from connector_bench.stats.bounds import SIGNS, Bound
+from connector_bench.leaderboard.schema import Figure
+from connector_bench.leaderboard.table import Column
+from connector_bench.number_style import number, span, with_interval
+from connector_bench.stats.bounds import Bound
 
 LONGEST_NAME = 80
 JOINER = "\N{WORD JOINER}"
@@ -41,41 +42,16 @@ def in_spreadsheet(text: str) -> str:
     return f"'{shown}" if shown.lstrip().startswith(FORMULA) or text.startswith(FORMULA) else shown
 
 
-def figure_text(row: Row, key: Key) -> str:
-    """Value and interval of a row's figure in a column, empty where there is none."""
-    figure = row.figures.get(key)
+def figure_text(figure: Figure | None, bound: Bound | None = None, *, control: bool = False) -> str:
+    """A figure with its interval, of a control with its extremes; empty where there is none."""
     if figure is None:
         return ""
-    value = number(figure.value, row.bound(key))
-    if figure.low is None or figure.high is None:
-        return value
-    return f"{value} [{number(figure.low)}, {number(figure.high)}]"
-
-
-def spread_text(spread: Spread | None) -> str:
-    """Mean over seeds, smallest and largest of them."""
-    if spread is None:
-        return ""
-    return f"{number(spread.mean, spread.bound)} ({number(spread.low)} to {number(spread.high)})"
-
-
-def number(value: float, bound: Bound | None = None) -> str:
-    """Three decimals, fewer for what is not a share; a sign before what is a bound."""
-    sign = "" if bound is None else SIGNS[bound]
-    return sign + (f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}")
+    if control:
+        return f"{number(figure.value)} ({span(figure.low, figure.high)})"
+    return with_interval(figure.value, figure.low, figure.high, bound)
 
 
 def heading(column: Column) -> str:
     """A column's label, which way is better, and what chance gives."""
-    chance = f" (chance {column.chance:.3g})" if column.chance is not None else ""
+    chance = f" (chance {number(column.chance)})" if column.chance is not None else ""
     return in_markdown(column.label) + ARROWS[column.higher_is_better] + chance
-
-
-def connector_text(row: Row) -> str:
-    """Kind and size of a row's connector, and whether nobody knows where its tokens lie."""
-    if row.connector is None:
-        return ""
-    said = f"{in_markdown(row.connector.connector)}, {row.connector.parameters:,}"
-    if places_taken_away(row.connector.model_dump()):
-        said += f", places {in_markdown(row.connector.places or '')}"
-    return said

@@ -55,7 +55,9 @@ METRICS = (
                 loss_label="share of the {k} nearest neighbours that is lost",
                 effect=("keeps more of its images' {k} nearest neighbours",
                         "keeps fewer of its images' {k} nearest neighbours")),
-    _neighbours("knor_adj_{k}", "kept beyond chance, k = {k}", "the same with chance taken off: 0 is chance, 1 is all",
+    _neighbours("knor_adj_{k}", "kept beyond chance, k = {k}",
+                "share of an image's k nearest before that are among its k nearest after, chance taken off: 0 is "
+                "chance, 1 is all",
                 "overlap", "(knor - c) / (1 - c), c = k / (N - 1)", chance="0", controls=_OF_OVERLAP, loss="one minus",
                 corrects="knor_{k}"),
     _gain("gain_{k}", "gain, k = {k}", "agreement with the reference after less that before, chance taken off; "
@@ -64,7 +66,8 @@ METRICS = (
                   "moves neighbourhoods less towards the reference")),
     _gain("agreement_pre_{k}", "agreement before, k = {k}", "share of an image's k nearest in the reference that are "
           "so before, chance taken off", reported=False),
-    _gain("agreement_post_{k}", "agreement after, k = {k}", "the same, after", reported=False),
+    _gain("agreement_post_{k}", "agreement after, k = {k}", "share of an image's k nearest in the reference that are "
+          "so after, chance taken off", reported=False),
     Metric("knor_adj_10_tenfold", "kept beyond chance, k = 10, ten times the images",
            "extrapolated, not measured: the overlap along smaller galleries prolonged by one decade", "gallery",
            "logit over log N", "knn_preservation", "set", None, chance="0"),
@@ -72,15 +75,18 @@ METRICS = (
                  "language model's word embeddings", source="norms"),
     _beside_text("text_frechet", "distance from words", "squared Frechet distance of tokens and words over the words' "
                  "variance", of="set", source="Dowson and Landau 1982"),
-    _beside_text("text_frechet_floor", "distance between words", "the same between two halves of the words: what "
-                 "the size of the sample gives", of="set", source="Dowson and Landau 1982", controls=(),
+    _beside_text("text_frechet_floor", "distance between words",
+                 "squared Frechet distance between two halves of the words over their variance: what the size of "
+                 "the sample gives", of="set", source="Dowson and Landau 1982", controls=(),
                  reported=False),
     _beside_text("text_near", "tokens among words", "share of tokens whose nearest word is closer than two words are "
                  "in the median", source="nearest neighbour"),
-    _beside_text("token_erank_pre", "token_erank_pre", "effective rank of a sample of tokens before: exp of the "
-                 "entropy of their spectrum", of="set", source="Roy and Vetterli 2007", controls=()),
-    _beside_text("token_erank_post", "token_erank_post", "the same, after", of="set", source="Roy and Vetterli 2007",
-                 controls=()),
+    _beside_text("token_erank_pre", "effective rank of tokens before",
+            "effective rank of a sample of tokens before: exp "
+                 "of the entropy of their spectrum", of="set", source="Roy and Vetterli 2007", controls=()),
+    _beside_text("token_erank_post", "effective rank of tokens after",
+            "effective rank of a sample of tokens after: exp of "
+                 "the entropy of their spectrum", of="set", source="Roy and Vetterli 2007", controls=()),
     _neighbours("trustworthiness", "trustworthiness",
                 "new neighbours were near before too; 1 is best, by rank within the 10 nearest", "ranks",
                 "Venna and Kaski 2001", loss="one minus"),
@@ -97,34 +103,40 @@ METRICS = (
               source="Kornblith et al. 2019, debiased", higher_is_better=True, loss="one minus"),
     _geometry("procrustes", "Procrustes", "similarity after the best rotation and scale; 1 is the same",
               source="orthogonal Procrustes", higher_is_better=True, loss="one minus"),
-    _geometry("procrustes_paper", "procrustes_paper", "the paper's residual, PCA of the side behind first; smaller is "
+    _geometry("procrustes_paper", "Procrustes residual of the paper",
+              "the paper's residual, PCA of the side behind first; smaller is "
               "closer, no fixed scale", source=PAPER),
-    _geometry("erank_pre", "erank_pre", "effective rank before: how many directions hold the variance",
+    _geometry("erank_pre", "effective rank before", "effective rank before: how many directions hold the variance",
               source="Roy and Vetterli 2007"),
-    _geometry("erank_post", "erank_post", "effective rank after", source="Roy and Vetterli 2007"),
-    _geometry("top1_energy_pre", "top1_energy_pre", "share of the energy in one direction, before", source="PCA"),
-    _geometry("top1_energy_post", "top1_energy_post", "share of the energy in one direction, after", source="PCA"),
-    _geometry("hubness_pre", "hubness_pre", "skewness of how often an image is another's neighbour, before; "
+    _geometry("erank_post", "effective rank after", "effective rank after: how many directions hold the variance",
+              source="Roy and Vetterli 2007"),
+    _geometry("top1_energy_pre", "energy in one direction, before",
+              "share of the energy in one direction, before", source="PCA"),
+    _geometry("top1_energy_post", "energy in one direction, after",
+              "share of the energy in one direction, after", source="PCA"),
+    _geometry("hubness_pre", "hubness before", "skewness of how often an image is another's neighbour, before; "
               "0 has no hubs", source="Radovanović et al. 2010", neighbours=True),
-    _geometry("hubness_post", "hubness_post", "the same, after", source="Radovanović et al. 2010", neighbours=True),
+    _geometry("hubness_post", "hubness after", "skewness of how often an image is another's neighbour, after; "
+              "0 has no hubs", source="Radovanović et al. 2010", neighbours=True),
     _sharing("purity_pre", "label shared before", "share of an image's 10 nearest that have its label, before",
              chance="by class sizes", needs="labels"),
-    _sharing("purity_post", "label shared after", "the same, after", chance="by class sizes", needs="labels"),
+    _sharing("purity_post", "label shared after", "share of an image's 10 nearest that have its label, after",
+             chance="by class sizes", needs="labels"),
     _sharing("purity_diff", "label shared, after less before", "paired difference", chance="0", needs="labels",
              reported=False),
     _sharing("caption_pre", "captions' likeness before", "likeness (cosine of weighted words) of an image's captions "
              "to those of its 10 nearest, before", chance="mean over all other images", needs="captions"),
-    _sharing("caption_post", "captions' likeness after", "the same, after", chance="mean over all other images",
-             needs="captions"),
+    _sharing("caption_post", "captions' likeness after", "likeness (cosine of weighted words) of an image's captions "
+             "to those of its 10 nearest, after", chance="mean over all other images", needs="captions"),
     _retrieval("recall_pre_1", "recall at 1 before", "share of images whose nearest has their label, before"),
-    _retrieval("recall_post_1", "recall at 1 after", "the same, after",
+    _retrieval("recall_post_1", "recall at 1 after", "share of images whose nearest has their label, after",
                effect=("finds more images' label at their nearest", "finds fewer images' label at their nearest")),
     _retrieval("recall_pre_5", "recall at 5 before", "share of images with their label among the 5 nearest, before"),
-    _retrieval("recall_post_5", "recall at 5 after", "the same, after",
+    _retrieval("recall_post_5", "recall at 5 after", "share of images with their label among the 5 nearest, after",
                effect=("finds more images' label among their 5 nearest",
                        "finds fewer images' label among their 5 nearest")),
     _retrieval("map_pre", "mAP before", "mean average precision of the label over all other images, before"),
-    _retrieval("map_post", "mAP after", "the same, after",
+    _retrieval("map_post", "mAP after", "mean average precision of the label over all other images, after",
                effect=("ranks images of one label nearer to each other",
                        "ranks images of one label farther from each other")),
     _retrieval("recall_diff_1", "recall at 1, after less before", "paired difference", reported=False),
@@ -137,8 +149,9 @@ METRICS = (
     _patches("r2_ridge", "R² linear", "share of the patches' variance that a linear probe rebuilds", "probe",
              "ridge regression", chance="0", loss="one minus",
              controls=("identity", "rotation", "rank{k}", "untrained", "shuffled")),
-    _patches("r2_pooled", "R² linear from the mean token", "the same from the mean of the connector's tokens",
-             "probe", "ridge regression", chance="0", loss="one minus", controls=("untrained", "shuffled")),
+    _patches("r2_pooled", "R² linear from the mean token",
+             "share of the patches' variance that a linear probe rebuilds from the mean of the connector's "
+             "tokens", "probe", "ridge regression", chance="0", loss="one minus", controls=("untrained", "shuffled")),
     _patches("r2_mlp", "R² MLP", "share that an MLP rebuilds, which starts at the linear solution", "probe", PAPER,
              chance="0", loss="one minus", controls=("identity", "rotation", "shuffled")),
     _patches("r2_attention", "R² attention", "share that cross-attention rebuilds from tokens without places",
@@ -165,19 +178,25 @@ METRICS = (
              loss="one minus", bound="at least"),
     _answer("loss_inside", "error inside the answer", "nmse inside the answer's region, mean over questions that "
             "have one", higher_is_better=False, loss="itself"),
-    _answer("loss_outside", "error outside it", "nmse outside it", higher_is_better=False, loss="itself"),
-    _answer("cosine_inside", "cosine_inside", "cosine inside the answer's region", loss="one minus"),
-    _answer("cosine_outside", "cosine_outside", "cosine outside it", loss="one minus"),
-    _answer("norm_inside", "norm_inside", "difference of norms inside the answer's region, over a patch's usual "
+    _answer("loss_outside", "error outside the answer", "nmse outside the answer's region",
+            higher_is_better=False, loss="itself"),
+    _answer("cosine_inside", "cosine inside the answer", "cosine inside the answer's region", loss="one minus"),
+    _answer("cosine_outside", "cosine outside the answer", "cosine outside the answer's region", loss="one minus"),
+    _answer("norm_inside", "norms' difference inside the answer",
+            "difference of norms inside the answer's region, over a patch's usual "
             "norm", higher_is_better=None, loss="itself"),
-    _answer("norm_outside", "norm_outside", "the same outside it", higher_is_better=None, loss="itself"),
+    _answer("norm_outside", "norms' difference outside the answer",
+            "difference of norms outside the answer's region, over a patch's usual norm", higher_is_better=None,
+            loss="itself"),
     _answer("mask_area", "mask_area", "share of the picture that the answer covers", higher_is_better=None),
-    _patches("paper_mse", "paper_mse", "the paper's error on standardised embeddings; 1 is what the mean gets",
+    _patches("paper_mse", "error of the paper", "the paper's error on standardised embeddings; 1 is what the mean gets",
              "published", PAPER, higher_is_better=False, chance="1"),
-    _patches("paper_r2", "paper_r2", "share of the variance that the paper's probe rebuilds", "published", PAPER),
+    _patches("paper_r2", "R² of the paper", "share of the variance that the paper's probe rebuilds",
+             "published", PAPER),
     _stage("acc_pre_{kind}", "read before, {kind}", "share of the {kind} questions that a reader of fixed size answers "
            "from what enters the connector", source=READER, chance="the most frequent answer"),
-    _stage("acc_post_{kind}", "read after, {kind}", "the same from what leaves it", source=READER,
+    _stage("acc_post_{kind}", "read after, {kind}", "share of the {kind} questions that a reader of fixed size answers "
+           "from what leaves the connector", source=READER,
            chance="the most frequent answer"),
     _stage("lost_encoder_{kind}", "lost to the encoder, {kind}", "1 less what is read before the connector",
            source="1 - acc_pre", higher_is_better=False, chance="1 - the most frequent answer"),
@@ -191,17 +210,19 @@ METRICS = (
            "answers rightly", source="the task of answered_by", chance="the most frequent answer"),
     _stage("bits_pre_{kind}", "bits before, {kind}", "usable information on the answer: bits that the reader of what "
            "enters saves beside the question alone", source=USABLE, chance="0"),
-    _stage("bits_post_{kind}", "bits after, {kind}", "the same of what leaves", source=USABLE, chance="0"),
+    _stage("bits_post_{kind}", "bits after, {kind}", "usable information on the answer: bits that the reader of what "
+           "leaves saves beside the question alone", source=USABLE, chance="0"),
     _stage("bits_lost_{kind}", "bits lost in the connector, {kind}", "bits before less bits after, paired",
            source="bits_pre - bits_post", higher_is_better=False, chance="bits_pre"),
     _further("acc_linear_pre_{kind}", "read linearly before, {kind}", "as acc_pre, by a reader that is linear in the "
              "tokens", source="", chance="the most frequent answer"),
-    _further("acc_linear_post_{kind}", "read linearly after, {kind}", "the same from what leaves", source="",
+    _further("acc_linear_post_{kind}", "read linearly after, {kind}", "as acc_post, by a reader that is linear in the "
+             "tokens", source="",
              chance="the most frequent answer"),
     _further("bits_linear_pre_{kind}", "linear bits before, {kind}", "as bits_pre, by the linear reader",
              source=USABLE, chance="0"),
-    _further("bits_linear_post_{kind}", "linear bits after, {kind}", "the same of what leaves", source=USABLE,
-             chance="0"),
+    _further("bits_linear_post_{kind}", "linear bits after, {kind}", "as bits_post, by the linear reader",
+             source=USABLE, chance="0"),
     _further("reader_gap_{kind}", "beyond the readers, {kind}", "what the model answers beyond the better of both "
              "readers, paired; above 0 they are too weak: the encoder loses at most what the model answers wrongly",
              source="acc_model - max(acc_pre, acc_post)", higher_is_better=None),

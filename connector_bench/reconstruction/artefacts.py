@@ -16,8 +16,9 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,6 +40,8 @@ SELECTION, PICTURES, MASKS = "selection.json", "pictures", "masks"
 FOLDERS, MAPS = "maps.json", "maps-*.safetensors"
 EACH = 12
 """Images that are shown for each reason."""
+SAME_FOR_ALL = 6
+"""Images that are shown of every model, so that models are looked at side by side."""
 LONGEST_SIDE = 448
 LONGEST_MASK = 32_768
 Why = Literal["most lossy", "least lossy", "spread"]
@@ -65,6 +68,8 @@ class Selection:
 
     folders: Sequence[str]
     images: Sequence[Selected]
+    beside: Mapping[str, int] = field(default_factory=dict)
+    """Further images whose pictures are kept, each with a document that shows it."""
 
 
 def select(
@@ -81,19 +86,26 @@ def select(
     return [Selected(image, why, tuple(documents[image])) for why, images in chosen for image in images]
 
 
+def same_for_all(images: Iterable[str]) -> list[str]:
+    """The images that are shown whatever the model: those of the smallest hashes, which no figure has chosen."""
+    return nsmallest(SAME_FOR_ALL, images)
+
+
 def write_selection(
     folder: Path,
     selection: Selection,
     picture_of: Callable[[int], Picture],
     mask_of: Callable[[int], Mask | None] | None,
 ) -> None:
-    """Write pictures and masks of the selected images, then the selection. NotWritten where the disk refuses."""
+    """Write pictures, and masks of the selected images, then the selection. NotWritten where the disk refuses."""
     for name in (PICTURES, MASKS):
         make_folder(folder / name)
-    for one in selection.images:
-        picture = picture_of(one.doc_ids[0]).convert("RGB")
+    first = {one.image: one.doc_ids[0] for one in selection.images}
+    for image, shown_by in {**selection.beside, **first}.items():
+        picture = picture_of(shown_by).convert("RGB")
         picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-        write_atomically(folder / PICTURES / f"{one.image}.webp", _encoded(picture, "WEBP", quality=85))
+        write_atomically(folder / PICTURES / f"{image}.webp", _encoded(picture, "WEBP", quality=85))
+    for one in selection.images:
         for doc_id in one.doc_ids if mask_of else ():
             mask = mask_of(doc_id)  # type: ignore[misc]
             if mask is not None and mask.any():
@@ -157,7 +169,7 @@ class Artefacts:
         return {one.image_id: one for one in self.maps() if one.image_id in wanted}
 
     def picture(self, image: str) -> Picture:
-        """A selected image. FileNotFoundError where it was not selected, ValueError for what is no such picture."""
+        """A picture that was kept. FileNotFoundError where it was not, ValueError for what is no such picture."""
         return _decoded(file_inside(self.folder, PICTURES, f"{image}.webp"), "WEBP", "RGB", LONGEST_SIDE)
 
     def mask(self, doc_id: int) -> Mask | None:

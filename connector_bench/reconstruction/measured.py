@@ -11,7 +11,13 @@ from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.processes import leave_behind, on_first_rank, rank_and_size, unbroken
 from connector_bench.progress import doing
 from connector_bench.protocol import CONTROL_TEST_IMAGES
-from connector_bench.reconstruction.artefacts import Mask, Selection, select, write_selection
+from connector_bench.reconstruction.artefacts import (
+    Mask,
+    Selection,
+    same_for_all,
+    select,
+    write_selection,
+)
 from connector_bench.reconstruction.end_to_end import parts
 from connector_bench.reconstruction.figures import (
     ReconstructionFigures,
@@ -270,7 +276,8 @@ class MeasuredReconstruction:
             return []
         try:
             folders = [path.name for path in sorted(self._folder.glob(f"{self._prefix}-*"))]
-            selection = Selection(folders, select(losses, self._documents))
+            beside = {image: self._documents[image][0] for image in same_for_all(losses)}
+            selection = Selection(folders, select(losses, self._documents), beside)
             with doing("pictures to look at"):
                 write_selection(self._folder, selection, self._picture_of, self._mask_of)
         except NotWritten as error:

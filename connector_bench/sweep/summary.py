@@ -12,7 +12,8 @@ import pandas as pd
 from connector_bench.atomic_files import write_atomically
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.schema import StoredRun
-from connector_bench.leaderboard.text import ARROWS, in_markdown, number
+from connector_bench.leaderboard.text import ARROWS, in_markdown
+from connector_bench.number_style import number
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.sweep.execute import LOG, RunOutcome, done
 from connector_bench.sweep.seeded_differences import (

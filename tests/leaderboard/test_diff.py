@@ -28,13 +28,13 @@ def test_what_comes_goes_and_changes() -> None:
         "better",
         "knn_preservation: kept beyond chance, k = 10 ↑",
         "",
-        "0.800 [0.780, 0.820], rank 1",
+        "0.800 ±.020, rank 1",
     ] in cells
     assert [
         "a",
         "knn_preservation: kept beyond chance, k = 10 ↑",
-        "0.500 [0.480, 0.520], rank 1",
-        "0.500 [0.480, 0.520], rank 2",
+        "0.500 ±.020, rank 1",
+        "0.500 ±.020, rank 2",
     ] in cells
     assert ["a", "vqa: accuracy ↑", "", "0.700"] in cells
     assert ["gone", "vqa: accuracy ↑", "0.300", ""] in cells

@@ -10,7 +10,7 @@ import pytest
 
 import connector_bench.leaderboard
 from connector_bench.leaderboard.data_files import csv_file, json_file
-from connector_bench.leaderboard.markdown import markdown
+from connector_bench.leaderboard.markdown import markdown, topic_tables
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.page_data import page_data
 from connector_bench.leaderboard.printed_table import terminal
@@ -96,13 +96,13 @@ def test_what_neighbours_share_stands_beside_the_overlap() -> None:
     assert shown["purity_pre"] == "label shared before"
     assert shown["purity_pre_by_wall"] == "label shared before, by wall"
     assert "purity_post" not in shown
-    kept = markdown(table).split("#### neighbours kept")[1]
-    assert "label shared before, by wall" in kept.split("####")[0]
+    kept = topic_tables("k-NN preservation")(table).split("### neighbours kept")[1]
+    assert "label shared before, by wall" in kept.split("###")[0]
     groups = page_data(table, Path("/nonexistent"))["groups"]
-    columns = {column["metric"]: column["shown"] for group in groups for column in group["columns"]}
-    assert columns["purity_pre"]
-    assert columns["purity_pre_by_wall"]
-    assert not columns["purity_post"]
+    columns = {column["metric"]: column["presets"] for group in groups for column in group["columns"]}
+    assert columns["purity_pre"] == ["neighbours"]
+    assert columns["purity_pre_by_wall"] == ["neighbours"]
+    assert columns["purity_post"] == []
 
 
 def rebuilt(model: str, lost: float, more_data_helps: bool | None) -> StoredRun:
@@ -122,8 +122,7 @@ def test_what_more_training_images_would_lower_reads_at_most_wherever_it_is_show
     ]
     table = merge(runs)
     page = markdown(table)
-    assert "≤ 0.250" in page
-    assert "≤ 0.300 (0.250 to 0.350)" in page, "a mean over seeds of which one is a bound"
+    assert "≤ 0.300 ±.635" in page, "a mean over seeds of which one is a bound, t of one degree of freedom"
     assert not {"≤ 0.350", "≤ 0.500", "≤ 0.750"} & {page[i : i + 7] for i in range(len(page))}
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(terminal(table, ("lost",)))

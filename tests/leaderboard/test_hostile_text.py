@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from connector_bench.leaderboard.data_files import csv_file, json_file
 from connector_bench.leaderboard.diff import table_diff
-from connector_bench.leaderboard.markdown import markdown
+from connector_bench.leaderboard.markdown import TOPICS, markdown, published_page, topic_tables
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.text import in_markdown, in_spreadsheet
@@ -41,6 +41,10 @@ HOSTILE = (
 )
 
 
+OUR_LINK = re.compile(r"\[[A-Za-z ]+\]\((?:tables/[a-z]+|[.][.]/LEADERBOARD)[.]md\)")
+"""Links between the board's own pages."""
+
+
 def hostile_table(name: str) -> Table:
     run = a_run(name, **{name: preservation(0.5), f"{name}2": answers(0.4)})
     connector = a_connector(name, family=name, connector=name, dtype=name)
@@ -55,10 +59,12 @@ def hostile_table(name: str) -> Table:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_markdown_shows_hostile_names_as_text(name: str) -> None:
     table = hostile_table(name)
-    for page in (markdown(table), table_diff(merge([]), table)):
-        tokens = MarkdownIt("gfm-like").disable("linkify").parse(page)
+    topics = (topic_tables(topic)(table) for topic in TOPICS.values())
+    for page in (markdown(table), published_page(table), *topics, table_diff(merge([]), table)):
+        tokens = MarkdownIt("gfm-like").disable("linkify").parse(OUR_LINK.sub("", page))
         kinds = {child.type for token in tokens for child in token.children or ()}
-        assert kinds <= {"text", "code_inline", "em_open", "em_close", "softbreak"}
+        emphasis = {"em_open", "em_close", "strong_open", "strong_close"}
+        assert kinds <= {"text", "code_inline", "softbreak", *emphasis}
         assert not any(token.type.startswith("html") for token in tokens)
         assert all(sign.isprintable() or sign in "\n\u2060" for sign in page)
         assert not re.search(r"@\w|#\d|://|www[.]", page)

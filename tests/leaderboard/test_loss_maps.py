@@ -15,7 +15,7 @@ from connector_bench.cli import app
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.loss_maps import FINEST, NOWHERE, loss_maps, raster
 from connector_bench.leaderboard.schema import StoredLossMap as ShownMap
-from connector_bench.reconstruction.artefacts import Selection, select, write_selection
+from connector_bench.reconstruction.artefacts import Selection, same_for_all, select, write_selection
 from connector_bench.reconstruction.lossmaps import LossMap, pack
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.results.harness_files import UnusableResult, read_result
@@ -33,20 +33,21 @@ def a_map(image: str, losses: Any, layout: TokenLayout = GRID) -> LossMap:
 
 
 def write_run(output: Path, artefacts: str = ARTEFACTS) -> Path:
-    """A result file whose record names the artefacts of six pictures, of which picture 0 lost most."""
-    images = [f"{number:064x}" for number in range(6)]
+    """A result file whose record names the artefacts of eight pictures, of which picture 0 lost most."""
+    images = [f"{number:064x}" for number in range(8)]
     maps = [a_map(image, np.arange(6) / 8 + 1 / (number + 1)) for number, image in enumerate(images)]
     folder = output / ARTEFACTS
     RunStore(folder / "scored-0of1", {"run": 1}).write("maps-0", *pack(maps))
-    losses = {image: float(6 - number) for number, image in enumerate(images)}
+    losses = {image: float(8 - number) for number, image in enumerate(images)}
     picture = Image.new("RGB", (600, 400), "red")
     chosen = select(losses, {i: [n] for n, i in enumerate(images)}, each=2)
-    write_selection(folder, Selection(["scored-0of1"], chosen), lambda _: picture, None)
+    beside = {image: images.index(image) for image in same_for_all(images)}
+    write_selection(folder, Selection(["scored-0of1"], chosen, beside), lambda _: picture, None)
     record = {
         "measure": "patch_reconstruction",
         "connector": a_connector("org/model").model_dump(),
         "protocol": "2",
-        "n_images": 6,
+        "n_images": 8,
         "artefacts": artefacts,
     }
     rows = our_task([{"lost": 0.5} for _ in images])
@@ -66,10 +67,11 @@ def maps_on(board: Path) -> tuple[ShownMap, ...]:
     return row.results["patch_reconstruction"].loss_maps
 
 
-def test_a_map_for_each_reason_and_no_picture(tmp_path: Path) -> None:
+def test_the_same_six_maps_of_every_model_and_no_picture(tmp_path: Path) -> None:
     add(tmp_path / "board", write_run(tmp_path / "out"))
     found = maps_on(tmp_path / "board")
-    assert [one.why for one in found] == ["most lossy", "spread", "least lossy"]
+    assert [one.image for one in found] == [f"{number:064x}" for number in range(6)], "the smallest hashes"
+    assert {one.why for one in found} == {"the same picture for every model"}
     assert (found[0].rows, found[0].columns) == (2, 3)
     assert found[0].values == pytest.approx([1.0, 1.12, 1.25, 1.38, 1.5, 1.62], abs=0.01)
     assert all(one.picture is None for one in found)

@@ -34,9 +34,10 @@ def test_the_best_of_the_first_ranking_stands_first(view: Open) -> None:
     opened = view()
     assert models(opened) == ALL
     assert opened.page.locator("tbody.competitor .rank").all_inner_texts() == ["1", "2", "3", "4"]
-    expect(opened.page.get_by_role("columnheader", name="kept beyond chance, k = 10")).to_have_attribute(
+    expect(opened.page.get_by_role("columnheader", name="trustworthiness").last).to_have_attribute(
         "aria-sort", "descending"
     )
+    expect(opened.page.locator("th.rank")).to_have_text("rankby trustworthiness")
 
 
 def test_what_is_a_bound_reads_so_in_table_and_details(view: Open) -> None:
@@ -63,11 +64,11 @@ def test_a_head_sorts_best_first_then_the_other_way_and_the_missing_stay_last(vi
 
 def test_the_keyboard_sorts_and_keeps_its_place(view: Open) -> None:
     opened = view()
-    sort_button(opened, "model").focus()
+    sort_button(opened, "connector").focus()
     for order in (ALL, ALL[::-1]):
         opened.page.keyboard.press("Enter")
         assert models(opened) == order
-        expect(sort_button(opened, "model")).to_be_focused()
+        expect(sort_button(opened, "connector")).to_be_focused()
 
 
 def test_search_and_filters_narrow_together(view: Open) -> None:
@@ -75,14 +76,13 @@ def test_search_and_filters_narrow_together(view: Open) -> None:
     page = opened.page
     page.get_by_label("Search").fill("LAB mlp")
     assert models(opened) == ["lab/alpha"]
-    expect(page.get_by_role("status").first).to_have_text("1 of 4 models")
+    expect(page.get_by_role("status").first).to_have_text("1 of 4 connectors")
     page.get_by_label("Search").fill("")
-    page.locator("summary", has_text="Connector").click()
+    page.locator("summary", has_text="Filters").click()
     page.get_by_role("checkbox", name="mlp 2").check()
     assert models(opened) == ["lab/alpha", "other/delta"]
-    page.get_by_label("Parameters from").select_option("1M")
+    page.get_by_label("parameters from").select_option("1M")
     assert models(opened) == ["lab/alpha"]
-    page.locator("summary", has_text="Family").click()
     page.get_by_role("checkbox", name="idefics2").check()
     expect(page.get_by_text("No model passes these filters.")).to_be_visible()
     page.get_by_role("button", name="Reset view").click()
@@ -91,7 +91,7 @@ def test_search_and_filters_narrow_together(view: Open) -> None:
 
 def test_references_and_controls_are_set_apart_and_have_no_rank(view: Open) -> None:
     opened = view()
-    assert models(opened, "reference") == ["connector_zoo/untrained_mlp-seed0"]
+    assert models(opened, "reference") == ["untrained_mlp"]
     assert "untrained" in models(opened, "control")
     assert "".join(opened.page.locator("tbody:not(.competitor) .rank").all_inner_texts()) == ""
     opened.page.get_by_role("checkbox", name="references").uncheck()
@@ -116,6 +116,7 @@ def test_columns_are_chosen(view: Open) -> None:
     opened.page.get_by_role("checkbox", name="accuracy", exact=True).uncheck()
     expect(sort_button(opened, "accuracy")).to_have_count(0)
     assert "show=patch_reconstruction%2Fr2_best&hide=vqa%2Faccuracy" in opened.page.url
+    assert "preset" not in opened.page.url
 
 
 def test_a_permalink_gives_the_same_view(view: Open) -> None:
@@ -125,21 +126,21 @@ def test_a_permalink_gives_the_same_view(view: Open) -> None:
     sort_button(opened, "parameters").click()
     page.locator("summary", has_text="Columns").click()
     page.get_by_role("checkbox", name="R² of the best probe", exact=True).check()
-    page.get_by_label("Across").select_option("knn_preservation/knor_adj_10")
+    page.get_by_label("Horizontal").select_option("knn_preservation/knor_adj_10")
     page.get_by_role("link", name="lab/beta").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
     again = view(page.url.split("#")[1])
     for part in ("#table", "#detail", "#plot", "#count"):
         expect(again.page.locator(part)).to_have_text(page.locator(part).text_content() or "-")
     assert again.page.get_by_label("Search").input_value() == "lab"
-    assert again.page.get_by_label("Across").input_value() == "knn_preservation/knor_adj_10"
+    assert again.page.get_by_label("Horizontal").input_value() == "knn_preservation/knor_adj_10"
     assert again.page.url == page.url
 
 
 @pytest.mark.parametrize(
     "fragment",
     [
-        "sort=-nothing&family=nobody&atleast=x&page=-7",
+        "sort=-nothing&family=nobody&atleast=x&page=-7&preset=none&where=lost<=&where=<=3&pair=nobody&open=x",
         "row=<img src=x>&x=..&y=%00",
         "%%%&=&sort&show=__proto__",
     ],
@@ -163,7 +164,7 @@ def test_details_hold_everything_and_close_where_they_were_opened(view: Open) ->
     ):
         expect(dialog).to_contain_text(text)
     row = dialog.get_by_role("row", name="R² linear")
-    assert row.locator("td").all_inner_texts()[1:] == ["0.800 to 1.000", "", "0.250"]
+    assert row.locator("td").all_inner_texts() == ["0.900 ±.100", "", "0.250"]
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(link).to_be_focused()
@@ -186,7 +187,7 @@ def test_the_browsers_way_back_closes_the_details(view: Open) -> None:
 
 def test_a_loss_map_has_a_cell_a_patch_brighter_where_more_is_lost(view: Open) -> None:
     page = view("row=lab/alpha").page
-    canvas = page.get_by_role("img", name="error of 2 by 3 patches, most lossy")
+    canvas = page.get_by_role("img", name="error of 2 by 3 patches, the same picture for every model")
     pixels = canvas.evaluate("c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]")
     brightness = [sum(pixels[cell : cell + 3]) for cell in range(0, len(pixels), 4)]
     assert len(brightness) == 6
@@ -199,12 +200,12 @@ def test_the_scatter_has_a_point_a_model_that_leads_to_it(view: Open) -> None:
     points = page.locator("#plot a")
     expect(points).to_have_count(4)  # three models and a reference; gamma has no accuracy
     expect(page.locator("#plot-note")).to_have_text(
-        "4 models; 1 without one of the two figures are left out."
+        "4 connectors; 1 without one of the two figures are left out."
     )
-    page.get_by_label("Across").select_option("knn_preservation/knor_adj_10")
+    page.get_by_label("Horizontal").select_option("knn_preservation/knor_adj_10")
     beta = page.locator("#plot a [aria-label^='lab/beta']")
     expect(beta).to_have_attribute(
-        "aria-label", "lab/beta\nkept beyond chance, k = 10: 0.600 (0.580 to 0.620)\naccuracy: 0.800"
+        "aria-label", "lab/beta\nkept beyond chance, k = 10: 0.600 ±.020\naccuracy: 0.800"
     )
     beta.hover()
     expect(page.locator("#plot svg").filter(has_text="accuracy: 0.800")).to_have_count(1)
@@ -228,7 +229,12 @@ def test_points_lie_where_their_figures_are(view: Open) -> None:
 
 SCROLLING = """[...document.querySelectorAll('body *')].filter(
     element => element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).overflowX === 'auto')"""
-VIEWS = {"table": "", "details": "row=lab/alpha", "nothing found": "q=nothing"}
+VIEWS = {
+    "table": "",
+    "details": "row=lab/alpha",
+    "nothing found": "q=nothing",
+    "compared": "pair=lab/alpha&pair=lab/beta&where=patch_reconstruction/lost<=0.9&preset=everything",
+}
 
 
 @pytest.mark.parametrize("width", [1280, 375])
@@ -244,7 +250,7 @@ def test_axe_finds_nothing_and_only_tables_scroll_sideways(
     assert opened.page.evaluate(f"{SCROLLING}.every(element => element.matches('.scroll'))")
 
 
-@pytest.mark.parametrize("menu", ["Connector", "Family", "Columns"])
+@pytest.mark.parametrize("menu", ["Filters", "Columns"])
 def test_an_open_menu_is_within_the_page_and_closes_with_escape(view: Open, menu: str) -> None:
     opened = view(width=375)
     summary = opened.page.locator("summary", has_text=menu)
@@ -271,9 +277,15 @@ def test_of_two_thousand_rows_one_page_is_drawn(browser: Browser, tmp_path: Path
     row, *_ = table.competitors
     many = [replace(row, model=f"lab/model-{number}") for number in range(2000)]
     opened = browser.open(written(tmp_path, replace(table, rows=(*many, *table.references))))
+    rows = opened.page.locator("#table tr")
     assert opened.page.locator("tbody.competitor tr").count() == 50
     opened.page.get_by_role("button", name="next").click()
     expect(opened.page.locator("#page")).to_have_text("page 2 of 40")
+    sort_button(opened, "connector").click()
+    assert models(opened)[0] == "lab/model-0"
+    opened.page.get_by_label("Show").select_option("everything")
+    opened.page.get_by_label("compare lab/model-7", exact=True).check()
+    assert rows.count() < 100
     opened.page.get_by_label("Search").fill("model-1999")
     assert models(opened) == ["lab/model-1999"]
     expect(opened.page.locator("#plot a")).to_have_count(1)

@@ -1,4 +1,4 @@
-// All that is known of one row: every figure with interval and controls, loss maps, where it comes from, the command.
+// All that is known of one row: figures and controls in one table, six pictures, where it comes from, the command.
 
 function showDetail(state) {
   const dialog = byId("detail");
@@ -9,18 +9,21 @@ function showDetail(state) {
   }
   if (dialog.dataset.row !== row.id || !dialog.open) {
     dialog.dataset.row = row.id;
-    byId("detail-title").replaceChildren(name(row.model));
+    byId("detail-title").replaceChildren(name(row.name));
     byId("detail-content").replaceChildren(...detailOf(row));
+    dialog.scrollTop = 0;
   }
   if (!dialog.open) dialog.showModal();
 }
 
-const detailOf = (row) => [
-  factList(connectorFacts(row)),
-  ...DATA.groups.filter((group) => group.columns.some((column) => row.figures[column.id])).map((group) => groupOf(row, group)),
-  ...row.loss_maps.length ? [make("h3", {}, "Loss maps ", make("small", {}, "dark where a patch is rebuilt, bright where it is lost")), lossMaps(row.loss_maps)] : [],
-  ...row.runs.flatMap((run) => runOf(run)),
-];
+/** What stands for a connector's seeds where they do not stand together: its first. */
+const firstOf = (row) => (row.seeds.length ? ROW.get(row.seeds[0]) : row);
+
+function detailOf(row) {
+  const first = firstOf(row);
+  const runs = row.seeds.length ? seedsOf(row).flatMap((seed) => seed.runs.map((run) => [run, seed])) : row.runs.map((run) => [run, row]);
+  return [factList(mainFacts(row, first)), figuresOf(row), mapsOf(first), make("h3", {}, "Connector"), factList(connectorFacts(row, first)), ...conditionsOf(first), ...runs.flatMap(([run, of]) => runOf(run, runs.length > 1 ? of : null))].filter(Boolean);
+}
 
 /** A list of names and values; those without a value are left out. */
 const factList = (facts) =>
@@ -32,83 +35,125 @@ const factList = (facts) =>
       .flatMap(([label, value]) => [make("dt", {}, label), make("dd", {}, value instanceof Node ? value : name(String(value)))]),
   );
 
-function connectorFacts(row) {
-  const ranks = RANKED.filter((column) => row.ranks[column.id]).map((column) => [`rank, ${fullLabel(column)}`, row.ranks[column.id].words]);
-  const kind = { competitor: null, reference: "reference model, not ranked", control: "control, not ranked" }[row.kind];
-  return [["kind", kind], ...ranks, ...row.facts];
+/** What a reader wants to know first; the rest of what is known of the connector stands below. */
+function mainFacts(row, first) {
+  const kind = { reference: "reference, not ranked", control: "control, not ranked", seed: `one seed of ${ROW.get(row.of)?.model}` }[row.kind];
+  const seeds = row.seeds.length ? `${row.seeds.length}; figures are means over them, pictures and weights those of the first` : null;
+  const main = SORTED_BY.find((column) => row.ranks[column.id]);
+  const alarm = first.facts.filter(([label]) => label.startsWith("controls"));
+  return [["kind", kind], ["seeds", seeds], main ? [`rank by ${main.label}`, row.ranks[main.id].words] : ["", null], ["parameters", row.parameters?.toLocaleString("en")], ...alarm];
 }
 
-function groupOf(row, group) {
-  const own = byMetric(group.columns.filter((column) => column.control === null && row.figures[column.id]));
-  const controls = unique(group.columns.filter((column) => column.control && row.figures[column.id]).map((column) => column.control));
-  const seeds = row.seeds && `mean ± sd of ${row.seeds.n} seeds`;
-  const head = ["value", "interval", seeds, "chance", ...controls.map((control) => `control: ${control.replaceAll("_", " ")}`)];
+const connectorFacts = (row, first) => [
+  ...first.facts.filter(([label]) => !label.startsWith("controls")),
+  ...RANKED.filter((column) => row.ranks[column.id]).map((column) => [`rank by ${fullLabel(column)}`, row.ranks[column.id].words]),
+];
+
+/** One table: the usual figures of every task, all of them where a reader asks; controls beside what they are of. */
+function figuresOf(row) {
+  const groups = DATA.groups.filter((group) => group.columns.some((column) => column.control === null && row.figures[column.id]));
+  const controls = unique(COLUMNS.filter((column) => column.control && row.figures[column.id]).map((column) => column.control));
+  const heads = ["figure", "value", row.seeds.length ? "each seed" : null, "chance", ...controls.map((control) => control.replaceAll("_", " "))];
   const table = make(
     "table",
-    { "aria-label": `${group.title}, ${group.task}` },
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "metric"), head.filter(Boolean).map((label) => make("th", { scope: "col", class: "figure" }, label)))),
-    make("tbody", {}, own.map((column) => metricRow(row, column, group, controls))),
+    { class: "figures" },
+    make("thead", {}, make("tr", {}, heads.filter(Boolean).map((label, place) => make("th", { scope: "col", class: place ? "figure" : "" }, label, place > (row.seeds.length ? 3 : 2) ? hidden(", a control") : null)))),
+    ...groups.map((group) => groupOf(row, group, controls, heads.filter(Boolean).length)),
   );
+  const count = groups.flatMap((group) => group.columns.filter((column) => column.control === null && row.figures[column.id])).length;
+  const all = make("button", { type: "button", "aria-pressed": "false" }, `Show all ${count} figures`);
+  all.addEventListener("click", () => {
+    const shown = table.classList.toggle("all");
+    all.setAttribute("aria-pressed", String(shown));
+  });
+  return make("section", {}, make("h3", {}, "Figures and controls"), all, make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "figures and controls" }, table));
+}
+
+/** Whether some preset shows it: the headlines of each measure's first data set, and tasks. */
+const isUsual = (column) => column.presets.length > 0;
+
+function groupOf(row, group, controls, width) {
+  const own = group.columns.filter((column) => column.control === null && row.figures[column.id]);
+  const usual = own.some(isUsual);
+  return make(
+    "tbody",
+    { class: usual ? "" : "further" },
+    make("tr", { class: "section" }, make("th", { colspan: width, scope: "rowgroup" }, make("span", { class: "pinned" }, `${group.title}: `, name(group.task), `, N = ${group.n.toLocaleString("en")}`))),
+    own.map((column) => metricRow(row, column, group, controls)),
+  );
+}
+
+function metricRow(row, column, group, controls) {
+  const beside = controls.map((control) => group.columns.find((other) => other.control === control && other.of === column.metric));
+  return make(
+    "tr",
+    { class: isUsual(column) ? "" : "further" },
+    make("th", { scope: "row" }, column.label, direction(column), " ", whatButton(column)),
+    figureCell(row.figures[column.id], row.kind),
+    row.seeds.length ? make("td", { class: "figure each" }, seedsOf(row).map((seed) => number(seed.figures[column.id]?.[0])).join(" ")) : null,
+    make("td", { class: "figure" }, column.chance === null ? "" : number(column.chance)),
+    beside.map((other) => make("td", { class: "figure beside" }, other && row.figures[other.id] ? styled(row.figures[other.id]).map((text, place) => make("span", { class: place ? "half" : "value" }, text)) : "")),
+  );
+}
+
+/** The same pictures for every model, each above where its patches were lost, all on one scale of colours. */
+function mapsOf(row) {
+  const maps = row.loss_maps.filter((map) => map.task === row.loss_maps[0].task);
+  if (!maps.length) return null;
   return make(
     "section",
     {},
-    make("h3", {}, `${group.title} `, make("small", {}, name(group.task))),
-    make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": `figures of ${group.title}, ${group.task}` }, table),
-    factList([["intervals", methodsOf(row, own)], ...group.conditions, ...(Object.hasOwn(row.probes, group.task) ? row.probes[group.task] : [])]),
-  );
-}
-
-/** How the intervals were made, each way with its metrics where there are several. */
-function methodsOf(row, columns) {
-  const ways = d3.group(columns.filter((column) => DATA.methods[row.figures[column.id][3]]), (column) => DATA.methods[row.figures[column.id][3]]);
-  return [...ways].map(([method, of]) => (ways.size > 1 ? `${method} (${of.map((column) => column.label).join(", ")})` : method)).join("; ");
-}
-
-const spread = (given) => (given ? `${given[2] ?? ""}${number(given[0])} ± ${number(given[1])}` : "");
-
-function metricRow(row, column, group, controls) {
-  const figure = row.figures[column.id];
-  const controlled = controls.map((control) => {
-    const beside = group.columns.find((other) => other.control === control && other.of === column.metric);
-    const value = beside && row.figures[beside.id];
-    return make("td", { class: "figure" }, value ? make("span", { class: "value", title: withInterval(value) }, shown(value)) : "");
-  });
-  return make(
-    "tr",
-    {},
-    make("th", { scope: "row", title: column.metric }, column.label, direction(column)),
-    figureCell(figure, column),
-    make("td", { class: "figure", title: DATA.methods[figure[3]] }, figure[1] === null ? "" : `${number(figure[1])} to ${number(figure[2])}`),
-    row.seeds && make("td", { class: "figure" }, spread(row.seeds.spreads[column.id])),
-    make("td", { class: "figure" }, column.chance === null ? "" : number(column.chance)),
-    controlled,
-  );
-}
-
-/** One picture a map, its patches dark where nothing was lost and bright where all was. */
-const lossMaps = (maps) =>
-  make("div", { class: "maps" }, maps.map((map) =>
-    make(
+    make("h3", {}, "Where the loss lies ", make("small", {}, name(`${maps[0].task}, ${row.name}: ${unique(maps.map((map) => map.why)).join("; ")}`))),
+    scaleOf(),
+    make("div", { class: "maps" }, maps.map((map) => make(
       "figure",
       {},
-      make("div", { class: "overlay" }, map.picture && make("img", { src: map.picture, alt: "the picture" }), heatMap(map)),
-      make("figcaption", {}, `${map.why}; ${name(map.task).textContent}; mean error ${number(d3.mean(map.values))}`),
-    ),
-  ));
+      DATA.pictures[map.picture] ? make("img", { src: DATA.pictures[map.picture], alt: "the picture" }) : null,
+      heatMap(map),
+      make("figcaption", {}, `mean error ${number(d3.mean(map.values.filter((value) => value >= 0)) / 100)}`),
+    ))),
+  );
+}
+
+const colourOf = d3.interpolateMagma;
+
+function scaleOf() {
+  const canvas = make("canvas", { width: 256, height: 1, "aria-hidden": "true" });
+  const context = canvas.getContext("2d");
+  d3.range(256).forEach((step) => {
+    context.fillStyle = colourOf(step / 255);
+    context.fillRect(step, 0, 1, 1);
+  });
+  return make("p", { class: "scale" }, "error of a patch: 0, rebuilt whole ", canvas, " 1 and more, no better than the mean patch");
+}
 
 function heatMap({ rows, columns, values, why }) {
-  const canvas = make("canvas", { width: columns, height: rows, role: "img", "aria-label": `error of ${rows} by ${columns} patches, ${why}` });
+  const canvas = make("canvas", { class: "map", width: columns, height: rows, role: "img", "aria-label": `error of ${rows} by ${columns} patches, ${why}` });
   const context = canvas.getContext("2d");
   values.forEach((value, index) => {
-    context.fillStyle = d3.interpolateViridis(Math.min(1, value));
+    if (value < 0) return; // no patch lies here
+    context.fillStyle = colourOf(Math.min(1, Math.max(0, value / 100)));
     context.fillRect(index % columns, Math.floor(index / columns), 1, 1);
   });
   return canvas;
 }
 
-function runOf(run) {
+/** What the figures of a task share, how its intervals were made, and its probes. */
+function conditionsOf(row) {
+  const groups = [...d3.group(DATA.groups.filter((group) => group.columns.some((column) => row.figures[column.id])), (group) => group.task)];
   return [
-    make("h3", {}, "Run ", make("small", {}, name(run.tasks.join(", ")))),
+    make("h3", {}, "How it was measured"),
+    ...groups.map(([task, [group]]) => {
+      const methods = unique(group.columns.map((column) => DATA.methods[row.figures[column.id]?.[3]]).filter(Boolean));
+      const probes = Object.hasOwn(row.probes, task) ? row.probes[task] : [];
+      return make("details", {}, make("summary", {}, name(task)), factList([["intervals", methods.join("; ")], ...group.conditions, ...probes]));
+    }),
+  ];
+}
+
+function runOf(run, of) {
+  return [
+    make("h3", {}, "Run ", make("small", {}, name(`${of ? `${of.model}: ` : ""}${run.tasks.join(", ")}`))),
     factList(run.facts),
     run.command && make("p", {}, "Command that gives these figures again:"),
     run.command && make("pre", { tabindex: "0", "aria-label": "command" }, make("code", {}, run.command)),

@@ -27,13 +27,14 @@ function drawTableOnce() {
   drawnTable = shown;
   const sections = tablesFor(state);
   drawTable(sections, state, change);
-  showFilters(state);
+  showFilters(state, change);
   showCount(sections[0], change);
+  showPair(state);
 }
 
 /** The scatter shows neither order nor columns, so that sorting a long table does not draw it again. */
 function drawScatterOnce() {
-  const shown = `${writeState({ ...state, sort: "", page: "1", show: [], hide: [], row: "" })} ${byId("plot").clientWidth}`;
+  const shown = `${writeState({ ...state, sort: "", page: "1", preset: "", show: [], hide: [], open: [], pair: [], row: "" })} ${byId("plot").clientWidth}`;
   if (shown === drawnScatter) return;
   drawnScatter = shown;
   drawScatter(tablesFor(state), state);
@@ -77,6 +78,13 @@ function remembered() {
 buildTheme();
 buildFilters(change);
 buildScatter(change);
+buildTake();
+byId("pair-close").addEventListener("click", () => change({ pair: [] }));
+document.querySelectorAll("[data-to]").forEach((button) => button.addEventListener("click", () => {
+  const section = byId(button.dataset.to);
+  section.scrollIntoView();
+  section.querySelector("h2").focus();
+}));
 document.addEventListener("click", follow);
 byId("close").addEventListener("click", () => byId("detail").close());
 byId("detail").addEventListener("close", () => state.row && change({ row: "" }));

@@ -1,30 +1,27 @@
-// One loss against one metric of a task, drawn by Observable Plot; every point is a link to its row.
+// Any figure of a connector against any other, drawn by Observable Plot; every point is a link to its row.
 
 const LOSSES = COLUMNS.filter((column) => column.measure !== null && column.control === null);
-const TASK_METRICS = COLUMNS.filter((column) => column.measure === null);
-const KINDS_OF_CONNECTOR = unique(DATA.rows.map(kindOfConnector)).sort();
+const OWN = COLUMNS.filter((column) => column.control === null);
+const AGAINST = [...OWN.filter((column) => column.measure === null), ...OWN.filter((column) => column.measure !== null)];
+const KINDS_OF_CONNECTOR = unique(ENTRIES.map(kindOfConnector)).sort();
 const COLOURS = 8;
 
 function buildScatter(change) {
-  for (const [key, columns] of [["x", LOSSES], ["y", TASK_METRICS]]) {
+  for (const [key, columns] of [["x", LOSSES], ["y", AGAINST]]) {
     const select = byId(key);
-    for (const group of unique(columns.map((column) => column.group))) {
-      const options = columns.filter((column) => column.group === group);
-      select.append(
-        make("optgroup", { label: `${group.title}: ${group.task}` }, options.map((column) => make("option", { value: column.id }, fullLabel(column)))),
-      );
-    }
+    select.append(...columnOptions(columns));
     select.addEventListener("change", () => change({ [key]: select.value }));
   }
-  byId("scatter").hidden = !(LOSSES.length && TASK_METRICS.length);
+  byId("points").addEventListener("change", ({ target }) => change({ points: target.value }));
+  byId("points").hidden = !ENTRIES.some((row) => row.seeds.length);
+  byId("scatter").hidden = !LOSSES.length;
 }
 
-/** The two columns of a state: the last ranking (how much is lost, where that was measured) and the first task metric. */
+/** The two columns of a state: what the board is sorted by and the first task's metric where it names none. */
 function axesOf(state) {
-  const usual = RANKED.find((column) => column.measure === "patch_reconstruction") ?? RANKED[0] ?? LOSSES[0];
   return [
-    LOSSES.find((column) => column.id === state.x) ?? usual,
-    TASK_METRICS.find((column) => column.id === state.y) ?? TASK_METRICS[0],
+    LOSSES.find((column) => column.id === state.x) ?? SORTED_BY.find((column) => LOSSES.includes(column)) ?? LOSSES[0],
+    AGAINST.find((column) => column.id === state.y) ?? AGAINST[0],
   ];
 }
 
@@ -33,21 +30,25 @@ function drawScatter(sections, state) {
   const [x, y] = axesOf(state);
   byId("x").value = x.id;
   byId("y").value = y.id;
-  const rows = sections.flatMap(({ table }) => table.getFilteredRowModel().rows.map((row) => row.original));
+  byId("points").querySelectorAll("input").forEach((input) => (input.checked = input.value === state.points));
+  const kept = sections.flatMap(({ table }) => table.getFilteredRowModel().rows.map((row) => row.original)).filter((row) => row.kind !== "control");
+  const rows = state.points === "seeds" ? kept.flatMap((row) => (row.seeds.length ? seedsOf(row) : [row])) : kept;
   const points = rows.filter((row) => row.figures[x.id] && row.figures[y.id]).map((row) => pointOf(row, x, y, state));
-  const left = rows.filter((row) => row.kind !== "control").length - points.length;
+  const left = rows.length - points.length;
   const plot = plotOf(points, x, y);
   byId("plot").replaceChildren(plot, legendOf(plot, points));
   byId("plot-note").textContent =
-    `${points.length} models` + (left > 0 ? `; ${left} without one of the two figures are left out` : "") + ".";
+    `${points.length} ${state.points === "seeds" ? "seeds and models" : "connectors"}` + (left > 0 ? `; ${left} without one of the two figures are left out` : "") + ".";
 }
 
 function pointOf(row, x, y, state) {
   const [[xValue, xLow, xHigh], [yValue, yLow, yHigh]] = [row.figures[x.id], row.figures[y.id]];
-  const title = `${row.model}\n${x.label}: ${withInterval(row.figures[x.id])}\n${y.label}: ${withInterval(row.figures[y.id])}`;
+  const entry = row.kind === "seed" ? ROW.get(row.of) : row;
+  const label = row === entry ? row.model : `${entry.model} ${row.model}`;
+  const title = `${label}\n${x.label}: ${figureText(row.figures[x.id])}\n${y.label}: ${figureText(row.figures[y.id])}`;
   return {
     ...{ xValue, xLow: xLow ?? xValue, xHigh: xHigh ?? xValue, yValue, yLow: yLow ?? yValue, yHigh: yHigh ?? yValue },
-    ...{ title, ranked: row.kind === "competitor", connector: kindOfConnector(row), label: shortName(row.model) },
+    ...{ title, ranked: entry.kind === "competitor", connector: kindOfConnector(entry), label: shortName(label) },
     link: `#${writeState({ ...state, row: row.id })}`,
   };
 }
@@ -59,8 +60,6 @@ function kindOfConnector(row) {
 }
 
 const shortName = (model) => model.split("/").at(-1);
-
-const withInterval = (figure) => shown(figure) + (figure[1] === null ? "" : ` (${number(figure[1])} to ${number(figure[2])})`);
 
 function plotOf(points, x, y) {
   const width = Math.max(300, byId("plot").clientWidth);
@@ -93,7 +92,7 @@ function plotOf(points, x, y) {
 
 const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "cross", "wye"];
 
-const axisLabel = (column) => column.label + { true: " (higher is better)", false: " (lower is better)", null: "" }[column.higher_is_better];
+const axisLabel = (column) => fullLabel(column) + { true: ", higher is better", false: ", lower is better", null: "" }[column.higher_is_better];
 
 /** Colour and shape of each kind of connector that has a point. */
 function legendOf(plot, points) {

@@ -1,0 +1,166 @@
+"""What people read: one row a connector, its seeds inside, with intervals over images and over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from statistics import fmean, stdev
+
+from scipy import stats
+
+from connector_bench.leaderboard.columns import sorting_columns
+from connector_bench.leaderboard.merge import SEED
+from connector_bench.leaderboard.ranks import Candidate, ranks
+from connector_bench.leaderboard.schema import Connector, Figure
+from connector_bench.leaderboard.table import Column, Key, Kind, Rank, Row, Table
+from connector_bench.stats.bounds import Bound
+from connector_bench.stats.paired import CONFIDENCE
+
+OVER_SEEDS = "mean of {n} seeds; 95 % interval over images and, by Student's t, over seeds"
+SEEDS_ALONE = "mean of {n} seeds; 95 % t interval over seeds alone"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A connector with its seeds, a model without any, or a control over all models."""
+
+    name: str
+    kind: Kind
+    short: str
+    """Its name without family and seed, where it is called after its family and no other has that name."""
+    rows: tuple[Row, ...]
+    """Its seeds in their order; one row where there are none."""
+    figures: Mapping[Key, Figure]
+    """Means over seeds, of columns in which every seed has a figure."""
+    bounds: Mapping[Key, Bound]
+    """What a figure is a bound of, where any seed's is one."""
+    ranks: Mapping[Key, Rank] = field(default_factory=dict)
+
+    @property
+    def connector(self) -> Connector | None:
+        """The first seed's: all have one shape."""
+        return self.rows[0].connector
+
+    @property
+    def trained(self) -> str | None:
+        """Of an untrained reference: the name of the entry that it is read beside."""
+        name = self.name.replace("/untrained_", "/", 1)
+        return None if self.kind != "reference" or name == self.name else _without_seed(name)
+
+
+def _without_seed(name: str) -> str:
+    return match["name"] if (match := SEED.fullmatch(name)) else name
+
+
+def entries_of(table: Table) -> tuple[Entry, ...]:
+    """Every row of the table once, seeds of one connector together: competitors best first, references, controls."""
+    models = {row.model for row in table.rows if row.kind != "control"}
+    group_of = {
+        model: f"{group.name}, its seeds" if group.name in models else group.name
+        for group in table.groups
+        for model in group.models
+    }
+    members: dict[tuple[bool, str], list[Row]] = {}
+    for row in table.rows:
+        control = row.kind == "control"
+        name = row.model if control else group_of.get(row.model, row.model)
+        members.setdefault((control, name), []).append(row)
+    short = {key: key[1] if key[0] else _short(key[1], rows[0]) for key, rows in members.items()}
+    taken = Counter(short[key] for key in members if not key[0])
+    found = [
+        _entry(key[1], short[key] if key[0] or taken[short[key]] == 1 else key[1], rows)
+        for key, rows in members.items()
+    ]
+    order = sorting_columns(table.columns)
+    return tuple(sorted(_ranked(found, table.columns), key=lambda entry: _place(entry, order)))
+
+
+def _short(name: str, row: Row) -> str:
+    mine = name.removeprefix(f"{row.connector and row.connector.family}/")
+    return name if mine in ("", name) else _without_seed(mine)
+
+
+def _entry(name: str, short: str, rows: Sequence[Row]) -> Entry:
+    ordered = tuple(sorted(rows, key=lambda row: (len(row.model), row.model)))
+    first = ordered[0]
+    if len(ordered) == 1:
+        bounds = {key: bound for key in first.figures if (bound := first.bound(key))}
+        return Entry(name, first.kind, short, ordered, first.figures, bounds, first.ranks)
+    shared = [key for key in first.figures if all(key in row.figures for row in ordered)]
+    bounds = {key: bound for key in shared for row in ordered if (bound := row.bound(key))}
+    figures = {key: over_seeds([row.figures[key] for row in ordered]) for key in shared}
+    return Entry(name, first.kind, short, ordered, figures, bounds)
+
+
+def over_seeds(seeds: Sequence[Figure]) -> Figure:
+    """The mean of one figure over at least two seeds.
+
+    Seeds share their images, so their mean's interval over images is as wide as theirs; what seeds add is a t interval
+    of their mean. Both halves are added in quadrature.
+    """
+    value = fmean(seed.value for seed in seeds)
+    half = seed_half([[seed.value for seed in seeds]])
+    below = [seed.value - seed.low for seed in seeds if seed.low is not None]
+    above = [seed.high - seed.value for seed in seeds if seed.high is not None]
+    whole = len(below) == len(above) == len(seeds)
+    return seeds[0].model_copy(
+        update={
+            "value": value,
+            "low": value - (math.hypot(fmean(below), half) if whole else half),
+            "high": value + (math.hypot(fmean(above), half) if whole else half),
+            "method": (OVER_SEEDS if whole else SEEDS_ALONE).format(n=len(seeds)),
+            "stderr": None,
+            "p": None,
+        }
+    )
+
+
+def seed_half(sides: Sequence[Sequence[float]]) -> float:
+    """Half of the 95 % t interval, over seeds, of a mean, or of the difference of two (Welch).
+
+    A side of one seed adds nothing, since nothing is known of its seeds.
+    """
+    variances = [(stdev(side) ** 2 / len(side), len(side) - 1) for side in sides if len(side) > 1]
+    total = sum(variance for variance, _ in variances)
+    if not total:
+        return 0.0
+    freedom = total**2 / sum(variance**2 / free for variance, free in variances)
+    return _quantile(round(freedom, 6)) * math.sqrt(total)
+
+
+@cache
+def _quantile(freedom: float) -> float:
+    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
+
+
+def _ranked(found: Sequence[Entry], columns: Sequence[Column]) -> list[Entry]:
+    """Models without seeds keep the ranks that the table gives them; else the intervals of all decide."""
+    competitors = [entry for entry in found if entry.kind == "competitor"]
+    if all(len(entry.rows) == 1 for entry in competitors):
+        return list(found)
+    places: dict[str, dict[Key, Rank]] = {entry.name: {} for entry in competitors}
+    for column in columns:
+        if column.ranked:
+            candidates = {
+                entry.name: Candidate(entry.figures[column.key])
+                for entry in competitors
+                if column.key in entry.figures
+            }
+            better = column.higher_is_better is not False
+            for name, rank in ranks(candidates, higher_is_better=better).items():
+                places[name][column.key] = rank
+    return [
+        replace(entry, ranks=places[entry.name]) if entry.kind == "competitor" else entry for entry in found
+    ]
+
+
+def _place(entry: Entry, order: Sequence[Column]) -> tuple[int, int, float, str]:
+    kinds = ("competitor", "reference", "control")
+    for number, column in enumerate(order):
+        if (figure := entry.figures.get(column.key)) is not None:
+            sign = 1 if column.higher_is_better is False else -1
+            return kinds.index(entry.kind), number, sign * figure.value, entry.name
+    return kinds.index(entry.kind), len(order), 0.0, entry.name

@@ -1,0 +1,103 @@
+"""What a board was measured on, in one sentence, and when: it follows from the results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from connector_bench.leaderboard.board_entries import Entry
+from connector_bench.leaderboard.columns import sorting_columns
+from connector_bench.leaderboard.page_detail import STAMP, unmasked
+from connector_bench.leaderboard.table import Column, Table
+from connector_bench.leaderboard.text import figure_text
+
+DRAWN = {
+    "knn_preservation": "single emoji drawings on backgrounds",
+    "knn_preservation_scenes": "composited emoji scenes",
+    "patch_reconstruction": "composited emoji scenes",
+    "connector_stages": "composited emoji scenes",
+    "scenes_vqa": "composited emoji scenes",
+}
+"""What the pictures of the embedded data sets are; `_unseen` behind a task's name are other drawings."""
+UNSEEN = "_unseen"
+MOST_NAMED = 3
+NARROW = "\u00a0"
+"""A space at which no line breaks."""
+PAPER = "https://arxiv.org/abs/2509.11986"
+BIBTEX = """@inproceedings{li2025lost,
+  title = {Lost in Embeddings: Information Loss in Vision-Language Models},
+  author = {Li, Wenyan and Tang, Raphael and Li, Chengzu and Zhang, Caiqi and Vuli{\\'c}, Ivan and S{\\o}gaard, Anders},
+  booktitle = {Findings of the Association for Computational Linguistics: EMNLP 2025},
+  year = {2025},
+  url = {https://arxiv.org/abs/2509.11986}
+}"""
+
+
+def measured_on(table: Table) -> dict[str, Any]:
+    """`measured`: the sentence; `date` of the newest result; `protocol`; `versions` of the software that measured."""
+    found = [provenance for row in table.rows for provenance in row.provenance.values()]
+    protocols = {column.comparable.protocol for column in table.columns if column.comparable.protocol}
+    versions = {version for one in found if (version := one.versions.get("connector-bench"))}
+    dates = [date for one in found if (date := STAMP.sub(r"\1-\2-\3", one.date)[:10])]
+    return {
+        "measured": sentence(table),
+        "date": unmasked(max(dates, default="")),
+        "protocol": unmasked(", ".join(sorted(protocols))),
+        "versions": unmasked(", ".join(sorted(versions))),
+    }
+
+
+def first_places(table: Table, found: Sequence[Entry]) -> str:
+    """Who is first by what the board is sorted by, what that is worth in a task, and who answers best; may be empty."""
+    competitors = [entry for entry in found if entry.kind == "competitor"]
+    by = next((column for column in sorting_columns(table.columns) if column.measure is not None), None)
+    ranked = [entry for entry in competitors if by is not None and by.key in entry.figures]
+    if by is None or not ranked:
+        return ""
+    first = ranked[0]
+    said = f"First by {by.label}: {unmasked(first.short)}, {_figure(first, by)}"
+    task = next((column for column in table.columns if column.measure is None), None)
+    answering = [entry for entry in competitors if task is not None and task.key in entry.figures]
+    if task is None or not answering:
+        return f"{said}."
+    named = f"{unmasked(task.label)} in {unmasked(task.task)}"
+    if first in answering:
+        said += f"; it has {unmasked(task.label)} {_figure(first, task)} in {unmasked(task.task)}"
+    sign = -1 if task.higher_is_better is False else 1
+    best = max(answering, key=lambda entry: sign * entry.figures[task.key].value)
+    if best is first:
+        return f"{said}, the best of all."
+    return f"{said}. Best {named}: {unmasked(best.short)}, {_figure(best, task)}."
+
+
+def _figure(entry: Entry, column: Column) -> str:
+    return figure_text(entry.figures[column.key], entry.bounds.get(column.key))
+
+
+def sentence(table: Table) -> str:
+    """`Measured on composited emoji scenes, N = 1,000, and single emoji ...; no photographs.`"""
+    pictures: dict[str, int] = {}
+    named: dict[str, int] = {}
+    unseen = False
+    for column in table.columns:
+        task, n = column.task, column.comparable.n
+        unseen |= task.endswith(UNSEEN)
+        drawn = DRAWN.get(task.removesuffix(UNSEEN))
+        if column.measure is None:
+            continue
+        if drawn:
+            pictures.setdefault(drawn, n)
+        else:
+            named.setdefault(task, n)
+    if not pictures and not named:
+        return "No connector has been measured yet." if not table.columns else "Answers alone were measured."
+    said = [f"{what}, N{NARROW}={NARROW}{n:,}" for what, n in pictures.items()]
+    said += [
+        f"the pictures of {unmasked(task)}, N{NARROW}={NARROW}{n:,}"
+        for task, n in list(named.items())[:MOST_NAMED]
+    ]
+    if len(named) > MOST_NAMED:
+        said.append(f"{len(named) - MOST_NAMED} further data sets")
+    listed = ", and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
+    ends = ("; no photographs", "; again with drawings that the models were not trained on" if unseen else "")
+    return f"Measured on {listed}{'' if named else ends[0]}{ends[1]}."
