@@ -66,7 +66,10 @@ def test_the_leaderboard_needs_files_alone() -> None:
         imported = imports_of(path)
         assert not top(imported) & {HARNESS, "torch", "transformers", "datasets"}, path
         ours = {name for name in imported if name.startswith("connector_bench.")} - maps_of(path)
-        rooms = ("foreign_files", "headlines", "leaderboard", "metrics", "protocol", "results", "stats")
+        rooms = (
+            *("foreign_files", "headlines", "leaderboard", "metrics", "number_style", "protocol", "results"),
+            "stats",
+        )
         allowed = tuple(f"connector_bench.{room}" for room in rooms)
         assert all(name.startswith(allowed) for name in ours), path
 
@@ -79,6 +82,7 @@ def test_the_analysis_needs_files_alone() -> None:
         "headlines",
         "leaderboard",
         "metrics",
+        "number_style",
         "results",
         "stats",
         "_version",
