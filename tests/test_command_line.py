@@ -84,16 +84,27 @@ def test_images_join_the_questions_asked_about_them(mlp: Outcome) -> None:
 def test_no_flag_is_needed_from_any_folder(command: list[str], tmp_path: Path) -> None:
     outcome, said = run_command(tmp_path, command, *ZOO, "connector=mlp", *PRESERVATION, "--limit", "30")
     assert outcome.figures(TASK)["n_images"] == 30, said
+    assert "|knor_10 " in said
+    assert "|untrained_knor_10" in said
+    assert "|identity_knor_10" not in said
+    assert outcome.figures(TASK)["identity_knor_10"] == 1, "what is not printed is in the file"
+    assert f"{TASK}: measured in " in said
 
 
-def test_beside_tasks_of_the_user(tmp_path: Path) -> None:
+def test_beside_tasks_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.yaml").write_text(
         "task: mine\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: scenes_vqa\n"
-        "connector_bench:\n  ks: [5]\n  distance: cosine\n"
+        "connector_bench:\n  ks: [5]\n  distance: cosine\n  rows: all\n"
     )
     arguments = ("--include_path", str(tmp_path), "--tasks", f"mine,{TASK}", "--limit", "40")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
     assert outcome.record("mine")["options"]["distance"] == "cosine"
+    printed = [line.replace(" ", "").split("|") for line in capsys.readouterr().out.splitlines()]
+    row = next(cells for cells in printed if "mine" in cells and "knor_5" in cells)
+    score = outcome.record("mine")["scores"]["knor_5"]
+    assert float(row[8]) == pytest.approx((score["high"] - score["low"]) / (2 * 1.96), abs=6e-5)
+    assert any("mine" in cells and "identity_knor_5" in cells for cells in printed), "rows: all"
+    assert not any(TASK in cells and "identity_knor_10" in cells for cells in printed)
     assert outcome.figures("mine")["n_images"] == 10, (
         "40 questions are asked about 10 scenes, and each counts once"
     )

@@ -67,4 +67,4 @@ def test_odd_pictures_are_drawn_too() -> None:
         assert render(picture(*size), loss_map(one, hot=0)).startswith(b"\x89PNG")
     full = np.ones((5, 5), dtype=bool)
     assert render(picture(), loss_map(), masks={"1": full})
-    assert render(picture(), loss_map(), masks={"1": ~full}, highest=2.0)
+    assert render(picture(), loss_map(), masks={"1": ~full})
