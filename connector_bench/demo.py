@@ -19,7 +19,7 @@ from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.progress import steps
 from connector_bench.results.harness_files import UnusableResult, result_files
 
-EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
+EMBEDDED = tuple((name, 0) for name in ("identity", "linear", "mlp", "pixel_shuffle", "rank8", "rank2"))
 TASKS = "knn_preservation,patch_reconstruction_demo,scenes_vqa"
 ALL_TASKS = (
     "knn_preservation,knn_preservation_scenes,patch_reconstruction,scenes_vqa,"
@@ -99,6 +99,8 @@ def _run(configuration: Path, log: Path, results: Path, models: int, before: set
             ended = running.poll() is not None
             if more := len(set(results.rglob("*_results.json")) - before) - bar.n:
                 bar.update(more)
+            elif sys.stderr.isatty():
+                bar.refresh()
             if ended:
                 return
             time.sleep(LOOKING_EVERY)

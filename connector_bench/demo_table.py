@@ -97,10 +97,12 @@ def _line(name: str, row: Row, keys: Mapping[str, Key]) -> str:
 
 
 def _text(figure: Figure, bound: Bound | None) -> str:
+    """With the wider side of the interval on both sides, since two do not fit."""
     if figure.stderr is None and None in (figure.low, figure.high):
         return number(figure.value, bound)
     low, high = interval(figure)
-    return with_interval(figure.value, low, high, bound)
+    half = max(figure.value - low, high - figure.value)
+    return with_interval(figure.value, figure.value - half, figure.value + half, bound)
 
 
 def _controls(table: Table, keys: Mapping[str, Key]) -> Iterator[str]:

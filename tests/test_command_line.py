@@ -112,7 +112,9 @@ def test_beside_tasks_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert outcome.figures(TASK)["n_images"] == 40
 
 
-def test_a_gallery_of_fixed_size_out_of_a_larger_set(tmp_path: Path) -> None:
+def test_a_gallery_of_fixed_size_out_of_a_larger_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "drawn.yaml").write_text(
         "task: drawn\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: scenes_vqa\n"
         "connector_bench:\n  ks: [5]\n  gallery: 12\n"
@@ -120,6 +122,7 @@ def test_a_gallery_of_fixed_size_out_of_a_larger_set(tmp_path: Path) -> None:
     arguments = ("--include_path", str(tmp_path), "--tasks", "drawn", "--limit", "80")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
     assert outcome.figures("drawn")["n_images"] == 12
+    assert "|identity_knor_5" in capsys.readouterr().out, "without k = 10 no row stands for the others"
     record = outcome.record("drawn")
     assert (record["n_images"], record["gallery_drawn_from"], record["options"]["gallery"]) == (12, 20, 12)
     rows = outcome.samples("drawn")

@@ -69,6 +69,16 @@ def test_it_fits_eighty_columns_and_least_lost_comes_first() -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_a_one_sided_interval_fits_its_column() -> None:
+    all_kept = a_model("identity", 0.0, 0.7, 1.0, 1.0)
+    kept = Figure(value=1.0, low=0.996, high=1.0, n=1024, k=10, chance=0.01, higher_is_better=True)
+    result = all_kept.tasks["knn_preservation"]
+    figures = {**result.figures, "knor_10": kept}
+    tasks = {**all_kept.tasks, "knn_preservation": result.model_copy(update={"figures": figures})}
+    text = said(table(all_kept.model_copy(update={"tasks": tasks}), BAD), TASKS)
+    assert "identity             1.000 ±.004" in text
+
+
 def test_controls_stand_apart_with_what_they_must_be() -> None:
     text = said(table(GOOD, BAD), TASKS)
     controls = text.split("controls, which")[1].split("\n\n")[0].splitlines()[1:]

@@ -17,6 +17,7 @@ from connector_bench.results.file_schema import RECORD_KEY
 PRINTING = ("lmms_eval.__main__", "lmms_eval.evaluator", "lmms_eval.utils")
 """Modules that may hold the function that makes the table."""
 NORMAL_95 = 1.959964
+COUNT = "n_images"
 KINDS = ("_stderr", "_stderr_clt", "_stderr_clustered")
 
 
@@ -102,7 +103,7 @@ def _main_rows(figures: Mapping[str, Any], measure: str) -> dict[str, Any]:
     named = {metric: listed_as(metric) for metric in _metrics(figures)}
     wanted: Sequence[str] = PRINTED.get(measure, ())  # type: ignore[call-overload]
     kept = {metric for metric, listed in named.items() if listed in wanted}
-    if not kept:
+    if kept <= {COUNT}:
         return dict(figures)
     return {
         key: value

@@ -65,6 +65,12 @@ class GalleryChart:
             }
             marks.upright(axes, [n], [score], **look)
         axes.set(xscale="log", xlabel="images in the gallery", ylabel="neighbours kept beyond chance")
+        sizes = sorted(
+            {n for n, _ in (*self.fixed, *self.shared)}
+            | ({self.extrapolated[0]} if self.extrapolated else set())
+        )
+        axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        axes.minorticks_off()
         axes.set_ylim(bottom=0)
         marks.legend(figure)
 

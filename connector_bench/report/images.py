@@ -36,9 +36,16 @@ def images_section(results: ModelRuns, analysis: Analysis) -> Section:
         order = sorted(why, key=lambda image: -(loss_of(figures.get(image, {})) or 0.0))
         chosen_in_order = {image: why[image] for image in order}
         blocks.append(
-            gallery(chosen_in_order, figures, questions, pictures, _shows(len(figures), bool(pictures)))
+            gallery(
+                chosen_in_order, figures, questions, pictures, _shows(_chosen_from(figures), bool(pictures))
+            )
         )
     return Section("section-images", "Images", "Images by loss", tuple(blocks))
+
+
+def _chosen_from(figures: Mapping[str, Mapping[str, float]]) -> int:
+    """Images of which it is known what is lost of their patches; all that were measured where none was rebuilt."""
+    return sum("lost" in row for row in figures.values()) or len(figures)
 
 
 def _pictured(

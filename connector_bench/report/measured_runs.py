@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from connector_bench.comparison.compared_runs import addressed, model_in
 from connector_bench.results.harness_files import UnusableResult, read_results
 from connector_bench.results.models import ModelRuns, models_of
+from connector_bench.results.names import told_apart
 from connector_bench.results.tasks import TaskRun
 
 MOST = 6
@@ -22,13 +25,25 @@ def read_models(named: Sequence[str], models: Sequence[str] = ()) -> list[ModelR
     weights.
     """
     places = [addressed(text) for text in named]
-    found = {one.model: one for one in (model_in(path, chosen) for path, chosen in places if chosen)}
+    found = [(path, model_in(path, chosen)) for path, chosen in places if chosen is not None]
     if whole := [path for path, chosen in places if chosen is None]:
         there = models_of(read_results(whole))
-        found |= {name: there[name] for name in _chosen(there, models)}
-    for one in found.values():
+        found += [(whole[0], there[name]) for name in _chosen(there, models)]
+    if len(found) > MOST:
+        raise UnusableResult(f"results of {len(found)} models are named, and a page has room for {MOST}")
+    for _, one in found:
         _require_one_connector(one.model, one.tasks)
-    return list(found.values())
+    return _named_apart(found)
+
+
+def _named_apart(found: Sequence[tuple[Path, ModelRuns]]) -> list[ModelRuns]:
+    """The models, with their folder where two runs of one model were named."""
+    names = Counter(one.model for _, one in found)
+    folders = told_apart({str(path.absolute()) for path, _ in found})
+    return [
+        one if names[one.model] == 1 else replace(one, model=f"{one.model} ({folders[str(path.absolute())]})")
+        for path, one in found
+    ]
 
 
 def read_model(paths: Sequence[Path], model: str | None = None) -> ModelRuns:

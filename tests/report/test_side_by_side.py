@@ -54,6 +54,13 @@ def test_models_of_one_folder_are_named(tmp_path: Path) -> None:
         read_models([f"{tmp_path}:fourth"])
 
 
+def test_two_runs_of_one_model_keep_their_folders_in_their_names(tmp_path: Path) -> None:
+    write(tmp_path / "before", "org/first", 0.3)
+    write(tmp_path / "after", "org/first", 0.2, 1)
+    both = read_models([f"{tmp_path}/before:org/first", f"{tmp_path}/after:org/first"])
+    assert [one.model for one in both] == ["org/first (before)", "org/first (after)"]
+
+
 def test_more_than_a_page_holds_must_be_chosen_from(tmp_path: Path) -> None:
     for number in range(MOST + 1):
         write(tmp_path, f"org/m{number}", 0.3, number)
