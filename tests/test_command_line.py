@@ -96,20 +96,20 @@ def test_beside_tasks_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[
         "task: mine\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: scenes_vqa\n"
         "connector_bench:\n  ks: [5]\n  distance: cosine\n  rows: all\n"
     )
-    arguments = ("--include_path", str(tmp_path), "--tasks", f"mine,{TASK}", "--limit", "40")
+    arguments = ("--include_path", str(tmp_path), "--tasks", f"mine,{TASK}", "--limit", "80")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
     assert outcome.record("mine")["options"]["distance"] == "cosine"
     printed = [line.replace(" ", "").split("|") for line in capsys.readouterr().out.splitlines()]
-    row = next(cells for cells in printed if "mine" in cells and "knor_5" in cells)
-    score = outcome.record("mine")["scores"]["knor_5"]
+    row = next(cells for cells in printed if TASK in cells and "knor_10" in cells)
+    score = outcome.record(TASK)["scores"]["knor_10"]
     assert float(row[8]) == pytest.approx((score["high"] - score["low"]) / (2 * 1.96), abs=6e-5)
     assert any("mine" in cells and "identity_knor_5" in cells for cells in printed), "rows: all"
     assert not any(TASK in cells and "identity_knor_10" in cells for cells in printed)
-    assert outcome.figures("mine")["n_images"] == 10, (
-        "40 questions are asked about 10 scenes, and each counts once"
+    assert outcome.figures("mine")["n_images"] == 20, (
+        "80 questions are asked about 20 scenes, and each counts once"
     )
-    assert outcome.record("mine")["n_documents"] == 40
-    assert outcome.figures(TASK)["n_images"] == 40
+    assert outcome.record("mine")["n_documents"] == 80
+    assert outcome.figures(TASK)["n_images"] == 80
 
 
 def test_a_gallery_of_fixed_size_out_of_a_larger_set(
