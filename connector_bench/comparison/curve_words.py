@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from connector_bench.comparison.steps import Curve, StepPoint
-from connector_bench.comparison.words import signed
+from connector_bench.comparison.words import changed
 from connector_bench.leaderboard.text import ARROWS, in_markdown, number
 
 ABOUT = """Brackets hold the 95 % interval over images. A star marks a checkpoint that differs from the first one by
@@ -42,7 +42,7 @@ def _sentence(curve: Curve) -> str:
             f"{where}: {number(first.value, first.bound)}, at last {number(last.value, last.bound)}; "
             f"{change.interval_method}."
         )
-    interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {last.q:.2g}"
+    interval = f"{changed(change.value, change.low, change.high)}, q = {last.q:.2g}"
     if not last.differs:
         return f"{where}: from first to last no difference that these documents could show ({interval})."
     word = _word(change.value > 0, curve.higher_is_better)

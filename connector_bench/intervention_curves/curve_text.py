@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from connector_bench.comparison.words import ends, signed
+from connector_bench.comparison.words import changed
 from connector_bench.intervention_curves.paired_points import PairedCurves, PointDifference
 from connector_bench.interventions.intervention import Mask
 from connector_bench.leaderboard.text import in_markdown, number
@@ -70,7 +70,7 @@ def _table(found: Sequence[PointDifference], other: str) -> str:
             "figure": in_markdown(one.metric),
             other: number(one.other),
             "value": number(one.value),
-            "difference": signed(one.difference.value) + ends(one.difference.low, one.difference.high),
+            "difference": changed(one.difference.value, one.difference.low, one.difference.high),
             "q": f"{one.q:.2g}" if math.isfinite(one.q) else "–",
             "documents (images)": f"{one.documents:,} ({one.images:,})",
         }
