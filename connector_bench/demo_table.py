@@ -40,16 +40,14 @@ def said(table: Table, tasks: Sequence[str]) -> str:
     rows.sort(key=lambda row: _order(row, keys))
     trained = [row for row in rows if row.kind == "competitor"]
     names = _short([row.model for row in rows])
+    controls = [_line(names[row.model], row, keys) for row in rows if row.kind != "competitor"]
+    controls += _controls(table, keys)
     blocks = [
         [
             "".join([f"{'connector':<{NAME}}", *(f"{HEADS[metric]:>{FIGURE}}" for metric in keys)]),
             *(_line(names[row.model], row, keys) for row in trained),
         ],
-        [
-            "controls, which lose nothing or keep nothing",
-            *(_line(names[row.model], row, keys) for row in rows if row not in trained),
-            *_controls(table, keys),
-        ],
+        ["controls, which lose nothing or keep nothing", *controls] if controls else [],
         [line for head, text in _about(rows, keys) for line in _hanging(head, text)],
         [line for text in _meaning(trained, names, keys) for line in textwrap.wrap(text, WIDTH)],
     ]

@@ -107,6 +107,7 @@ def test_what_was_not_measured_has_no_column_and_no_sentence() -> None:
     text = said(table(GOOD, BAD), ["scenes_vqa"])
     assert "lost" not in text
     assert "neighbours" not in text
+    assert "controls" not in text
     assert "0.800" in text
 
 

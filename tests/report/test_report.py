@@ -179,6 +179,15 @@ def test_images_are_sorted_filtered_and_found(page: Path, browser: Browser) -> N
     assert opened.errors == []
 
 
+def test_what_is_folded_is_printed(page: Path, browser: Browser) -> None:
+    opened = browser.open(page)
+    assert opened.page.locator("details:not([open])").count() > 0
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.locator("details:not([open])").count() == 0
+    assert len(shown_cards(opened)) == 36
+    assert opened.errors == []
+
+
 def test_answers_are_those_of_the_run(page: Path, run: Outcome, browser: Browser) -> None:
     asked = {row["input"].splitlines()[0]: row for row in run.samples("scenes_vqa")}
     opened = browser.open(page)

@@ -1,4 +1,5 @@
 'use strict';
+window.addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(one => { one.open = true; }));
 const text = node => node.textContent.trim();
 
 for (const table of document.querySelectorAll('table.sortable')) {
@@ -55,7 +56,11 @@ for (const gallery of document.querySelectorAll('.gallery')) {
   all.addEventListener('click', () => {
     all.hidden = true;
     arrange();
-    list.querySelectorAll('.card:not([hidden]) summary')[few]?.focus();
+    (list.querySelectorAll('.card:not([hidden]) summary')[few] ?? form.sort).focus();
+  });
+  window.addEventListener('beforeprint', () => {
+    all.hidden = true;
+    arrange();
   });
   form.addEventListener('input', arrange);
   form.addEventListener('submit', event => event.preventDefault());
