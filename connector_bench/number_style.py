@@ -13,7 +13,7 @@ from connector_bench.stats.bounds import SIGNS, Bound
 NONE = "–"
 """What stands where there is no figure."""
 MINUS = "−"
-LIKE = 0.25
+LIKE = 1 / 3
 """Both sides of an interval that differ by no more than this share of the wider one are written as one `±`."""
 
 LOSS_COLOURS = "magma"
@@ -38,7 +38,10 @@ def number(value: float | None, bound: Bound | None = None) -> str:
 def with_interval(
     value: float | None, low: float | None = None, high: float | None = None, bound: Bound | None = None
 ) -> str:
-    """`0.701 ±.011`; `0.701 +.030 −.011` where one side is wider; the number alone where an end is unknown."""
+    """`0.701 ±.011`; `0.701 +.030 −.011` where one side is wider, `1.000 −.004` where there is but one.
+
+    Where an end is unknown it is the number alone.
+    """
     shown = number(value, bound)
     return shown if shown == NONE else shown + _ends(value, low, high)  # type: ignore[arg-type]
 
@@ -67,7 +70,9 @@ def _ends(value: float, low: float | None, high: float | None) -> str:
     places, wider = decimals(value), max(below, above)
     if abs(above - below) <= LIKE * wider or _part(below, places) == _part(above, places):
         return f" ±{_part(wider, places)}"
-    return f" +{_part(above, places)} {MINUS}{_part(below, places)}"
+    up, down = f" +{_part(above, places)}", f" {MINUS}{_part(below, places)}"
+    nothing = _part(0.0, places)
+    return down if up == f" +{nothing}" else up if down == f" {MINUS}{nothing}" else up + down
 
 
 def _part(width: float, places: int) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from connector_bench.comparison.compare import Comparison, MetricDifference
-from connector_bench.leaderboard.text import ARROWS, in_markdown, number
+from connector_bench.leaderboard.text import ARROWS, in_markdown
 from connector_bench.metrics import metric as metric_of
-from connector_bench.number_style import difference
+from connector_bench.number_style import difference, number
 
 ABOUT = """Differences are {second} less {first} on the same documents; ± is the 95 % interval, `q` is the
 p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""

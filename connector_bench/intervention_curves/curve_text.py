@@ -10,9 +10,10 @@ import pandas as pd
 from connector_bench.comparison.words import changed
 from connector_bench.intervention_curves.paired_points import PairedCurves, PointDifference
 from connector_bench.interventions.intervention import Mask
-from connector_bench.leaderboard.text import in_markdown, number
+from connector_bench.leaderboard.text import in_markdown
+from connector_bench.number_style import number
 
-ABOUT = """Differences are paired by document; brackets hold their 95 % interval, `q` is the p-value adjusted for all
+ABOUT = """Differences are paired by document; ± is their 95 % interval, `q` is the p-value adjusted for all
 rows of its table (Benjamini and Hochberg). Questions about one image stay together."""
 
 
