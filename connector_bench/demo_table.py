@@ -132,11 +132,11 @@ def _about(rows: Sequence[Row], keys: Mapping[str, Key]) -> Iterator[tuple[str, 
         task = keys[LOST][0]
         results = (row.results[task].probe for row in rows if task in row.results)
         learnt = next((probe.train_images for probe in results if probe and probe.train_images), 0)
-        few = "" if task == RECONSTRUCTION else "; so few to be quick, patch_reconstruction takes more"
+        few = "" if task == RECONSTRUCTION else " (few, to be quick; patch_reconstruction takes more)"
         yield (
             "lost",
             f"share of the patches' variance that no probe rebuilds, {n[LOST]:,} scenes, learnt from {learnt:,} "
-            f"others{few}; ≤ at most",
+            f"others{few}; ≤ is at most",
         )
     if ACCURACY in keys:
         yield "accuracy", "share of the questions about scenes that the model answers"

@@ -113,5 +113,5 @@ def test_what_was_not_measured_has_no_column_and_no_sentence() -> None:
 
 def test_the_sets_of_pictures_are_named() -> None:
     text = " ".join(said(table(GOOD), TASKS).split())
-    assert "200 scenes, learnt from 400 others; so few to be quick" in text
+    assert "200 scenes, learnt from 400 others (few, to be quick; patch_reconstruction takes more)" in text
     assert "1,024 views of objects" in text
