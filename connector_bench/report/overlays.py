@@ -26,6 +26,8 @@ from connector_bench.types import Box, Tile
 PANEL_INCHES, GAP_INCHES = 2.6, 0.12
 DOTS_PER_INCH = 160
 MARKED = 10
+LEAST_MARKED = 0.01
+"""Share of the variance below which a patch is rebuilt, and none of the worst."""
 OUTLINES = ("#3fe0ff", "#8cff66", "#ffffff", "#ffd84d")
 """Colours of the first, second ... mask; all stand out from the heat, and outlines bear names besides."""
 PNG: Mapping[str, Any] = MappingProxyType({"format": "png", "metadata": {"Software": None}})
@@ -122,9 +124,10 @@ def _heat(axis: Axes, tile: Tile, values: Float[np.ndarray, "rows columns"], asp
 
 
 def _mark_worst(axis: Axes, layer: list[tuple[Tile, slice]], values: np.ndarray, boxes: np.ndarray) -> None:
-    """Number the layer's patches of highest loss, 1 the worst; equal losses in raster order."""
+    """Number the layer's patches of highest loss that lost anything, 1 the worst; equal losses in raster order."""
     shown = np.concatenate([np.arange(part.start, part.stop) for _, part in layer])
     worst = shown[np.argsort(-values[shown], kind="stable")[:MARKED]]
+    worst = worst[values[worst] >= LEAST_MARKED]
     outline: list[AbstractPathEffect] = [withStroke(linewidth=1.8, foreground="black")]
     for place, patch in enumerate(worst, start=1):
         left, top, right, bottom = boxes[patch]

@@ -99,7 +99,7 @@ def _figures(models: Mapping[str, ModelRuns]) -> tuple[ReportTable, list[Finding
         ReportTable(
             "section-figures",
             "Figures",
-            "With 95 % intervals. Two intervals that meet may still differ when paired: connector-bench compare says.",
+            "With 95 % intervals. Two that meet may still differ when paired, which connector-bench compare tells.",
             ("figure", *models),
             tuple(rows),
         ),
