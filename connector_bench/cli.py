@@ -23,10 +23,8 @@ from connector_bench.zoo.cli import app as zoo
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Measures what a vision-language model's connector loses, beside its task metrics.",
 )
 app.add_typer(leaderboard, name="leaderboard")
 app.add_typer(zoo, name="zoo", help="The embedded models: list, train, preview their scenes.")
@@ -43,9 +41,35 @@ app.command()(report)
 app.command()(plates)
 
 
+def _versions() -> str:
+    from connector_bench.protocol import PROTOCOL_VERSION
+
+    return f"connector-bench {__version__}, measurement protocol {PROTOCOL_VERSION}"
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(_versions())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the versions and stop."
+        ),
+    ] = False,
+) -> None:
+    """Measures what a vision-language model's connector loses, beside its task metrics."""
+
+
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Folder for result files and table.")] = Path("demo_output"),
+    output: Annotated[Path, typer.Option(help="Folder for result files, log, table and page.")] = Path(
+        "demo_output"
+    ),
     everything: Annotated[
         bool,
         typer.Option(
@@ -53,7 +77,7 @@ def demo(
         ),
     ] = False,
 ) -> None:
-    """Run the main job on the embedded models through lmms-eval and print the leaderboard table."""
+    """Measure the embedded models through lmms-eval, and say what came out and what to type next."""
     from connector_bench.demo import ALL_TASKS, EMBEDDED, TASKS, DemoFailed, run_demo, whole_zoo
 
     models, tasks = (whole_zoo(), ALL_TASKS) if everything else (EMBEDDED, TASKS)
@@ -103,9 +127,7 @@ def metrics() -> None:
 @app.command()
 def version() -> None:
     """Print the versions of the package and of the measurement protocol."""
-    from connector_bench.protocol import PROTOCOL_VERSION
-
-    typer.echo(f"connector-bench {__version__}, measurement protocol {PROTOCOL_VERSION}")
+    typer.echo(_versions())
 
 
 def main() -> None:

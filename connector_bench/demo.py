@@ -1,4 +1,4 @@
-"""The main job on the embedded models: lmms-eval's own command line, then the leaderboard."""
+"""The main job on the embedded models: lmms-eval's own command line, then a board, and what it says in a terminal."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
 import yaml
-from rich.console import Console
 
-from connector_bench.headlines import DEMO
+from connector_bench.demo_table import NEXT, said
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
-from connector_bench.leaderboard.printed_table import terminal
+from connector_bench.progress import steps
 from connector_bench.results.harness_files import UnusableResult, result_files
 
-EMBEDDED = tuple((name, 0) for name in ("identity", "mlp", "pixel_shuffle", "resampler", "rank8", "rank2"))
-TASKS = "knn_preservation,scenes_vqa"
+EMBEDDED = tuple((name, 0) for name in ("identity", "linear", "mlp", "pixel_shuffle", "rank8", "rank2"))
+TASKS = "knn_preservation,patch_reconstruction_demo,scenes_vqa"
 ALL_TASKS = (
     "knn_preservation,knn_preservation_scenes,patch_reconstruction,scenes_vqa,"
     "knn_preservation_unseen,knn_preservation_scenes_unseen,patch_reconstruction_unseen,scenes_vqa_unseen"
@@ -27,7 +28,11 @@ ALL_TASKS = (
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 """Unless the user says otherwise. The embedded models are so small that a second thread slows them down."""
 
-SHOWN = (*DEMO, "accuracy")
+LOG = "lmms_eval.log"
+LAST_LINES = 15
+"""Of the log, where lmms-eval did not measure every model."""
+LOOKING_EVERY = 0.5
+"""Seconds."""
 
 
 class DemoFailed(RuntimeError):
@@ -43,36 +48,81 @@ def whole_zoo() -> list[tuple[str, int]]:
 
 
 def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: str = TASKS) -> None:
-    """Measure each connector and seed with lmms-eval in one process, merge the results and print the table.
+    """Measure each connector and seed with lmms-eval in one process, merge the results, and say what came out.
 
-    lmms-eval's files lie in `output/results` afterwards, the table in `output/leaderboard`. Raises DemoFailed where
-    lmms-eval ended without a result file for every model, since it exits with 0 whatever happens.
+    lmms-eval's files lie in `output/results` afterwards, what it printed in `output/lmms_eval.log`, the table and its
+    page in `output/leaderboard`. Raises DemoFailed where lmms-eval ended without a result file for every model, since
+    it exits with 0 whatever happens.
     """
-    configuration = output / "lmms_eval.yaml"
-    results = output / "results"
+    configuration, results, log = (output / name for name in ("lmms_eval.yaml", "results", LOG))
     try:
         output.mkdir(parents=True, exist_ok=True)
         configuration.write_text(
             yaml.safe_dump([_arguments(*model, tasks, results) for model in models]), encoding="utf-8"
         )
+        log.write_bytes(b"")
     except OSError as error:
         raise DemoFailed(f"the output folder {output} cannot be written: {error}") from error
     before = set(results.rglob("*_results.json"))
-    command = [sys.executable, "-m", "lmms_eval", "--config", str(configuration)]
-    print("running:", "lmms-eval", *command[3:], flush=True)
-    subprocess.run(command, check=False, env=ENVIRONMENT | os.environ)
+    typer.echo(f"running: lmms-eval --config {configuration}; what it prints goes to {log}")
+    started = time.monotonic()
+    _run(configuration, log, results, len(models), before)
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
     try:
         runs = [read_run(path) for path in result_files([results]) if path not in before]
     except UnusableResult as error:
-        raise DemoFailed(f"lmms-eval gave no usable result: {error}") from error
+        raise DemoFailed(f"lmms-eval gave no usable result: {error}\n{_last_lines(log)}") from error
     if len(runs) != len(models):
         raise DemoFailed(
-            f"lmms-eval finished {len(runs)} of {len(models)} models; its messages above say why"
+            f"lmms-eval finished {len(runs)} of {len(models)} models; the end of {log}:\n{_last_lines(log)}"
         )
     board = output / "leaderboard"
     shutil.rmtree(board, ignore_errors=True)
-    Console().print(terminal(boards.add(board, runs), SHOWN))
-    print(f"the whole table: {board / 'LEADERBOARD.md'}; lmms-eval's result and sample files: {results}")
+    table = boards.add(board, runs)
+    measured = f"{len(models)} {'model' if len(models) == 1 else 'models'} measured in {minutes}:{seconds:02}"
+    typer.echo(f"{measured}\n\n{said(table, tasks.split(','))}\n")
+    shown = _in_results(runs[-1].model, [run.model for run in runs])
+    typer.echo(NEXT.format(page=board / "index.html", program=_program(), results=results, model=shown))
+
+
+def _run(configuration: Path, log: Path, results: Path, models: int, before: set[Path]) -> None:
+    """lmms-eval until it ends, with a bar of the models that have a result file."""
+    command = [sys.executable, "-m", "lmms_eval", "--config", str(configuration)]
+    with (
+        log.open("wb") as written,
+        subprocess.Popen(
+            command, stdout=written, stderr=subprocess.STDOUT, env=ENVIRONMENT | os.environ
+        ) as running,
+        steps([], "measuring", total=models, unit="model") as bar,
+    ):
+        while True:
+            ended = running.poll() is not None
+            if more := len(set(results.rglob("*_results.json")) - before) - bar.n:
+                bar.update(more)
+            elif sys.stderr.isatty():
+                bar.refresh()
+            if ended:
+                return
+            time.sleep(LOOKING_EVERY)
+
+
+def _in_results(model: str, models: Sequence[str]) -> str:
+    """The shortest name by which `report` finds a model among these."""
+    short = model.rpartition("/")[2]
+    return short if sum(short in other for other in models) == 1 else model
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
+
+
+def _program() -> str:
+    """`connector-bench` as it can be typed here: the one of this environment, which may not be on the PATH."""
+    own = Path(sys.executable).with_name("connector-bench")
+    if shutil.which("connector-bench") == str(own) or not own.is_file():
+        return "connector-bench"
+    here = Path.cwd()
+    return str(own.relative_to(here) if own.is_relative_to(here) else own)
 
 
 def _arguments(connector: str, seed: int, tasks: str, results: Path) -> dict[str, object]:

@@ -61,7 +61,12 @@ FURTHER_CANDIDATES = (f"gain_{HEADLINE_K}", "excess", "lost_connector_{kind}")
 answers, and predicts nothing."""
 MAIN_LOSSES = ("loss_inside", "lost", "1 - knor_10")
 """The losses that stand for a task's others, first of all the one that knows where the answer lies."""
-DEMO = ("knor_10", "knor_adj_10", "untrained_knor_10")
+PRINTED: dict[Measure, tuple[str, ...]] = {
+    "knn_preservation": ("n_images", "knor_10", "knor_adj_10", "gain_10", "untrained_knor_10"),
+    "patch_reconstruction": ("n_images", "lost", "lost_floor", "excess", "loss_inside", "loss_outside"),
+    "connector_stages": ("n_images", "acc_pre_{kind}", "acc_post_{kind}", *STAGE_LOSSES[1:]),
+}
+"""What lmms-eval prints of a task, unless its YAML says `rows: all`; the result file has every figure."""
 SHOWN = ("knor_10", "untrained_knor_10", "lost", "accuracy")
 """What a terminal shows of a board."""
 SWEPT = ("knor_10", "lost", "r2_ridge")

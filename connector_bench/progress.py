@@ -55,7 +55,7 @@ def other_bars_hidden() -> Iterator[None]:
 
 @contextmanager
 def doing(title: str) -> Iterator[None]:
-    """Work that cannot be counted, such as a decomposition of one matrix: a bar with its name and the time so far."""
+    """Work that cannot be counted, such as a decomposition: its name and the time so far, gone when it is done."""
     if rank_and_size()[0] != 0:
         yield
         return
@@ -72,7 +72,7 @@ def doing(title: str) -> Iterator[None]:
 def _tick(title: str, done: Event) -> None:
     if done.wait(PATIENCE):
         return
-    with tqdm(desc=title, bar_format="{desc}: {elapsed}") as bar:
+    with tqdm(desc=title, bar_format="{desc}: {elapsed}", leave=False) as bar:
         bar.start_t -= PATIENCE
         bar.refresh()
         while not done.wait(TICK if sys.stderr.isatty() else TICK_IN_A_LOG):

@@ -30,11 +30,15 @@ __all__ = [
     "questions",
     "reader_questions",
     "scene_content",
+    "some_probe_scenes",
+    "some_questions",
     "vqa_accuracy",
 ]
 
 CUB_FOLDER = "CONNECTOR_BENCH_CUB_FOLDER"
 ARTICLES = {"a", "an", "the"}
+DEMO_SCENES, DEMO_PROBE_SCENES = 200, 400
+"""Scenes that the demo's probes are asked about and learn from; a few of each keep it within minutes."""
 
 
 def pictures(index: Dataset) -> Dataset:
@@ -85,6 +89,18 @@ def questions(index: Dataset) -> Dataset:
     from connector_bench.zoo import scenes
 
     return scenes.load_questions(index[0]["scenes"])
+
+
+def some_questions(index: Dataset) -> Dataset:
+    """The questions about the first `DEMO_SCENES` scenes of the split that the one-row `index` names."""
+    rows = questions(index)
+    named = list(dict.fromkeys(rows["image_id"]))[:DEMO_SCENES]
+    return rows.select([number for number, image in enumerate(rows["image_id"]) if image in set(named)])
+
+
+def some_probe_scenes() -> Dataset:
+    """The first `DEMO_PROBE_SCENES` of the scenes that probes learn from."""
+    return probe_scenes().select(range(DEMO_PROBE_SCENES))
 
 
 def cub(index: Dataset) -> Dataset:

@@ -21,6 +21,7 @@ import connector_bench as cb
 from connector_bench import zoo
 from connector_bench.cli import app
 from connector_bench.connectors.coloured import coloured_picture
+from connector_bench.number_style import with_interval
 from connector_bench.zoo.splits import find_split, make_scene
 from tests.bare_modules import KS, SMALL, bare, low_rank, pixels, projector
 
@@ -129,7 +130,7 @@ def test_a_result_is_read_at_a_glance(both: cb.Result) -> None:
     words = both.summary()
     assert max(map(len, words.splitlines())) <= 80
     score = both.scores["lost"]
-    assert f"{score.value:.1%} [{100 * score.low:.1f}, {100 * score.high:.1f}]" in " ".join(words.split())
+    assert score.sign + with_interval(score.value, score.low, score.high) in " ".join(words.split())
     assert "untrained copy" in " ".join(words.split())
     view = both._repr_html_()
     assert "mine &lt;b&gt;" in view

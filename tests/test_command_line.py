@@ -84,24 +84,37 @@ def test_images_join_the_questions_asked_about_them(mlp: Outcome) -> None:
 def test_no_flag_is_needed_from_any_folder(command: list[str], tmp_path: Path) -> None:
     outcome, said = run_command(tmp_path, command, *ZOO, "connector=mlp", *PRESERVATION, "--limit", "30")
     assert outcome.figures(TASK)["n_images"] == 30, said
+    assert "|knor_10 " in said
+    assert "|untrained_knor_10" in said
+    assert "|identity_knor_10" not in said
+    assert outcome.figures(TASK)["identity_knor_10"] == 1, "what is not printed is in the file"
+    assert f"{TASK}: measured in " in said
 
 
-def test_beside_tasks_of_the_user(tmp_path: Path) -> None:
+def test_beside_tasks_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.yaml").write_text(
         "task: mine\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: scenes_vqa\n"
-        "connector_bench:\n  ks: [5]\n  distance: cosine\n"
+        "connector_bench:\n  ks: [5]\n  distance: cosine\n  rows: all\n"
     )
-    arguments = ("--include_path", str(tmp_path), "--tasks", f"mine,{TASK}", "--limit", "40")
+    arguments = ("--include_path", str(tmp_path), "--tasks", f"mine,{TASK}", "--limit", "80")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
     assert outcome.record("mine")["options"]["distance"] == "cosine"
-    assert outcome.figures("mine")["n_images"] == 10, (
-        "40 questions are asked about 10 scenes, and each counts once"
+    printed = [line.replace(" ", "").split("|") for line in capsys.readouterr().out.splitlines()]
+    row = next(cells for cells in printed if TASK in cells and "knor_10" in cells)
+    score = outcome.record(TASK)["scores"]["knor_10"]
+    assert float(row[8]) == pytest.approx((score["high"] - score["low"]) / (2 * 1.96), abs=6e-5)
+    assert any("mine" in cells and "identity_knor_5" in cells for cells in printed), "rows: all"
+    assert not any(TASK in cells and "identity_knor_10" in cells for cells in printed)
+    assert outcome.figures("mine")["n_images"] == 20, (
+        "80 questions are asked about 20 scenes, and each counts once"
     )
-    assert outcome.record("mine")["n_documents"] == 40
-    assert outcome.figures(TASK)["n_images"] == 40
+    assert outcome.record("mine")["n_documents"] == 80
+    assert outcome.figures(TASK)["n_images"] == 80
 
 
-def test_a_gallery_of_fixed_size_out_of_a_larger_set(tmp_path: Path) -> None:
+def test_a_gallery_of_fixed_size_out_of_a_larger_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "drawn.yaml").write_text(
         "task: drawn\nclass: !function connector_bench.tasks.functions.KnnPreservation\nimages_of: scenes_vqa\n"
         "connector_bench:\n  ks: [5]\n  gallery: 12\n"
@@ -109,6 +122,7 @@ def test_a_gallery_of_fixed_size_out_of_a_larger_set(tmp_path: Path) -> None:
     arguments = ("--include_path", str(tmp_path), "--tasks", "drawn", "--limit", "80")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *arguments)
     assert outcome.figures("drawn")["n_images"] == 12
+    assert "|identity_knor_5" in capsys.readouterr().out, "without k = 10 no row stands for the others"
     record = outcome.record("drawn")
     assert (record["n_images"], record["gallery_drawn_from"], record["options"]["gallery"]) == (12, 20, 12)
     rows = outcome.samples("drawn")

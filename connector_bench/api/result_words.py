@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from connector_bench.headlines import HEADLINES, RANKED
 from connector_bench.metrics import HEADLINE_K, label_of, metric
+from connector_bench.number_style import number, with_interval
 from connector_bench.stats.intervals import Score
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _of_neighbours(part: MeasuredPart) -> Iterator[str]:
     yield (
         f"Of a picture's {few} before the connector {_share(scores[name])} {'is' if k == 1 else 'are'} still among as "
         f"many after it, on {scores[name].n} different pictures"
-        + ("." if scores[name].chance is None else f"; chance is {scores[name].chance:.1%}.")
+        + ("." if scores[name].chance is None else f"; chance is {number(scores[name].chance)}.")
     )
     beside = [
         f"{what} keeps {_share(scores[f'{key}_{name}'])}"
@@ -109,15 +110,12 @@ def _of_patches(part: MeasuredPart) -> Iterator[str]:
 
 
 def _share(score: Score) -> str:
-    if not (math.isfinite(score.low) and math.isfinite(score.high)):
-        return f"{score.value:.1%} (no interval)"
-    return f"{score.value:.1%} [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+    known = math.isfinite(score.low) and math.isfinite(score.high)
+    return _number(score) + ("" if known else " (no interval)")
 
 
 def _number(score: Score) -> str:
-    if not (math.isfinite(score.low) and math.isfinite(score.high)):
-        return f"{score.value:.3f}"
-    return f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+    return score.sign + with_interval(score.value, score.low, score.high)
 
 
 def html_view(result: Result) -> str:

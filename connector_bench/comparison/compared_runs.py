@@ -11,7 +11,7 @@ from typing import Any
 
 from connector_bench.results.conditions import conditions_of, differing
 from connector_bench.results.harness_files import UnusableResult, called_apart, read_results
-from connector_bench.results.models import models_of
+from connector_bench.results.models import ModelRuns, models_of
 from connector_bench.results.names import told_apart
 from connector_bench.results.tasks import SampleRow, TaskRun, numbers
 
@@ -108,7 +108,7 @@ def failed_on(sides: Sequence[ComparisonSide], task: str) -> str | None:
     return None
 
 
-def side_of(path: Path, chosen: str | None = None) -> ComparisonSide:
+def model_in(path: Path, chosen: str | None = None) -> ModelRuns:
     """What a folder or a result file holds of one model.
 
     `chosen` is its name, or a part of it that no other model there has. Raises UnusableResult where that is no model or
@@ -122,13 +122,18 @@ def side_of(path: Path, chosen: str | None = None) -> ComparisonSide:
             "file"
         )
     if chosen is None:
-        (model,) = models.values()
-        return ComparisonSide(model.model, path, model.latest)
+        return next(iter(models.values()))
     fitting = [name for name in models if name == chosen] or [name for name in models if chosen in name]
     if len(fitting) != 1:
         what = f"fits {', '.join(sorted(fitting))}" if fitting else f"is no model there; there are {names}"
         raise UnusableResult(f"{path}: {chosen} {what}")
-    return ComparisonSide(fitting[0], path, models[fitting[0]].latest, chosen)
+    return models[fitting[0]]
+
+
+def side_of(path: Path, chosen: str | None = None) -> ComparisonSide:
+    """A side of a comparison: the model that `model_in` finds, and what it raises."""
+    found = model_in(path, chosen)
+    return ComparisonSide(found.model, path, found.latest, chosen)
 
 
 def models_there(path: Path) -> list[str]:

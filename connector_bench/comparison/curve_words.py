@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from connector_bench.comparison.steps import Curve, StepPoint
-from connector_bench.comparison.words import signed
+from connector_bench.comparison.words import changed
 from connector_bench.leaderboard.text import ARROWS, in_markdown
-from connector_bench.number_style import number
+from connector_bench.number_style import number, with_interval
 
-ABOUT = """Brackets hold the 95 % interval over images. A star marks a checkpoint that differs from the first one by
+ABOUT = """± is the 95 % interval over images. A star marks a checkpoint that differs from the first one by
 more than chance, paired on the same documents, at 5 % false discoveries among all metrics and checkpoints."""
 
 
@@ -43,7 +43,7 @@ def _sentence(curve: Curve) -> str:
             f"{where}: {number(first.value, first.bound)}, at last {number(last.value, last.bound)}; "
             f"{change.interval_method}."
         )
-    interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {last.q:.2g}"
+    interval = f"{changed(change.value, change.low, change.high)}, q = {last.q:.2g}"
     if not last.differs:
         return f"{where}: from first to last no difference that these documents could show ({interval})."
     word = _word(change.value > 0, curve.higher_is_better)
@@ -67,7 +67,5 @@ def _table(curves: Sequence[Curve]) -> str:
 
 
 def _cell(point: StepPoint) -> str:
-    star = " *" if point.differs else ""
-    if not math.isfinite(point.low):
-        return number(point.value, point.bound)
-    return f"{number(point.value, point.bound)} [{number(point.low)}, {number(point.high)}]{star}"
+    star = " *" if point.differs and math.isfinite(point.low) else ""
+    return with_interval(point.value, point.low, point.high, point.bound) + star

@@ -10,15 +10,17 @@ import pandas as pd
 from connector_bench.comparison.compare import Comparison, MetricDifference
 from connector_bench.leaderboard.text import ARROWS, in_markdown
 from connector_bench.metrics import metric as metric_of
-from connector_bench.number_style import number
+from connector_bench.number_style import difference, number
 
-ABOUT = """Differences are {second} less {first} on the same documents; brackets hold the 95 % interval, `q` is the
+ABOUT = """Differences are {second} less {first} on the same documents; ± is the 95 % interval, `q` is the
 p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""
 
 
 ABOUT_BOUNDS = """≤ and ≥ stand before what is a bound: more training images still help those probes. The difference is
 that of the probes as they are."""
 LONGEST_REASON = 600
+SMALL = 0.01
+"""Differences whose interval lies within this say nothing in three decimals."""
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -63,7 +65,7 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
     change = item.difference
     if not math.isfinite(change.low):
         return f"{where}, {before} and {after}: {change.interval_method}."
-    interval = f"{signed(change.value)} [{signed(change.low)}, {signed(change.high)}], q = {item.q:.2g}"
+    interval = f"{changed(change.value, change.low, change.high)}, q = {item.q:.2g}"
     basis = f"{item.documents:,} documents" + (
         f" of {item.images:,} images" if item.images != item.documents else ""
     )
@@ -79,21 +81,17 @@ def sentence(item: MetricDifference, first: str, second: str) -> str:
     )
 
 
-def ends(low: float, high: float) -> str:
-    """An interval in brackets, where there is one."""
-    return f" [{signed(low)}, {signed(high)}]" if math.isfinite(low) and math.isfinite(high) else ""
-
-
 def tested(p: float) -> str:
     """A p-value; a dash where there is none."""
     return f"{p:.2g}" if math.isfinite(p) else "–"
 
 
-def signed(value: float) -> str:
-    """A difference with its sign; two digits that count where three decimals would say nothing."""
-    if 0 < abs(value) < 0.01:
-        return f"{value:+.2g}"
-    return f"{value:+.3f}" if abs(value) < 100 else f"{value:+,.0f}"
+def changed(value: float, low: float, high: float) -> str:
+    """`+0.321 ±.016`; two digits that count, and both ends, where three decimals would say nothing."""
+    widest = max((abs(end) for end in (low, high) if math.isfinite(end)), default=abs(value))
+    if not 0 < widest < SMALL:
+        return difference(value, low, high)
+    return f"{value:+.2g} [{low:+.2g}, {high:+.2g}]" if math.isfinite(low + high) else f"{value:+.2g}"
 
 
 def _effect(item: MetricDifference) -> str:
@@ -113,7 +111,7 @@ def _table(items: Iterable[MetricDifference], first: str, second: str) -> str:
             "metric": in_markdown(item.label) + ARROWS[item.higher_is_better],
             first: number(item.first, item.bounds[0]),
             f"{second} ": number(item.second, item.bounds[1]),
-            "difference": signed(item.difference.value) + ends(item.difference.low, item.difference.high),
+            "difference": changed(item.difference.value, item.difference.low, item.difference.high),
             "p": tested(item.difference.p),
             "q": tested(item.q),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from connector_bench.connectors.planted import Planted
 
+WIDTH = 79
+"""Characters of a line of prose; a module's path is never broken."""
+
 app = typer.Typer(help="Connectors of vision-language models.", invoke_without_command=True)
 
 
@@ -29,7 +33,7 @@ app = typer.Typer(help="Connectors of vision-language models.", invoke_without_c
 def list_families(context: typer.Context) -> None:
     """List the families whose connectors are known."""
     if context.invoked_subcommand is None:
-        Console().print(families_table())
+        typer.echo(families_text())
 
 
 @app.command("inspect")
@@ -128,18 +132,18 @@ def planted(adapter: ConnectorAdapter, cells: int) -> list[Planted]:
     return list(check(adapter.claiming, coloured_picture(448, 336), limit=cells))
 
 
-def families_table() -> Table:
-    """One row a family: model types, connector, modules, whether tokens have places, what is left out."""
+def families_text() -> str:
+    """A paragraph a family: model types and connector, then a line for each module, so that its path can be copied."""
     from connector_bench.connectors.registry import declared_families, installed_families
 
-    table = Table(title="Connectors")
-    for column in ("model_type", "connector", "modules", "places", "left out, and notes"):
-        table.add_column(column, overflow="fold")
+    said = []
     for family in [*installed_families(), *declared_families()]:
-        places = "no" if family.resamples else "yes"
-        modules = ", ".join([*family.modules, *family.parallel])
-        table.add_row(", ".join(family.model_types), family.connector, modules, places, family.remarks)
-    return table
+        places = ", tokens have no place" if family.resamples else ""
+        said.append(f"{', '.join(family.model_types)}: {family.connector}{places}")
+        said += [f"  {module}" for module in (*family.modules, *family.parallel)]
+        if family.remarks:
+            said += wrap(family.remarks, WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(said)
 
 
 def connector_table(adapter: ConnectorAdapter, pair: TokenPair) -> Table:
@@ -163,6 +167,8 @@ def connector_table(adapter: ConnectorAdapter, pair: TokenPair) -> Table:
         ("assumed", "\n".join(info.assumptions) or "nothing"),
     )
     table = Table(show_header=False, title="Connector")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

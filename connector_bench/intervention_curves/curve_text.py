@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from connector_bench.comparison.words import ends, signed
+from connector_bench.comparison.words import changed
 from connector_bench.intervention_curves.paired_points import PairedCurves, PointDifference
 from connector_bench.interventions.intervention import Mask
 from connector_bench.leaderboard.text import in_markdown
 from connector_bench.number_style import number
 
-ABOUT = """Differences are paired by document; brackets hold their 95 % interval, `q` is the p-value adjusted for all
+ABOUT = """Differences are paired by document; ± is their 95 % interval, `q` is the p-value adjusted for all
 rows of its table (Benjamini and Hochberg). Questions about one image stay together."""
 
 
@@ -71,7 +71,7 @@ def _table(found: Sequence[PointDifference], other: str) -> str:
             "figure": in_markdown(one.metric),
             other: number(one.other),
             "value": number(one.value),
-            "difference": signed(one.difference.value) + ends(one.difference.low, one.difference.high),
+            "difference": changed(one.difference.value, one.difference.low, one.difference.high),
             "q": f"{one.q:.2g}" if math.isfinite(one.q) else "–",
             "documents (images)": f"{one.documents:,} ({one.images:,})",
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 from lmms_eval.api.instance import Instance
@@ -13,10 +14,13 @@ from loguru import logger
 from connector_bench.environment import environment
 from connector_bench.plugin.intervened_answers import refuse_unused
 from connector_bench.plugin.run_tasks import OF_THE_RUN
-from connector_bench.plugin.task_classes import RUNNING
+from connector_bench.plugin.task_classes import RUNNING, ConnectorTask
 from connector_bench.processes import error_text, gather_all, rank_and_size, watched
 from connector_bench.run.measurement import Failed, TaskFigures
 from connector_bench.run.running import measure_tasks
+
+LONGEST = 3
+"""Parts of a run whose times are told."""
 
 
 def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
@@ -32,6 +36,7 @@ def measure_connector(lm: lmms, requests: list[Instance]) -> list[str]:
 
 
 def _measured(lm: lmms, requests: list[Instance]) -> list[str]:
+    begun = perf_counter()
     names = gather_all(list(dict.fromkeys(request.task_name for request in requests)))
     tasks = {name: RUNNING[name] for part in names for name in part}
     try:
@@ -48,6 +53,7 @@ def _measured(lm: lmms, requests: list[Instance]) -> list[str]:
             task.record.update(error=error_text(error), **environment())
     if rank_and_size()[0] == 0:
         _log(found)
+        _log_time(tasks, perf_counter() - begun)
     return [json.dumps(_answer(found[r.task_name], r.doc_id)) for r in requests]
 
 
@@ -61,6 +67,16 @@ def _log(found: Mapping[str, TaskFigures | Failed]) -> None:
                 logger.warning(f"{name}: {warning}")
     for error, names in failed.items():
         logger.error(f"{', '.join(names)} gave no figures. {error}")
+
+
+def _log_time(tasks: Mapping[str, ConnectorTask], seconds: float) -> None:
+    """One line on what was measured and where the time went, once the bars are gone."""
+    ran: dict[str, float] = next(
+        (task.record["ran"]["seconds"] for task in tasks.values() if "ran" in task.record), {}
+    )
+    longest = sorted(ran, key=lambda part: -ran[part])[:LONGEST]
+    parts = ", ".join(f"{part} {ran[part]:.0f} s" for part in longest if ran[part] >= 1)
+    logger.info(f"{', '.join(tasks)}: measured in {seconds:.0f} s" + (f", of it {parts}" if parts else ""))
 
 
 def _answer(outcome: TaskFigures | Failed, doc_id: int) -> dict[str, Any]:

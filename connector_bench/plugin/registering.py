@@ -13,6 +13,7 @@ from connector_bench.plugin.index import index_our_tasks, when_ours_are_asked_fo
 from connector_bench.plugin.intervened_answers import intervene_on_answers
 from connector_bench.plugin.local_files import count_no_local_files
 from connector_bench.plugin.measuring import measure_connector
+from connector_bench.plugin.printed_rows import print_few_rows
 from connector_bench.plugin.refusing import refuse_in_a_sentence
 from connector_bench.plugin.result_names import keep_result_files_apart
 from connector_bench.plugin.run_tasks import note_tasks_of_the_run
@@ -22,12 +23,13 @@ from connector_bench.run.workforce import expect_pictures
 
 def register() -> list[ModelManifest]:
     """Index our tasks, add our request type, let wrappers start, models carry the connector that the environment names
-    and answer with changed tokens where that is asked for, and local files be read without a request to a server, and
-    hand lmms-eval our models."""
+    and answer with changed tokens where that is asked for, local files be read without a request to a server, and the
+    printed table be short, and hand lmms-eval our models."""
     index_our_tasks()
     when_ours_are_asked_for(expect_pictures)
     refuse_in_a_sentence()
     keep_result_files_apart()
+    print_few_rows()
     give_wrappers_a_device_map(ModelRegistryV2)
     observe_loading()
     give_models_their_connector()

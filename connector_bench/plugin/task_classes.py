@@ -39,6 +39,8 @@ from connector_bench.workers import workers_asked
 
 REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
+PRINTED_ROWS = ("main", "all")
+"""What a task's `rows` may be: the figures of `headlines.PRINTED`, or every one. The result file has them all."""
 
 RUNNING: dict[str, ConnectorTask] = {}
 """Our tasks of the run by name; a rank may have no document of some of them."""
@@ -59,6 +61,13 @@ def label_names(given: Any) -> tuple[str, ...]:
             f"label must be a column or a list of columns, named in letters, digits and _, got {given!r}"
         )
     return tuple(dict.fromkeys(names))
+
+
+def printed_rows(given: Any) -> str:
+    """Which figures lmms-eval prints of a task. Raises ValueError for anything but one of `PRINTED_ROWS`."""
+    if given not in PRINTED_ROWS:
+        raise ValueError(f"rows must be one of {', '.join(PRINTED_ROWS)}, got {given!r}")
+    return str(given)
 
 
 class DataSet(ConfigurableMessagesTask):
@@ -119,7 +128,8 @@ class ConnectorTask(DataSet):
     lmms-eval task whose documents are to be measured, in their order; or data set, split and `doc_to_visual` stand
     there as in any task. Options of the measure stand under `connector_bench:`, beside them `label` (a column with
     each picture's class, or a list of such columns, the one that retrieval is named by first), `captions` (a column
-    with each picture's captions) and `leave_out` (a function from a document to why it is not measured, or None).
+    with each picture's captions), `rows` (which figures lmms-eval prints, `main`
+    or `all`) and `leave_out` (a function from a document to why it is not measured, or None).
     """
 
     MEASURE: str
@@ -140,6 +150,7 @@ class ConnectorTask(DataSet):
         options = dict(config.pop(OPTIONS_KEY, {}))
         self.labels = label_names(options.pop("label", None))
         self.captions: str | None = options.pop("captions", None)
+        self.rows = printed_rows(options.pop("rows", "main"))
         self.leave_out: Callable[[Any], str | None] | None = options.pop("leave_out", None)
         self.record: dict[str, Any] = {"measure": self.MEASURE}
         self.reference: ReferenceSpace | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from connector_bench.number_style import with_interval
 
 if TYPE_CHECKING:
     import rich.table
@@ -94,11 +95,10 @@ def _table(rows: Sequence[Reference], train: int, test: int) -> rich.table.Table
 
 def _beside(own: TaskRun, rows: Sequence[Reference], tokens: int, width: int) -> str:
     score, linear = own.scores["lost"], own.scores.get("r2_ridge")
-    ends = f" [{score.low:.3f}, {score.high:.3f}]" if math.isfinite(score.low) else ""
     best = min((row for row in rows if row.tokens == tokens), key=lambda row: row.fitted)
     ridge = "" if linear is None else f" ({1 - linear.value:.3f} to a linear probe)"
     return (
-        f"{own.model} loses {score.value:.3f}{ends}{ridge} on {own.name}; of "
+        f"{own.model} loses {with_interval(score.value, score.low, score.high)}{ridge} on {own.name}; of "
         f"{tokens} tokens with {width} numbers each, the least that a reference loses is {best.fitted:.3f} "
         f"({best.name}, {best.how})"
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from connector_bench.association.grounded import MEASURES
 from connector_bench.association.values import JoinedTable
-from connector_bench.report.estimates import number
+from connector_bench.number_style import number
 from connector_bench.report.gallery_values import AskedQuestion, Outcome
 from connector_bench.results.tasks import TaskRun
 

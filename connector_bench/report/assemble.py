@@ -1,28 +1,34 @@
-"""From one model's results to the report's contents: title, summary and sections, still without HTML."""
+"""From one model's results to the report's contents: title, four sentences and sections, still without HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from connector_bench.association.analysis import analyze_runs
+from connector_bench.metrics import Measure
+from connector_bench.report.arranging import arranged
 from connector_bench.report.association import association_section
-from connector_bench.report.association_findings import association_findings, association_key
-from connector_bench.report.blocks import Finding, KeyFigure, Section
+from connector_bench.report.association_findings import association_findings
+from connector_bench.report.blocks import Block, Finding, Folded, Prose, Section, flat
 from connector_bench.report.chart import Chart
+from connector_bench.report.four_sentences import four_sentences, main_task
 from connector_bench.report.gallery_values import Gallery, PictureCard
 from connector_bench.report.images import images_section
 from connector_bench.report.preservation import preservation_section
-from connector_bench.report.preservation_findings import preservation_findings, preservation_key
+from connector_bench.report.preservation_findings import preservation_findings
 from connector_bench.report.provenance import limit_argument, provenance_section
 from connector_bench.report.reconstruction import reconstruction_section
-from connector_bench.report.reconstruction_findings import reconstruction_findings, reconstruction_key
-from connector_bench.report.stage_findings import stage_findings, stage_key, stage_section
-from connector_bench.report.task_table import task_key, tasks_section
+from connector_bench.report.reconstruction_findings import reconstruction_findings
+from connector_bench.report.stage_findings import stage_findings, stage_section
+from connector_bench.report.task_table import tasks_section
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, STAGES, TaskRun
+
+Tell = Callable[[TaskRun, str], list[Finding]]
+Show = Callable[[TaskRun, str], Section]
 
 
 @dataclass(frozen=True)
@@ -31,43 +37,43 @@ class Report:
 
     title: str
     subtitle: str
-    key_figures: tuple[KeyFigure, ...]
-    findings: tuple[Finding, ...]
+    sentences: tuple[Finding, ...]
+    """What a reader asks first; empty where several models stand side by side."""
+    typical: PictureCard | None
+    """The picture whose loss is nearest the mean, which the first screen shows; None where there are none."""
+    warnings: tuple[Finding, ...]
+    summary: tuple[Block, ...]
+    """What else the first section shows."""
     sections: tuple[Section, ...]
+
+    @property
+    def blocks(self) -> Iterator[Block]:
+        """All blocks, folded ones too, in the page's order."""
+        yield from flat(self.summary)
+        for section in self.sections:
+            yield from flat(section.blocks)
 
     @property
     def charts(self) -> tuple[Chart, ...]:
         """All charts, in the page's order."""
-        return tuple(
-            block for section in self.sections for block in section.blocks if isinstance(block, Chart)
-        )
+        return tuple(block for block in self.blocks if isinstance(block, Chart))
 
     @property
     def cards(self) -> tuple[PictureCard, ...]:
         """All pictures with their questions."""
-        galleries = (
-            block for section in self.sections for block in section.blocks if isinstance(block, Gallery)
-        )
-        return tuple(card for gallery in galleries for card in gallery.cards)
+        return tuple(card for block in self.blocks if isinstance(block, Gallery) for card in block.cards)
 
 
-MEASURES = {
-    PRESERVATION: (preservation_key, preservation_findings, preservation_section),
-    RECONSTRUCTION: (reconstruction_key, reconstruction_findings, reconstruction_section),
-    STAGES: (stage_key, stage_findings, stage_section),
+MEASURES: dict[Measure, tuple[Tell, Show]] = {
+    PRESERVATION: (preservation_findings, preservation_section),
+    RECONSTRUCTION: (reconstruction_findings, reconstruction_section),
+    STAGES: (stage_findings, stage_section),
 }
-"""What is told of a task, in the page's order: its number on top, its lines of the summary, its section."""
-
-
-UNMEASURED = {
-    PRESERVATION: "How far images keep their nearest neighbours",
-    RECONSTRUCTION: "How much of the encoder's patches can be rebuilt, and where not",
-}
+"""What is told of a task, in the page's order: its sentences and its section."""
 
 
 @dataclass(frozen=True)
 class _ReportPart:
-    key: Sequence[KeyFigure]
     findings: Sequence[Finding]
     sections: Sequence[Section]
 
@@ -77,54 +83,71 @@ def assemble(results: ModelRuns) -> Report:
 
     Raises UnusableResult naming file and task where a record or a sample file does not hold what it should.
     """
-    parts = [
-        _ReportPart([], _warnings(results), []),
-        *_measures(results),
-        _tasks(results),
-        _association(results),
-        _ReportPart(
-            [], [Finding("What this does not show", _limits(results))], [provenance_section(results)]
-        ),
+    sentences = _sentences(results)
+    parts = [*_measures(results), *_association(results)]
+    sections = [section for part in parts for section in part.sections]
+    warnings = [
+        *assemble_warnings(results),
+        *(f for part in parts for f in part.findings if f.tone == "warning"),
     ]
     return Report(
         title=results.model,
         subtitle=_subtitle(results),
-        key_figures=tuple(figure for part in parts for figure in part.key),
-        findings=tuple(finding for part in parts for finding in part.findings),
-        sections=tuple(section for part in parts for section in part.sections),
+        sentences=sentences,
+        typical=_typical(results, sections),
+        warnings=tuple(warnings),
+        summary=(Folded("What this does not show", (Prose(_limits(results)),)),),
+        sections=(*sections, provenance_section(results)),
     )
+
+
+def _sentences(results: ModelRuns) -> tuple[Finding, ...]:
+    with named_tasks(*results.tasks):
+        return four_sentences(results)
 
 
 def _measures(results: ModelRuns) -> Iterator[_ReportPart]:
-    for measure, (key, findings, section) in MEASURES.items():
-        alike = results.of(measure)
+    """Of several tasks of a measure the one of the four sentences is open, the others are asked for."""
+    for measure, (findings, section) in MEASURES.items():
+        main = main_task(results, measure)
+        alike = sorted(results.of(measure), key=lambda task: task is not main)
         for task in alike:
             suffix = f" ({task.name})" if len(alike) > 1 else ""
-            with _named(task):
-                yield _ReportPart(key(task), findings(task, suffix), [section(task, suffix)])
+            with named_tasks(task):
+                said, made = findings(task, suffix), section(task, suffix)
+                blocks = arranged(said, made.blocks)
+                folded = "" if task is main else f"Figures of {task.name}"
+                yield _ReportPart(said, [replace(made, blocks=blocks, folded=folded)])
 
 
-def _tasks(results: ModelRuns) -> _ReportPart:
-    ordinary = results.of(None)
-    return _ReportPart(
-        [figure for task in ordinary for figure in task_key(task)], [], [tasks_section(ordinary)]
-    )
-
-
-def _association(results: ModelRuns) -> _ReportPart:
+def _association(results: ModelRuns) -> Iterator[_ReportPart]:
+    yield _ReportPart([], [tasks_section(results.of(None))])
     analysis = analyze_runs(results.files)
-    sections = [association_section(analysis), images_section(results, analysis)]
-    return _ReportPart(association_key(analysis), association_findings(analysis), sections)
+    said, section = association_findings(analysis), association_section(analysis)
+    yield _ReportPart(said, [replace(section, blocks=arranged(said, section.blocks))])
+    yield _ReportPart([], [images_section(results, analysis)])
+
+
+def _typical(results: ModelRuns, sections: Sequence[Section]) -> PictureCard | None:
+    task = main_task(results, RECONSTRUCTION)
+    lost = None if task is None else task.scores.get("lost")
+    galleries = [block for section in sections for block in section.blocks if isinstance(block, Gallery)]
+    drawn = [c for gallery in galleries for c in gallery.cards if c.picture and "loss" in c.figures]
+    if lost is None or not drawn:
+        return None
+    return min(drawn, key=lambda card: abs(card.figures["loss"] - lost.value))
 
 
 @contextmanager
-def _named(task: TaskRun) -> Iterator[None]:
+def named_tasks(*tasks: TaskRun) -> Iterator[None]:
+    """A record that makes no sense ends in UnusableResult that names file and task."""
     try:
         yield
     except UnusableResult:
         raise
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UnusableResult(f"{task.file.path}: {task.name}: {type(error).__name__}: {error}") from error
+        where = "; ".join(f"{task.file.path}: {task.name}" for task in tasks)
+        raise UnusableResult(f"{where}: {type(error).__name__}: {error}") from error
 
 
 def _limits(results: ModelRuns) -> str:
@@ -154,7 +177,8 @@ def _subtitle(results: ModelRuns) -> str:
     )
 
 
-def _warnings(results: ModelRuns) -> list[Finding]:
+def assemble_warnings(results: ModelRuns) -> list[Finding]:
+    """What a reader must know of the runs before any figure."""
     found = [Finding(f"{task} failed", why, "warning") for task, why in results.failed.items()]
     for file in results.files:
         for task, done in file.interventions.items():
@@ -163,9 +187,4 @@ def _warnings(results: ModelRuns) -> list[Finding]:
         if limit := limit_argument(file):
             text = f"The run had{limit}: its figures are of a part of the data and compare with no others."
             found.append(Finding("A part of the data", text, "warning"))
-    found += [
-        Finding("Not measured", f"{what}; run lmms-eval with --tasks {measure} as well.", "missing")
-        for measure, what in UNMEASURED.items()
-        if not results.of(measure)
-    ]
     return found

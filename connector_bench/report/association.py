@@ -7,20 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from connector_bench.association.values import Analysis, CalibrationBin, Grounded, JoinedTable, Pair
+from connector_bench.number_style import number
 from connector_bench.report.association_charts import Calibration, Forest, ForestRow, Scatter
 from connector_bench.report.association_table import ADJUSTMENT, pairs_table
 from connector_bench.report.association_words import (
     anchor,
     headline,
+    loss_named,
     of_itself,
     rank,
     size,
     title_of,
     verdict,
 )
-from connector_bench.report.blocks import Block, Prose, Section
+from connector_bench.report.blocks import Block, Prose, Section, Tone
 from connector_bench.report.chart import WIDE, Chart
-from connector_bench.report.estimates import interval, number
+from connector_bench.report.estimates import interval
 
 FEWEST_BINS = 3
 """Bins from which a calibration plot says something."""
@@ -36,7 +38,8 @@ def association_section(analysis: Analysis) -> Section:
         blocks.append(Prose(_method(analysis)))
     for table in sorted(analysis.tables, key=lambda one: (of_itself(one), "lost" not in one.losses)):
         blocks += _of_tables(table, analysis)
-    blocks += [Prose(f"{one.what}: {one.why}", "missing") for one in analysis.skipped]
+    tone: Tone = "plain" if blocks else "missing"
+    blocks += [Prose(f"{one.what}: {one.why}", tone) for one in analysis.skipped]
     if not blocks:
         text = (
             "Nothing to join: loss is compared with answers where both a connector task and another task ran."
@@ -72,19 +75,21 @@ def _of_tables(table: JoinedTable, analysis: Analysis) -> list[Block]:
     notes = list(dict.fromkeys(note for pair in pairs for note in pair.notes))
     blocks.append(pairs_table(name, title, pairs))
     blocks += [Prose(f"{title}: {note}.") for note in table.notes]
-    return [*blocks, *([Prose(f"{title}: {'; '.join(notes)}.", "missing")] if notes else [])]
+    return [*blocks, *([Prose(f"{title}: {'; '.join(notes)}.")] if notes else [])]
 
 
 def _correlations(name: str, title: str, pairs: Sequence[Pair]) -> Chart:
-    rows = [ForestRow(pair.loss, "rank correlation", pair.spearman) for pair in pairs]
+    rows = [ForestRow(loss_named(pair.loss), "rank correlation", pair.spearman) for pair in pairs]
     rows += [
-        ForestRow(pair.loss, "with other properties held fixed", pair.partial.correlation)
+        ForestRow(loss_named(pair.loss), "with other properties held fixed", pair.partial.correlation)
         for pair in pairs
         if pair.partial is not None
     ]
     held = dict.fromkeys(name for pair in pairs if pair.partial is not None for name in pair.partial.controls)
     fixed = f" Held fixed, where the loss allows it: {', '.join(held)}." if held else ""
-    said = "; ".join(f"{pair.loss} {interval(pair.spearman.score)}{verdict(pair.spearman)}" for pair in pairs)
+    said = "; ".join(
+        f"{loss_named(pair.loss)} {interval(pair.spearman.score)}{verdict(pair.spearman)}" for pair in pairs
+    )
     return Chart(
         name=f"{name}-correlation",
         title=f"{title}: rank correlation of loss and {pairs[0].score}",
@@ -101,7 +106,7 @@ def _predictions(name: str, title: str, pairs: Sequence[Pair]) -> list[Block]:
     if main is None or main.prediction is None:
         return []
     found = main.prediction
-    rows = [ForestRow(pair.loss, "loss", prediction.auroc) for pair, prediction in having]
+    rows = [ForestRow(loss_named(pair.loss), "loss", prediction.auroc) for pair, prediction in having]
     rows += [
         ForestRow(f"{one.name}, {'larger' if one.larger_fails else 'smaller'} fails", "baseline", one.auroc)
         for one in found.baselines
@@ -137,13 +142,13 @@ def _calibration(
     assert main.prediction is not None
     overall = main.prediction.failures / main.documents
     loss, bins = panels[0]
-    first, last = (f"{number(100 * one.failure_rate.value, 1)} %" for one in (bins[0], bins[-1]))
+    first, last = (number(one.failure_rate.value) for one in (bins[0], bins[-1]))
     return Chart(
         name=f"{name}-calibration",
         title=f"{title}: failures by loss",
         shows=f"Share of failures ({main.prediction.failure}) by deciles of the loss, {size([main])}.",
-        alt=f"Line chart. Failures at the lowest {loss}: {first}; at the highest: {last}.",
-        draw=Calibration(panels, overall).draw,
+        alt=f"Line chart. Failures at the lowest {loss_named(loss)}: {first}; at the highest: {last}.",
+        draw=Calibration([(loss_named(name), bins) for name, bins in panels], overall).draw,
         inches=(WIDE, 3.4),
     )
 
@@ -156,10 +161,10 @@ def _scatter(name: str, title: str, table: JoinedTable, main: Pair) -> list[Bloc
     return [
         Chart(
             name=f"{name}-scatter",
-            title=f"{title}: {main.score} over {main.loss}",
+            title=f"{title}: {main.score} over {loss_named(main.loss)}",
             shows=f"A point a document, {size([main])}.",
             alt=f"Scatter plot; rank correlation {interval(main.spearman.score)}{verdict(main.spearman)}.",
-            draw=Scatter(table.losses[main.loss], scores, main.loss, main.score).draw,
+            draw=Scatter(table.losses[main.loss], scores, loss_named(main.loss), main.score).draw,
             inches=(WIDE, 3.6),
         )
     ]

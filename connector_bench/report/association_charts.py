@@ -98,7 +98,6 @@ class Calibration:
             )
             axes.axhline(self.overall, color=theme.ink, linestyle=(0, (1, 1.5)), label="all documents")
             axes.set_xlabel(name)
-            marks.in_percent(axes.yaxis)
         many[0].set_ylabel("failures")
         many[0].set_ylim(bottom=0)
         marks.legend(figure)

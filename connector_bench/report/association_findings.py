@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 from connector_bench.association.values import Analysis, BaselinePrediction, JoinedTable, Pair, Prediction
-from connector_bench.report.association_words import LAST, headline, of_itself, rank
-from connector_bench.report.blocks import Finding, KeyFigure
-from connector_bench.report.estimates import interval, number
+from connector_bench.number_style import number
+from connector_bench.report.association_words import LAST, loss_named, of_itself, rank
+from connector_bench.report.blocks import Finding
+from connector_bench.report.estimates import interval
 
 MOST = 2
 """Examples of one kind that the summary names."""
-
-
-def association_key(analysis: Analysis) -> list[KeyFigure]:
-    """How well loss predicts failures in each other task, for the loss that says most."""
-    best: dict[str, Pair] = {}
-    for table in _beside_others(analysis):
-        pair = headline(_pairs_of(table, analysis))
-        known = best.get(table.score_task)
-        if (
-            pair is not None
-            and pair.prediction is not None
-            and (known is None or rank(pair.loss) < rank(known.loss))
-        ):
-            best[table.score_task] = pair
-    return [_key(pair, pair.prediction) for pair in best.values() if pair.prediction is not None]
-
-
-def _key(pair: Pair, prediction: Prediction) -> KeyFigure:
-    auroc = prediction.auroc
-    beside = (
-        f"95 % interval {number(auroc.score.low)} to {number(auroc.score.high)}",
-        "chance 0.5" + ("" if auroc.significant else ", not significant"),
-        f"{pair.connector_task}, N = {pair.documents:,} documents",
-    )
-    return KeyFigure(
-        f"AUROC, {pair.loss} for failure in {pair.score_task}", number(auroc.score.value), beside
-    )
 
 
 def association_findings(analysis: Analysis) -> list[Finding]:
@@ -72,7 +46,10 @@ def _count(pairs: list[Pair]) -> str:
         f"Rank correlations between a loss and a score: {len(significant)} of {len(pairs)} are significant after "
         "correction for their number"
     )
-    named = [f"{pair.loss} with {pair.score} {interval(pair.spearman.score)}" for pair in significant[:MOST]]
+    named = [
+        f"“{loss_named(pair.loss)}” with {pair.score} {interval(pair.spearman.score)}"
+        for pair in significant[:MOST]
+    ]
     return f"{text}, most of all {'; '.join(named)}." if named else f"{text}."
 
 
@@ -82,10 +59,10 @@ def _prediction(main: Pair, found: Prediction) -> str:
     if not auroc.significant:
         simpler = _named([one for one in found.baselines if one.auroc.significant])
         beside = f" A simpler property does: {simpler}." if simpler else ""
-        return f"{main.loss} does not tell failures from successes: {figures}, not significant.{beside}"
+        return f"“{loss_named(main.loss)}” does not tell failures from successes: {figures}, not significant.{beside}"
     if auroc.score.value < 0.5:
-        return f"The higher {main.loss}, the fewer failures: {figures}."
-    text = f"The higher {main.loss}, the more failures: {figures}"
+        return f"The higher “{loss_named(main.loss)}”, the fewer failures: {figures}."
+    text = f"The higher “{loss_named(main.loss)}”, the more failures: {figures}"
     if not found.baselines:
         return f"{text}."
     equal = _named([one for one in found.baselines if not _beaten(one)])

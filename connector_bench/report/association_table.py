@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from connector_bench.association.values import Pair, Tested
+from connector_bench.number_style import number
+from connector_bench.report.association_words import loss_named
 from connector_bench.report.blocks import ReportTable, TableCell
-from connector_bench.report.estimates import interval, number
+from connector_bench.report.estimates import interval
 
 ADJUSTMENT = "p adjusted for the number of figures of its kind (Benjamini and Hochberg)"
 
@@ -23,12 +25,11 @@ def pairs_table(name: str, title: str, pairs: Sequence[Pair]) -> ReportTable:
         name=f"{name}-pairs",
         title=f"{title}: every pair",
         shows=(
-            "Value [95 % interval]. Lowest and highest loss: mean score in the outer quartiles. AUROC: the loss as "
+            "With 95 % intervals. Lowest and highest loss: mean score in the outer quartiles. AUROC: the loss as "
             f"predictor of failure. q: {ADJUSTMENT}."
         ),
         columns=PAIR_COLUMNS,
         rows=tuple(_pair_cells(pair) for pair in pairs),
-        folded=True,
     )
 
 
@@ -37,7 +38,7 @@ def _pair_cells(pair: Pair) -> tuple[TableCell, ...]:
     quartiles = pair.quartiles
     outer = (quartiles.lowest, quartiles.highest) if quartiles is not None else (None, None)
     return (
-        TableCell(pair.loss),
+        TableCell(loss_named(pair.loss)),
         TableCell(pair.score),
         *_tested(pair.spearman),
         *_tested(partial),

@@ -9,10 +9,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from connector_bench.metrics import HEADLINE_K, Family, named
+from connector_bench.number_style import number
 from connector_bench.report import marks
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, Finding, ReportTable, TableCell, score_cells
 from connector_bench.report.chart import WIDE, Chart
-from connector_bench.report.estimates import apart, has_interval, interval, number, percent, percent_interval
+from connector_bench.report.estimates import apart, change, has_interval, interval
 from connector_bench.report.theme import Theme
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
@@ -64,8 +65,13 @@ class GalleryChart:
             }
             marks.upright(axes, [n], [score], **look)
         axes.set(xscale="log", xlabel="images in the gallery", ylabel="neighbours kept beyond chance")
+        sizes = sorted(
+            {n for n, _ in (*self.fixed, *self.shared)}
+            | ({self.extrapolated[0]} if self.extrapolated else set())
+        )
+        axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        axes.minorticks_off()
         axes.set_ylim(bottom=0)
-        marks.in_percent(axes.yaxis)
         marks.legend(figure)
 
 
@@ -81,7 +87,7 @@ def further_blocks(task: TaskRun) -> list[Block]:
 def _family_table(task: TaskRun, family: Family) -> list[Block]:
     entries = [entry for entry in named(list(task.scores)) if entry.family == family]
     title, shows = TABLES[family]
-    if family == "reference" and (name := _reference(task)):
+    if family == "reference" and (name := reference_of(task)):
         shows = f"{shows} Reference: {name}."
     rows = tuple(
         (
@@ -95,8 +101,14 @@ def _family_table(task: TaskRun, family: Family) -> list[Block]:
     return [ReportTable(f"{task.anchor}-{family}", title, shows, columns, rows)] if rows else []
 
 
-def _reference(task: TaskRun) -> str:
+def reference_of(task: TaskRun) -> str:
+    """What the record calls the space that neighbourhoods are held against; empty where there is none."""
     return str((task.record.get("options") or {}).get("reference") or "")
+
+
+def shows_content(task: TaskRun) -> bool:
+    """Whether that space is what the task says that its images show."""
+    return reference_of(task).startswith("content ")
 
 
 def _curve(task: TaskRun) -> Iterator[Block]:
@@ -107,7 +119,7 @@ def _curve(task: TaskRun) -> Iterator[Block]:
     tenfold = task.scores.get(f"knor_adj_{HEADLINE_K}_tenfold")
     at = (curve.get("fit") or {}).get("at")
     extrapolated = None if tenfold is None or at is None else (int(at), tenfold)
-    said = "; ".join(f"{n:,} images {percent(score.value)}" for n, score in fixed)
+    said = "; ".join(f"{n:,} images {number(score.value)}" for n, score in fixed)
     yield Chart(
         name=f"{task.anchor}-galleries",
         title="Overlap over the size of the gallery",
@@ -151,20 +163,25 @@ def further_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     return found
 
 
+def moved(change: Score) -> int:
+    """1 where a paired change is above 0 by its interval, -1 where it is below, 0 where that cannot be told."""
+    return int(change.low > 0) - int(change.high < 0)
+
+
 def _gain(task: TaskRun) -> str:
     scores = task.scores
     gain = scores.get(f"gain_{HEADLINE_K}")
     if gain is None:
         return ""
     before, after = (scores.get(f"agreement_{side}_{HEADLINE_K}") for side in ("pre", "post"))
-    text = f"Against {_reference(task) or 'the reference'} the connector's gain is {interval(gain)}"
+    text = f"Against {reference_of(task) or 'the reference'} the connector's gain is {change(gain)}"
     if before is not None and after is not None:
         text += f", from {number(before.value)} of the {HEADLINE_K} nearest beyond chance to {number(after.value)}"
     if not has_interval(gain):
         return f"{text}."
-    if gain.low > 0:
+    if moved(gain) > 0:
         text += ": neighbourhoods moved towards it, so what was lost of the encoder's was reorganised, not only lost"
-    elif gain.high < 0:
+    elif moved(gain) < 0:
         text += ": neighbourhoods moved away from it"
     else:
         text += ": by its interval not distinguishable from none"
@@ -185,8 +202,8 @@ def _tenfold(task: TaskRun) -> str:
     at = ((task.record.get("gallery_curve") or {}).get("fit") or {}).get("at")
     images = f" of {int(at):,} images" if at is not None else ""
     return (
-        f"Overlap falls with the size of the gallery: {percent(task.scores[f'knor_adj_{HEADLINE_K}'].value)} beyond "
-        f"chance among {tenfold.n:,} images, and along smaller galleries' trend {percent_interval(tenfold)} in "
+        f"Overlap falls with the size of the gallery: {number(task.scores[f'knor_adj_{HEADLINE_K}'].value)} beyond "
+        f"chance among {tenfold.n:,} images, and along smaller galleries' trend {interval(tenfold)} in "
         f"one{images}, which is extrapolated and was not measured."
     )
 
@@ -196,13 +213,13 @@ def _words(scores: Mapping[str, Score]) -> str:
     if norm is None or near is None:
         return ""
     text = (
-        f"Tokens are {number(norm.value, 2)} times as long as the language model's word embeddings, and "
-        f"{percent_interval(near)} of them have a word nearer than words are to one another in the median"
+        f"Tokens are {number(norm.value)} times as long as the language model's word embeddings, and "
+        f"{interval(near)} of them have a word nearer than words are to one another in the median"
     )
     distance, floor = scores.get("text_frechet"), scores.get("text_frechet_floor")
     if distance is not None and floor is not None:
         text += (
-            f"; the Frechet distance of tokens and words is {interval(distance, 2)} times the words' variance, where "
-            f"two halves of the words have {number(floor.value, 2)}"
+            f"; the Frechet distance of tokens and words is {interval(distance)} times the words' variance, where "
+            f"two halves of the words have {number(floor.value)}"
         )
     return f"{text}."

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
+from connector_bench.number_style import number
 from connector_bench.report.chart import Chart
-from connector_bench.report.estimates import NO_INTERVAL, covers_chance, has_interval, number
-from connector_bench.report.gallery_values import Gallery
+from connector_bench.report.estimates import INTERVAL, covers_chance, interval
+from connector_bench.report.gallery_values import Gallery, Picture
 from connector_bench.stats.intervals import Score
 
 Tone = Literal["plain", "warning", "missing"]
@@ -59,11 +60,65 @@ class ReportTable:
     shows: str
     columns: tuple[str, ...]
     rows: tuple[tuple[TableCell, ...], ...]
-    folded: bool = False
-    """Shown when asked for: many rows, of which charts show what matters."""
 
 
-Block = Prose | Chart | ReportTable | Facts | Gallery
+@dataclass(frozen=True)
+class Finding:
+    """One thing that figures say: what it is about in a few words, then the sentence."""
+
+    about: str
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the figures below them say, in words."""
+
+    kind: ClassVar[str] = "findings"
+    listed: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Blocks that are shown when asked for."""
+
+    kind: ClassVar[str] = "folded"
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class PictureColumn:
+    """One model's loss map of a picture."""
+
+    model: str
+    loss: float
+    """Mean over the picture's patches."""
+    heat: Picture
+
+
+@dataclass(frozen=True)
+class ComparedPicture:
+    """One picture, and every model's loss map of it."""
+
+    image: str
+    """SHA-256 of the picture's pixels."""
+    original: Picture
+    columns: tuple[PictureColumn, ...]
+
+
+@dataclass(frozen=True)
+class SamePictures:
+    """The same pictures for several models."""
+
+    kind: ClassVar[str] = "same"
+    name: str
+    shows: str
+    rows: tuple[ComparedPicture, ...]
+
+
+Block: TypeAlias = "Prose | Chart | ReportTable | Facts | Gallery | SamePictures | Findings | Folded"
 
 
 @dataclass(frozen=True)
@@ -74,25 +129,17 @@ class Section:
     label: str
     title: str
     blocks: tuple[Block, ...]
+    folded: str = ""
+    """What stands in place of the blocks until they are asked for; empty where they are shown at once."""
 
 
-@dataclass(frozen=True)
-class KeyFigure:
-    """One number at the top of the page, with what it is to be read beside."""
-
-    about: str
-    value: str
-    beside: tuple[str, ...]
-    """Interval, N, chance, a control: a line each."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the summary: a figure in a few words, then what it means."""
-
-    about: str
-    text: str
-    tone: Tone = "plain"
+def flat(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks and those that are folded into them, in the page's order."""
+    for block in blocks:
+        if isinstance(block, Folded):
+            yield from flat(block.blocks)
+        else:
+            yield block
 
 
 def control_findings(about: str, right: Sequence[str], wrong: Sequence[str]) -> list[Finding]:
@@ -106,17 +153,21 @@ def control_findings(about: str, right: Sequence[str], wrong: Sequence[str]) -> 
     return found
 
 
-SCORE_COLUMNS = ("value", "95 % interval", "chance", "N")
+SCORE_COLUMNS = (INTERVAL, "chance", "N")
 
 
 def score_cells(score: Score) -> tuple[TableCell, ...]:
     """The cells under `SCORE_COLUMNS`; a figure that chance would give as well is marked."""
     mark = "not distinguishable from chance" if covers_chance(score) else ""
-    ends = f"{number(score.low)} to {number(score.high)}" if has_interval(score) else NO_INTERVAL
-    width = score.high - score.low if has_interval(score) else None
     return (
-        TableCell(score.sign + number(score.value), score.value, mark),
-        TableCell(ends, width),
+        TableCell(interval(score), score.value, mark),
         TableCell(number(score.chance), score.chance),
         TableCell(f"{score.n:,}", score.n),
     )
+
+
+def cell_of(score: Score | None) -> TableCell:
+    """One cell with value and interval; a dash where there is no score."""
+    if score is None:
+        return TableCell("–")
+    return TableCell(interval(score), score.value, "at chance" if covers_chance(score) else "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 Outcome = Literal["right", "wrong", "partly right", "graded", "not scored"]
 """`graded`: the metric's scale does not end at 1, as with CIDEr."""
+OUTCOMES: tuple[Outcome, ...] = ("right", "wrong", "partly right", "graded", "not scored")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Picture:
     webp: bytes
     width: int
     height: int
+    panels: tuple[str, ...] = ()
+    """What it shows from left to right."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,14 @@ class PictureCard:
     def name(self) -> str:
         """What a reader calls it."""
         return f"image {self.image[:12]}"
+
+    @property
+    def answered(self) -> str:
+        """`3 questions: 2 right, 1 wrong`, of those that are shown."""
+        count = len(self.questions)
+        each = Counter(question.outcome for question in self.questions)
+        said = ", ".join(f"{each[outcome]} {outcome}" for outcome in OUTCOMES if each[outcome])
+        return f"{count} {'question' if count == 1 else 'questions'}: {said}"
 
     @property
     def outcomes(self) -> frozenset[Outcome]:
@@ -98,5 +110,4 @@ class Gallery:
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """Outcomes that occur."""
-        order: tuple[Outcome, ...] = ("right", "wrong", "partly right", "graded", "not scored")
-        return tuple(one for one in order if any(one in card.outcomes for card in self.cards))
+        return tuple(one for one in OUTCOMES if any(one in card.outcomes for card in self.cards))

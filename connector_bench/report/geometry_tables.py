@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from connector_bench.metrics import meanings
+from connector_bench.metrics import label_of, meanings
+from connector_bench.number_style import number
 from connector_bench.report.blocks import SCORE_COLUMNS, Block, ReportTable, TableCell, score_cells
 from connector_bench.report.chart import WIDE, Chart
-from connector_bench.report.estimates import percent
 from connector_bench.report.preservation_charts import BeforeAfter
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
@@ -24,7 +24,7 @@ def retrieval_blocks(task: TaskRun) -> list[Block]:
         [task.scores[RETRIEVAL[name].format(side)] for name in names] for side in ("pre", "post")
     )
     said = [
-        f"{name} {percent(b.value)} before, {percent(a.value)} after"
+        f"{name} {number(b.value)} before, {number(a.value)} after"
         for name, b, a in zip(names, before, after, strict=True)
     ]
     chart = Chart(
@@ -54,7 +54,7 @@ def _retrieval_table(task: TaskRun, names: list[str]) -> ReportTable:
 def geometry_table(task: TaskRun) -> list[Block]:
     """The measures that the record holds, and how to read each; nothing where it holds none."""
     rows = tuple(
-        (TableCell(name), *score_cells(task.scores[name]), TableCell(meaning))
+        (TableCell(label_of(name)), *score_cells(task.scores[name]), TableCell(meaning))
         for name, meaning in meanings("knn_preservation", "ranks", "geometry")
         if name in task.scores
     )

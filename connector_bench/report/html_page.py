@@ -12,18 +12,25 @@ from markupsafe import Markup
 
 from connector_bench.report.assemble import Report
 from connector_bench.report.chart import Chart
+from connector_bench.report.loss_scale import scale_chart
 from connector_bench.report.theme import DARK, LIGHT
 
 TEMPLATES = "templates"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def html(report: Report) -> str:
     """The whole page. Every text in it is data: names, questions and answers cannot become markup or script."""
     style, script = _asset("report.css"), _asset("report.js")
     page = _environment().get_template("report.html.jinja")
-    return page.render(
-        report=report, style=Markup(style), script=Markup(script), policy=_policy(style, script)
+    rendered = page.render(
+        report=report,
+        scale=scale_chart(),
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
     )
+    return rendered.replace(" ±", f"{NO_BREAK}±")
 
 
 def _policy(style: str, script: str) -> str:

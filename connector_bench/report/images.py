@@ -8,6 +8,7 @@ from connector_bench.association.values import Analysis
 from connector_bench.report.answered_questions import questions_by_image
 from connector_bench.report.blocks import Block, Prose, Section
 from connector_bench.report.gallery_values import AskedQuestion, Picture
+from connector_bench.report.loss_scale import scale_chart
 from connector_bench.report.picture_gallery import chosen, gallery, image_figures, loss_of
 from connector_bench.results.conditions import places_taken_away
 from connector_bench.results.models import ModelRuns
@@ -30,12 +31,21 @@ def images_section(results: ModelRuns, analysis: Analysis) -> Section:
         missing.append("No answers: no other task of this run is about the same images.")
     blocks: list[Block] = [Prose(text, "missing") for text in missing]
     if why:
+        if pictures:
+            blocks.append(scale_chart())
         order = sorted(why, key=lambda image: -(loss_of(figures.get(image, {})) or 0.0))
         chosen_in_order = {image: why[image] for image in order}
         blocks.append(
-            gallery(chosen_in_order, figures, questions, pictures, _shows(len(figures), bool(pictures)))
+            gallery(
+                chosen_in_order, figures, questions, pictures, _shows(_chosen_from(figures), bool(pictures))
+            )
         )
     return Section("section-images", "Images", "Images by loss", tuple(blocks))
+
+
+def _chosen_from(figures: Mapping[str, Mapping[str, float]]) -> int:
+    """Images of which it is known what is lost of their patches; all that were measured where none was rebuilt."""
+    return sum("lost" in row for row in figures.values()) or len(figures)
 
 
 def _pictured(
@@ -87,7 +97,6 @@ def _shows(images: int, drawn: bool) -> str:
     if not drawn:
         return said
     return (
-        f"{said} Colours: squared error of the best probe over the target variance, by patch, on one scale; 1 is what "
-        "the training mean gets. White frames: the ten patches of highest loss, 1 the worst. Outlines: the answer to "
-        "the question of that number."
+        f"{said} Beside each picture is its loss map: white frames are the ten patches of highest loss, 1 the worst; "
+        "outlines are the answer to the question of that number."
     )

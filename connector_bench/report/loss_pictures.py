@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
-from PIL import Image
+from PIL import Image as pillow
+from PIL.Image import Image
 from safetensors import SafetensorError
 
 from connector_bench.reconstruction.artefacts import SELECTION, Artefacts, Mask
+from connector_bench.reconstruction.lossmaps import LossMap
 from connector_bench.report.answered_questions import INSIDE
 from connector_bench.report.gallery_values import AskedQuestion, Picture
-from connector_bench.report.overlays import render
+from connector_bench.report.overlays import panel_names, render
 from connector_bench.report.picture_gallery import LEAST, MOST, SPREAD
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.results.tasks import TaskRun
 
 REASONS = {"most lossy": MOST, "least lossy": LEAST, "spread": SPREAD}
 WEBP = {"format": "webp", "pil_kwargs": {"quality": 82, "method": 4}}
-BRIGHTEST = 0.995
-"""Quantile of all patches' losses at which the colours end: one patch must not darken all the others."""
 
 
 def artefacts_of(task: TaskRun) -> Artefacts | None:
@@ -49,18 +49,18 @@ def loss_pictures(
     """
     inside = {number: row.get("loss_inside") for number, row in task.kept_answers.items()}
     try:
-        maps = artefacts.maps_of_selection()
-        losses = [one.loss for one in maps.values()]
-        highest = float(np.quantile(np.concatenate(losses), BRIGHTEST)) if losses else None
-        pictures = {}
-        for name, loss_map in maps.items():
-            masks = _masks(artefacts, questions.get(name, ()), inside)
-            pictures[name] = _picture(
-                render(artefacts.picture(name), loss_map, masks=masks, highest=highest, encoding=WEBP)
-            )
-        return pictures
+        return {
+            name: drawn(artefacts.picture(name), loss_map, _masks(artefacts, questions.get(name, ()), inside))
+            for name, loss_map in artefacts.maps_of_selection().items()
+        }
     except (OSError, LookupError, ValueError, SafetensorError) as error:
         raise UnusableResult(f"{artefacts.folder}: {type(error).__name__}: {error}") from error
+
+
+def drawn(picture: Image, loss_map: LossMap, masks: Mapping[str, Mask] = MappingProxyType({})) -> Picture:
+    """The picture beside its loss map, for a page."""
+    webp = render(picture, loss_map, masks=masks, encoding=WEBP)
+    return Picture(webp, *pillow.open(BytesIO(webp)).size, panel_names(loss_map))
 
 
 def _masks(
@@ -75,7 +75,3 @@ def _masks(
             if mask is not None:
                 masks[f"Q{place}"] = mask
     return masks
-
-
-def _picture(webp: bytes) -> Picture:
-    return Picture(webp, *Image.open(BytesIO(webp)).size)

@@ -1,4 +1,4 @@
-"""What several charts share: error bars from intervals, axes in percent, a legend beside the plot."""
+"""What several charts share: error bars from intervals, named rows, a legend beside the plot."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from connector_bench.report.estimates import has_interval
 from connector_bench.stats.intervals import Score
@@ -40,11 +38,6 @@ def rows(axes: Axes, names: Sequence[str]) -> Float[np.ndarray, " n"]:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(False, axis="y")
     return places
-
-
-def in_percent(axis: Axis) -> None:
-    """Shares as `40 %`."""
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
 
 
 def legend(figure: Figure, first: str | None = None) -> None:

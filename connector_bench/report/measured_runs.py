@@ -1,35 +1,70 @@
-"""Which of lmms-eval's files one report is made of: the latest result of every task of one model."""
+"""Which of lmms-eval's files one report is made of: the latest result of every task, of one model or of a few."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from connector_bench.comparison.compared_runs import addressed, model_in
 from connector_bench.results.harness_files import UnusableResult, read_results
 from connector_bench.results.models import ModelRuns, models_of
+from connector_bench.results.names import told_apart
 from connector_bench.results.tasks import TaskRun
+
+MOST = 6
+"""Models that one page sets side by side."""
+
+
+def read_models(named: Sequence[str], models: Sequence[str] = ()) -> list[ModelRuns]:
+    """The results below folders and files, some as `FOLDER:MODEL`, of the `models` named where there are several.
+
+    Of a task that was run more than once the latest run counts. Raises UnusableResult for files that are no result
+    files, for a model that is not there, for more than `MOST` models, and for one name with two sets of connector
+    weights.
+    """
+    places = [addressed(text) for text in named]
+    found = [(path, model_in(path, chosen)) for path, chosen in places if chosen is not None]
+    if whole := [path for path, chosen in places if chosen is None]:
+        there = models_of(read_results(whole))
+        found += [(whole[0], there[name]) for name in _chosen(there, models)]
+    if len(found) > MOST:
+        raise UnusableResult(f"results of {len(found)} models are named, and a page has room for {MOST}")
+    for _, one in found:
+        _require_one_connector(one.model, one.tasks)
+    return _named_apart(found)
+
+
+def _named_apart(found: Sequence[tuple[Path, ModelRuns]]) -> list[ModelRuns]:
+    """The models, with their folder where two runs of one model were named."""
+    names = Counter(one.model for _, one in found)
+    folders = told_apart({str(path.absolute()) for path, _ in found})
+    return [
+        one if names[one.model] == 1 else replace(one, model=f"{one.model} ({folders[str(path.absolute())]})")
+        for path, one in found
+    ]
 
 
 def read_model(paths: Sequence[Path], model: str | None = None) -> ModelRuns:
-    """The results below these paths, of the model named where there are several.
+    """As `read_models`, of exactly one model. Raises UnusableResult for several as well."""
+    found = read_models([str(path) for path in paths], [] if model is None else [model])
+    if len(found) > 1:
+        names = ", ".join(sorted(one.model for one in found))
+        raise UnusableResult(f"results of {len(found)} models; choose one with --model: {names}")
+    return found[0]
 
-    Of a task that was run more than once the latest run counts. Raises UnusableResult for files that are no result
-    files, for several models without a choice, for a model that is not there, and for one name with two sets of
-    connector weights.
-    """
-    models = models_of(read_results(paths))
-    chosen = models[_chosen(models, model)]
-    _require_one_connector(chosen.model, chosen.tasks)
+
+def _chosen(there: Mapping[str, ModelRuns], wanted: Sequence[str]) -> list[str]:
+    names = ", ".join(sorted(there))
+    if absent := [name for name in wanted if name not in there]:
+        raise UnusableResult(f"no results of a model {absent[0]!r}; there are: {names}")
+    chosen = list(dict.fromkeys(wanted)) or list(there)
+    if len(chosen) > MOST:
+        raise UnusableResult(
+            f"results of {len(chosen)} models, and a page has room for {MOST}; choose with --model: {names}"
+        )
     return chosen
-
-
-def _chosen(by_model: Mapping[str, ModelRuns], wanted: str | None) -> str:
-    names = ", ".join(sorted(by_model))
-    if wanted is not None and wanted not in by_model:
-        raise UnusableResult(f"no results of a model {wanted!r}; there are: {names}")
-    if wanted is None and len(by_model) > 1:
-        raise UnusableResult(f"results of {len(by_model)} models; choose one with --model: {names}")
-    return wanted if wanted is not None else next(iter(by_model))
 
 
 def _require_one_connector(model: str, tasks: Sequence[TaskRun]) -> None:

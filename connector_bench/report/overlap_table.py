@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from connector_bench.metrics import CONTROLS, HEADLINE_K
-from connector_bench.report.blocks import ReportTable, TableCell
-from connector_bench.report.estimates import covers_chance, interval, number
+from connector_bench.number_style import number
+from connector_bench.report.blocks import ReportTable, TableCell, cell_of
 from connector_bench.report.shared import SharedLabel
 from connector_bench.stats.intervals import Score
 
@@ -56,11 +56,11 @@ def overlap_table(
         }
     series |= {c.label: overlaps(scores, f"{c.key}_knor_") for c in CONTROLS}
     rows = [
-        (TableCell(label), *(_cell(found.get(k)) for k in kept)) for label, found in series.items() if found
+        (TableCell(label), *(cell_of(found.get(k)) for k in kept)) for label, found in series.items() if found
     ]
     for one in shared if HEADLINE_K in kept else ():
         for side, score in (("before", one.before), ("after", one.after)):
-            cells = (_cell(score if k == HEADLINE_K else None) for k in kept)
+            cells = (cell_of(score if k == HEADLINE_K else None) for k in kept)
             rows.append((TableCell(f"nearest with the same {one.column}, {side} the connector"), *cells))
     rows.append(
         (
@@ -72,15 +72,9 @@ def overlap_table(
         name=name,
         title="Overlap and its controls",
         shows=(
-            f"Value [95 % interval], N = {first.n:,} images. With chance taken off: (overlap − c) / (1 − c), where "
+            f"With 95 % intervals, N = {first.n:,} images. With chance taken off: (overlap − c) / (1 − c), where "
             f"c = k / (N − 1); 0 is chance, 1 is all.{controls_on}"
         ),
         columns=("what", *(f"k = {k}" for k in kept)),
         rows=tuple(rows),
     )
-
-
-def _cell(score: Score | None) -> TableCell:
-    if score is None:
-        return TableCell("–")
-    return TableCell(interval(score), score.value, "at chance" if covers_chance(score) else "")

@@ -1,4 +1,4 @@
-"""Loss maps drawn over the picture: heat map, colour bar, the ten worst patches, the answers' outlines."""
+"""Loss maps drawn over the picture: heat map, the ten worst patches, the answers' outlines; no paper behind them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from PIL.Image import Image
 
+from connector_bench.number_style import LOSS_COLOURS
 from connector_bench.reconstruction.lossmaps import LossMap
 from connector_bench.reconstruction.patch_boxes import patch_boxes, tile_slices
+from connector_bench.report.loss_scale import scale
 from connector_bench.types import Box, Tile
 
-COLOURS = "magma"
-PANEL_INCHES = 2.6
-DOTS_PER_INCH = 150
+PANEL_INCHES, GAP_INCHES = 2.6, 0.12
+DOTS_PER_INCH = 160
 MARKED = 10
+LEAST_MARKED = 0.01
+"""Share of the variance below which a patch is rebuilt, and none of the worst."""
 OUTLINES = ("#3fe0ff", "#8cff66", "#ffffff", "#ffd84d")
 """Colours of the first, second ... mask; all stand out from the heat, and outlines bear names besides."""
 PNG: Mapping[str, Any] = MappingProxyType({"format": "png", "metadata": {"Software": None}})
@@ -40,44 +41,53 @@ def render(
     loss_map: LossMap,
     *,
     masks: Mapping[str, Bool[np.ndarray, "rows columns"]] = MappingProxyType({}),
-    highest: float | None = None,
     encoding: Mapping[str, Any] = PNG,
+    original: bool = True,
 ) -> bytes:
-    """An image file: the picture with the masks' outlines, then a panel of heat for each layer of tiles.
+    """An image file: the picture with the masks' outlines, unless `original` is False, then a panel of heat for each
+    layer of tiles.
 
-    Each outline bears its mask's name, a number as a rule, unless that is empty.
-    Colours run from 0 to `highest` (the map's largest loss where None): give all pictures of a page the same
-    one. A model that sees the picture whole and in tiles gets a panel for each, so that none hides the other.
+    Each outline bears its mask's name, a number as a rule, unless that is empty. Colours are those of `loss_scale`. A
+    model that sees the picture whole and in tiles gets a panel for each, so that none hides the other; between panels
+    the image is transparent, so that it lies on a light and on a dark page.
     """
     layers = _layers(loss_map)
+    panels = len(layers) + original
     shape = picture.height / picture.width
-    width = PANEL_INCHES * (1 + len(layers)) + 0.9
-    height = PANEL_INCHES * min(max(shape, 0.35), 1.6) + 0.4
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.subplots(1, 1 + len(layers), squeeze=False)[0]
+    width = PANEL_INCHES * panels + GAP_INCHES * (panels - 1)
+    height = PANEL_INCHES * min(max(shape, 0.35), 1.6)
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH)
+    FigureCanvasAgg(figure)
+    edges = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": GAP_INCHES / PANEL_INCHES}
+    axes = list(figure.subplots(1, panels, squeeze=False, gridspec_kw=edges)[0])
     pixels = np.asarray(picture.convert("RGB"))
     grey = np.asarray(picture.convert("L").convert("RGB"))
     values = loss_map.loss.astype(np.float64)
-    scale = Normalize(0.0, max(highest if highest is not None else float(values.max(initial=0.0)), 1e-12))
-    _show(axes[0], pixels, masks, "picture, answers outlined" if masks else "picture")
-    for axis, layer in zip(axes[1:], layers, strict=True):
-        name = "loss per patch" if len(layers) == 1 else f"loss per patch, {_layer_name(layer)}"
-        _show(axis, grey, masks, name)
+    if original:
+        _show(axes.pop(0), pixels, masks)
+    for axis, layer in zip(axes, layers, strict=True):
+        _show(axis, grey, masks)
         for tile, part in layer:
-            _heat(axis, tile, values[part].reshape(tile.pre_grid), scale, shape)
+            _heat(axis, tile, values[part].reshape(tile.pre_grid), shape)
         _mark_worst(axis, layer, values, patch_boxes(loss_map.layout))
-    _colour_bar(figure, axes, scale)
-    FigureCanvasAgg(figure)
     buffer = BytesIO()
-    figure.savefig(buffer, **encoding)
+    figure.savefig(buffer, transparent=True, **encoding)
     return buffer.getvalue()
 
 
-def _show(axis: Axes, pixels: np.ndarray, masks: Mapping[str, np.ndarray], name: str) -> None:
+def panel_names(loss_map: LossMap) -> tuple[str, ...]:
+    """What the panels show, from left to right."""
+    layers = _layers(loss_map)
+    if len(layers) == 1:
+        return ("the picture", "its loss by patch")
+    return ("the picture", *(f"loss by patch, {_layer_name(layer)}" for layer in layers))
+
+
+def _show(axis: Axes, pixels: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
     """The picture in coordinates from 0 to 1, y downwards, with the masks' outlines."""
     axis.imshow(pixels, extent=(0, 1, 1, 0), aspect=pixels.shape[0] / pixels.shape[1])
-    axis.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[])
-    axis.set_title(name, fontsize=8)
+    axis.set(xlim=(0, 1), ylim=(1, 0))
+    axis.set_axis_off()
     for (label, mask), colour in zip(masks.items(), cycle(OUTLINES), strict=False):
         if mask.any() and not mask.all():
             _outline(axis, mask, colour, label)
@@ -97,16 +107,14 @@ def _outline(axis: Axes, mask: np.ndarray, colour: str, label: str) -> None:
         axis.text(*place, label, color=colour, fontsize=7, fontweight="bold", zorder=6, va="bottom", bbox=box)
 
 
-def _heat(
-    axis: Axes, tile: Tile, values: Float[np.ndarray, "rows columns"], scale: Normalize, aspect: float
-) -> None:
+def _heat(axis: Axes, tile: Tile, values: Float[np.ndarray, "rows columns"], aspect: float) -> None:
     left, top, right, bottom = tile.box
     axis.imshow(
         values,
         extent=(left, right, bottom, top),
-        cmap=COLOURS,
-        norm=scale,
-        alpha=0.62,
+        cmap=LOSS_COLOURS,
+        norm=scale(),
+        alpha=0.75,
         interpolation="nearest",
         aspect="auto",
         zorder=2,
@@ -116,9 +124,10 @@ def _heat(
 
 
 def _mark_worst(axis: Axes, layer: list[tuple[Tile, slice]], values: np.ndarray, boxes: np.ndarray) -> None:
-    """Number the layer's patches of highest loss, 1 the worst; equal losses in raster order."""
+    """Number the layer's patches of highest loss that lost anything, 1 the worst; equal losses in raster order."""
     shown = np.concatenate([np.arange(part.start, part.stop) for _, part in layer])
     worst = shown[np.argsort(-values[shown], kind="stable")[:MARKED]]
+    worst = worst[values[worst] >= LEAST_MARKED]
     outline: list[AbstractPathEffect] = [withStroke(linewidth=1.8, foreground="black")]
     for place, patch in enumerate(worst, start=1):
         left, top, right, bottom = boxes[patch]
@@ -129,12 +138,6 @@ def _mark_worst(axis: Axes, layer: list[tuple[Tile, slice]], values: np.ndarray,
         if width >= SMALLEST_NUMBERED:
             text = axis.text(left + width / 2, top + height / 2, str(place), color="white", fontsize=6.5)
             text.set(ha="center", va="center", zorder=5, clip_on=True, path_effects=outline)
-
-
-def _colour_bar(figure: Figure, axes: np.ndarray, scale: Normalize) -> None:
-    bar = figure.colorbar(ScalarMappable(scale, COLOURS), ax=list(axes), shrink=0.85, pad=0.02)
-    bar.set_label("squared error / target variance", fontsize=7)
-    bar.ax.tick_params(labelsize=7)
 
 
 def _layers(loss_map: LossMap) -> list[list[tuple[Tile, slice]]]:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from connector_bench.metrics import CONTROLS
+from connector_bench.number_style import number
 from connector_bench.report.beyond_overlap import further_blocks
 from connector_bench.report.blocks import (
     SCORE_COLUMNS,
@@ -19,7 +20,6 @@ from connector_bench.report.blocks import (
     score_cells,
 )
 from connector_bench.report.chart import WIDE, Chart
-from connector_bench.report.estimates import percent
 from connector_bench.report.geometry_tables import geometry_table, retrieval_blocks
 from connector_bench.report.overlap_table import headline_k, overlap_table, overlaps
 from connector_bench.report.preservation_charts import KCurve, SpreadChart
@@ -68,14 +68,14 @@ def _k_curve(task: TaskRun, kept: dict[int, Score]) -> Chart:
     controls = {control.key: overlaps(task.scores, f"{control.key}_knor_") for control in CONTROLS}
     curve = KCurve(tuple(task.record.get("curve", ())), kept, controls, task.record["n_images"])
     first = kept[min(kept)]
-    said = [f"k = {k}: {percent(s.value)} (chance {percent(s.chance or 0.0)})" for k, s in kept.items()]
+    said = [f"k = {k}: {number(s.value)} (chance {number(s.chance or 0.0)})" for k, s in kept.items()]
     return Chart(
         name=f"{task.anchor}-k-curve",
         title="Overlap of neighbours over k",
         shows=(
             "Share of an image's k nearest neighbours before the connector that are among its k nearest after it, mean "
             f"over N = {first.n:,} images. Bars: {first.method}; for the untrained connector they span its seeds. "
-            f"Identity and rotation must lie at 100 %, shuffled pairs at chance.{_controls_among(task, first.n)}"
+            f"Identity and rotation must lie at 1, shuffled pairs at chance.{_controls_among(task, first.n)}"
         ),
         alt=f"Line chart. Share of neighbours that this connector keeps, at {'; '.join(said)}.",
         draw=curve.draw,
@@ -113,7 +113,7 @@ def _spread(task: TaskRun, kept: Mapping[int, Score]) -> Block:
     spread = SpreadChart(values, untrained if beside else None, f"neighbours kept of {k}", min(k, FINEST))
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     said = (
-        f"median {percent(middle)}, middle half {percent(low)} to {percent(high)}; "
+        f"median {number(middle)}, middle half {number(low)} to {number(high)}; "
         f"{int((values == 0).sum()):,} of {len(values):,} images keep none"
     )
     return Chart(

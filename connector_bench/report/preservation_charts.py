@@ -46,7 +46,6 @@ class KCurve:
         )
         axes.set(xlabel="k, number of neighbours", ylabel="neighbours kept", ylim=(-0.02, 1.04))
         axes.set_xticks(sorted({1, *self.connector}))
-        marks.in_percent(axes.yaxis)
         marks.legend(figure, first="this connector")
 
 
@@ -74,7 +73,6 @@ class SpreadChart:
         mean = float(self.values.mean())
         axes.axvline(mean, color=theme.ink, linestyle="--", label="mean of this connector")
         axes.set(xlabel=self.label, ylabel="images", xlim=(edges[0], edges[-1]))
-        marks.in_percent(axes.xaxis)
         marks.legend(figure)
 
 
@@ -97,5 +95,4 @@ class BeforeAfter:
         chances = [np.nan if score.chance is None else score.chance for score in self.after]
         axes.scatter(chances, places, marker="|", s=260, color=theme.ink, linewidths=1.4, label="chance")
         axes.set_xlim(left=0)
-        marks.in_percent(axes.xaxis)
         marks.legend(figure)

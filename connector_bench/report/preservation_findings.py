@@ -5,40 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector_bench.metrics import KEEP_ALL
+from connector_bench.number_style import number
 from connector_bench.report.beyond_overlap import further_findings
-from connector_bench.report.blocks import Finding, KeyFigure, control_findings
-from connector_bench.report.estimates import (
-    apart,
-    covers_chance,
-    ends_in_percent,
-    number,
-    percent,
-    percent_interval,
-)
+from connector_bench.report.blocks import Finding, control_findings
+from connector_bench.report.estimates import apart, change, covers_chance, interval
 from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.shared import shared_sentence
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
-
-
-def preservation_key(task: TaskRun) -> list[KeyFigure]:
-    """The overlap, with chance and the untrained control beside it; nothing where it was not measured."""
-    kept = overlaps(task.scores)
-    if not kept:
-        return []
-    k = headline_k(kept)
-    beside = [f"95 % interval {ends_in_percent(kept[k])}", f"chance {percent(kept[k].chance or 0.0)}"]
-    if untrained := task.scores.get(f"untrained_knor_{k}"):
-        own = task.scores_beside_controls[f"knor_{k}"]
-        among = "" if own.n == kept[k].n else f" ({percent(own.value)} trained, among {own.n:,} images)"
-        beside.append(f"untrained {percent(untrained.value)}{among}")
-    return [
-        KeyFigure(
-            f"{k} nearest neighbours kept",
-            percent(kept[k].value),
-            (*beside, f"{task.name}, N = {kept[k].n:,}"),
-        )
-    ]
 
 
 def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
@@ -50,17 +24,15 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     k = headline_k(kept)
     score = kept[k]
     text = (
-        f"Of an image's {k} nearest neighbours before the connector, {percent_interval(score)} are among its {k} "
-        f"nearest after it, mean over {score.n:,} images; chance gives {percent(score.chance or 0.0)}."
+        f"Of an image's {k} nearest neighbours before the connector, a share of {interval(score)} are among its {k} "
+        f"nearest after it, mean over {score.n:,} images; chance gives {number(score.chance or 0.0)}."
     )
     if covers_chance(score):
         text += " That is not distinguishable from chance."
-    findings = [
-        Finding(f"Neighbours kept{suffix}", text),
-        Finding(f"What neighbours share{suffix}", shared_sentence(task)),
-    ]
+    findings = [Finding(f"Neighbours kept{suffix}", text)]
     if beside := _beside_controls(task.scores_beside_controls, k, score.n):
         findings.append(Finding(f"Neighbours, in comparison{suffix}", beside))
+    findings.append(Finding(f"What neighbours share{suffix}", shared_sentence(task)))
     findings += further_findings(task, suffix)
     findings += control_findings(f"Neighbours, controls{suffix}", *_controls(task, k))
     if "recall_diff_5" in scores:
@@ -76,10 +48,10 @@ def _beside_controls(scores: Mapping[str, Score], k: int, n: int) -> str:
     if compared and score.n != n:
         said.append(
             f"Among the {score.n:,} images that controls are measured on, this connector keeps "
-            f"{percent_interval(score)}."
+            f"{interval(score)}."
         )
     if untrained := scores.get(f"untrained_knor_{k}"):
-        text = f"The same architecture, untrained, keeps {percent_interval(untrained)}: "
+        text = f"The same architecture, untrained, keeps {interval(untrained)}: "
         if not apart(score, untrained):
             text += "by their intervals not distinguishable from the trained one."
         elif untrained.value > score.value:
@@ -94,7 +66,7 @@ def _beside_controls(scores: Mapping[str, Score], k: int, n: int) -> str:
         relation = "more than" if random.value > score.value else "fewer than"
         relation = relation if apart(score, random) else "not distinguishable from"
         said.append(
-            f"A random linear map of the same shape keeps {percent_interval(random)}, {relation} this connector."
+            f"A random linear map of the same shape keeps {interval(random)}, {relation} this connector."
         )
     return " ".join(said)
 
@@ -106,24 +78,24 @@ def _controls(task: TaskRun, k: int) -> tuple[list[str], list[str]]:
         if (found := task.scores.get(f"{name}_knor_{k}")) is not None:
             fine = task.as_it_must_be(f"{name}_knor_{k}")
             if fine is False:
-                wrong.append(f"{name} kept {percent(found.value)} and not 100 %")
+                wrong.append(f"{name} kept {number(found.value)} and not 1")
             elif fine:
                 right.append(f"{name} keeps every neighbour")
     if shuffled := task.scores.get(f"shuffled_knor_{k}"):
-        chance = percent(shuffled.chance or 0.0)
+        chance = number(shuffled.chance or 0.0)
         if task.as_it_must_be(f"shuffled_knor_{k}") is False:
-            wrong.append(f"shuffled pairs kept {percent_interval(shuffled)}, chance is {chance}")
+            wrong.append(f"shuffled pairs kept {interval(shuffled)}, chance is {chance}")
         else:
-            right.append(f"shuffled pairs keep {percent_interval(shuffled)}, chance is {chance}")
+            right.append(f"shuffled pairs keep {interval(shuffled)}, chance is {chance}")
     return right, wrong
 
 
 def _retrieval(scores: Mapping[str, Score], suffix: str) -> Finding:
     before, after, difference = (scores[f"recall_{side}_5"] for side in ("pre", "post", "diff"))
     text = (
-        f"An image of the same label is among the 5 nearest for {percent(before.value)} of the images before and "
-        f"{percent(after.value)} after the connector (chance {percent(after.chance or 0.0)})"
+        "The share of images that have one of the same label among their 5 nearest is "
+        f"{number(before.value)} before and {number(after.value)} after the connector "
+        f"(chance {number(after.chance or 0.0)})"
     )
-    points, low, high = (number(100 * x, 1) for x in (difference.value, difference.low, difference.high))
     verdict = "not distinguishable from no change" if covers_chance(difference) else "a change"
-    return Finding(f"Label retrieval{suffix}", f"{text}: {points} points [{low}, {high}], {verdict}.")
+    return Finding(f"Label retrieval{suffix}", f"{text}: a difference of {change(difference)}, {verdict}.")

@@ -29,19 +29,25 @@ OF_THE_DATA = (
 )
 
 
-def provenance_section(results: ModelRuns) -> Section:
-    """Connector, runs and data of everything on the page."""
+def provenance_section(results: ModelRuns, suffix: str = "") -> Section:
+    """Connector, runs and data of one model; anchors end in `suffix`, so that several may stand on a page."""
     blocks: list[Block] = []
     if results.connector is not None:
-        blocks.append(_facts("section-connector", "Connector", _connector(results)))
+        blocks.append(_facts(f"section-connector{suffix}", "Connector", _connector(results)))
     for number, file in enumerate(results.files, start=1):
         title = "Run" if len(results.files) == 1 else f"Run {number} of {len(results.files)}"
-        blocks.append(_facts(f"section-run-{number}", title, _run(file, results)))
+        blocks.append(_facts(f"section-run-{number}{suffix}", title, _run(file, results)))
     for task in results.tasks:
         if task.record:
-            blocks.append(_facts(f"data-{task.anchor}", f"Data of {task.name}", _data(task)))
+            blocks.append(_facts(f"data-{task.anchor}{suffix}", f"Data of {task.name}", _data(task)))
             blocks += _unreadable(task)
-    return Section("section-provenance", "Provenance", "Provenance", tuple(blocks))
+    return Section(
+        f"section-provenance{suffix}",
+        "Provenance",
+        "Provenance",
+        tuple(blocks),
+        "Weights, command, versions, data, seeds",
+    )
 
 
 def _connector(results: ModelRuns) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connector_bench.metrics import control, meanings, named
+from connector_bench.metrics import control, label_of, meanings, named
+from connector_bench.number_style import number
 from connector_bench.report.blocks import (
     SCORE_COLUMNS,
     Block,
@@ -13,10 +14,11 @@ from connector_bench.report.blocks import (
     ReportTable,
     Section,
     TableCell,
+    cell_of,
     score_cells,
 )
 from connector_bench.report.chart import WIDE, Chart
-from connector_bench.report.estimates import covers_chance, interval, number
+from connector_bench.report.estimates import interval
 from connector_bench.report.reconstruction_charts import LOWEST_R2, LadderChart, Learning, Series
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
@@ -69,9 +71,7 @@ def _ladder_chart(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Ch
     drawn = LadderChart(probes, [Series(*_label(control), found) for control, found in rungs.items()])
     own = rungs.get("", {})
     first = next(iter(next(iter(rungs.values())).values()))
-    cut = (
-        f" Values below {number(LOWEST_R2, 2)} lie left of the axis; the table has them." if drawn.cut else ""
-    )
+    cut = f" Values below {number(LOWEST_R2)} lie left of the axis; the table has them." if drawn.cut else ""
     return Chart(
         name=f"{task.anchor}-ladder",
         title="Probe ladder and controls",
@@ -90,7 +90,7 @@ def _ladder_chart(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Ch
 def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> ReportTable:
     probes = [probe for probe in PROBES if any(probe in found for found in rungs.values())]
     rows = [
-        (TableCell(_label(control)[0]), *(_rung(found.get(probe)) for probe in probes))
+        (TableCell(_label(control)[0]), *(cell_of(found.get(probe)) for probe in probes))
         for control, found in rungs.items()
     ]
     closed: Mapping[str, float] = (task.record.get("controls") or {}).get("closed_form_r2") or {}
@@ -109,7 +109,7 @@ def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Re
     return ReportTable(
         name=f"{task.anchor}-ladder-table",
         title="R² of every probe",
-        shows="Value [95 % interval]. The same ladder, budget and seeds for every model.",
+        shows="With 95 % intervals. The same ladder, budget and seeds for every model.",
         columns=("what", *probes),
         rows=tuple(rows),
     )
@@ -117,12 +117,6 @@ def _ladder_table(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Re
 
 def _closed_form(r2: float, probes: Sequence[str]) -> Iterator[TableCell]:
     return (TableCell(number(r2), r2) if probe == "ridge" else TableCell("–") for probe in probes)
-
-
-def _rung(score: Score | None) -> TableCell:
-    if score is None:
-        return TableCell("–")
-    return TableCell(interval(score), score.value, "at chance" if covers_chance(score) else "")
 
 
 def _learning(task: TaskRun) -> list[Block]:
@@ -170,7 +164,7 @@ def more_data(task: TaskRun) -> str:
 
 def _figures_table(task: TaskRun) -> list[Block]:
     rows = tuple(
-        (TableCell(name), *score_cells(task.scores[name]), TableCell(meaning))
+        (TableCell(label_of(name)), *score_cells(task.scores[name]), TableCell(meaning))
         for name, meaning in meanings("patch_reconstruction", "probe", "size", "error", "answer")
         if name in task.scores and name.removeprefix("r2_") not in PROBES
     )

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from connector_bench.metrics import KEEP_ALL
-from connector_bench.report.blocks import Finding, KeyFigure, control_findings
-from connector_bench.report.estimates import (
-    apart,
-    ends_in_percent,
-    has_interval,
-    interval,
-    number,
-    percent,
-    percent_interval,
-)
+from connector_bench.number_style import number
+from connector_bench.report.blocks import Finding, control_findings
+from connector_bench.report.estimates import apart, has_interval, interval
 from connector_bench.report.reconstruction import PROBES, ladder, more_data
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
@@ -23,23 +17,14 @@ ROOM_FOR_ALL = 5e-4
 """Share of the variance below which a floor is none."""
 
 
-def reconstruction_key(task: TaskRun) -> list[KeyFigure]:
-    """What is lost; nothing where it was not measured."""
-    lost = task.scores.get("lost")
-    if lost is None:
-        return []
-    beside = [f"95 % interval {ends_in_percent(lost)}", f"{task.name}, N = {lost.n:,}"]
-    return [KeyFigure("Patch variance lost to every probe", lost.sign + percent(lost.value), tuple(beside))]
-
-
 def reconstruction_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     """What is lost to every probe, beside the controls, and whether more data would change it."""
     scores = task.scores
     if "lost" not in scores or "r2_best" not in scores:
         return []
     text = (
-        f"The best probe ({_best(task)}) rebuilds {percent_interval(scores['r2_best'])} of the variance of the "
-        f"encoder's patches on {scores['lost'].n:,} images it was not fitted on; {percent_interval(scores['lost'])} is "
+        f"The best probe ({_best(task)}) rebuilds {interval(scores['r2_best'])} of the variance of the "
+        f"encoder's patches on {scores['lost'].n:,} images it was not fitted on; {interval(scores['lost'])} is "
         f"lost to every probe tried. That is an upper bound on the loss. {_linear(scores)}"
     )
     rungs = ladder(scores)
@@ -73,30 +58,34 @@ def _linear(scores: Mapping[str, Score]) -> str:
     return f"{linear}; {interval(nonlinear)} more is kept but not linearly readable."
 
 
-def _beside_size(scores: Mapping[str, Score]) -> str:
-    """What a connector of this size must lose, and what this one loses beyond that."""
+def size_sentence(scores: Mapping[str, Score]) -> str:
+    """What a connector of this size must lose, and what this one loses beyond that; empty where nobody knows."""
     if "excess" not in scores or "lost_floor" not in scores:
         return ""
     floor, excess = scores["lost_floor"], scores["excess"]
-    text = f"The best linear connector of this size loses {percent_interval(floor)}"
+    text = f"The best linear connector of this size loses {interval(floor)}"
     if floor.value < ROOM_FOR_ALL:
-        text = f"It has room for all of the patches: a linear map of its size loses {percent(floor.value)}"
+        text = f"It has room for all of the patches: a linear map of its size loses {number(floor.value)}"
     if not has_interval(excess):
-        text += f"; this one loses {excess.sign}{percent(excess.value)} beyond that, of too few images for an interval"
-    elif excess.low > 0:
-        text += f"; this one loses {excess.sign}{percent_interval(excess)} beyond that, which its size does not explain"
-    elif excess.high < 0:
-        text += f"; this one loses {percent(-excess.value)} less than that, as no linear one can"
-    else:
-        text += f"; what this one loses is not distinguishable from that ({percent_interval(excess)} more)"
-    if average := scores.get("lost_average"):
-        text += f". Averaging to as many tokens loses {percent_interval(average)} to a linear probe"
-    if untrained := scores.get("untrained_excess"):
+        return f"{text}; this one loses {interval(excess)} beyond that, of too few images for an interval."
+    if excess.low > 0:
+        return f"{text}; this one loses {interval(excess)} beyond that, which its size does not explain."
+    if excess.high < 0:
+        less = replace(excess, value=-excess.value, low=-excess.high, high=-excess.low)
+        return f"{text}; this one loses {interval(less)} less than that, as no linear one can."
+    return f"{text}; what this one loses is not distinguishable from that ({interval(excess)} more)."
+
+
+def _beside_size(scores: Mapping[str, Score]) -> str:
+    text = size_sentence(scores)
+    if text and (average := scores.get("lost_average")):
+        text += f" Averaging to as many tokens loses {interval(average)} to a linear probe."
+    if text and (untrained := scores.get("untrained_excess")):
         text += (
-            f". From the same architecture, untrained, a linear probe loses {percent_interval(untrained)} more than "
-            "the best of this size"
+            f" From the same architecture, untrained, a linear probe loses {interval(untrained)} more than the best "
+            "of this size."
         )
-    return f"{text}."
+    return text
 
 
 def _beside_untrained(rungs: Mapping[str, Mapping[str, Score]]) -> str:

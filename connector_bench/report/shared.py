@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from connector_bench.metrics import HEADLINE_K, by_column
-from connector_bench.report.estimates import covers_chance, interval, number, percent, percent_interval
+from connector_bench.number_style import number
+from connector_bench.report.estimates import covers_chance, interval
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -60,11 +61,11 @@ def shared_sentence(task: TaskRun) -> str:
 
 
 def _of_label(one: SharedLabel) -> str:
-    chance = percent(one.before.chance or 0.0)
-    most = "" if one.most is None or one.most > 0.995 else f", at most {percent(one.most)} possible"
+    chance = number(one.before.chance or 0.0)
+    most = "" if one.most is None or one.most > 0.995 else f", at most {number(one.most)} possible"
     verdict = ", not distinguishable from chance" if covers_chance(one.before) else ""
     return (
-        f"{percent_interval(one.before)} have its {one.column} before the connector and {percent_interval(one.after)} "
+        f"{interval(one.before)} have its {one.column} before the connector and {interval(one.after)} "
         f"after it (chance {chance}{most}{verdict})"
     )
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from connector_bench.headlines import READER_GAP, STAGE_LOSSES, STAGE_TABLE
 from connector_bench.metrics import label_of
-from connector_bench.report.blocks import Block, Finding, KeyFigure, Prose, ReportTable, Section, TableCell
-from connector_bench.report.estimates import (
-    apart,
-    covers_chance,
-    ends_in_percent,
-    interval,
-    number,
-    percent,
-    percent_interval,
-)
+from connector_bench.number_style import number
+from connector_bench.report.blocks import Block, Finding, Prose, ReportTable, Section, TableCell, cell_of
+from connector_bench.report.estimates import apart, covers_chance, interval
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -27,22 +20,6 @@ def kinds_of(task: TaskRun) -> list[str]:
     """Kinds of questions that have figures, in the task's order."""
     kinds = (task.record.get("options") or {}).get("kinds") or []
     return [str(kind) for kind in kinds if CONNECTOR.format(kind=kind) in task.scores]
-
-
-def stage_key(task: TaskRun) -> list[KeyFigure]:
-    """What the connector loses of the kind of which it loses most; nothing where it was not measured."""
-    kinds = kinds_of(task)
-    if not kinds:
-        return []
-    lost = {kind: task.scores[CONNECTOR.format(kind=kind)] for kind in kinds}
-    kind = max(kinds, key=lambda one: lost[one].value)
-    others = ", ".join(f"{one} {percent(lost[one].value)}" for one in kinds if one != kind)
-    beside = [f"95 % interval {ends_in_percent(lost[kind])}", f"{task.name}, N = {lost[kind].n:,}"]
-    if others:
-        beside.append(f"others: {others}")
-    return [
-        KeyFigure(f"Lost in the connector of the {kind} questions", percent(lost[kind].value), tuple(beside))
-    ]
 
 
 def stage_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
@@ -70,8 +47,8 @@ def _beyond_the_readers(task: TaskRun) -> str | None:
     if not gaps:
         return None
     said = "; ".join(
-        f"{kind} by {_points(gap)}, so the encoder loses at most "
-        f"{percent(1 - task.scores[STAGE_TABLE[2].format(kind=kind)].value)}"
+        f"{kind} by {interval(gap)}, so the encoder loses at most "
+        f"{number(1 - task.scores[STAGE_TABLE[2].format(kind=kind)].value)}"
         for kind, gap in gaps.items()
     )
     return (
@@ -82,32 +59,45 @@ def _beyond_the_readers(task: TaskRun) -> str | None:
 
 def _of_kind(task: TaskRun, kind: str) -> str:
     read = [task.scores[name.format(kind=kind)] for name in STAGE_TABLE[:2]]
-    chance = "" if read[0].chance is None else f" (chance {percent(read[0].chance)})"
+    chance = "" if read[0].chance is None else f" (chance {number(read[0].chance)})"
     text = (
-        f"The reader answers {percent_interval(read[0])} from what enters the connector and "
-        f"{percent_interval(read[1])} from what leaves it{chance}"
+        f"The reader answers {interval(read[0])} from what enters the connector and "
+        f"{interval(read[1])} from what leaves it{chance}"
     )
     model = task.scores.get(STAGE_TABLE[2].format(kind=kind))
     if model is not None:
-        text += f", the model itself {percent_interval(model)}"
+        text += f", the model itself {interval(model)}"
     if covers_chance(read[0]):
         return f"{text}. Before the connector nothing is read beyond chance, so nothing can be said of what it loses."
-    losses = {
-        name: score
-        for name in (CONNECTOR, MODEL)
-        if (score := task.scores.get(name.format(kind=kind))) is not None
-    }
-    said = [f"{WHERE[name]} loses {_points(score)}" for name, score in losses.items()]
+    losses = _losses_of(task, kind)
+    said = [f"{WHERE[name]} loses {interval(score)}" for name, score in losses.items()]
     return f"{text}: {' and '.join(said)}. {_blame(losses)}"
 
 
-def _points(score: Score) -> str:
-    points, low, high = (number(100 * x, 1) for x in (score.value, score.low, score.high))
-    return f"{points} points [{low}, {high}]"
+def blamed(task: TaskRun, kind: str) -> str:
+    """Who loses the questions of a kind by the intervals, in words that `for KIND` may follow."""
+    if covers_chance(task.scores[STAGE_TABLE[0].format(kind=kind)]):
+        return "nobody knows, since nothing is read beyond chance before the connector,"
+    losses = _losses_of(task, kind)
+    guilty = _guilty(losses)
+    if len(guilty) == len(WHERE) - 1 and not apart(*losses.values()):
+        return "both lose, which of them more is not distinguishable,"
+    if guilty:
+        return f"{WHERE[max(guilty, key=lambda name: losses[name].value)]} is to blame"
+    return "neither is distinguishable from losing nothing"
 
 
-def _blame(losses: dict[str, Score]) -> str:
-    guilty = [name for name, score in losses.items() if score.low > 0]
+def _losses_of(task: TaskRun, kind: str) -> dict[str, Score]:
+    found = {name: task.scores.get(name.format(kind=kind)) for name in (CONNECTOR, MODEL)}
+    return {name: score for name, score in found.items() if score is not None}
+
+
+def _guilty(losses: Mapping[str, Score]) -> list[str]:
+    return [name for name, score in losses.items() if score.low > 0]
+
+
+def _blame(losses: Mapping[str, Score]) -> str:
+    guilty = _guilty(losses)
     better = [name for name, score in losses.items() if score.high < 0]
     said = []
     if len(guilty) == len(WHERE) - 1 and not apart(*losses.values()):
@@ -139,7 +129,7 @@ def stage_section(task: TaskRun, suffix: str = "") -> Section:
     ]
     if kinds:
         rows = tuple(
-            (TableCell(kind), *(_cell(task.scores.get(name.format(kind=kind))) for name in STAGE_TABLE))
+            (TableCell(kind), *(cell_of(task.scores.get(name.format(kind=kind))) for name in STAGE_TABLE))
             for kind in kinds
         )
         heads: Sequence[str] = [
@@ -149,7 +139,7 @@ def stage_section(task: TaskRun, suffix: str = "") -> Section:
             ReportTable(
                 name=f"{task.anchor}-stages",
                 title="By kind of question",
-                shows="Value [95 % interval over scenes]; differences are paired. Kinds are never summed.",
+                shows="With 95 % intervals over scenes; differences are paired. Kinds are never summed.",
                 columns=("kind", *heads),
                 rows=rows,
             )
@@ -157,9 +147,3 @@ def stage_section(task: TaskRun, suffix: str = "") -> Section:
     return Section(
         task.anchor, f"Stages{suffix}", f"Read before, after, and answered: {task.name}", tuple(blocks)
     )
-
-
-def _cell(score: Score | None) -> TableCell:
-    if score is None:
-        return TableCell("–")
-    return TableCell(interval(score), score.value, "at chance" if covers_chance(score) else "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from connector_bench.report.blocks import KeyFigure, Prose, ReportTable, Section, TableCell
-from connector_bench.report.estimates import NO_INTERVAL, number
+from connector_bench.number_style import with_interval
+from connector_bench.report.blocks import Prose, ReportTable, Section, TableCell
+from connector_bench.report.estimates import INTERVAL
 from connector_bench.results.tasks import TaskMetric, TaskRun
 
 NORMAL_95 = 1.959964
@@ -19,8 +20,7 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
         (
             TableCell(task.name),
             TableCell(metric.name),
-            TableCell(number(metric.value), metric.value),
-            _ends(metric),
+            TableCell(shown(metric), metric.value),
             TableCell(DIRECTIONS.get(task.higher_is_better.get(metric.column), "–")),
             _documents(task),
         )
@@ -36,33 +36,18 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
     table = ReportTable(
         name="section-task-scores",
         title="Figures of lmms-eval",
-        shows="Value ± 1.96 standard errors over documents; no interval where lmms-eval gives no standard error.",
-        columns=("task", "metric", "value", "95 % interval", "better", "documents"),
+        shows="± 1.96 standard errors over documents; no interval where lmms-eval gives no standard error.",
+        columns=("task", "metric", INTERVAL, "better", "documents"),
         rows=tuple(rows),
     )
     return Section("section-tasks", "Tasks", "Task performance", (table,))
 
 
-def _ends(metric: TaskMetric) -> TableCell:
-    if metric.stderr is None or not math.isfinite(metric.stderr):
-        return TableCell(NO_INTERVAL)
-    half = NORMAL_95 * metric.stderr
-    return TableCell(f"{number(metric.value - half)} to {number(metric.value + half)}", 2 * half)
+def shown(metric: TaskMetric) -> str:
+    """`0.716 ±.014`, with the interval that lmms-eval's standard error gives."""
+    half = math.nan if metric.stderr is None else NORMAL_95 * metric.stderr
+    return with_interval(metric.value, metric.value - half, metric.value + half)
 
 
 def _documents(task: TaskRun) -> TableCell:
     return TableCell("–" if task.effective is None else f"{task.effective:,}", task.effective)
-
-
-def task_key(task: TaskRun) -> list[KeyFigure]:
-    """The task's first metric, or CIDEr where it is a captioning task; nothing where it has no number."""
-    metrics = sorted(task.metrics, key=lambda metric: "CIDEr" not in metric.name)
-    if not metrics:
-        return []
-    metric = metrics[0]
-    ends = _ends(metric).text
-    beside = (
-        f"95 % interval {ends}" if metric.stderr is not None else NO_INTERVAL,
-        f"N = {_documents(task).text} documents",
-    )
-    return [KeyFigure(f"{task.name} {metric.name}", number(metric.value), beside)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from connector_bench.leaderboard.board_files import shipped_board, stored_runs
 from connector_bench.leaderboard.placing import PlacedFigure, SeededFigure, known_figures, placed
+from connector_bench.number_style import difference, with_interval
 from connector_bench.zoo.named_connectors import canonical_name
 from connector_bench.zoo.questions import KINDS
 from connector_bench.zoo.shipped import Card, read_card
@@ -35,8 +36,8 @@ def bench_text(weights: Sequence[Path]) -> str:
     found = placed(SeededFigure(tuple(test), error), others)
     each = f" (seeds {', '.join(f'{share:.3f}' for share in test)})" if len(test) > 1 else ""
     lines = [
-        f"{name} answers {found.value:.3f} [{found.low:.3f}, {found.high:.3f}] of {questions:,} questions about the "
-        f"test scenes{each}, {sum(unseen) / len(unseen):.3f} where drawings are unseen",
+        f"{name} answers {with_interval(found.value, found.low, found.high)} of {questions:,} questions about the test "
+        f"scenes{each}, {sum(unseen) / len(unseen):.3f} where drawings are unseen",
         _place(found),
         *_beside(found),
     ]
@@ -64,9 +65,7 @@ def _beside(found: PlacedFigure) -> list[str]:
     for other, (gap, low, high) in found.differences.items():
         verdict = "more than" if low > 0 else "fewer than" if high < 0 else "as many as"
         short = other.removeprefix("connector_zoo/")
-        lines.append(
-            f"  {verdict:>10} {short:<13} {found.value - gap:.3f}  {gap:+.3f} [{low:+.3f}, {high:+.3f}]"
-        )
+        lines.append(f"  {verdict:>10} {short:<13} {found.value - gap:.3f}  {difference(gap, low, high)}")
     return lines
 
 

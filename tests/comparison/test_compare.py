@@ -16,7 +16,7 @@ from connector_bench.cli import app
 from connector_bench.comparison.compare import Comparison, compare
 from connector_bench.comparison.compared_runs import side_of
 from connector_bench.comparison.paired_metrics import WITHOUT_HALVES
-from connector_bench.comparison.words import comparison_markdown
+from connector_bench.comparison.words import changed, comparison_markdown
 from connector_bench.preservation.figures import preservation_figures
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.results.harness_files import UnusableResult
@@ -385,3 +385,18 @@ def test_a_model_of_a_folder_with_several_is_named(tmp_path: Path) -> None:
         refused = said(*arguments)
         assert refused.exit_code == 1
         assert reason in refused.output
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ((0.3207, 0.305, 0.336), "+0.321 ±.016"),
+        ((-0.3207, -0.336, -0.305), "−0.321 ±.016"),
+        ((0.0004, 0.0001, 0.0007), "+0.0004 [+0.0001, +0.0007]"),
+        ((0.0, 0.0, 0.0), "0.000 ±.000"),
+        ((0.25, float("nan"), float("nan")), "+0.250"),
+        ((0.0004, float("nan"), float("nan")), "+0.0004"),
+    ],
+)
+def test_a_difference_keeps_digits_that_count(ends: tuple[float, float, float], shown: str) -> None:
+    assert changed(*ends) == shown

@@ -30,7 +30,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
 def test_list(run: Callable[..., tuple[int, str]]) -> None:
     code, said = run()
     assert code == 0
-    for name in ("qwen2_5_vl", "model.visual.deepstack_merger_list.*", "q-former", "idefics3, smolvlm"):
+    assert "\n  model.visual.deepstack_merger_list.*\n" in said, (
+        "a path stands alone on its line, to be copied"
+    )
+    for name in ("qwen2_5_vl", "q-former", "idefics3, smolvlm"):
         assert name in said
 
 

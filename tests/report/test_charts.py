@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from connector_bench.association import values as association
 from connector_bench.report.association_charts import Forest, ForestRow
+from connector_bench.report.beyond_overlap import GalleryChart
 from connector_bench.report.chart import PNG_DOTS_PER_INCH, WIDE, Chart
 from connector_bench.report.preservation_charts import KCurve, SpreadChart
 from connector_bench.report.reconstruction_charts import LadderChart, Learning, Series
@@ -68,6 +70,16 @@ def test_the_curve_has_every_k_and_chance() -> None:
     drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines if len(line.get_xdata()) == 50]
     assert any(np.allclose(values, CURVE.every_k) for values in drawn)
     assert any(np.allclose(values, np.arange(1, 51) / 100) for values in drawn)
+
+
+def test_sizes_of_galleries_are_written_as_numbers() -> None:
+    """On a logarithmic axis matplotlib writes powers in TeX, which is not read here."""
+    figure = Figure()
+    GalleryChart([(256, scored(0.3)), (1024, scored(0.2))], [], (10240, scored(0.1))).draw(figure, LIGHT)
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0].xaxis
+    assert [label.get_text() for label in axis.get_ticklabels()] == ["256", "1,024", "10,240"]
+    assert not any(label.get_text() for label in axis.get_ticklabels(minor=True))
 
 
 def test_bars_end_where_the_interval_ends() -> None:

@@ -45,6 +45,14 @@ def test_the_hot_patch_is_hot_where_it_lies() -> None:
     assert not changed[:, : changed.shape[1] // 3].any()
 
 
+def test_a_patch_that_is_rebuilt_is_not_among_the_worst() -> None:
+    nothing = np.zeros(WHOLE.n_pre, np.float32)
+    none_lost = LossMap("image", WHOLE, nothing, nothing, nothing)
+    drawn = np.asarray(Image.open(BytesIO(render(picture(), none_lost))).convert("RGB")).astype(int)
+    panel = drawn[5:-5, drawn.shape[1] // 2 + 20 : -5]
+    assert np.ptp(panel.reshape(-1, 3), axis=0).max() < 8, "one colour, without frames and numbers"
+
+
 def test_tiles_that_overlap_get_panels_of_their_own() -> None:
     layers = _layers(loss_map(TILED))
     assert [len(layer) for layer in layers] == [1, 4]
@@ -67,4 +75,4 @@ def test_odd_pictures_are_drawn_too() -> None:
         assert render(picture(*size), loss_map(one, hot=0)).startswith(b"\x89PNG")
     full = np.ones((5, 5), dtype=bool)
     assert render(picture(), loss_map(), masks={"1": full})
-    assert render(picture(), loss_map(), masks={"1": ~full}, highest=2.0)
+    assert render(picture(), loss_map(), masks={"1": ~full})

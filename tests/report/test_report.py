@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from connector_bench.cli import app
+from connector_bench.report.four_sentences import QUESTIONS
 from tests.browser import Browser, Opened
 from tests.harness import Outcome, run_here
 from tests.reconstruction.small_task import write_small_task
@@ -24,7 +25,11 @@ class: !function connector_bench.tasks.functions.KnnPreservation
 images_of: scenes_vqa
 """
 BESIDE = ("correlation", "auroc", "calibration")
-CHARTS = ("k-curve", "spread", "ladder", "learning", *BESIDE, *BESIDE, "inside-outside")
+CHARTS = ("k-curve", "spread", "ladder", "learning", *BESIDE, *BESIDE, "inside-outside", "loss-scale")
+FIRST_SCREEN = ("a picture with its loss map", "the scale of its colours")
+TALLEST = 16_500
+"""Pixels of the page on a telephone: a third of what it once was."""
+HOSTILE = "<b onclick=alert(1)>rank2"
 NASTY = '<script>document.title = "taken"</script><img src=x onerror=alert(1)>'
 
 
@@ -57,7 +62,7 @@ def test_the_page_loads_nothing_and_says_nothing_on_the_console(page: Path, brow
     assert len(figures) == len(CHARTS)
     assert all(any(one.endswith(chart) for one in figures) for chart in CHARTS)
     images = opened.page.locator("img")
-    assert images.count() == len(CHARTS) + 36
+    assert images.count() == len(CHARTS) + 36 + len(FIRST_SCREEN)
     assert images.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 100)")
     assert all(images.evaluate_all("all => all.map(one => one.alt)"))
     assert_ids_differ(opened)
@@ -78,6 +83,34 @@ def test_the_page_is_accessible(page: Path, dark: bool, browser: Browser) -> Non
 def test_the_page_fits_a_telephone(page: Path, browser: Browser) -> None:
     opened = browser.open(page, width=375)
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 375
+    assert opened.page.evaluate("document.documentElement.scrollHeight") < TALLEST
+
+
+def test_the_first_screen_answers_four_questions_beside_one_loss_map(page: Path, browser: Browser) -> None:
+    opened = browser.open(page)
+    asked = opened.page.locator(".sentences dt")
+    assert asked.all_text_contents() == list(QUESTIONS)
+    assert all(box["y"] < 900 for box in (one.bounding_box() for one in asked.all()) if box)
+    assert "±" in opened.page.locator(".sentences dd").first.text_content()
+    shown = opened.page.locator(".typical img")
+    assert shown.count() == len(FIRST_SCREEN)
+    box = shown.first.bounding_box()
+    assert box["y"] + box["height"] < 900
+
+
+def test_a_loss_map_has_no_paper_behind_it_and_one_scale(page: Path) -> None:
+    """Between picture and map the page is seen, light or dark."""
+    first = next((page.parent / "png").glob("loss-map-*.png"))
+    with Image.open(first) as one:
+        middle = one.convert("RGBA").getpixel((one.width // 2, one.height // 2))
+    assert middle[3] == 0
+    assert (page.parent / "png" / "loss-scale.png").is_file()
+
+
+def everything(opened: Opened) -> None:
+    """All pictures, and what is folded."""
+    opened.page.get_by_role("button", name="Show all").click()
+    opened.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
 
 
 def test_charts_follow_the_readers_colours(page: Path, browser: Browser) -> None:
@@ -93,16 +126,20 @@ def column(opened: Opened, table: str, number: int) -> list[str]:
     return [text.strip() for text in found]
 
 
+def value(text: str) -> float:
+    return float(text.partition("\N{NO-BREAK SPACE}±")[0])
+
+
 def test_tables_are_sorted_by_numbers_and_by_names(page: Path, browser: Browser) -> None:
     opened = browser.open(page)
     table = opened.page.locator("#section-task-scores")
-    table.get_by_role("button", name="value").click()
-    rising = [float(text) for text in column(opened, "section-task-scores", 3)]
+    table.get_by_role("button", name="± 95 %").click()
+    rising = [value(text) for text in column(opened, "section-task-scores", 3)]
     assert rising == sorted(rising)
     assert len(set(rising)) > 2
     assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
     opened.page.keyboard.press("Enter")
-    assert [float(text) for text in column(opened, "section-task-scores", 3)] == rising[::-1]
+    assert [value(text) for text in column(opened, "section-task-scores", 3)] == rising[::-1]
     table.get_by_role("button", name="metric").click()
     names = column(opened, "section-task-scores", 2)
     assert names == sorted(names)
@@ -116,7 +153,10 @@ def shown_cards(opened: Opened) -> list[str]:
 def test_images_are_sorted_filtered_and_found(page: Path, browser: Browser) -> None:
     opened = browser.open(page)
     tools = opened.page.locator(".tools")
-    everything = shown_cards(opened)
+    assert len(shown_cards(opened)) == 6
+    assert tools.locator("output").text_content() == "6 of 36 pictures"
+    everything(opened)
+    shown = shown_cards(opened)
     losses = opened.page.locator(".card").evaluate_all("all => all.map(one => Number(one.dataset.loss))")
     assert losses == sorted(losses, reverse=True)
     tools.locator("[name=sort]").select_option("neighbours kept, highest first")
@@ -124,18 +164,27 @@ def test_images_are_sorted_filtered_and_found(page: Path, browser: Browser) -> N
     assert overlaps == sorted(overlaps, reverse=True)
     tools.locator("[name=group]").select_option("least lossy")
     least = shown_cards(opened)
-    assert 0 < len(least) < len(everything)
-    assert tools.locator("output").text_content() == f"{len(least)} of {len(everything)} pictures"
+    assert 0 < len(least) < len(shown)
+    assert tools.locator("output").text_content() == f"{len(least)} of {len(shown)} pictures"
     tools.locator("[name=group]").select_option("all")
     tools.locator("[name=outcome]").select_option("some wrong")
     wrong = shown_cards(opened)
-    assert 0 < len(wrong) < len(everything)
+    assert 0 < len(wrong) < len(shown)
     assert all("wrong" in text for text in wrong)
     tools.locator("[name=outcome]").select_option("all")
     tools.locator("[name=find]").fill("HOW MANY")
     assert shown_cards(opened)
     tools.locator("[name=find]").fill("no such thing")
     assert shown_cards(opened) == []
+    assert opened.errors == []
+
+
+def test_what_is_folded_is_printed(page: Path, browser: Browser) -> None:
+    opened = browser.open(page)
+    assert opened.page.locator("details:not([open])").count() > 0
+    opened.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.locator("details:not([open])").count() == 0
+    assert len(shown_cards(opened)) == 36
     assert opened.errors == []
 
 
@@ -294,6 +343,29 @@ def test_one_task_alone_is_enough(left: str, run: Outcome, tmp_path: Path, brows
     opened = browser.open(tmp_path / "page.html")
     assert opened.page.locator(".missing").count() > 0
     assert (opened.errors, opened.violations()) == ([], [])
+
+
+def test_two_models_stand_side_by_side_with_the_same_pictures(
+    run: Outcome, tmp_path: Path, browser: Browser
+) -> None:
+    """The other model is the same run under another name, so that its maps are known."""
+    shutil.copytree(run.folder, tmp_path / "other")
+    (path,) = (tmp_path / "other").rglob("*_results.json")
+    path.write_text(path.read_text().replace("connector_zoo/mlp-seed0", f"connector_zoo/{HOSTILE}"))
+    finished = report(run.folder, tmp_path / "page.html", str(tmp_path / "other"))
+    assert finished.exit_code == 0, finished.stderr
+    assert "written on 2 models" in finished.stdout
+    opened = browser.open(tmp_path / "page.html", width=375)
+    assert (opened.errors, opened.requests) == ([], [])
+    assert opened.page.locator("h1").text_content() == f"mlp-seed0, {HOSTILE}"
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == 375
+    assert opened.page.locator("figure.same").count() == 6
+    sources = opened.page.locator("figure.same img").evaluate_all("all => all.map(one => one.src)")
+    assert len(sources) == 18
+    assert all(sources[row + 1] == sources[row + 2] for row in range(0, 18, 3))
+    assert len({*sources[::3]}) == 6
+    assert_ids_differ(opened)
+    assert opened.violations() == []
 
 
 def test_no_result_no_page(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from connector_bench.leaderboard.board import add
 from connector_bench.leaderboard.harness_results import read_run
 from connector_bench.metrics import metric
 from connector_bench.report.assemble import assemble
+from connector_bench.report.blocks import Findings
 from connector_bench.report.measured_runs import read_model
 from connector_bench.zoo.cache import CACHE_VARIABLE, cache_root
 from connector_bench.zoo.splits import VERSION
@@ -144,15 +145,11 @@ def test_without_the_models_answers_nothing_is_said_of_it(alone: Outcome) -> Non
 
 def test_report_and_board_show_them(beside: Outcome, tmp_path: Path) -> None:
     report = assemble(read_model([beside.folder]))
-    (found,) = [one.text for one in report.findings if one.about == "Questions of object"]
+    said = [one for block in report.blocks if isinstance(block, Findings) for one in block.listed]
+    (found,) = [one.text for one in said if one.about == "Questions of object"]
     assert "from what enters the connector" in found
     assert "the model itself" in found
-    (table,) = [
-        block
-        for section in report.sections
-        for block in section.blocks
-        if getattr(block, "name", "") == "small_stages-stages"
-    ]
+    (table,) = [block for block in report.blocks if getattr(block, "name", "") == "small_stages-stages"]
     assert [row[0].text for row in table.rows] == list(KINDS)
     content = beside.content
     content["config"]["limit"] = None  # as of a whole run, which alone is filed

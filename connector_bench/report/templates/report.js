@@ -1,4 +1,5 @@
 'use strict';
+window.addEventListener('beforeprint', () => document.querySelectorAll('details').forEach(one => { one.open = true; }));
 const text = node => node.textContent.trim();
 
 for (const table of document.querySelectorAll('table.sortable')) {
@@ -29,6 +30,8 @@ for (const table of document.querySelectorAll('table.sortable')) {
 for (const gallery of document.querySelectorAll('.gallery')) {
   const form = gallery.querySelector('form'), list = gallery.querySelector('.cards');
   const chosen = [...list.children], count = form.querySelector('output');
+  const all = gallery.querySelector('button.all'), few = 6;
+  all.hidden = chosen.length <= few;
   const words = new Map(chosen.map(card => [card, card.textContent.toLowerCase()]));
   const has = (card, key, value) => value === '' || card.dataset[key].split('|').includes(value);
   const ordered = (key, way) => [...chosen].sort((a, b) => {
@@ -39,15 +42,26 @@ for (const gallery of document.querySelectorAll('.gallery')) {
   const arrange = () => {
     const [key, way] = form.sort.value.split(' ');
     const outcome = form.outcome ? form.outcome.value : '', find = form.find.value.toLowerCase();
+    const most = all.hidden ? chosen.length : few;
     let shown = 0;
-    for (const card of chosen) {
-      card.hidden = !(has(card, 'groups', form.group.value) && has(card, 'outcomes', outcome) &&
+    const sorted = ordered(key, way);
+    for (const card of sorted) {
+      card.hidden = shown === most || !(has(card, 'groups', form.group.value) && has(card, 'outcomes', outcome) &&
         words.get(card).includes(find));
       shown += !card.hidden;
     }
-    list.append(...ordered(key, way));
+    list.append(...sorted);
     count.textContent = `${shown} of ${chosen.length} pictures`;
   };
+  all.addEventListener('click', () => {
+    all.hidden = true;
+    arrange();
+    (list.querySelectorAll('.card:not([hidden]) summary')[few] ?? form.sort).focus();
+  });
+  window.addEventListener('beforeprint', () => {
+    all.hidden = true;
+    arrange();
+  });
   form.addEventListener('input', arrange);
   form.addEventListener('submit', event => event.preventDefault());
   arrange();
