@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from connector_bench.metrics import of_owner
-from connector_bench.reconstruction.artefacts import Artefacts
+from connector_bench.reconstruction.artefacts import Artefacts, same_for_all
 from connector_bench.reconstruction.learning import ProbeLadder
 from tests.harness import Outcome, run_command, run_here
 
@@ -145,6 +145,8 @@ def test_maps_pictures_and_masks_are_left_to_look_at(mlp: Outcome) -> None:
     most = [one.image for one in artefacts.selection if one.why == "most lossy"]
     losses = [firsts[image]["lost"] for image in most]
     assert losses == sorted((row["lost"] for row in firsts.values()), reverse=True)[: len(most)]
+    for image in same_for_all(maps):
+        assert artefacts.picture(image).size == (224, 224), "kept of every model, whatever it lost of them"
     for one in artefacts.selection:
         assert artefacts.picture(one.image).size == (224, 224)
         for doc_id in one.doc_ids:
