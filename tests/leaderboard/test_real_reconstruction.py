@@ -37,7 +37,7 @@ def table(output: Path, tmp_path_factory: pytest.TempPathFactory) -> Table:
     result = CliRunner().invoke(app, ["leaderboard", "add", str(output), "--pictures", "--board", str(board)])
     assert result.exit_code == 0, result.output
     assert boards.stale_files(board) == []
-    assert len(list((board / "pictures").iterdir())) == 2
+    assert len(list((board / "pictures").iterdir())) == 6
     return boards.table_with(board, [])[0]
 
 
@@ -68,11 +68,12 @@ def test_the_conditions_and_the_budget_are_kept(row: Row) -> None:
 
 def test_loss_maps_cover_the_encoders_grid(row: Row) -> None:
     maps = row.results[KEY[0]].loss_maps
-    assert [(one.why, one.rows, one.columns) for one in maps] == [
-        (why, 14, 14) for why in ("most lossy", "least lossy")
-    ]
+    why = "the same picture for every model"
+    assert [(one.why, one.rows, one.columns) for one in maps] == [(why, 14, 14)] * 6
+    assert [one.image for one in maps] == sorted(one.image for one in maps)
     means = [sum(one.values) / len(one.values) for one in maps]
-    assert means[0] > means[1]
+    errors = row.results[KEY[0]].per_image["sse"][:6]  # in the order of hashes too
+    assert means == pytest.approx([means[0] * error / errors[0] for error in errors], rel=5e-3)
 
 
 def test_controls_stand_beside_it(table: Table) -> None:
