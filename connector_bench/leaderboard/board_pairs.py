@@ -11,15 +11,14 @@ from statistics import fmean
 import numpy as np
 
 from connector_bench.leaderboard.board_entries import Entry, seed_half
-from connector_bench.leaderboard.merge import _candidate
-from connector_bench.leaderboard.ranks import Candidate, _halved, _paired
+from connector_bench.leaderboard.merge import candidate
+from connector_bench.leaderboard.ranks import Candidate, paired_gap
+from connector_bench.leaderboard.schema import OVERLAP
 from connector_bench.leaderboard.table import Column, Table
 from connector_bench.stats.paired import Sums
 
 MOST_PAIRED = 60
 """Connectors beyond which no pair is reckoned beforehand: their number grows with the square."""
-OVERLAP = "knor_10"
-"""What the halvings of a result are of."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def paired_differences(table: Table, entries: Sequence[Entry]) -> Iterator[Entry
 
 
 def _half(one: Candidate, two: Candidate) -> float | None:
-    gap = _halved(one, two) or _paired(one, two)
+    gap = paired_gap(one, two)
     return None if gap is None else (gap[1] - gap[0]) / 2
 
 
@@ -62,7 +61,7 @@ def _of_entry(entry: Entry, column: Column) -> Candidate | None:
     """What stands for the mean of its seeds in a paired difference; None where something is missing."""
     if column.key not in entry.figures:
         return None
-    seeds = [_candidate(row, _ranked_as(column)) for row in entry.rows]
+    seeds = [candidate(row, column) for row in entry.rows]
     figure = seeds[0].figure.model_copy(update={"value": fmean(seed.figure.value for seed in seeds)})
     halvings = [seed.halvings for seed in seeds if seed.halvings is not None]
     if len(halvings) == len(seeds) and len({len(gaps) for gaps in halvings}) == 1:
@@ -72,11 +71,6 @@ def _of_entry(entry: Entry, column: Column) -> Candidate | None:
         mean = Sums(np.mean([one.numerator for one in sums], axis=0), sums[0].denominator)
         return replace(seeds[0], figure=figure, sums=mean)
     return None
-
-
-def _ranked_as(column: Column) -> Column:
-    """The overlap is paired as the column that has chance taken off: both rest on the same halvings."""
-    return replace(column, metric="knor_adj_10") if column.metric == OVERLAP else column
 
 
 def _share_denominators(sums: Sequence[Sums]) -> bool:

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from scipy import stats
 
 from connector_bench.foreign_files import first_error
+from connector_bench.headlines import SORTED_BY
 from connector_bench.leaderboard.loss_maps import loss_maps
 from connector_bench.leaderboard.per_image import documents_sha256, per_image_values
 from connector_bench.leaderboard.schema import (
+    OVERLAP,
     Comparable,
     Connector,
     DrawnTogether,
@@ -34,6 +36,8 @@ SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 FEWSHOT = ("num_fewshot", "repeats", "generation_kwargs", "dataset_name", "test_split")
 """Settings of a task that is not ours under which its figures are comparable."""
 
+HALVED = (OVERLAP, SORTED_BY[0])
+"""Figures of neighbours by which boards rank, and so tell two connectors apart."""
 DIGITS = 6
 NORMAL = "95 % normal interval from lmms-eval's standard error"
 
@@ -150,11 +154,17 @@ def _task(task: TaskRun, pictures: bool) -> TaskResult | None:
         comparable=comparable,
         figures=figures,
         per_image={column: tuple(numbers) for column, numbers in values.items()},  # type: ignore[misc]
-        halvings=tuple(record.get("scores", {}).get("knor_10", {}).get("halving_gaps", ())),
+        halvings=_halvings(record.get("scores", {})),
         drawn_together=_drawn_together(record),
         probe=_probe(record) if measure == RECONSTRUCTION else None,
         loss_maps=loss_maps(task.file, task.name, pictures),
     )
+
+
+def _halvings(scores: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Those of the figures that boards rank neighbours by, where the run has them."""
+    found = {metric: (scores.get(metric) or {}).get("halving_gaps") for metric in HALVED}
+    return {metric: tuple(gaps) for metric, gaps in found.items() if gaps}
 
 
 def _require_agreement(figures: Mapping[str, Figure], scores: Mapping[str, Any]) -> None:

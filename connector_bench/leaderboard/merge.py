@@ -9,11 +9,19 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from connector_bench.headlines import RANKED
 from connector_bench.leaderboard.columns import columns_of, same_conditions, sorting_columns
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.references import control_rows, kind_of
-from connector_bench.leaderboard.schema import Comparable, Connector, Provenance, StoredRun, TaskResult
+from connector_bench.leaderboard.schema import (
+    OVERLAP,
+    Comparable,
+    Connector,
+    Provenance,
+    StoredRun,
+    TaskResult,
+)
 from connector_bench.leaderboard.table import Column, Group, Key, Rank, Row, Spread, Table
 from connector_bench.results.conditions import kind_of_probes
 from connector_bench.results.harness_files import UnusableResult
@@ -77,7 +85,7 @@ def _ranked(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     found: dict[str, dict[Key, Rank]] = {row.model: {} for row in rows}
     for column in (column for column in columns if column.ranked):
         candidates = {
-            row.model: _candidate(row, column)
+            row.model: candidate(row, column)
             for row in rows
             if row.kind == "competitor" and column.key in row.figures
         }
@@ -86,11 +94,17 @@ def _ranked(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     return [replace(row, ranks=found[row.model]) for row in rows]
 
 
-def _candidate(row: Row, column: Column) -> Candidate:
+def candidate(row: Row, column: Column) -> Candidate:
+    """What a row has in a ranked column, with what its difference to another can be paired by.
+
+    The overlap corrected for chance is paired as the overlap, of which it is a linear function.
+    """
     result, figure = row.results[column.task], row.figures[column.key]
-    overlap = result.figures.get("knor_10")
-    if column.metric == "knor_adj_10" and overlap is not None and result.halvings:
-        return Candidate(overlap, halvings=np.asarray(result.halvings), drawn_together=result.drawn_together)
+    halved = OVERLAP if column.metric == RANKED["knn_preservation"] else column.metric
+    if (gaps := result.halvings.get(halved)) and halved in result.figures:
+        return Candidate(
+            result.figures[halved], halvings=np.asarray(gaps), drawn_together=result.drawn_together
+        )
     if column.metric == "lost" and result.per_image.keys() >= {"sse", "sst"}:
         sums = Sums(np.asarray(result.per_image["sse"]), np.asarray(result.per_image["sst"]))
         return Candidate(figure, sums=sums)

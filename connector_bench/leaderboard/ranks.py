@@ -51,7 +51,7 @@ def ranks(candidates: Mapping[str, Candidate], *, higher_is_better: bool) -> dic
         if leader is None:
             leader, places[name] = name, (place, True)
             continue
-        gap = _halved(candidates[leader], candidates[name]) or _paired(candidates[leader], candidates[name])
+        gap = paired_gap(candidates[leader], candidates[name])
         best, figure = candidates[leader].figure, candidates[name].figure
         low, high = gap or _apart(best, figure)
         if low <= 0 <= high or abs(figure.value - best.value) <= ROUNDING:
@@ -68,6 +68,11 @@ def interval(figure: Figure) -> tuple[float, float]:
         return figure.low, figure.high
     half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * (figure.stderr or 0.0)
     return figure.value - half, figure.value + half
+
+
+def paired_gap(first: Candidate, second: Candidate) -> tuple[float, float] | None:
+    """The 95 % interval of their difference over the same images, either way round; None where nothing pairs them."""
+    return _halved(first, second) or _paired(first, second)
 
 
 def _halved(first: Candidate, second: Candidate) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,6 +20,8 @@ from connector_bench.metrics import Measure
 from connector_bench.protocol import respelled
 
 SCHEMA_VERSION: Literal[2] = 2
+OVERLAP = "knor_10"
+"""The overlap whose values and halvings a board keeps."""
 
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -139,13 +142,19 @@ class TaskResult(_Frozen):
     figures: dict[Name, Figure] = Field(min_length=1, max_length=500)
     per_image: dict[Literal["knor_10", "sse", "sst"], Numbers] = Field(default_factory=dict)
     """Values of the ranked metric; empty where the run had no `--log_samples`."""
-    halvings: Numbers = ()
-    """`knor_10` in one half of the images less that in the other, for halvings that are the same in all runs that
+    halvings: dict[Name, Numbers] = Field(default_factory=dict)
+    """By metric, the figure of one half of the images less that of the other; halvings are the same in all runs that
     halved the same groups."""
     drawn_together: DrawnTogether | None = None
     """None where every image was drawn by itself."""
     probe: ProbeBudget | None = None
     loss_maps: tuple[StoredLossMap, ...] = ()
+
+    @field_validator("halvings", mode="before")
+    @classmethod
+    def _of_overlap_alone(cls, value: Any) -> Any:
+        """Results that were filed before other figures had halvings hold those of the overlap."""
+        return value if isinstance(value, Mapping) else {OVERLAP: value} if value else {}
 
     @model_validator(mode="after")
     def _one_number_an_image(self) -> TaskResult:

@@ -35,7 +35,7 @@ def neighbours(kept: float) -> TaskResult:
         ),
     }
     gaps = tuple(0.01 * kept * (-1) ** number for number in range(20))
-    return result.model_copy(update={"figures": result.figures | more, "halvings": gaps})
+    return result.model_copy(update={"figures": result.figures | more, "halvings": {"knor_10": gaps}})
 
 
 def rebuilt(lost: float) -> TaskResult:

@@ -86,14 +86,19 @@ def test_pairs_are_what_the_statistics_say() -> None:
     sst = rng.gamma(4, size=300)
     losses = {name: sst * rng.uniform(low, low + 0.2, 300) for name, low in (("a", 0.2), ("b", 0.4))}
     gaps = {name: tuple(rng.normal(0, 0.02, 50).round(4)) for name in losses}
+    ranked = {name: tuple(rng.normal(0, 0.01, 60).round(4)) for name in losses}
     kept = {"a": 0.6, "b": 0.5}
+    near = {
+        name: Figure(value=0.7 + share / 4, n=1000, higher_is_better=True) for name, share in kept.items()
+    }
 
     def neighbours(name: str) -> TaskResult:
         overlap = Figure(value=kept[name], n=1000, k=10, chance=10 / 999)
         adjusted = (kept[name] - 10 / 999) / (1 - 10 / 999)
         result = preservation(adjusted)
-        figures = {**result.figures, "knor_10": overlap}
-        return result.model_copy(update={"figures": figures, "halvings": gaps[name]})
+        figures = {**result.figures, "knor_10": overlap, "trustworthiness": near[name]}
+        halvings = {"knor_10": gaps[name], "trustworthiness": ranked[name]}
+        return result.model_copy(update={"figures": figures, "halvings": halvings})
 
     table = merge(
         [
@@ -116,6 +121,13 @@ def test_pairs_are_what_the_statistics_say() -> None:
         pytest.approx(expected.high - expected.value),
     )
     assert halves["knor_adj_10"][1] == pytest.approx((expected.high - expected.value) / (1 - 10 / 999))
+    apart = halved_difference(
+        near[second].value, near[first].value, ranked[second], ranked[first], images=1000, k=None
+    )
+    assert halves["trustworthiness"] == (
+        pytest.approx(near[first].value - near[second].value),
+        pytest.approx(apart.high - apart.value),
+    )
     low, high = difference_interval(Sums(losses[second], sst), Sums(losses[first], sst))
     assert halves["lost"] == (
         pytest.approx((low + high) / 2, abs=1e-4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from connector_bench.leaderboard.board_files import run_path, run_text, stored_runs
 from connector_bench.leaderboard.schema import Numbers, StoredRun, TaskResult
 from connector_bench.results.harness_files import UnusableResult
+from tests.leaderboard.pages import neighbours
 from tests.leaderboard.runs import a_run, preservation
 
 
@@ -47,6 +49,14 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_values_of_images_are_as_many_as_the_images() -> None:
     with pytest.raises(ValueError, match="2 values for 3 images"):
         TaskResult.model_validate(preservation(0.5, n=3, values=(0.1, 0.2)).model_dump())
+
+
+def test_halvings_of_older_files_are_the_overlaps() -> None:
+    result = neighbours(0.5)
+    older = json.loads(result.model_dump_json())
+    older["halvings"] = older["halvings"]["knor_10"]
+    assert TaskResult.model_validate(older).halvings == result.halvings
+    assert TaskResult.model_validate(older | {"halvings": []}).halvings == {}
 
 
 def test_a_broken_committed_file_is_named(tmp_path: Path) -> None:
