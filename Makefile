@@ -45,7 +45,7 @@ leaderboard: $(PAGES)/.installed
 
 verify: $(STAMP)
 	rm -rf build/zoo
-	$(BIN)/connector-bench demo --all --output build/zoo
+	$(BIN)/connector-bench demo --all --seeds 1 --output build/zoo
 	$(BIN)/connector-bench leaderboard verify build/zoo/results
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt

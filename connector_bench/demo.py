@@ -23,7 +23,8 @@ EMBEDDED = tuple((name, 0) for name in ("identity", "linear", "mlp", "pixel_shuf
 TASKS = "knn_preservation,patch_reconstruction_demo,scenes_vqa"
 ALL_TASKS = (
     "knn_preservation,knn_preservation_scenes,patch_reconstruction,scenes_vqa,"
-    "knn_preservation_unseen,knn_preservation_scenes_unseen,patch_reconstruction_unseen,scenes_vqa_unseen"
+    "knn_preservation_unseen,knn_preservation_scenes_unseen,patch_reconstruction_unseen,scenes_vqa_unseen,"
+    "connector_stages,connector_stages_unseen"
 )
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 """Unless the user says otherwise. The embedded models are so small that a second thread slows them down."""
@@ -39,12 +40,12 @@ class DemoFailed(RuntimeError):
     """The demo could not be completed; the message says where."""
 
 
-def whole_zoo() -> list[tuple[str, int]]:
-    """Every connector and seed whose weights are shipped."""
+def whole_zoo(seeds: int | None = None) -> list[tuple[str, int]]:
+    """Every connector and seed whose weights are shipped; of each connector the first `seeds` where they are given."""
     from connector_bench.zoo.shipped import SHIPPED
 
     stems = (path.stem.rsplit("-seed", 1) for path in sorted(SHIPPED.glob("*.safetensors")))
-    return [(name, int(seed)) for name, seed in stems]
+    return [(name, int(seed)) for name, seed in stems if seeds is None or int(seed) < seeds]
 
 
 def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: str = TASKS) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from connector_bench.cli import app
+from connector_bench.demo import whole_zoo
 from connector_bench.demo_table import NEXT, said
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.schema import Comparable, Figure, ProbeBudget, StoredRun, TaskResult
@@ -115,3 +118,16 @@ def test_the_sets_of_pictures_are_named() -> None:
     text = " ".join(said(table(GOOD), TASKS).split())
     assert "200 scenes, learnt from 400 others (few, to be quick; patch_reconstruction takes more)" in text
     assert "1,024 views of objects" in text
+
+
+def test_the_whole_zoo_or_the_first_seeds_of_it() -> None:
+    every, first = whole_zoo(), whole_zoo(1)
+    assert {name for name, _ in first} == {name for name, _ in every}
+    assert {seed for _, seed in first} == {0}
+    assert {seed for name, seed in every if name == "rank4"} == {0, 1, 2}
+
+
+def test_seeds_without_all_are_refused() -> None:
+    result = CliRunner().invoke(app, ["demo", "--seeds", "1"])
+    assert result.exit_code == 2
+    assert "--seeds goes with --all" in result.output
