@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+from connector_bench.headlines import SHOWN
 from connector_bench.leaderboard.ranks import interval
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Key, Row, Table
@@ -16,7 +17,7 @@ from connector_bench.stats.bounds import Bound
 
 WIDTH, NAME, FIGURE = 79, 16, 16
 """Characters of a line, of a row's name, of a figure."""
-KEPT, UNTRAINED, LOST, ACCURACY = "knor_10", "untrained_knor_10", "lost", "accuracy"
+KEPT, UNTRAINED, LOST, ACCURACY = SHOWN
 HEADS = {KEPT: "kept", UNTRAINED: "kept untrained", LOST: "lost", ACCURACY: "accuracy"}
 CONTROLS = {"identity": "1", "shuffled": "chance"}
 """Controls of every run that say whether its figures can be trusted, and what they must be."""

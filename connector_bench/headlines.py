@@ -67,6 +67,11 @@ PRINTED: dict[Measure, tuple[str, ...]] = {
     "connector_stages": ("n_images", "acc_pre_{kind}", "acc_post_{kind}", *STAGE_LOSSES[1:]),
 }
 """What lmms-eval prints of a task, unless its YAML says `rows: all`; the result file has every figure."""
+SIDE_BY_SIDE: dict[Measure, tuple[str, ...]] = {
+    "patch_reconstruction": ("lost", "lost_floor", "excess"),
+    "knn_preservation": ("knor_10", "untrained_knor_10", "knor_adj_10", "gain_10", "purity_diff"),
+}
+"""What a report sets side by side of several models, beside the losses of every kind of question."""
 SHOWN = ("knor_10", "untrained_knor_10", "lost", "accuracy")
 """What a terminal shows of a board."""
 SWEPT = ("knor_10", "lost", "r2_ridge")

@@ -47,7 +47,7 @@ def knn_preservation(
     >>> import torch, connector_bench as cb
     >>> pre = torch.randn(100, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     >>> cb.knn_preservation(pre, pre[:, :48], ks=(10,))
-    Result(arrays, knor_10 0.620 [0.578, 0.660], n=100)
+    Result(arrays, knor_10 0.620 ±.042, n=100)
 
     Args:
         pre: one vector an image, `[images, width]`, or tokens, `[images, tokens, width]` or a list of `[tokens, width]`

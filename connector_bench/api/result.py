@@ -57,7 +57,7 @@ class Result:
     >>> pre = np.random.default_rng(0).normal(size=(200, 32))
     >>> result = cb.knn_preservation(pre, pre[:, :16], ks=(10,), name="half of it")
     >>> result
-    Result(half of it, knor_10 0.376 [0.351, 0.402], n=200)
+    Result(half of it, knor_10 0.376 ±.026, n=200)
     >>> result.scores["knor_10"].chance == 10 / 199
     True
     >>> result.column("knor_10").shape

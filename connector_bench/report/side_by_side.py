@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from connector_bench.headlines import STAGE_LOSSES
+from connector_bench.headlines import SIDE_BY_SIDE, STAGE_LOSSES
 from connector_bench.metrics import Measure, label_of
 from connector_bench.report.assemble import Report, assemble_warnings, named_tasks
 from connector_bench.report.blocks import (
@@ -25,12 +25,6 @@ from connector_bench.report.task_table import shown
 from connector_bench.results.conditions import conditions_of, differing
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, STAGES, TaskRun
-
-SHOWN: dict[Measure, tuple[str, ...]] = {
-    RECONSTRUCTION: ("lost", "lost_floor", "excess"),
-    PRESERVATION: ("knor_10", "untrained_knor_10", "knor_adj_10", "gain_10", "purity_diff"),
-}
-"""What is set side by side of a measure, beside the losses of every kind of question."""
 
 
 def assemble_side_by_side(models: Sequence[ModelRuns]) -> Report:
@@ -112,7 +106,7 @@ def _metrics(measure: Measure, tasks: Mapping[str, TaskRun]) -> list[str]:
         kinds = dict.fromkeys(kind for task in tasks.values() for kind in kinds_of(task))
         names = [name.format(kind=kind) for kind in kinds for name in STAGE_LOSSES[1:]]
     else:
-        names = list(SHOWN[measure])
+        names = list(SIDE_BY_SIDE[measure])
     return [name for name in names if any(name in task.scores for task in tasks.values())]
 
 

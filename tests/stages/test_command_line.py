@@ -158,7 +158,7 @@ def test_report_and_board_show_them(beside: Outcome, tmp_path: Path) -> None:
     written = add(tmp_path / "board", [read_run(whole)])
     columns = {column.metric for column in written.columns if column.topic == "Stages"}
     assert {f"lost_language_model_{kind}" for kind in KINDS} <= columns
-    assert "lost in the connector" in (tmp_path / "board" / "LEADERBOARD.md").read_text()
+    assert "lost in the connector" in (tmp_path / "board" / "tables" / "stages.md").read_text()
 
 
 def test_a_real_model_with_its_own_answers(folder: tuple[str, ...], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from connector_bench.cli import app
 from connector_bench.comparison.compared_runs import side_of
-from connector_bench.preservation.design_effect import random_halves
+from connector_bench.preservation.drawn_together import Drawn, random_halves
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.sweep.execute import LOG, execute
 from connector_bench.sweep.plan import SweepRun, SweptConnector, read_sweep, runs_of
@@ -265,7 +265,8 @@ def lines(tmp_path: Path, levels: dict[str, list[float]], documents: int = 200) 
         for seed, level in enumerate(seeds):
             own = level + noise + rng.normal(size=documents) * 0.02
             tasks = {"k": our_task([{"knor_10": float(v)} for v in own]), "vqa": ordinary_task(own)}
-            gaps = [float(own[half].mean() - own[~half].mean()) for half in random_halves(documents, 60, 0)]
+            halves = random_halves(Drawn.alone(documents), 60, 0)
+            gaps = [float(own[half].mean() - own[~half].mean()) for half in halves]
             scores = {"knor_10": {"value": float(own.mean()), "n": documents, "halving_gaps": gaps}}
             folder = write_output(
                 tmp_path / f"{name}{seed}", tasks, records={"k": {**record, "scores": scores}}

@@ -148,6 +148,9 @@ def test_the_board_is_shown_without_a_checkout(tmp_path, monkeypatch, board):
     assert wrong.exit_code == 1
     assert "no result has lots" in wrong.output
     lines = list(places(merge(board), {"connector_zoo/rank32-seed0"}))
-    assert len(lines) == 6, "objects, scenes and patches, of seen and of unseen drawings"
-    assert lines[0].startswith("connector_zoo/rank32-seed0: knn_preservation, kept beyond chance, k = 10 ")
+    assert len(lines) == 10, (
+        "two figures of objects and of scenes, and patches, of seen and of unseen drawings"
+    )
+    assert lines[0].startswith("connector_zoo/rank32-seed0: knn_preservation, trustworthiness ")
+    assert any("rank32-seed0: knn_preservation, kept beyond chance, k = 10 " in line for line in lines)
     assert " of 30" in lines[0]

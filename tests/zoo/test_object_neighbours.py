@@ -80,9 +80,12 @@ def test_a_picture_carries_what_it_shares(run: Outcome) -> None:
 
 def test_the_report_says_it(run: Outcome, tmp_path: Path) -> None:
     from connector_bench.report.assemble import assemble
+    from connector_bench.report.blocks import Findings
     from connector_bench.report.measured_runs import read_model
 
-    (said,) = [f for f in assemble(read_model([run.folder])).findings if f.about == "What neighbours share"]
+    blocks = assemble(read_model([run.folder])).blocks
+    listed = [one for block in blocks if isinstance(block, Findings) for one in block.listed]
+    (said,) = [one for one in listed if one.about == "What neighbours share"]
     assert "have its object before the connector" in said.text
     assert "at most 70.0" in said.text
     assert "have its background before" in said.text
