@@ -86,7 +86,7 @@ connectors:
   rank32: {model: connector_zoo, model_args: "connector=rank32,seed={seed}"}
   rank8again: {model: connector_zoo, model_args: "connector=rank8,seed=2"}
 data_sets:
-  objects: [knn_preservation]
+  scenes: [knn_preservation_scenes]
 seeds: [0, 1]
 arguments: [--limit, "120", --batch_size, "64"]
 """
@@ -103,7 +103,7 @@ def test_rank_32_wins_over_rank_8_and_another_seed_ties(
     ended = sweep()
     assert ended.exit_code == 0, ended.output
     said = re.findall(
-        r"^- (\w+) (.*) rank8: knn_preservation knor_10 (\S+) \[(\S+), (\S+)\]$", ended.output, re.M
+        r"^- (\w+) (.*) rank8: knn_preservation_scenes knor_10 (\S+) \[(\S+), (\S+)\]$", ended.output, re.M
     )
     (better, verdict, *gap), (again, tie, *between) = said
     assert (better, verdict) == ("rank32", "is higher than")

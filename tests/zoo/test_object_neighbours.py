@@ -87,5 +87,5 @@ def test_the_report_says_it(run: Outcome, tmp_path: Path) -> None:
     listed = [one for block in blocks if isinstance(block, Findings) for one in block.listed]
     (said,) = [one for one in listed if one.about == "What neighbours share"]
     assert "have its object before the connector" in said.text
-    assert "at most 70.0" in said.text
+    assert "at most 0.700" in said.text, said.text
     assert "have its background before" in said.text
