@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 
 from scipy import stats
 
-from connector_bench.leaderboard.columns import sorting_columns
+from connector_bench.leaderboard.columns import place_by, sorting_columns
 from connector_bench.leaderboard.merge import SEED
 from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.schema import Connector, Figure
@@ -19,6 +19,8 @@ from connector_bench.leaderboard.table import Column, Key, Kind, Rank, Row, Tabl
 from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import CONFIDENCE
 
+KINDS: tuple[Kind, ...] = ("competitor", "reference", "control")
+"""In the order in which they stand."""
 OVER_SEEDS = "mean of {n} seeds; 95 % interval over images and, by Student's t, over seeds"
 SEEDS_ALONE = "mean of {n} seeds; 95 % t interval over seeds alone"
 
@@ -75,7 +77,12 @@ def entries_of(table: Table) -> tuple[Entry, ...]:
         for key, rows in members.items()
     ]
     order = sorting_columns(table.columns)
-    return tuple(sorted(_ranked(found, table.columns), key=lambda entry: _place(entry, order)))
+    return tuple(
+        sorted(
+            _ranked(found, table.columns),
+            key=lambda entry: (KINDS.index(entry.kind), *place_by(order, entry.figures, entry.name)),
+        )
+    )
 
 
 def _short(name: str, row: Row) -> str:
@@ -87,8 +94,7 @@ def _entry(name: str, short: str, rows: Sequence[Row]) -> Entry:
     ordered = tuple(sorted(rows, key=lambda row: (len(row.model), row.model)))
     first = ordered[0]
     if len(ordered) == 1:
-        bounds = {key: bound for key in first.figures if (bound := first.bound(key))}
-        return Entry(name, first.kind, short, ordered, first.figures, bounds, first.ranks)
+        return Entry(name, first.kind, short, ordered, first.figures, first.bounds, first.ranks)
     shared = [key for key in first.figures if all(key in row.figures for row in ordered)]
     bounds = {key: bound for key in shared for row in ordered if (bound := row.bound(key))}
     figures = {key: over_seeds([row.figures[key] for row in ordered]) for key in shared}
@@ -155,12 +161,3 @@ def _ranked(found: Sequence[Entry], columns: Sequence[Column]) -> list[Entry]:
     return [
         replace(entry, ranks=places[entry.name]) if entry.kind == "competitor" else entry for entry in found
     ]
-
-
-def _place(entry: Entry, order: Sequence[Column]) -> tuple[int, int, float, str]:
-    kinds = ("competitor", "reference", "control")
-    for number, column in enumerate(order):
-        if (figure := entry.figures.get(column.key)) is not None:
-            sign = 1 if column.higher_is_better is False else -1
-            return kinds.index(entry.kind), number, sign * figure.value, entry.name
-    return kinds.index(entry.kind), len(order), 0.0, entry.name

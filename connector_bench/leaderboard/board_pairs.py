@@ -10,6 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
+from connector_bench.headlines import RANKED
 from connector_bench.leaderboard.board_entries import Entry, seed_half
 from connector_bench.leaderboard.merge import candidate
 from connector_bench.leaderboard.ranks import Candidate, paired_gap
@@ -83,7 +84,7 @@ def _share_denominators(sums: Sequence[Sums]) -> bool:
 
 def _scale(column: Column) -> float:
     """From a difference of overlaps to that of the column, which may have chance taken off."""
-    if column.metric != "knor_adj_10" or column.k is None:
+    if column.metric != RANKED["knn_preservation"] or column.k is None:
         return 1.0
     chance = column.k / (column.comparable.n - 1)
     return 1 / (1 - chance) if chance < 1 else 1.0

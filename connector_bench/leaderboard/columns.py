@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from connector_bench.headlines import HEADLINES, RANKED, SORTED_BY
 from connector_bench.leaderboard.schema import Comparable, Figure, Measure, TaskResult
-from connector_bench.leaderboard.table import Column, Topic
+from connector_bench.leaderboard.table import Column, Key, Topic
 from connector_bench.metrics import label_of, listed_as
 from connector_bench.metrics import metric as metric_of
 from connector_bench.results.conditions import NO_CONDITION, differing
@@ -74,6 +74,15 @@ def sorting_columns(columns: Sequence[Column]) -> list[Column]:
     own = sorted(columns, key=lambda column: column.measure is not None and column.task != column.measure)
     named = [column for metric in SORTED_BY for column in own if column.metric == metric]
     return [*named, *(column for column in own if column.ranked and column not in named)]
+
+
+def place_by(order: Sequence[Column], figures: Mapping[Key, Figure], name: str) -> tuple[int, float, str]:
+    """By the first column of `order` that they have, best first, then by name; without one last."""
+    for number, column in enumerate(order):
+        if (figure := figures.get(column.key)) is not None:
+            sign = 1 if column.higher_is_better is False else -1
+            return number, sign * figure.value, name
+    return len(order), 0.0, name
 
 
 def same_conditions(first: Comparable, second: Comparable) -> dict[str, tuple[object, object]]:

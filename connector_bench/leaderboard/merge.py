@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from connector_bench.headlines import RANKED
-from connector_bench.leaderboard.columns import columns_of, same_conditions, sorting_columns
+from connector_bench.leaderboard.columns import columns_of, place_by, same_conditions, sorting_columns
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.references import control_rows, kind_of
@@ -113,16 +113,8 @@ def candidate(row: Row, column: Column) -> Candidate:
 
 def _sorted(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     """Competitors first; best first in the first of `sorting_columns` that a row has a figure in."""
-    ranked = sorting_columns(columns)
-
-    def place(row: Row) -> tuple[bool, int, float, str]:
-        for number, column in enumerate(ranked):
-            if (figure := row.figures.get(column.key)) is not None:
-                sign = 1 if column.higher_is_better is False else -1
-                return row.kind != "competitor", number, sign * figure.value, row.model
-        return row.kind != "competitor", len(ranked), 0.0, row.model
-
-    return sorted(rows, key=place)
+    order = sorting_columns(columns)
+    return sorted(rows, key=lambda row: (row.kind != "competitor", *place_by(order, row.figures, row.model)))
 
 
 def _groups(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Group, ...]:

@@ -161,7 +161,6 @@ def _entry_id(entry: Entry) -> str:
 def _seed_rows(found: Sequence[Entry], columns: Sequence[Column], methods: Methods) -> Iterator[Json]:
     for entry in found:
         for row in entry.rows if len(entry.rows) > 1 else ():
-            bounds = {key: bound for key in row.figures if (bound := row.bound(key))}
             yield {
                 "id": unmasked(row.model),
                 "model": unmasked(row.model.removeprefix(f"{entry.name}-").replace("seed", "seed ", 1)),
@@ -170,7 +169,7 @@ def _seed_rows(found: Sequence[Entry], columns: Sequence[Column], methods: Metho
                 "of": _entry_id(entry),
                 **_connector(row),
                 "seeds": [],
-                "figures": _figures(row.figures, bounds, columns, methods),
+                "figures": _figures(row.figures, row.bounds, columns, methods),
                 "ranks": _ranks(row.ranks),
                 **row_detail(row),
             }

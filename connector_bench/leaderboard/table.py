@@ -84,6 +84,11 @@ class Row:
         probe = self.results[task].probe if task in self.results else None
         return None if probe is None else bound_of(metric, probe.more_data_helps)
 
+    @property
+    def bounds(self) -> Mapping[Key, Bound]:
+        """What its figures are bounds of, by column; of those alone that are."""
+        return {key: bound for key in self.figures if (bound := self.bound(key))}
+
 
 @dataclass(frozen=True)
 class Spread:
