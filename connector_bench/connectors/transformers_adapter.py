@@ -23,13 +23,13 @@ from connector_bench.connectors.execution import (
     refuse_shared_out,
     run_gathered,
     unwrapped,
-    without_waiting,
 )
-from connector_bench.connectors.family import Batch, Family
+from connector_bench.connectors.family import Family
 from connector_bench.connectors.feeding import Fed, Feed, Preparer
 from connector_bench.connectors.fresh import fresh_weights, refuse_fresh
 from connector_bench.connectors.given import said_of_given
 from connector_bench.connectors.hooks import Calls, Tapped, recording
+from connector_bench.connectors.laying_out import LayingOut
 from connector_bench.connectors.modules import expand, find
 from connector_bench.connectors.place_check import PlaceCheck, check_places
 from connector_bench.connectors.resolution import resolution_of
@@ -46,9 +46,8 @@ from connector_bench.types import ConnectorInfo, TokenBatch
 
 if TYPE_CHECKING:
     import torch
-    from jaxtyping import Float
     from PIL.Image import Image
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class TransformersAdapter(ConnectorAdapter):
@@ -231,9 +230,9 @@ class TransformersAdapter(ConnectorAdapter):
         (given,) = self.prepare([("picture", image)]).inputs
         fed, calls = self._called(given, self._without_copies)
         tokens = self._laid_out(fed, calls)
-        (where,) = self.family.place(self._batch(fed, calls[0]))
-        folded = self._folded
-        widths = tuple(self._last(seen.pre[0]).shape[-1] // folded for seen in calls)
+        laying_out = self._laying_out
+        (where,) = laying_out.placements(fed, calls[0])
+        widths = tuple(laying_out.last(seen.pre[0]).shape[-1] // laying_out.folded for seen in calls)
         seen = calls[0]
         counts = (
             sum(tensor.numel() // widths[0] for tensor in seen.pre),
@@ -253,7 +252,7 @@ class TransformersAdapter(ConnectorAdapter):
             self._without_copies,
             pictures,
             channels_first=self.family.channels_first,
-            folded=self._folded,
+            folded=self._laying_out.folded,
         )
 
     @property
@@ -285,54 +284,11 @@ class TransformersAdapter(ConnectorAdapter):
             raise UnsupportedModel(
                 f"The vision pass of {self.name} did not call its connector {self._chains}."
             )
-        placements = self.family.place(self._batch(fed, calls[0]))
-        before = [[self._last(tensor) for tensor in seen.pre] for seen in calls]
-        widths = [tensors[0].shape[-1] // self._folded for tensors in before]
-        pre_rows = np.concatenate([where.pre_rows for where in placements])
-        post_rows = np.concatenate([where.post_rows for where in placements])
-        normed = None
-        if self.family.leading_norm is not None:
-            rows = [
-                where.pre_rows if where.normed_rows is None else where.normed_rows for where in placements
-            ]
-            normed = _gather(_side_by_side([s.normed for s in calls], widths), np.concatenate(rows))
-        post = _side_by_side([seen.post[: len(seen.pre)] for seen in calls])
-        untrained = [
-            _side_by_side([copies[: len(seen.pre)] for seen, copies in zip(calls, branches, strict=True)])
-            for branches in zip(*(seen.untrained for seen in calls), strict=True)
-        ]
-        return TokenBatch(
-            tuple(str(number) for number in range(len(placements))),
-            tuple(where.layout for where in placements),
-            _gather(_side_by_side(before, widths), pre_rows),
-            _gather(post, post_rows),
-            normed,
-            tuple(_gather(tokens, post_rows) for tokens in untrained),
-        )
+        return self._laying_out.tokens(fed, calls)
 
     @property
-    def _folded(self) -> int:
-        """Encoder tokens in one row of the module's input."""
-        per_row = self.family.tokens_per_row
-        return per_row(self.model.config) if callable(per_row) else per_row
-
-    def _batch(self, fed: Fed, seen: Calls) -> Batch:
-        pre = [self._last(tensor).shape for tensor in seen.pre]
-        return Batch(
-            model=self.model,
-            config=self.model.config,
-            image_processor=self.feed.image_processor,
-            options=fed.options,
-            inputs=fed.inputs,
-            sizes=fed.sizes,
-            pre_shapes=tuple(_unfolded(tuple(shape), self._folded) for shape in pre),
-            post_shapes=tuple(tuple(tensor.shape) for tensor in seen.post[: len(seen.pre)]),
-            grids=tuple(seen.grids),
-        )
-
-    def _last(self, tensor: Tensor) -> Tensor:
-        """The connector's input with its channels on the last dimension."""
-        return tensor.movedim(1, -1) if self.family.channels_first else tensor
+    def _laying_out(self) -> LayingOut:
+        return LayingOut(self.model, self.family, self.feed.image_processor)
 
 
 def connector_paths(model: nn.Module, family: Family) -> tuple[tuple[str, ...], ...]:
@@ -358,34 +314,3 @@ def get_image_features(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
     raise UnsupportedModel(
         f"{type(model).__name__} has no get_image_features, so its vision pass cannot run alone."
     )
-
-
-def _side_by_side(
-    branches: Sequence[Sequence[Tensor]], widths: Sequence[int] | None = None
-) -> Float[Tensor, "rows width"]:
-    """All calls of each branch flattened to rows and laid end to end; the branches side by side."""
-    import torch
-
-    flat = []
-    for index, calls in enumerate(branches):
-        width = widths[index] if widths else calls[0].shape[-1]
-        flat.append(torch.cat([tensor.reshape(-1, width) for tensor in calls]))
-    if len({tensor.device for tensor in flat}) > 1:  # a model that is spread over devices
-        flat = [tensor.cpu() for tensor in flat]
-    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=-1)
-
-
-def _unfolded(shape: tuple[int, ...], n_folded: int) -> tuple[int, ...]:
-    """The shape that a stacked input has once each row is split in its encoder tokens."""
-    if n_folded == 1 or len(shape) != 3:
-        return shape
-    return shape[0], shape[1] * n_folded, shape[2] // n_folded
-
-
-def _gather(tokens: Float[Tensor, "rows width"], rows: Any) -> Float[Tensor, "n width"]:
-    """The given rows, as an ordinary tensor that training may use."""
-    import torch
-
-    if len(rows) and int(rows.max()) >= tokens.shape[0]:
-        raise ValueError(f"the layout asks for token {int(rows.max())}, the connector has {tokens.shape[0]}")
-    return tokens.index_select(0, without_waiting(torch.from_numpy(rows), tokens.device))
