@@ -188,7 +188,7 @@ METRICS = (
     _answer("norm_outside", "norms' difference outside the answer",
             "difference of norms outside the answer's region, over a patch's usual norm", higher_is_better=None,
             loss="itself"),
-    _answer("mask_area", "mask_area", "share of the picture that the answer covers", higher_is_better=None),
+    _answer("mask_area", "area of the answer", "share of the picture that the answer covers", higher_is_better=None),
     _patches("paper_mse", "error of the paper", "the paper's error on standardised embeddings; 1 is what the mean gets",
              "published", PAPER, higher_is_better=False, chance="1"),
     _patches("paper_r2", "R² of the paper", "share of the variance that the paper's probe rebuilds",
@@ -230,9 +230,9 @@ METRICS = (
              source=USABLE, higher_is_better=None),
     _noted("entropy", "entropy", "Shannon entropy of the picture's greys, in bits", "baseline", "Shannon 1948",
            of="image", reported=False),
-    _noted("encoder_norm", "encoder_norm", "mean Euclidean norm of the encoder's tokens", "baseline", "", of="image",
-           reported=False),
-    _noted("drawn_group", "drawn_group", "number of the images that it was drawn with, such as views of one object",
-           "baseline", "", of="image", reported=False),
+    _noted("encoder_norm", "norm of the encoder's tokens", "mean Euclidean norm of the encoder's tokens", "baseline",
+           "", of="image", reported=False),
+    _noted("drawn_group", "images drawn with", "number of the images that it was drawn with, such as views of one "
+           "object", "baseline", "", of="image", reported=False),
     _noted("n_images", "images", "different images that were measured", "count", "", of="set"),
 )  # fmt: skip
