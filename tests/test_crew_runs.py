@@ -3,13 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Outcome, run_here, script
+from tests.harness import Outcome, run_command, run_here, script
 from tests.reconstruction.small_task import TASKS
 from tests.test_crew import gone
 from tests.test_left_out import BUDGET, drawn
@@ -60,6 +61,26 @@ def test_figures_of_both_tasks_are_the_same_bits_by_processes(
         answers = [[row["filtered_resps"] for row in one.samples(task)] for one in (threads, processes)]
         assert answers[0] == answers[1]
         assert processes.record(task).get("unreadable") == threads.record(task).get("unreadable")
+
+
+@pytest.mark.slow
+def test_two_ranks_with_a_worker_each_give_the_same(
+    arguments: tuple[str, ...], threads: Outcome, tmp_path: Path
+) -> None:
+    """Workers and ranks are both processes: each rank starts its own, and neither waits for the other's."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    both, said = run_command(
+        tmp_path,
+        [*torchrun, "-m", "lmms_eval"],
+        *arguments,
+        CONNECTOR_BENCH_WORKERS="processes:1",
+        ACCELERATE_USE_CPU="true",
+        OMP_NUM_THREADS="1",
+    )
+    for task in (KNN, "small"):
+        ran = both.record(task)["ran"]
+        assert (ran["workers_are"], ran["processes"]) == ("processes", 2), said
+        assert both.figures(task) == pytest.approx(threads.figures(task), rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.faults
