@@ -140,3 +140,27 @@ def halving_gaps(sides: list[np.ndarray], halvings: int = 12) -> np.ndarray:
         half[rng.choice(len(half), len(half) // 2, replace=False)] = True
         gaps.append(np.subtract(kept([side[half] for side in sides]), kept([side[~half] for side in sides])))
     return np.array(gaps)
+
+
+@pytest.mark.parametrize(("apart", "images"), [(0.03, 60), (0.02, 100), (0.002, 1000)])
+def test_two_that_hardly_differ_are_not_taken_for_the_same(apart: float, images: int) -> None:
+    """Answers right or wrong: a jackknife of a sample in which none differs has no width, and covers .84 to .87."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        first = (rng.random(images) < 0.7).astype(float)
+        second = np.where(rng.random(images) < apart, 1.0, first)
+        ones = np.ones(images)
+        low, high = difference_interval(Sums(first, ones), Sums(second, ones))
+        covered += low <= 0.3 * apart <= high
+        assert low < high
+    assert covered / 300 >= 0.93
+
+
+def test_answers_that_differ_often_have_the_jackknifes_interval() -> None:
+    rng = np.random.default_rng(0)
+    first, second = ((rng.random(200) < share).astype(float) for share in (0.5, 0.7))
+    found = difference(Sums(first, np.ones(200)), Sums(second, np.ones(200)))
+    error = np.std(second - first, ddof=1) / np.sqrt(200)
+    assert found.interval_method.startswith("95 % jackknife t interval")
+    assert found.high - found.low == pytest.approx(2 * 1.972 * error, rel=0.01)

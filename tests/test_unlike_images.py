@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from connector_bench.reconstruction.figures import mask_scores
 from connector_bench.stats import jackknife
 from connector_bench.stats.unlike_images import mean_error, upper_spread
 
@@ -68,3 +69,15 @@ def test_what_has_no_error_or_too_few_images_is_left_as_it_is() -> None:
     few = mean_error(np.ones(19), np.ones(19))
     assert few.method == "no interval: 19 images, 20 are needed"
     assert np.isnan(few.low)
+
+
+def test_errors_inside_the_answer_have_that_interval_over_images() -> None:
+    """Two questions about each of 60 images, whose errors are of very unlike size."""
+    truth, covered = np.exp(2.0), 0
+    for seed in range(SIMULATIONS):
+        errors = np.repeat(lognormal(seed, 60, 2.0), 2)
+        documents = {number: {"loss_inside": error} for number, error in enumerate(errors)}
+        found = mask_scores(documents, {number: str(number // 2) for number in documents})["loss_inside"]
+        assert found.n == 60
+        covered += found.low <= truth <= found.high
+    assert covered / SIMULATIONS >= 0.93

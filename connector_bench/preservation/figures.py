@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import nan
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,7 +27,6 @@ from connector_bench.preservation.sharing import Captions, LabelColumn, label_co
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.preservation.text_side import TokenSample, token_figures
 from connector_bench.progress import doing
-from connector_bench.stats import jackknife
 from connector_bench.stats.intervals import Score, plain
 from connector_bench.stats.oracles import not_as_they_must_be
 
@@ -138,7 +138,7 @@ def preservation_figures(
             scores |= found[1]
         if f"knor_adj_{HEADLINE_K}" in scores:
             with doing("overlap in smaller galleries"):
-                curve = _over_sizes(*sides, gallery, scores, options)
+                curve = _over_sizes(*sides, gallery, scores, options, device)
             scores |= headline(curve)
             extra |= {"gallery_curve": curve} if curve is not None else {}
         if tokens is not None:
@@ -203,15 +203,18 @@ def preservation_figures(
 
 
 Found = tuple[Columns, Scores, dict[str, object]]
+OF_PAPER = "no interval: images are each other's neighbours, which the published procedure leaves out; knor_k has one"
 
 
 def _paper(
     pre: np.ndarray, post: np.ndarray, ks: Sequence[int], options: PreservationOptions, drawn: Drawn
 ) -> Found:
     columns = {f"paper_knor_{k}": knn.paper_overlap(pre, post, k, options.distance) for k in ks}
-    clusters = None if drawn.independent else drawn.group
-    scores = {name: plain(jackknife.mean(column, clusters=clusters)) for name, column in columns.items()}
-    return columns, scores, drawn.noted()
+    found = {
+        name: Score(float(column.mean()), nan, nan, len(pre), None, OF_PAPER)
+        for name, column in columns.items()
+    }
+    return columns, {name: plain(score) for name, score in found.items()}, drawn.noted()
 
 
 def _ours(
@@ -282,13 +285,18 @@ class SampledTokens:
 
 
 def _over_sizes(
-    pre: Side, post: Side, gallery: SearchedGallery, scores: Scores, options: PreservationOptions
+    pre: Side,
+    post: Side,
+    gallery: SearchedGallery,
+    scores: Scores,
+    options: PreservationOptions,
+    device: str,
 ) -> dict[str, object] | None:
     recorded = scores[f"knor_adj_{HEADLINE_K}"]
     low, high = (np.nan if recorded[end] is None else recorded[end] for end in ("low", "high"))
     whole = Score(recorded["value"], low, high, recorded["n"], recorded["chance"], recorded["method"])
     sides = pre.vectors, post.vectors
-    return gallery_curve(*sides, gallery, whole, distance=options.distance, seed=options.seed)
+    return gallery_curve(*sides, gallery, whole, distance=options.distance, seed=options.seed, device=device)
 
 
 def _set_geometry(pre: Side, post: Side) -> Scores:

@@ -34,6 +34,8 @@ SMALLEST = 125
 """Images of the smallest gallery; each further one is twice as large."""
 LARGEST_SHARE = 0.75
 """Of all images: a gallery beyond that is nearly all of them."""
+LARGEST = 16_000
+"""Beyond that a gallery costs as much as the search of all images, and the line is straight long before."""
 PARTS = 4
 """Disjoint galleries of one size at most, over which its overlap is averaged."""
 SHARE = 0.01
@@ -62,7 +64,7 @@ def sizes(n: int) -> list[int]:
     """The galleries that are sub-sampled from `n` images; all of them come last in a curve, beside these."""
     found = []
     size = SMALLEST
-    while size <= LARGEST_SHARE * n:
+    while size <= min(LARGEST_SHARE * n, LARGEST):
         found.append(size)
         size *= 2
     return found
@@ -82,6 +84,7 @@ def gallery_curve(
     *,
     distance: str,
     seed: int,
+    device: str = "cpu",
 ) -> dict[str, Any] | None:
     """The curve as a record has it; `whole` is the overlap of all images at `HEADLINE_K` with chance taken off.
 
@@ -96,7 +99,9 @@ def gallery_curve(
         parts = [order[first : first + size] for first in range(0, n - size + 1, size)][:PARTS]
         ks = sorted({HEADLINE_K, share_k(size) or HEADLINE_K})
         alone = [
-            SearchedGallery.alone(pre[p], post[p], ks, distance=distance, seed=seed, drawn=drawn.take(p))
+            SearchedGallery.alone(
+                pre[p], post[p], ks, distance=distance, seed=seed, drawn=drawn.take(p), device=device
+            )
             for p in parts
         ]
         fixed.append(OfASize(size, HEADLINE_K, _averaged(alone, HEADLINE_K, parts, drawn)))

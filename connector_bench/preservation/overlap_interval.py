@@ -274,10 +274,11 @@ class SearchedGallery:
         distance: str,
         seed: int,
         drawn: Drawn | None = None,
+        device: str = "cpu",
     ) -> SearchedGallery:
         """Of some images' vectors, searched among themselves."""
         columns = depth(max(ks), len(pre), drawn.most if drawn else 1)
-        before, after = (neighbours(side, columns, distance) for side in (pre, post))
+        before, after = (neighbours(side, columns, distance, device=device) for side in (pre, post))
         return cls.of(before, after, ks, seed=seed, drawn=drawn)
 
     @property

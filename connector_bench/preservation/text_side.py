@@ -150,16 +150,18 @@ def _frechet_score(tokens: Sequence[Float[np.ndarray, "t d"]], words: KnownWords
     first, scale = words.halves[0], words.spread
     n = len(tokens)
 
-    def of(images: Sequence[int]) -> float:
-        rows = np.concatenate([tokens[number] for number in images]).astype(np.float64)
-        spread_out = rows[np.linspace(0, len(rows) - 1, min(len(first), len(rows))).astype(int)]
-        return frechet(spread_out, first) / scale
-
-    value = of(range(n))
+    rows = np.concatenate(tokens)
+    # chosen once: other tokens in every sample would count as a difference between images
+    chosen = np.linspace(0, len(rows) - 1, min(len(first), len(rows))).astype(int)
+    seen, image = (
+        rows[chosen].astype(np.float64),
+        np.repeat(np.arange(n), [len(own) for own in tokens])[chosen],
+    )
+    value = frechet(seen, first) / scale
     if drawn.worth < max(LEAST_IMAGES, GROUPS):
         return drawn.floored(Score(value, math.nan, math.nan, n, None, ""), LEAST_IMAGES)
     without = np.array(
-        [of(np.flatnonzero(drawn.group % GROUPS != group).tolist()) for group in range(GROUPS)]
+        [frechet(seen[drawn.group[image] % GROUPS != group], first) / scale for group in range(GROUPS)]
     )
     error = float(np.sqrt((GROUPS - 1) / GROUPS * np.square(without - without.mean()).sum()))
     reach = float(stats.t.ppf(0.975, GROUPS - 1)) * error

@@ -19,7 +19,8 @@ from connector_bench.reconstruction.probes.size_floor import SizeFloor
 from connector_bench.reconstruction.scored_images import ScoredImage
 from connector_bench.reconstruction.scores import ScoreBoard, over_pairings, p_of_one_pairing, summary_json
 from connector_bench.stats import jackknife
-from connector_bench.stats.intervals import Score
+from connector_bench.stats.intervals import Score, cluster_sums
+from connector_bench.stats.unlike_images import mean_error
 
 
 def mask_figures(loss_map: LossMap, mask: Bool[np.ndarray, "rows columns"]) -> dict[str, float]:
@@ -113,7 +114,7 @@ def set_scores(
     own: dict[str, Score] = {name: score for name, score in scores.items() if not name.endswith("_mean")}
     controls = board.control_scores()
     own |= {name: score for name, score in controls.items() if "." not in name}
-    own |= _mask_scores(documents, image_of)
+    own |= mask_scores(documents, image_of)
     found: dict[str, dict[str, Any]] = dict(summary_json(own))
     for name in found:
         seeds = [score.value for other, score in controls.items() if other.startswith(f"{name}.")]
@@ -126,7 +127,11 @@ def set_scores(
     return found
 
 
-def _mask_scores(
+ERRORS = ("loss_", "norm_")
+"""Begin the names of errors, which have no upper end: few images may carry most of them."""
+
+
+def mask_scores(
     documents: Mapping[int, Mapping[str, float]], image_of: Mapping[int, str]
 ) -> dict[str, Score]:
     """Means over the documents that have the figure."""
@@ -137,7 +142,11 @@ def _mask_scores(
         clusters = np.array([image_of[number] for number in having])
         if len(set(clusters)) >= 2:
             values = np.array([documents[number][name] for number in having])
-            scores[name] = jackknife.mean(values, clusters=clusters)
+            scores[name] = (
+                mean_error(*cluster_sums(np.stack([values, np.ones_like(values)], axis=1), clusters).T)
+                if name.startswith(ERRORS) and (values >= 0).all()
+                else jackknife.mean(values, clusters=clusters)
+            )
     return scores
 
 

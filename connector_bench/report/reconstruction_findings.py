@@ -68,6 +68,8 @@ def size_sentence(scores: Mapping[str, Score]) -> str:
         text = f"It has room for all of the patches: a linear map of its size loses {number(floor.value)}"
     if not has_interval(excess):
         return f"{text}; this one loses {interval(excess)} beyond that, of too few images for an interval."
+    if excess.low > 0 and excess.sign:
+        return f"{text}; this one loses {interval(excess)} beyond that: more training images would lower it."
     if excess.low > 0:
         return f"{text}; this one loses {interval(excess)} beyond that, which its size does not explain."
     if excess.high < 0:

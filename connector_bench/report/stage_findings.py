@@ -40,9 +40,9 @@ def stage_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
 def _beyond_the_readers(task: TaskRun) -> str | None:
     """What the model answers that neither reader does, where it is more than its interval; None elsewhere."""
     gaps = {
-        kind: gap
+        kind: task.scores[READER_GAP.format(kind=kind)]
         for kind in kinds_of(task)
-        if (gap := task.scores.get(READER_GAP.format(kind=kind))) is not None and gap.low > 0
+        if _readers_below(task, kind)
     }
     if not gaps:
         return None
@@ -71,7 +71,7 @@ def _of_kind(task: TaskRun, kind: str) -> str:
         return f"{text}. Before the connector nothing is read beyond chance, so nothing can be said of what it loses."
     losses = _losses_of(task, kind)
     said = [f"{WHERE[name]} loses {interval(score)}" for name, score in losses.items()]
-    return f"{text}: {' and '.join(said)}. {_blame(losses)}"
+    return f"{text}: {' and '.join(said)}. {_blame(losses, _readers_below(task, kind))}"
 
 
 def blamed(task: TaskRun, kind: str) -> str:
@@ -80,6 +80,8 @@ def blamed(task: TaskRun, kind: str) -> str:
         return "nobody knows, since nothing is read beyond chance before the connector,"
     losses = _losses_of(task, kind)
     guilty = _guilty(losses)
+    if guilty and _readers_below(task, kind):
+        return "nobody knows, since the model answers more from the same tokens than either reader,"
     if len(guilty) == len(WHERE) - 1 and not apart(*losses.values()):
         return "both lose, which of them more is not distinguishable,"
     if guilty:
@@ -96,18 +98,28 @@ def _guilty(losses: Mapping[str, Score]) -> list[str]:
     return [name for name, score in losses.items() if score.low > 0]
 
 
-def _blame(losses: Mapping[str, Score]) -> str:
+def _readers_below(task: TaskRun, kind: str) -> bool:
+    """Whether the model answers more than both readers, so that what they miss behind the connector is there."""
+    gap = task.scores.get(READER_GAP.format(kind=kind))
+    return gap is not None and gap.low > 0
+
+
+def _blame(losses: Mapping[str, Score], readers_below: bool) -> str:
     guilty = _guilty(losses)
     better = [name for name, score in losses.items() if score.high < 0]
     said = []
-    if len(guilty) == len(WHERE) - 1 and not apart(*losses.values()):
+    if guilty and readers_below:
+        said.append(
+            "Who is to blame is not known: what the readers miss, the model finds in the same tokens."
+        )
+    elif len(guilty) == len(WHERE) - 1 and not apart(*losses.values()):
         said.append("Both lose, and which of them more is not distinguishable.")
     elif guilty:
         worst = max(guilty, key=lambda name: losses[name].value)
         said.append(f"{WHERE[worst].capitalize()} is to blame.")
     elif not better:
         said.append("Neither is distinguishable from losing nothing.")
-    if MODEL in better:
+    if MODEL in better and not (guilty and readers_below):
         said.append("The model reads better than this reader, so what it misses of the tokens is not known.")
     if MODEL not in losses:
         said.append("What the language model misses was not measured.")

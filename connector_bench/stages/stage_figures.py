@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from connector_bench import metrics
 from connector_bench.stats import jackknife
 from connector_bench.stats.intervals import Score
+from connector_bench.stats.shares import paired_difference, share
 
 OF_THESE = "; these readers, test images"
 """Ends how an interval was made: readers of another seed or of more scenes would give another figure."""
@@ -88,15 +89,31 @@ def stage_scores(questions: Sequence[ReadQuestion], kinds: Sequence[str]) -> dic
         for name in names:
             having = [number for number, row in enumerate(rows) if name in row]
             values = np.array([rows[number][name] for number in having])
-            found = over_scenes(values, [images[number] for number in having])
+            found = over_scenes(values, [images[number] for number in having], _interval_of(name, kind))
             scores[name] = replace(found, chance=_chance(name, kind, majority, scores))
     return scores
 
 
-def over_scenes(values: Float[np.ndarray, " n"], images: Iterable[str]) -> Score:
-    """Mean over questions; the interval leaves out scenes."""
-    score = jackknife.mean(values, clusters=np.array(list(images)))
+Interval = Callable[[Float[np.ndarray, " n"], np.ndarray], Score]
+
+
+def over_scenes(values: Float[np.ndarray, " n"], images: Iterable[str], interval: Interval) -> Score:
+    """Mean over questions; the interval is one over scenes."""
+    score = interval(values, np.array(list(images)))
     return replace(score, method=score.method + OF_THESE) if math.isfinite(score.low) else score
+
+
+def bits(values: Float[np.ndarray, " n"], scenes: np.ndarray) -> Score:
+    """Mean of what has no bounds; the interval leaves out scenes."""
+    return jackknife.mean(values, clusters=scenes)
+
+
+def _interval_of(name: str, kind: str) -> Interval:
+    """Of a figure of one kind of question: bits, a share of answers, or what two shares differ by."""
+    figure = name.removesuffix(f"_{kind}")
+    if "bits" in figure:
+        return bits
+    return paired_difference if figure == "lost_connector" else share
 
 
 def model_scores(
@@ -110,14 +127,14 @@ def model_scores(
 
     The gap is what the model answers beyond the better of both readers.
     """
-    score = jackknife.mean(right, clusters=np.array(images), chance=chance)
-    lost = over_scenes(read["post"] - right, images)
+    score = replace(share(right, np.array(images)), chance=chance)
+    lost = over_scenes(read["post"] - right, images, paired_difference)
     nothing = None if chance is None else float(read["post"].mean()) - chance
     best = max(read.values(), key=lambda values: float(values.mean()))
     return {
         of_kind(RIGHT, kind): score,
         of_kind(MODEL, kind): replace(lost, chance=nothing),
-        of_kind(GAP, kind): over_scenes(right - best, images),
+        of_kind(GAP, kind): over_scenes(right - best, images, paired_difference),
     }
 
 

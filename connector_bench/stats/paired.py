@@ -23,6 +23,7 @@ from connector_bench.stats.floors import (
     LEAST_IN_A_GALLERY,
     too_few,
 )
+from connector_bench.stats.shares import paired_difference
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
@@ -32,6 +33,7 @@ ROUNDING = 1e-6
 _BATCH_VALUES = 2**22
 
 JACKKNIFE = "95 % jackknife t interval of the paired difference over {unit}"
+FEW_ANSWERS = "95 % Newcombe interval over {unit}"
 EXCHANGE = f"exchange of the two models within {{unit}}, {EXCHANGES:,} random ones"
 HALVINGS = "95 % t interval from {count} halvings of the {unit}, each half a gallery of its own"
 
@@ -86,18 +88,42 @@ def difference(first: Sums, second: Sums, *, unit: str = IMAGES) -> Difference:
     if n < LEAST_IMAGES:
         return untold(first.value, second.value, too_few(n, LEAST_IMAGES, unit))
     low, high = difference_interval(first, second)
-    methods = (method.format(unit=unit) for method in (JACKKNIFE, EXCHANGE))
+    interval = FEW_ANSWERS if few_answers_differ(first, second) else JACKKNIFE
+    methods = (method.format(unit=unit) for method in (interval, EXCHANGE))
     return Difference(value, low, high, _exchange_p(first, second, value), *methods)
 
 
 def difference_interval(first: Sums, second: Sums) -> tuple[float, float]:
-    """The jackknife interval of `second - first`; NaN below the floor."""
+    """The interval of `second - first`; NaN below the floor.
+
+    Of answers that are right or wrong, where fewer than `floors.LEAST_IMAGES` clusters differ, it is that of
+    `shares.paired_difference`: a jackknife takes two that hardly differ for the same.
+    """
     if len(first.numerator) < LEAST_IMAGES:
         return math.nan, math.nan
+    if few_answers_differ(first, second):
+        sizes = first.denominator.astype(int)
+        differences = (second.numerator - first.numerator) / sizes
+        score = paired_difference(np.repeat(differences, sizes), np.repeat(np.arange(len(sizes)), sizes))
+        return score.low, score.high
     value = second.value - first.value
     without = [jackknife.ratio_without_each(sums.numerator, sums.denominator) for sums in (first, second)]
     return jackknife.interval(
         jackknife.estimate(value, without[1] - without[0], "sums"), confidence=CONFIDENCE
+    )
+
+
+def few_answers_differ(first: Sums, second: Sums) -> bool:
+    """Whether both count right answers to the same questions, and hardly differ."""
+    counts = np.concatenate([first.numerator, second.numerator, first.denominator])
+    return bool(
+        np.array_equal(first.denominator, second.denominator)
+        and (counts == np.round(counts)).all()
+        and (first.denominator >= 1).all()
+        and all(
+            ((side.numerator >= 0) & (side.numerator <= side.denominator)).all() for side in (first, second)
+        )
+        and np.count_nonzero(first.numerator != second.numerator) < LEAST_IMAGES
     )
 
 

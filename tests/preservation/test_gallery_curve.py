@@ -98,4 +98,5 @@ def test_what_keeps_all_or_nothing_is_not_prolonged() -> None:
     without = preservation_figures(names, pre, pre, PreservationOptions(ks=(5,))).summary
     assert "gallery_curve" not in without
     assert sizes(1024) == [125, 250, 500]
+    assert sizes(1_000_000)[-1] == 16_000
     assert [share_k(n) for n in (125, 1000, 10_000, 20_000)] == [1, 10, 100, None]

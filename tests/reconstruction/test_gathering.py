@@ -11,7 +11,9 @@ from scipy import stats
 from connector_bench.reconstruction.config import ReconstructionConfig, paper_config
 from connector_bench.reconstruction.probes import fitted as fitted_probes
 from connector_bench.reconstruction.probes import sample as sample_of_probes
+from connector_bench.reconstruction.probes.cell_fit import CurvePoint
 from connector_bench.reconstruction.probes.gains import ImageGains
+from connector_bench.reconstruction.probes.learning_curve import learning_curve
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.types import Tile, TokenLayout, TokenPair
@@ -232,3 +234,20 @@ def test_gains_are_summed_by_image_and_tested_over_images() -> None:
     assert 0.015 < np.mean(wrong) < 0.035, "of gains that are noise one in forty passes"
     assert not ImageGains(np.arange(1), np.ones(1)).beyond_noise
     assert not ImageGains(np.arange(9), np.zeros(9)).beyond_noise
+
+
+@pytest.mark.parametrize(
+    ("mlp", "helps"),
+    [((0.2, 0.5), True), ((0.2, 0.35), False), ((0.499, 0.5), False)],
+    ids=["it would pass the best", "it would not", "it has come to rest"],
+)
+def test_a_probe_that_is_about_to_pass_the_best_makes_the_figure_a_bound(
+    mlp: tuple[float, float], helps: bool
+) -> None:
+    """The ridge is the best, as the MLP is not beyond its noise, and has come to rest."""
+    points = tuple(
+        CurvePoint(share, 100, {"ridge": 1 - 0.6, "mlp": 1 - r2}, 1.0)
+        for share, r2 in zip((0.5, 1.0), mlp, strict=True)
+    )
+    found = learning_curve([points], replace(small_config(), curve=True), beyond=())
+    assert (found.best, found.more_data_helps) == ("ridge", helps)

@@ -59,8 +59,8 @@ def test_every_question_has_a_figure_with_its_interval(tmp_path: Path) -> None:
     lost, size, moved, blame = (one.text for one in found)
     assert lost.startswith("≤ 0.300 ±.005 of the variance of the encoder's patches")
     assert size == (
-        "The best linear connector of this size loses 0.200 ±.004; this one loses ≤ 0.100 ±.020 beyond that, which its "
-        "size does not explain."
+        "The best linear connector of this size loses 0.200 ±.004; this one loses ≤ 0.100 ±.020 beyond that: "
+        "more training images would lower it."
     )
     assert moved == (
         "Yes, towards what the images show: +0.030 ±.010 of the 10 nearest, from 0.200 to 0.230; of the encoder's own "

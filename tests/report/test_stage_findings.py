@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connector_bench.report.stage_findings import stage_findings, stage_section
+from connector_bench.report.stage_findings import blamed, stage_findings, stage_section
 from connector_bench.results.harness_files import read_result
 from connector_bench.results.tasks import TaskRun
 
@@ -84,3 +84,14 @@ def test_the_table_has_every_kind_that_was_measured(tmp_path: Path) -> None:
     task = task_with(tmp_path, 0.3, 0.1)
     _, table = stage_section(task).blocks
     assert [row[0].text for row in table.rows] == [KIND]  # type: ignore[union-attr]
+
+
+def test_nobody_is_blamed_for_what_the_model_finds_in_the_same_tokens(tmp_path: Path) -> None:
+    task = task_with(tmp_path, 0.1, -0.3)
+    assert blamed(task, KIND) == "the connector is to blame"
+    task.record["scores"]["reader_gap_count"] = score(0.2, 0.02)
+    task = TaskRun(task.file, "connector_stages")
+    assert blamed(task, KIND).startswith("nobody knows, since the model answers more")
+    found = stage_findings(task)[0].text
+    assert "to blame is not known" in found
+    assert "The connector is to blame" not in found

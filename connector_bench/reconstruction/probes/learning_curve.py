@@ -38,7 +38,13 @@ def learning_curve(
             best = name
     helps = None
     if config.curve and best in r2 and len(r2[best]) > 1:
-        helps = r2[best][-1] - r2[best][-2] > config.more_data_gain
+        helps = any(_would_pass(values, r2[best][-1], config.more_data_gain) for values in r2.values())
     return LearningCurve(
         fractions, patches, {name: tuple(values) for name, values in r2.items()}, best, helps
     )
+
+
+def _would_pass(values: list[float], best: float, least: float) -> bool:
+    """Whether a probe still learns from more images, and enough to be better than the best is now."""
+    gained = values[-1] - values[-2] if len(values) > 1 else 0.0
+    return gained > least and values[-1] + gained > best
