@@ -2,7 +2,8 @@
 
     python -m benchmarks.statistics --n 1000 4000 20000 --d 256
 
-The search is that of both sides. Controls are seven, searched and measured among 1,000 images at most.
+The search is that of both sides; that of a reference, half as much, is not in the table. Controls are seven, searched
+and measured among 1,000 images at most.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from benchmarks.knn import vectors
 from connector_bench.preservation import figures, geometry, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import design_effects
+from connector_bench.preservation.gain import AgreementWith
+from connector_bench.preservation.gallery_curve import gallery_curve
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import CommonNeighbours
 from connector_bench.preservation.overlap_interval import Halvings, SearchedGallery, depth, scores_of_overlap
 from connector_bench.preservation.side import both_sides
+from connector_bench.stats.intervals import Score
 
 T = TypeVar("T")
 CLASSES = 16
@@ -78,6 +82,15 @@ def costs(n: int, d: int) -> dict[str, float]:
         control_figures(gallery, names, (pre, post), rows, copies, (d, d), distance="l2", seed=0)
 
     gallery = SearchedGallery.of(sides[0].lists, sides[1].lists, ks, seed=0)
+    whole = Score(**gallery.overlaps()[1]["knor_adj_10"])
+    timed("smaller galleries", lambda: gallery_curve(pre, post, gallery, whole, distance="l2", seed=0))
+    reference = neighbours(pre @ rng.normal(size=(d, d)).astype(np.float32), columns)
+
+    def gain() -> None:
+        agreement = AgreementWith.of((reference,), ks, seed=0)
+        agreement.gains(*(agreement.side(side.lists) for side in sides))
+
+    timed("gain", gain)
     timed("all controls", controls)
     return spent
 
