@@ -55,8 +55,8 @@ def places(table: Table, models: Collection[str]) -> Iterator[str]:
             if row.model in models:
                 figure, rank = row.figures[column.key], row.ranks[column.key]
                 known = figure.stderr is not None or None not in (figure.low, figure.high)
-                ends = interval(figure) if known else (None, None)
-                shown = with_interval(figure.value, *ends, row.bound(column.key))
+                low, high = interval(figure) if known else (None, None)
+                shown = with_interval(figure.value, low, high, row.bound(column.key))
                 yield (
                     f"{visible(row.model)}: {column.task}, {visible(column.label)} {shown}, "
                     f"place {rank} of {len(ranked)}"
