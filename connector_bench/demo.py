@@ -16,6 +16,7 @@ import yaml
 from connector_bench.demo_table import NEXT, said
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
+from connector_bench.number_style import counted
 from connector_bench.progress import steps
 from connector_bench.results.harness_files import UnusableResult, result_files
 
@@ -80,7 +81,7 @@ def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: 
     board = output / "leaderboard"
     shutil.rmtree(board, ignore_errors=True)
     table = boards.add(board, runs)
-    measured = f"{len(models)} {'model' if len(models) == 1 else 'models'} measured in {minutes}:{seconds:02}"
+    measured = f"{counted(len(models), 'model')} measured in {minutes}:{seconds:02}"
     typer.echo(f"{measured}\n\n{said(table, tasks.split(','))}\n")
     shown = _in_results(runs[-1].model, [run.model for run in runs])
     commands = {"program": program("connector-bench"), "harness": program("lmms-eval")}

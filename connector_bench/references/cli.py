@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector_bench.number_style import number, with_interval
+from connector_bench.number_style import counted, number, with_interval
 
 if TYPE_CHECKING:
     import rich.table
@@ -79,7 +79,7 @@ def _own(mine: str) -> TaskRun:
 def _table(rows: Sequence[Reference], train: int, test: int) -> rich.table.Table:
     from rich.table import Table
 
-    table = Table(title=f"patch variance lost; {train} pictures to learn from, {test} tested")
+    table = Table(title=f"patch variance lost; {counted(train, 'picture')} to learn from, {test:,} tested")
     for name, side in (
         ("connector", "left"),
         *((name, "right") for name in ("tokens", "width", "parameters")),

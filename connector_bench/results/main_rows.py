@@ -31,7 +31,7 @@ def main_rows(results: Mapping[str, Any], whole: Collection[str]) -> tuple[dict[
         said.append(f"Of {', '.join(told)}: value ± 1.96 x Stderr is the 95 % interval of the record.")
     if left_out:
         said.append(
-            f"{counted(left_out, 'further figure', 'further figures')}, controls among them, in the result file alone; "
+            f"{counted(left_out, 'further figure')}, controls among them, in the result file alone; "
             "CONNECTOR_BENCH_ROWS=all prints every one."
         )
     return {**results, "results": tasks}, said
