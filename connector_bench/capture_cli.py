@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from connector_bench.fingerprint.cli import Device, Dtype, Revision
+from connector_bench.number_style import counted
 from connector_bench.results.refusals import refusals, refuse
 
 TASKS = ("knn_preservation", "patch_reconstruction")
@@ -45,9 +46,11 @@ def capture_command(
             write_fingerprint(adapter, out / FINGERPRINT)
     for path, why in list(outcome.left_out.items())[:3]:
         typer.secho(f"left out {path}: {why}", fg="yellow", err=True)
-    more = f", {len(outcome.left_out)} files left out" if outcome.left_out else ""
+    more = f", {counted(len(outcome.left_out), 'file')} left out" if outcome.left_out else ""
     before = f", {outcome.found_there} of them by an earlier run" if outcome.found_there else ""
-    typer.echo(f"{outcome.captured} pictures of {outcome.documents} files in {out}{before}{more}")
+    typer.echo(
+        f"{counted(outcome.captured, 'picture')} of {counted(outcome.documents, 'file')} in {out}{before}{more}"
+    )
     typer.echo(f"measure them with: connector-bench measure {out}")
 
 

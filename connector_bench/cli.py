@@ -73,7 +73,7 @@ def demo(
     everything: Annotated[
         bool,
         typer.Option(
-            "--all", help="Every connector, seed and task that is shipped; takes five hours of one core."
+            "--all", help="Every connector, seed and task that is shipped; takes about six hours of one core."
         ),
     ] = False,
     seeds: Annotated[

@@ -16,6 +16,7 @@ import yaml
 from connector_bench.demo_table import NEXT, said
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.harness_results import read_run
+from connector_bench.number_style import counted
 from connector_bench.progress import steps
 from connector_bench.results.harness_files import UnusableResult, result_files
 
@@ -80,10 +81,11 @@ def run_demo(output: Path, models: Sequence[tuple[str, int]] = EMBEDDED, tasks: 
     board = output / "leaderboard"
     shutil.rmtree(board, ignore_errors=True)
     table = boards.add(board, runs)
-    measured = f"{len(models)} {'model' if len(models) == 1 else 'models'} measured in {minutes}:{seconds:02}"
+    measured = f"{counted(len(models), 'model')} measured in {minutes}:{seconds:02}"
     typer.echo(f"{measured}\n\n{said(table, tasks.split(','))}\n")
     shown = _in_results(runs[-1].model, [run.model for run in runs])
-    typer.echo(NEXT.format(page=board / "index.html", program=_program(), results=results, model=shown))
+    commands = {"program": program("connector-bench"), "harness": program("lmms-eval")}
+    typer.echo(NEXT.format(page=board / "index.html", results=results, model=shown, **commands))
 
 
 def _run(configuration: Path, log: Path, results: Path, models: int, before: set[Path]) -> None:
@@ -117,11 +119,11 @@ def _last_lines(log: Path) -> str:
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:])
 
 
-def _program() -> str:
-    """`connector-bench` as it can be typed here: the one of this environment, which may not be on the PATH."""
-    own = Path(sys.executable).with_name("connector-bench")
-    if shutil.which("connector-bench") == str(own) or not own.is_file():
-        return "connector-bench"
+def program(name: str) -> str:
+    """A command as it can be typed here: the one of this environment, which may not be on the PATH."""
+    own = Path(sys.executable).with_name(name)
+    if shutil.which(name) == str(own) or not own.is_file():
+        return name
     here = Path.cwd()
     return str(own.relative_to(here) if own.is_relative_to(here) else own)
 

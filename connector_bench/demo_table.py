@@ -29,7 +29,8 @@ next
 - one model in detail, with its loss maps:
   {program} report {results}:{model}
 - your own model:
-  lmms-eval --model llava_hf --model_args pretrained=llava-hf/llava-1.5-7b-hf \\
+  {harness} --model llava_hf \\
+    --model_args pretrained=llava-hf/llava-1.5-7b-hf \\
     --tasks knn_preservation,patch_reconstruction \\
     --log_samples --output_path results"""
 

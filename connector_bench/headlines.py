@@ -66,7 +66,7 @@ PRINTED: dict[Measure, tuple[str, ...]] = {
     "patch_reconstruction": ("n_images", "lost", "lost_floor", "excess", "loss_inside", "loss_outside"),
     "connector_stages": ("n_images", "acc_pre_{kind}", "acc_post_{kind}", *STAGE_LOSSES[1:]),
 }
-"""What lmms-eval prints of a task, unless its YAML says `rows: all`; the result file has every figure."""
+"""What lmms-eval prints of a task, unless its YAML's `rows` or CONNECTOR_BENCH_ROWS says `all`."""
 SIDE_BY_SIDE: dict[Measure, tuple[str, ...]] = {
     "patch_reconstruction": ("lost", "lost_floor", "excess"),
     "knn_preservation": ("knor_10", "untrained_knor_10", "knor_adj_10", "gain_10", "purity_diff"),

@@ -46,6 +46,11 @@ def with_interval(
     return shown if shown == NONE else shown + _ends(value, low, high)  # type: ignore[arg-type]
 
 
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """`1 model`, `1,024 models`; `many` where it is not `one` with an s."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
 def signed(value: float | None) -> str:
     """`+0.012`; without a sign where nothing is left after rounding."""
     shown = number(value)

@@ -88,7 +88,18 @@ def test_no_flag_is_needed_from_any_folder(command: list[str], tmp_path: Path) -
     assert "|untrained_knor_10" in said
     assert "|identity_knor_10" not in said
     assert outcome.figures(TASK)["identity_knor_10"] == 1, "what is not printed is in the file"
+    assert "CONNECTOR_BENCH_ROWS=all prints every one" in said
     assert f"{TASK}: measured in " in said
+
+
+def test_a_variable_prints_every_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CONNECTOR_BENCH_ROWS", "all")
+    run_here(tmp_path / "out", *ZOO, "connector=mlp", *PRESERVATION, "--limit", "30")
+    printed = capsys.readouterr().out
+    assert "|identity_knor_10" in printed
+    assert "CONNECTOR_BENCH_ROWS" not in printed
 
 
 def test_beside_tasks_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

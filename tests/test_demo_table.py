@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.demo import whole_zoo
+from connector_bench.demo import program, whole_zoo
 from connector_bench.demo_table import NEXT, said
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.schema import Comparable, Figure, ProbeBudget, StoredRun, TaskResult
@@ -66,10 +68,22 @@ def test_it_fits_eighty_columns_and_least_lost_comes_first() -> None:
     shown = NEXT.format(
         page="demo_output/leaderboard/index.html",
         program=".venv/bin/connector-bench",
+        harness=".venv/bin/lmms-eval",
         results="demo_output/results",
         model="pixel_shuffle-seed0",
     )
     assert max(map(len, shown.splitlines())) <= 80
+    assert "  .venv/bin/lmms-eval --model llava_hf" in shown
+
+
+@pytest.mark.parametrize("name", ["connector-bench", "lmms-eval"])
+def test_what_is_to_be_typed_is_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(sys.executable).parent
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.chdir(folder.parent)
+    assert program(name) == f"{folder.name}/{name}"
+    monkeypatch.setenv("PATH", str(folder))
+    assert program(name) == name
 
 
 def test_a_one_sided_interval_fits_its_column() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from connector_bench.number_style import difference, number, signed, span, with_interval
+from connector_bench.number_style import counted, difference, number, signed, span, with_interval
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,8 @@ def test_a_difference_has_a_sign_unless_nothing_is_left_of_it() -> None:
 def test_a_span_needs_both_ends() -> None:
     assert span(0.453, 0.7) == "0.453 to 0.700"
     assert span(0.453, None) == "–"
+
+
+def test_what_is_counted_is_one_or_many() -> None:
+    assert [counted(n, "model") for n in (0, 1, 1024)] == ["0 models", "1 model", "1,024 models"]
+    assert [counted(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]

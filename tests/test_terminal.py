@@ -50,6 +50,14 @@ def test_a_shell_completes_commands() -> None:
     assert found.stdout.split() == ["report"]
 
 
+def test_the_environment_asks_for_all_rows_of_every_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONNECTOR_BENCH_ROWS", "all")
+    assert printed_rows("main") == "all"
+    monkeypatch.setenv("CONNECTOR_BENCH_ROWS", "few")
+    with pytest.raises(ValueError, match=r"CONNECTOR_BENCH_ROWS must be one of main, all, got 'few'"):
+        printed_rows("main")
+
+
 @pytest.mark.parametrize("given", ["few", 3, None, ["all"]])
 def test_rows_that_are_not_allowed_are_named(given: object) -> None:
     assert printed_rows("all") == "all"

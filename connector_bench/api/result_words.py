@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from connector_bench.headlines import HEADLINES, RANKED
 from connector_bench.metrics import HEADLINE_K, label_of, metric
-from connector_bench.number_style import number, with_interval
+from connector_bench.number_style import counted, number, with_interval
 from connector_bench.stats.intervals import Score
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def short(result: Result) -> str:
 
 def plain_words(result: Result) -> str:
     """The main figures in sentences, with intervals, controls and warnings."""
-    paragraphs = [f"{result.name}, {result.pictures} pictures"]
+    paragraphs = [f"{result.name}, {counted(result.pictures, 'picture')}"]
     for part in result.parts:
         words = _of_neighbours(part) if part.measure == "knn_preservation" else _of_patches(part)
         paragraphs.append(" ".join(words))
@@ -63,7 +63,7 @@ def _of_neighbours(part: MeasuredPart) -> Iterator[str]:
     few = "nearest neighbour" if k == 1 else f"{k} nearest neighbours"
     yield (
         f"Of a picture's {few} before the connector {_share(scores[name])} {'is' if k == 1 else 'are'} still among as "
-        f"many after it, on {scores[name].n} different pictures"
+        f"many after it, on {counted(scores[name].n, 'different picture')}"
         + ("." if scores[name].chance is None else f"; chance is {number(scores[name].chance)}.")
     )
     beside = [
@@ -91,7 +91,7 @@ def _of_patches(part: MeasuredPart) -> Iterator[str]:
     best = part.record.get("best_probe")
     yield (
         f"{_share(scores['lost'])} of the variance of the encoder's patches is lost to every probe that was tried, on "
-        f"{scores['lost'].n} tested pictures"
+        f"{counted(scores['lost'].n, 'tested picture')}"
     )
     yield (
         f"; the best one is {best}." if best else "; they trained on too few to train more than a linear one."
@@ -123,7 +123,7 @@ def html_view(result: Result) -> str:
     paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in plain_words(result).split("\n\n"))
     rows = "".join(
         f"<tr><td>{html.escape(label_of(name))}</td><td><code>{html.escape(name)}</code></td>"
-        f"<td>{html.escape(_number(score))}</td><td>{'' if score.chance is None else f'{score.chance:.3f}'}</td></tr>"
+        f"<td>{html.escape(_number(score))}</td><td>{'' if score.chance is None else number(score.chance)}</td></tr>"
         for part in result.parts
         for name, score in part.scores.items()
         if name in HEADLINES[part.measure]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from connector_bench.association.printed_predictions import predictions
 from connector_bench.association.values import (
+    SIGNIFICANT,
     AcrossConnectors,
     Analysis,
     Contrast,
@@ -23,6 +24,8 @@ from connector_bench.association.values import (
     Tested,
 )
 from connector_bench.headlines import HEADLINE_LOSSES, WHOLE_LOSSES
+from connector_bench.metrics import label_of, loss_named
+from connector_bench.number_style import counted, number, with_interval
 
 REASONS_SHOWN = 3
 """Of what has no figure, for each model."""
@@ -85,14 +88,14 @@ def _pairs(pairs: Sequence[Pair], joined: JoinedTable) -> Table:
         title=f"{joined.model}: {joined.connector_task} beside "
         + ("its own retrieval" if of_itself else joined.score_task),
         caption=f"joined by {joined.identity}"
-        + (f"; partial: {', '.join(controls)} held fixed" if controls else ""),
+        + (f"; partial: {', '.join(map(label_of, controls))} held fixed" if controls else ""),
     )
     for column in ("loss", "score", "n", "Spearman", "partial", "quartiles", "AUROC", "best baseline"):
         table.add_column(column, overflow="fold")
     for pair in pairs:
         count = f"{pair.documents}" + (f"\n{pair.images} images" if pair.images < pair.documents else "")
         cells = (_tested(pair.spearman), _partial(pair.partial), _quartiles(pair), *_prediction(pair))
-        table.add_row(pair.loss, pair.score, count, *cells, end_section=True)
+        table.add_row(loss_named(pair.loss), pair.score, count, *cells, end_section=True)
     return table
 
 
@@ -100,7 +103,7 @@ def _quartiles(pair: Pair) -> Text:
     """Mean score of the quarter with the least and the most loss, and the difference."""
     if pair.quartiles is None:
         return Text("–")
-    ends = f"{pair.quartiles.lowest.value:.2f} → {pair.quartiles.highest.value:.2f}: "
+    ends = f"{number(pair.quartiles.lowest.value)} → {number(pair.quartiles.highest.value)}: "
     return Text(ends) + _tested(pair.quartiles.difference)
 
 
@@ -112,7 +115,7 @@ def _prediction(pair: Pair) -> tuple[Text, Text]:
     if not pair.prediction.baselines:
         return auroc, Text("–")
     best = max(pair.prediction.baselines, key=lambda baseline: baseline.auroc.score.value)
-    return auroc, Text(f"{best.name} {best.auroc.score.value:.2f}: ") + _tested(best.advantage)
+    return auroc, Text(f"{label_of(best.name)} {number(best.auroc.score.value)}: ") + _tested(best.advantage)
 
 
 def _grounded(found: Sequence[Grounded], joined: JoinedTable) -> Table:
@@ -121,7 +124,7 @@ def _grounded(found: Sequence[Grounded], joined: JoinedTable) -> Table:
     )
     for column in ("loss", "score", "n", "inside", "outside", "inside, partial", "outside, partial"):
         table.add_column(column, overflow="fold")
-    table.add_column("inside - outside")
+    table.add_column("inside less outside")
     for entry in found:
         cells = (
             _tested(entry.inside),
@@ -146,7 +149,7 @@ def _across(found: Sequence[AcrossConnectors]) -> Table:
             Text(entry.refusals[name], style="dim") if correlation is None else _tested(correlation)
             for name, correlation in entry.correlations.items()
         ]
-        table.add_row(entry.loss, entry.score, *cells)
+        table.add_row(loss_named(entry.loss), entry.score, *cells)
     return table
 
 
@@ -156,26 +159,29 @@ def _leaning(found: AcrossConnectors) -> Text | None:
     if leans is None or correlation is None:
         return None
     said = [
-        f"{leans.lowest.value:.2f} (without {leans.lowest.left_out}) to {leans.highest.value:.2f} (without "
+        f"{number(leans.lowest.value)} (without {leans.lowest.left_out}) to {number(leans.highest.value)} (without "
         f"{leans.highest.left_out}) with one left out"
     ]
     said += [
-        f"{part.value:.2f} {name} (n = {len(part.connectors)}{'' if part.p is None else f', p = {part.p:.2g}'})"
+        f"{number(part.value)} {name} (n = {len(part.connectors)}{'' if part.p is None else f', p = {part.p:.2g}'})"
         for name, part in leans.parts.items()
     ]
-    value = f"{correlation.score.value:.2f} over {correlation.score.n} trained connectors"
-    return Text(f"{found.loss} of {found.connector_task} with {found.score}, {value}: {'; '.join(said)}")
+    value = f"{number(correlation.score.value)} over {correlation.score.n} trained connectors"
+    return Text(
+        f"{loss_named(found.loss)} of {found.connector_task} with {found.score}, {value}: {'; '.join(said)}"
+    )
 
 
 def _contrast(found: Contrast) -> Text:
     first, second = (
-        f"{loss} of {task}" for loss, task in zip(found.losses, found.connector_tasks, strict=True)
+        f"{loss_named(loss)} of {task}"
+        for loss, task in zip(found.losses, found.connector_tasks, strict=True)
     )
     score, p, q = found.difference.score, found.difference.p, found.difference.q
     verdict = "" if found.difference.significant else ", not significant"
     return Text(
         f"{first} less {second}, correlations with {found.score} of {found.score_task} over {score.n} trained "
-        f"connectors: {score.value:.2f} [{score.low:.2f}, {score.high:.2f}], p = {p:.2g}, q = {q:.2g}{verdict}"
+        f"connectors: {with_interval(score.value, score.low, score.high)}, p = {p:.2g}, q = {q:.2g}{verdict}"
     )
 
 
@@ -192,8 +198,9 @@ def _no_claim(found: AcrossConnectors) -> Text:
 
 def _footnotes(analysis: Analysis, hidden: int) -> Iterator[Text]:
     yield Text(
-        f"In brackets: {100 * analysis.settings.confidence:g} % intervals. q: p-values adjusted (Benjamini "
-        "and Hochberg) over all figures of a kind; n.s.: not significant at q < 0.05.",
+        f"±: {100 * analysis.settings.confidence:g} % interval; + and −: its two sides, where one is wider. q: "
+        "p-values adjusted (Benjamini and Hochberg) over all figures of a kind; not significant: "
+        f"q of {SIGNIFICANT} or more.",
         style="dim",
     )
     for table in analysis.tables:
@@ -201,7 +208,7 @@ def _footnotes(analysis: Analysis, hidden: int) -> Iterator[Text]:
             yield Text(f"{table.score_task}: {note}", style="dim")
     if hidden:
         yield Text(
-            f"{hidden} more pairs of a loss and a score: --all shows them, --json keeps them", style="dim"
+            f"{counted(hidden, 'more pair')} of a loss and a score, in --all and in --json", style="dim"
         )
     for skipped in analysis.skipped:
         if skipped.refused:
@@ -219,7 +226,7 @@ def _without_figure(skipped: Sequence[Skipped]) -> Iterator[Text]:
         told = [f"{_first_of(what)}: {why}" for why, what in reasons.items()]
         shown = told[:REASONS_SHOWN]
         if len(told) > len(shown):
-            shown.append(f"{len(told) - len(shown)} more reasons, which --json keeps")
+            shown.append(f"{counted(len(told) - len(shown), 'more reason')} in --json")
         yield Text(f"no figure: {model}: {'; '.join(shown)}", style="yellow")
 
 
@@ -231,11 +238,11 @@ def _first_of(names: Sequence[str]) -> str:
 def _tested(found: Tested) -> Text:
     score = found.score
     if not math.isfinite(score.low):
-        return Text(f"{score.value:.2f}, {score.method}", style="dim")
-    ends = f"\n[{score.low:.2f}, {score.high:.2f}]"
+        return Text(f"{number(score.value)}, {score.method}", style="dim")
+    shown = with_interval(score.value, score.low, score.high)
     if found.significant:
-        return Text(f"{score.value:.2f} q={found.q:.1g}{ends}")
-    return Text(f"{score.value:.2f} n.s.{ends}", style="dim")
+        return Text(f"{shown}\nq = {found.q:.1g}")
+    return Text(f"{shown}\nnot significant", style="dim")
 
 
 def _partial(partial: Partial | None) -> Text:

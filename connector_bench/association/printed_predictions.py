@@ -17,6 +17,8 @@ from connector_bench.association.prediction_values import (
     PredictedConnector,
 )
 from connector_bench.association.values import SIGNIFICANT, Analysis
+from connector_bench.metrics import loss_named
+from connector_bench.number_style import MINUS, number, with_interval
 from connector_bench.stats.intervals import Score
 
 POINTS = 100
@@ -61,30 +63,32 @@ def _first(pairs: Sequence[LeftOutPair], *, baseline: bool) -> LeftOutPair | Non
 
 def _row(pair: LeftOutPair, constant: float) -> tuple[Text, ...]:
     style = "" if pair.p < SIGNIFICANT else "dim"
-    predictor = f"baseline: {pair.predictor}" if pair.baseline else pair.predictor
+    predictor = f"baseline: {pair.predictor}" if pair.baseline else _named(pair.predictor)
     cells = (
         *(pair.target, predictor, _figure(pair.r2)),
-        f"{pair.lowest:.2f} without {pair.lowest_without}",
+        f"{number(pair.lowest)} without {pair.lowest_without}",
         _figure(pair.rank),
         f"{POINTS * pair.mean_absolute_error:.1f} ({POINTS * constant:.1f})",
-        f"{pair.p:.2g}" + ("" if pair.p < SIGNIFICANT else " n.s."),
+        f"{pair.p:.2g}" + ("" if pair.p < SIGNIFICANT else ", not significant"),
     )
     return tuple(Text(cell, style=style) for cell in cells)
 
 
 def _figure(score: Score) -> str:
-    if not math.isfinite(score.value):
-        return "–"
-    return f"{score.value:.2f}" + (
-        f"\n[{score.low:.2f}, {score.high:.2f}]" if math.isfinite(score.low) else ""
-    )
+    return with_interval(score.value, score.low, score.high)
+
+
+def _named(column: str) -> str:
+    """`TASK: FIGURE` with the figure in the catalogue's words."""
+    task, _, figure = column.rpartition(": ")
+    return f"{task}: {loss_named(figure)}" if task else loss_named(figure)
 
 
 def _chance(found: LeftOutPrediction, everything: bool) -> Iterator[Text]:
     yield Text(
         f"Pairs of a predictor and a score that were looked at: {len(found.pairs)}; with scores permuted among "
         f"connectors ({found.permutations:,} times, seed {found.seed}) the best of them exceeds R2 "
-        f"{found.best_by_chance:.2f} once in twenty.",
+        f"{number(found.best_by_chance)} once in twenty.",
         style="dim",
     )
     if found.left_out:
@@ -99,7 +103,7 @@ def _chance(found: LeftOutPrediction, everything: bool) -> Iterator[Text]:
 def _fixed(found: FixedPrediction, target: FixedTarget) -> Table:
     table = Table(
         title=f"{target.target} as predicted on {found.fixed_on}: {target.intercept:g} + ({target.slope:g}) x "
-        f"({found.predictor})"
+        f"({_named(found.predictor)})"
     )
     for column in ("connector", "predicted", "true", "off, in points", "seeds"):
         table.add_column(column, overflow="fold")
@@ -112,8 +116,8 @@ def _fixed(found: FixedPrediction, target: FixedTarget) -> Table:
             name = (
                 one.connector if not style else f"{one.connector} (chosen on; by the line through the others)"
             )
-            off = f"{POINTS * (one.true - one.predicted):+.1f}"
-            cells = (name, f"{one.predicted:.3f}", f"{one.true:.3f}", off, str(one.seeds))
+            off = f"{POINTS * (one.true - one.predicted):+.1f}".replace("-", MINUS)
+            cells = (name, number(one.predicted), number(one.true), off, str(one.seeds))
             table.add_row(*(Text(cell, style=style) for cell in cells), end_section=one is connectors[-1])
     return table
 
@@ -123,7 +127,7 @@ def _verdicts(found: FixedPrediction, target: FixedTarget) -> Iterator[Text]:
         differs = abs(target.r2_left_out - target.r2_left_out_in_file) > AS_WRITTEN
         yield Text(
             f"{target.target}: left-out R2 of the {len(target.chosen_on)} connectors that it was chosen on "
-            f"{target.r2_left_out:.3f}; the file says {target.r2_left_out_in_file:.3f}"
+            f"{number(target.r2_left_out)}; the file says {number(target.r2_left_out_in_file)}"
             + (", so it was chosen on other figures than these" if differs else ""),
             style="yellow" if differs else "",
         )
@@ -150,8 +154,8 @@ def _verdicts(found: FixedPrediction, target: FixedTarget) -> Iterator[Text]:
 
 def _line(score: Score) -> str:
     if not math.isfinite(score.low):
-        return f"{score.value:.2f} ({score.method})"
-    return f"{score.value:.2f} [{score.low:.2f}, {score.high:.2f}]"
+        return f"{number(score.value)} ({score.method})"
+    return with_interval(score.value, score.low, score.high)
 
 
 def _names(found: FixedPrediction) -> Iterator[Text]:

@@ -10,7 +10,7 @@ import pandas as pd
 from connector_bench.comparison.compare import Comparison, MetricDifference
 from connector_bench.leaderboard.text import ARROWS, in_markdown
 from connector_bench.metrics import metric as metric_of
-from connector_bench.number_style import difference, number
+from connector_bench.number_style import MINUS, difference, number
 
 ABOUT = """Differences are {second} less {first} on the same documents; ± is the 95 % interval, `q` is the
 p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""
@@ -87,11 +87,12 @@ def tested(p: float) -> str:
 
 
 def changed(value: float, low: float, high: float) -> str:
-    """`+0.321 ±.016`; two digits that count, and both ends, where three decimals would say nothing."""
+    """`+0.321 ±.016`; `+0.002 (+0.001 to +0.005)` where three decimals would say nothing."""
     widest = max((abs(end) for end in (low, high) if math.isfinite(end)), default=abs(value))
     if not 0 < widest < SMALL:
         return difference(value, low, high)
-    return f"{value:+.2g} [{low:+.2g}, {high:+.2g}]" if math.isfinite(low + high) else f"{value:+.2g}"
+    said = f"{value:+.2g} ({low:+.2g} to {high:+.2g})" if math.isfinite(low + high) else f"{value:+.2g}"
+    return said.replace("-", MINUS)
 
 
 def _effect(item: MetricDifference) -> str:

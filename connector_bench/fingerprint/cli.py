@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from connector_bench.fingerprint.verdict import Verdict
+from connector_bench.number_style import counted
 from connector_bench.results.refusals import refusals, refuse
 
 Dtype = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")]
@@ -101,7 +102,7 @@ def measure_precision(
             lambda dtype: load_alone(checkpoint, device=device, dtype=dtype, revision=revision), documents
         )
         write_atomically(out / PRECISION, found.model_dump_json(indent=1).encode())
-    table = Table(title=f"Change of figures on {found.n_images} pictures")
+    table = Table(title=f"Change of figures on {counted(found.n_images, 'picture')}")
     for column in ("figure", "float32", "bfloat16", "one picture at a time"):
         table.add_column(column, justify="left" if column == "figure" else "right")
     for name, change in found.figures.items():

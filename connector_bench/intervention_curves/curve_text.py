@@ -54,7 +54,7 @@ def _verdict(rows: Sequence[PointDifference]) -> str:
     rest = [one for one in rows if not one.differs]
     if rest:
         widest = max(max(abs(one.difference.low), abs(one.difference.high)) for one in rest)
-        bound = f", and more than {widest:.3f} is excluded" if math.isfinite(widest) else ""
+        bound = f", and more than {number(widest)} is excluded" if math.isfinite(widest) else ""
         said.append(f"is not told apart from masking random ones at {_shares(rest)}{bound}")
     return "; ".join(said)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from connector_bench.number_style import counted
 from connector_bench.results.refusals import refusals
 
 app = typer.Typer(no_args_is_help=True, help="Merge lmms-eval result files into one table.")
@@ -44,8 +45,8 @@ def add(
         for task, result in run.tasks.items()
         for alarm in alarms_of(run.model, task, result)
     )
-    counted = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    typer.echo(f"{counted} added; {len(table.competitors)} models compete in {board / 'LEADERBOARD.md'}")
+    competing = counted(len(table.competitors), "model competes", "models compete")
+    typer.echo(f"{counted(len(runs), 'run')} added; {competing} in {board / 'LEADERBOARD.md'}")
 
 
 @app.command()
@@ -162,7 +163,7 @@ def verify(results: Results, board: Board = BOARD) -> None:
     for what in found.moved:
         typer.secho(f"moved: {what}", fg="red", err=True)
     _say_off(found.off)
-    typer.echo(f"{found.agreed} figures are what {board} holds")
+    typer.echo(f"{counted(found.agreed, 'figure is', 'figures are')} what {board} holds")
     if found.moved:
         typer.secho(
             f"{len(found.moved)} moved; find the cause, or raise PROTOCOL_VERSION and file the results again",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from connector_bench.leaderboard.table import Row, Table
 from connector_bench.leaderboard.text import ARROWS, figure_text, in_markdown
+from connector_bench.number_style import counted
 
 MOST_LINES = 100
 """Lines of a comment's table; the rest is counted."""
@@ -28,9 +29,11 @@ def table_diff(before: Table, after: Table) -> str:
         shown = pd.DataFrame(lines[:MOST_LINES]).to_markdown(index=False, disable_numparse=True)
         blocks.append(shown)
     if len(lines) > MOST_LINES:
-        blocks.append(f"{len(lines) - MOST_LINES:,} more lines are not shown.")
+        blocks.append(f"{counted(len(lines) - MOST_LINES, 'more line is', 'more lines are')} not shown.")
     if behind:
-        blocks.append(f"{behind:,} figures behind the headlines change too.")
+        blocks.append(
+            f"{counted(behind, 'figure behind the headlines changes', 'figures behind the headlines change')} too."
+        )
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

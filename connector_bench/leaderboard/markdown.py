@@ -25,9 +25,10 @@ HEADER = """# Leaderboard
 
 {measured} Newest result of {date}, protocol {protocol}.
 
-Sorted and ranked by **{by}**, {why}. An arrow says whether more is better; behind ± stands half of the 95 % interval,
-over images and, of a connector with several seeds, over these too. Connectors that share a rank (`2=`) cannot be told
-apart. *≤* stands where more training images still help the probe: the loss is at most this.
+Sorted and ranked by **{by}**, {why}. An arrow says which way is better; of neighbours and labels, which way more
+is kept or found. Behind ± stands half of the 95 % interval, over images and, of a connector with several seeds, over
+these too. Connectors that share a rank (`2=`) cannot be told apart. *≤* stands where more training images still help
+the probe: the loss is at most this.
 """
 """Before the one table; `{by}` is what it is sorted by."""
 WHY = "which of all losses told best how well connectors of the zoo answer"

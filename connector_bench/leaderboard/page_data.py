@@ -129,9 +129,11 @@ def _column(column: Column, presets: Iterator[str]) -> Json:
         "source": entry and (entry.source or None),
         "measure": column.measure,
         "control": column.control,
+        "control_label": control and control.label,
         "of": unmasked(column.metric.removeprefix(f"{column.control}_")),
         "chance": column.chance,
         "higher_is_better": column.higher_is_better,
+        "mark": entry is None or entry.is_a_mark,
         "presets": list(presets),
         "ranked": column.ranked,
     }

@@ -10,7 +10,7 @@ from rich.markup import escape
 from connector_bench.leaderboard.ranks import interval
 from connector_bench.leaderboard.table import Table
 from connector_bench.leaderboard.text import ARROWS, visible
-from connector_bench.number_style import number
+from connector_bench.number_style import number, with_interval
 
 FIGURE = len("≤ 0.000  #10")
 """Characters that a figure with its rank takes."""
@@ -54,8 +54,10 @@ def places(table: Table, models: Collection[str]) -> Iterator[str]:
         for row in ranked if column.ranked else ():
             if row.model in models:
                 figure, rank = row.figures[column.key], row.ranks[column.key]
-                low, high = interval(figure)
+                known = figure.stderr is not None or None not in (figure.low, figure.high)
+                low, high = interval(figure) if known else (None, None)
+                shown = with_interval(figure.value, low, high, row.bound(column.key))
                 yield (
-                    f"{visible(row.model)}: {column.task}, {visible(column.label)} {number(figure.value)} "
-                    f"[{number(low)}, {number(high)}], place {rank} of {len(ranked)}"
+                    f"{visible(row.model)}: {column.task}, {visible(column.label)} {shown}, "
+                    f"place {rank} of {len(ranked)}"
                 )

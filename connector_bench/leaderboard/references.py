@@ -9,6 +9,7 @@ from statistics import median
 from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Key, Kind, Row
 from connector_bench.metrics import corrected
+from connector_bench.number_style import counted
 
 REFERENCE_MODELS = re.compile(r"connector_zoo/(identity|rotation|untrained_.+)-seed\d+")
 
@@ -41,12 +42,11 @@ def control_rows(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
 
 def _span(figures: Sequence[Figure]) -> Figure:
     values = [figure.value for figure in figures]
-    runs = "1 run" if len(values) == 1 else f"{len(values)} runs"
     return Figure(
         value=median(values),
         low=min(values),
         high=max(values),
-        method=f"median, smallest and largest of {runs}",
+        method=f"median, smallest and largest of {counted(len(values), 'run')}",
         chance=figures[0].chance,
         k=figures[0].k,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from connector_bench.leaderboard.alarms import alarms_of
 from connector_bench.leaderboard.columns import same_conditions
 from connector_bench.leaderboard.schema import Comparable, Figure, StoredRun, TaskResult
+from connector_bench.number_style import number, with_interval
 from connector_bench.results.harness_files import UnusableResult
 
 ROUNDING = 5e-4
@@ -91,7 +92,9 @@ def _changed_figures(before: TaskResult, now: TaskResult) -> Iterator[str]:
         if found is None:
             yield f"{metric}: {_described(figure)} was committed, now there is none"
         elif not _within(figure, found.value):
-            yield f"{metric}: {_described(figure)} was committed, now {found.value}"
+            alike = number(figure.value) == number(found.value)
+            value = f"{found.value} (and {figure.value} before)" if alike else number(found.value)
+            yield f"{metric}: {_described(figure)} was committed, now {value}"
 
 
 def _within(figure: Figure, value: float) -> bool:
@@ -101,5 +104,4 @@ def _within(figure: Figure, value: float) -> bool:
 
 
 def _described(figure: Figure) -> str:
-    interval = "" if figure.low is None or figure.high is None else f" ({figure.low} to {figure.high})"
-    return f"{figure.value}{interval}"
+    return with_interval(figure.value, figure.low, figure.high)

@@ -55,6 +55,12 @@ def label_of(name: str) -> str:
     return entry.label if entry.control is None else f"{entry.control.key.replace('_', ' ')}: {entry.label}"
 
 
+def loss_named(loss: str) -> str:
+    """A loss in the catalogue's words: `1 - knor_10` is `1 − kept, k = 10`; any other as it stands."""
+    turned, name = loss.startswith("1 - "), loss.removeprefix("1 - ")
+    return f"{'1 − ' if turned else ''}{label_of(name)}"
+
+
 def corrected(name: str) -> str | None:
     """The name of the same figure with chance taken off, None where there is none."""
     entry = metric(name)

@@ -16,7 +16,7 @@ PRINTING = ("lmms_eval.__main__", "lmms_eval.evaluator", "lmms_eval.utils")
 
 
 def print_few_rows() -> None:
-    """Let the printed table hold our tasks' main figures alone, unless the task's YAML says `rows: all`.
+    """Let the printed table hold our tasks' main figures alone, unless `rows` or `CONNECTOR_BENCH_ROWS` is `all`.
 
     The result file, which lmms-eval writes before, holds every figure either way.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -40,6 +41,8 @@ REQUEST_TYPE = "measure_connector"
 OPTIONS_KEY = "connector_bench"
 PRINTED_ROWS = ("main", "all")
 """What a task's `rows` may be: the figures of `headlines.PRINTED`, or every one. The result file has them all."""
+PRINTED_ROWS_ASKED = "CONNECTOR_BENCH_ROWS"
+"""The variable that says so for all tasks, whatever their YAML says."""
 
 RUNNING: dict[str, ConnectorTask] = {}
 """Our tasks of the run by name; a rank may have no document of some of them."""
@@ -58,10 +61,15 @@ def label_names(given: Any) -> tuple[str, ...]:
 
 
 def printed_rows(given: Any) -> str:
-    """Which figures lmms-eval prints of a task. Raises ValueError for anything but one of `PRINTED_ROWS`."""
-    if given not in PRINTED_ROWS:
-        raise ValueError(f"rows must be one of {', '.join(PRINTED_ROWS)}, got {given!r}")
-    return str(given)
+    """Which figures lmms-eval prints of a task whose YAML says `given`.
+
+    Raises ValueError where it or the variable is anything but one of `PRINTED_ROWS`.
+    """
+    asked = os.environ.get(PRINTED_ROWS_ASKED) or given
+    for name, rows in (("rows", given), (PRINTED_ROWS_ASKED, asked)):
+        if rows not in PRINTED_ROWS:
+            raise ValueError(f"{name} must be one of {', '.join(PRINTED_ROWS)}, got {rows!r}")
+    return str(asked)
 
 
 class ConnectorTask(DataSet):

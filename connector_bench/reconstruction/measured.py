@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.atomic_files import NotWritten
+from connector_bench.number_style import counted
 from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.processes import leave_behind, on_first_rank, rank_and_size, unbroken
 from connector_bench.progress import doing
@@ -299,14 +300,16 @@ class MeasuredReconstruction:
                 + ", and whether more data would help is not known"
             )
         if self._trained_on:
-            found.append(f"{len(self._trained_on)} test images left out: the probes were trained on them")
+            found.append(
+                f"{counted(len(self._trained_on), 'test image')} left out: the probes were trained on them"
+            )
         if self.learner.left_out:
-            found.append(f"{self.learner.left_out} training images left out: they are test images too")
+            found.append(f"{counted(self.learner.left_out, 'training image')} left out: in the test set too")
         if failed := self.ladder.controls.failed:
             reasons = "; ".join(f"{name} ({why})" for name, why in sorted(failed.items()))
-            found.append(f"{len(failed)} controls left out: {reasons}")
+            found.append(f"{counted(len(failed), 'control')} left out: {reasons}")
         if board.unfitted_patches:
             found.append(
-                f"{board.unfitted_patches} patches lie in cells that no training image had; they got the mean"
+                f"{counted(board.unfitted_patches, 'patch', 'patches')} got the mean, in cells of no training image"
             )
         return tuple(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector_bench.number_style import with_interval
+from connector_bench.number_style import counted, number, with_interval
 
 if TYPE_CHECKING:
     import rich.table
@@ -79,7 +79,7 @@ def _own(mine: str) -> TaskRun:
 def _table(rows: Sequence[Reference], train: int, test: int) -> rich.table.Table:
     from rich.table import Table
 
-    table = Table(title=f"patch variance lost; {train} pictures to learn from, {test} tested")
+    table = Table(title=f"patch variance lost; {counted(train, 'picture')} to learn from, {test:,} tested")
     for name, side in (
         ("connector", "left"),
         *((name, "right") for name in ("tokens", "width", "parameters")),
@@ -89,16 +89,17 @@ def _table(rows: Sequence[Reference], train: int, test: int) -> rich.table.Table
         table.add_column(name, justify="right")
     for row in rows:
         sizes = (f"{row.tokens:,}", f"{row.width:,}", f"{row.parameters:,}")
-        table.add_row(row.name, *sizes, f"{row.untrained:.3f}", f"{row.fitted:.3f}", row.how)
+        table.add_row(row.name, *sizes, number(row.untrained), number(row.fitted), row.how)
     return table
 
 
 def _beside(own: TaskRun, rows: Sequence[Reference], tokens: int, width: int) -> str:
     score, linear = own.scores["lost"], own.scores.get("r2_ridge")
     best = min((row for row in rows if row.tokens == tokens), key=lambda row: row.fitted)
-    ridge = "" if linear is None else f" ({1 - linear.value:.3f} to a linear probe)"
+    ridge = "" if linear is None else f" ({number(1 - linear.value)} to a linear probe)"
+    shown = with_interval(score.value, score.low, score.high, own.bound("lost"))
     return (
-        f"{own.model} loses {with_interval(score.value, score.low, score.high)}{ridge} on {own.name}; of "
-        f"{tokens} tokens with {width} numbers each, the least that a reference loses is {best.fitted:.3f} "
+        f"{own.model} loses {shown}{ridge} on {own.name}; of "
+        f"{tokens} tokens with {width} numbers each, the least that a reference loses is {number(best.fitted)} "
         f"({best.name}, {best.how})"
     )

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from connector_bench.association.values import Analysis, CalibrationBin, Grounded, JoinedTable, Pair
+from connector_bench.metrics import label_of, loss_named
 from connector_bench.number_style import number
 from connector_bench.report.association_charts import Calibration, Forest, ForestRow, Scatter
 from connector_bench.report.association_table import ADJUSTMENT, pairs_table
 from connector_bench.report.association_words import (
     anchor,
     headline,
-    loss_named,
     of_itself,
     rank,
     size,
@@ -86,7 +86,7 @@ def _correlations(name: str, title: str, pairs: Sequence[Pair]) -> Chart:
         if pair.partial is not None
     ]
     held = dict.fromkeys(name for pair in pairs if pair.partial is not None for name in pair.partial.controls)
-    fixed = f" Held fixed, where the loss allows it: {', '.join(held)}." if held else ""
+    fixed = f" Held fixed, where the loss allows it: {', '.join(map(label_of, held))}." if held else ""
     said = "; ".join(
         f"{loss_named(pair.loss)} {interval(pair.spearman.score)}{verdict(pair.spearman)}" for pair in pairs
     )
@@ -108,7 +108,11 @@ def _predictions(name: str, title: str, pairs: Sequence[Pair]) -> list[Block]:
     found = main.prediction
     rows = [ForestRow(loss_named(pair.loss), "loss", prediction.auroc) for pair, prediction in having]
     rows += [
-        ForestRow(f"{one.name}, {'larger' if one.larger_fails else 'smaller'} fails", "baseline", one.auroc)
+        ForestRow(
+            f"{label_of(one.name)}, {'larger' if one.larger_fails else 'smaller'} fails",
+            "baseline",
+            one.auroc,
+        )
         for one in found.baselines
     ]
     said = "; ".join(f"{row.label} {interval(row.tested.score)}{verdict(row.tested)}" for row in rows)
@@ -122,7 +126,7 @@ def _predictions(name: str, title: str, pairs: Sequence[Pair]) -> list[Block]:
         title=f"{title}: does loss predict failure?",
         shows=(
             f"AUROC for failure ({found.failure}; {found.failures:,} of {main.documents:,} documents that have "
-            f"{main.loss}), {size(pairs)}: "
+            f"“{loss_named(main.loss)}”), {size(pairs)}: "
             f"chance that a failed document has more loss than an answered one.{simpler}"
         ),
         alt=f"Forest chart. {said}.",

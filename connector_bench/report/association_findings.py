@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from connector_bench.association.values import Analysis, BaselinePrediction, JoinedTable, Pair, Prediction
+from connector_bench.metrics import label_of, loss_named
 from connector_bench.number_style import number
-from connector_bench.report.association_words import LAST, loss_named, of_itself, rank
+from connector_bench.report.association_words import LAST, of_itself, rank
 from connector_bench.report.blocks import Finding
 from connector_bench.report.estimates import interval
 
@@ -74,4 +75,4 @@ def _beaten(baseline: BaselinePrediction) -> bool:
 
 
 def _named(baselines: list[BaselinePrediction]) -> str:
-    return ", ".join(f"{one.name} ({number(one.auroc.score.value)})" for one in baselines)
+    return ", ".join(f"{label_of(one.name)} ({number(one.auroc.score.value)})" for one in baselines)

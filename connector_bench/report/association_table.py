@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from connector_bench.association.values import Pair, Tested
+from connector_bench.metrics import loss_named
 from connector_bench.number_style import number
-from connector_bench.report.association_words import loss_named
 from connector_bench.report.blocks import ReportTable, TableCell
 from connector_bench.report.estimates import interval
 

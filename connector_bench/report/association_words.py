@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from connector_bench.association.values import Grounded, JoinedTable, Pair, Tested
 from connector_bench.headlines import MAIN_LOSSES
-from connector_bench.metrics import label_of, metric
+from connector_bench.metrics import metric
 
 LAST = len(MAIN_LOSSES) + 1
 """Place of a loss that stands for nothing but itself."""
@@ -21,12 +21,6 @@ def rank(loss: str) -> int:
     entry = metric(loss.removeprefix("1 - "))
     overlap = entry is not None and entry.family == "overlap" and entry.corrects is None
     return len(MAIN_LOSSES) if overlap else LAST
-
-
-def loss_named(loss: str) -> str:
-    """A loss in the catalogue's words: `1 - knor_10` is `1 − kept, k = 10`; any other as it stands."""
-    turned, name = loss.startswith("1 - "), loss.removeprefix("1 - ")
-    return f"{'1 − ' if turned else ''}{label_of(name)}"
 
 
 def headline(pairs: Sequence[Pair]) -> Pair | None:

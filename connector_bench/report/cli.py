@@ -24,6 +24,7 @@ def report(
 ) -> None:
     """Write one page on a model, or on a few side by side: what is lost, what need not be, where neighbours went, and
     whether connector or language model is to blame."""
+    from connector_bench.number_style import counted
     from connector_bench.report.assemble import assemble
     from connector_bench.report.measured_runs import read_models
     from connector_bench.report.side_by_side import assemble_side_by_side
@@ -36,5 +37,5 @@ def report(
         write_page(output, contents)
         drawn = [] if png is None else write_figures(png, contents)
     models = "" if len(found) == 1 else f" on {len(found)} models"
-    figures = f", {len(drawn)} figures in {png}" if png is not None else ""
+    figures = f", {counted(len(drawn), 'figure')} in {png}" if png is not None else ""
     typer.echo(f"{output} written{models}{figures}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connector_bench._version import __version__
+from connector_bench.number_style import counted
 from connector_bench.report.blocks import Block, Facts, Prose, Section
 from connector_bench.results.harness_files import ResultFile
 from connector_bench.results.models import ModelRuns
@@ -14,19 +15,26 @@ from connector_bench.results.scrub import cleaned
 from connector_bench.results.tasks import TaskRun
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
-OF_THE_CONNECTOR = (
-    *("family", "connector", "modules", "parameters", "dtype", "weights_sha256"),
-    *("assumptions", "remarks", "places"),
-)
-OF_THE_DATA = (
-    "n_images",
-    "n_documents",
-    "images_sha256",
-    "train_images",
-    "train_sha256",
-    "options",
-    "untrained_seeds",
-)
+OF_THE_CONNECTOR = {
+    "family": "family",
+    "connector": "connector",
+    "modules": "modules",
+    "parameters": "parameters",
+    "dtype": "number format",
+    "weights_sha256": "weights, SHA-256",
+    "assumptions": "assumptions",
+    "remarks": "remarks",
+    "places": "places",
+}
+OF_THE_DATA = {
+    "n_images": "images",
+    "n_documents": "documents",
+    "images_sha256": "images, SHA-256",
+    "train_images": "training images",
+    "train_sha256": "training images, SHA-256",
+    "options": "options",
+    "untrained_seeds": "seeds of the untrained copies",
+}
 
 
 def provenance_section(results: ModelRuns, suffix: str = "") -> Section:
@@ -53,9 +61,9 @@ def provenance_section(results: ModelRuns, suffix: str = "") -> Section:
 def _connector(results: ModelRuns) -> Iterator[tuple[str, str]]:
     connector = results.connector or {}
     yield "model", results.model
-    for key in OF_THE_CONNECTOR:
+    for key, said in OF_THE_CONNECTOR.items():
         if connector.get(key):
-            yield key, _plain(connector[key])
+            yield said, _plain(connector[key])
 
 
 def _run(file: ResultFile, results: ModelRuns) -> Iterator[tuple[str, str]]:
@@ -87,9 +95,9 @@ def limit_argument(file: ResultFile) -> str:
 
 
 def _data(task: TaskRun) -> Iterator[tuple[str, str]]:
-    for key in OF_THE_DATA:
+    for key, said in OF_THE_DATA.items():
         if task.record.get(key) not in (None, [], ()):
-            yield key, _plain(cleaned(task.record[key]))
+            yield said, _plain(cleaned(task.record[key]))
     yield "task version", task.version or "–"
     if task.samples_hash:
         yield "lmms-eval's hash of the samples", task.samples_hash
@@ -103,7 +111,7 @@ def _unreadable(task: TaskRun) -> list[Block]:
     more = f"; and {len(lost) - 10} more" if len(lost) > 10 else ""
     return [
         Prose(
-            f"{task.name}: {len(lost)} documents had no readable picture and are left out: {shown}{more}.",
+            f"{task.name}: {counted(len(lost), 'document')} without a readable picture left out: {shown}{more}.",
             "warning",
         )
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from connector_bench.headlines import PRINTED
 from connector_bench.metrics import listed_as
+from connector_bench.number_style import counted
 from connector_bench.results.file_schema import RECORD_KEY
 
 NORMAL_95 = 1.959964
@@ -30,8 +31,8 @@ def main_rows(results: Mapping[str, Any], whole: Collection[str]) -> tuple[dict[
         said.append(f"Of {', '.join(told)}: value ± 1.96 x Stderr is the 95 % interval of the record.")
     if left_out:
         said.append(
-            f"{left_out} further figures, controls among them, are in the result file; to print them put 'rows: all' "
-            "under 'connector_bench:' in the task's YAML."
+            f"{counted(left_out, 'further figure')}, controls among them, in the result file alone; "
+            "CONNECTOR_BENCH_ROWS=all prints every one."
         )
     return {**results, "results": tasks}, said
 

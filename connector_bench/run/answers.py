@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from connector_bench.number_style import counted
 from connector_bench.run.all_ranks import AllRanksImages
 from connector_bench.run.documents import Document
 from connector_bench.run.passing import Passed, PassOutcome
@@ -99,7 +100,7 @@ def several_line(documents: Sequence[int], files: Mapping[int, str]) -> str:
     """One sentence on documents with more pictures than the one that is measured."""
     named = [called(doc_id, files) for doc_id in documents[:NAMED]]
     more = [f"and {len(documents) - NAMED} more"] if len(documents) > NAMED else []
-    which = "1 document has" if len(documents) == 1 else f"{len(documents)} documents have"
+    which = counted(len(documents), "document has", "documents have")
     return f"{which} several pictures, of which the first is measured: {', '.join(named + more)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from connector_bench.number_style import counted
 from connector_bench.pictures import images_fingerprint
 from connector_bench.processes import on_first_rank
 from connector_bench.progress import doing
@@ -142,7 +143,7 @@ class MeasuredStages:
                 f"weights, {LEAST_VALIDATION_IMAGES} are needed: figures depend on which they are"
             )
         if self.learner.left_out:
-            found.append(f"{self.learner.left_out} training images left out: they are test images too")
+            found.append(f"{counted(self.learner.left_out, 'training image')} left out: in the test set too")
         return tuple(found)
 
 

@@ -14,6 +14,7 @@ from connector_bench.comparison.compared_runs import ComparisonSide, side_of
 from connector_bench.headlines import SWEPT
 from connector_bench.metrics import metric as metric_of
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import CONFIDENCE
 from connector_bench.sweep.execute import RunOutcome
 
@@ -38,6 +39,12 @@ class SeededRuns:
         runs = {seed: side.tasks.get(task) for seed, side in self.sides.get(data_set, {}).items()}
         found = {seed: run.figures.get(metric) for seed, run in runs.items() if run is not None}
         return {seed: value for seed, value in found.items() if value is not None}
+
+    def bound(self, key: Key) -> Bound | None:
+        """What the mean over seeds is a bound of: what any of its seeds is."""
+        data_set, task, metric = key
+        runs = [side.tasks.get(task) for side in self.sides.get(data_set, {}).values()]
+        return next((bound for run in runs if run is not None and (bound := run.bound(metric))), None)
 
     def only(self, seed: int) -> SeededRuns:
         """One seed of it."""

@@ -10,10 +10,12 @@ from statistics import fmean
 import pandas as pd
 
 from connector_bench.atomic_files import write_atomically
+from connector_bench.comparison.words import changed
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.schema import StoredRun
 from connector_bench.leaderboard.text import ARROWS, in_markdown
-from connector_bench.number_style import number
+from connector_bench.metrics import label_of
+from connector_bench.number_style import number, span
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.sweep.execute import LOG, RunOutcome, done
 from connector_bench.sweep.seeded_differences import (
@@ -27,6 +29,7 @@ from connector_bench.sweep.seeded_differences import (
 )
 
 TABLE, BOARD = "sweep.md", "leaderboard"
+LONGEST_HEAD = 200
 
 
 def write_summary(outcomes: Sequence[RunOutcome], output: Path) -> tuple[str, Path | None]:
@@ -64,18 +67,23 @@ def _table(lines: Sequence[SeededRuns], keys: Sequence[Key]) -> str:
         row = {"connector": in_markdown(line.name)}
         for key in keys:
             values = list(line.values(key).values())
-            cell = number(fmean(values)) if values else ""
+            cell = number(fmean(values), line.bound(key)) if values else ""
             if len(values) > 1:
-                cell += f" ({number(min(values))} to {number(max(values))})"
+                cell += f" ({span(min(values), max(values))})"
             row[_head(lines, key)] = cell
         rows.append(row)
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
 def _head(lines: Sequence[SeededRuns], key: Key) -> str:
+    return _named(lines, key) + ARROWS[higher_is_better(lines, key)]
+
+
+def _named(lines: Sequence[SeededRuns], key: Key) -> str:
+    """Task and figure, and the data set where the sweep has several: they may share a task."""
     data_set, task, metric = key
     where = task if all(len(line.sides) < 2 for line in lines) else f"{data_set}: {task}"
-    return in_markdown(f"{where} {metric}") + ARROWS[higher_is_better(lines, key)]
+    return in_markdown(f"{where}, {label_of(metric)}", LONGEST_HEAD)
 
 
 def _differences(lines: Sequence[SeededRuns], keys: Sequence[Key]) -> str:
@@ -88,7 +96,7 @@ def _differences(lines: Sequence[SeededRuns], keys: Sequence[Key]) -> str:
                 found = difference(line, first, key, between)
             except UnusableResult as error:
                 sentences.append(
-                    f"- {in_markdown(line.name)}, {_head(lines, key)}: not compared, {in_markdown(str(error), 300)}"
+                    f"- {in_markdown(line.name)}, {_named(lines, key)}: not compared, {in_markdown(str(error), 300)}"
                 )
                 continue
             if found is None:
@@ -98,8 +106,8 @@ def _differences(lines: Sequence[SeededRuns], keys: Sequence[Key]) -> str:
             said = f"is {verdict} than" if found.differs else "is not told apart from"
             alone = "" if found.seeds else "; documents alone, no connector has two seeds"
             sentences.append(
-                f"- {in_markdown(line.name)} {said} {in_markdown(first.name)}: {in_markdown(' '.join(key[1:]))} "
-                f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]{alone}"
+                f"- {in_markdown(line.name)} {said} {in_markdown(first.name)}: {_named(lines, key)} "
+                f"{changed(found.value, found.low, found.high)}{alone}"
             )
     return "\n".join(sentences)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from connector_bench.leaderboard.board_files import shipped_board, stored_runs
 from connector_bench.leaderboard.placing import PlacedFigure, SeededFigure, known_figures, placed
-from connector_bench.number_style import difference, with_interval
+from connector_bench.number_style import difference, number, with_interval
 from connector_bench.zoo.named_connectors import canonical_name
 from connector_bench.zoo.questions import KINDS
 from connector_bench.zoo.shipped import Card, read_card
@@ -34,10 +34,10 @@ def bench_text(weights: Sequence[Path]) -> str:
     others = known_figures(stored_runs(shipped_board()), "scenes_vqa", "accuracy")
     others.pop(f"connector_zoo/{canonical_name(name)}", None)
     found = placed(SeededFigure(tuple(test), error), others)
-    each = f" (seeds {', '.join(f'{share:.3f}' for share in test)})" if len(test) > 1 else ""
+    each = f" (seeds {', '.join(map(number, test))})" if len(test) > 1 else ""
     lines = [
         f"{name} answers {with_interval(found.value, found.low, found.high)} of {questions:,} questions about the test "
-        f"scenes{each}, {sum(unseen) / len(unseen):.3f} where drawings are unseen",
+        f"scenes{each}, {number(sum(unseen) / len(unseen))} where drawings are unseen",
         _place(found),
         *_beside(found),
     ]
@@ -63,9 +63,9 @@ def _place(found: PlacedFigure) -> str:
 def _beside(found: PlacedFigure) -> list[str]:
     lines = []
     for other, (gap, low, high) in found.differences.items():
-        verdict = "more than" if low > 0 else "fewer than" if high < 0 else "as many as"
+        verdict = "more than" if low > 0 else "fewer than" if high < 0 else "not told apart from"
         short = other.removeprefix("connector_zoo/")
-        lines.append(f"  {verdict:>10} {short:<13} {found.value - gap:.3f}  {difference(gap, low, high)}")
+        lines.append(f"  {verdict:>19} {short:<15} {number(found.value - gap)}  {difference(gap, low, high)}")
     return lines
 
 

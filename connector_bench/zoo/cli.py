@@ -81,13 +81,16 @@ def list_connectors() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from connector_bench.number_style import number
     from connector_bench.zoo.shipped import read_cards
 
-    table = Table("connector", "seed", "parameters", "test", "test_unseen", title="scenes_vqa accuracy")
+    heads = ("test scenes", "unseen drawings")
+    table = Table(
+        "connector", "seed", "parameters", *heads, title="share of questions about scenes that are answered"
+    )
     for card in read_cards():
         scores = (card.accuracy.get(split, {}).get("overall") for split in ("test", "test_unseen"))
-        shown = ["-" if score is None else f"{score:.3f}" for score in scores]
-        table.add_row(card.connector, str(card.seed), f"{card.connector_parameters:,}", *shown)
+        table.add_row(card.connector, str(card.seed), f"{card.connector_parameters:,}", *map(number, scores))
     Console().print(table)
 
 

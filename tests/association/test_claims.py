@@ -16,6 +16,7 @@ from connector_bench.association.contrast import exchange_p
 from connector_bench.association.sensitivity import sensitivity
 from connector_bench.association.values import Point, SeedValue
 from connector_bench.cli import app
+from connector_bench.number_style import number, with_interval
 
 ROOT = Path(__file__).parents[2]
 SEEN, UNSEEN = "scenes_vqa", "scenes_vqa_unseen"
@@ -181,12 +182,17 @@ def test_readme_says_what_the_command_gives(study: tuple[dict, str]) -> None:
 
 
 def test_the_terminal_says_it_where_the_figure_stands(study: tuple[dict, str]) -> None:
+    lost = entry(study[0], "patch_reconstruction", "lost", SEEN)
+    leans, trained = lost["sensitivity"], lost["spearman"]["trained"]
+    lowest, parts = leans["lowest"], leans["parts"]
+    found = contrast(study[0], SEEN, "knn_preservation")
+    shown = with_interval(found["value"], found["low"], found["high"])
     for said in (
-        "lost of patch_reconstruction with accuracy, -0.83 over 10 trained connectors: -0.93 (without c_abstractor) "
-        "to -0.77",
-        "-0.71 without the rank bottlenecks (n = 7, p = 0.088)",
-        "0.40 among the 49-token grids (n = 4",
-        "lost of patch_reconstruction less 1 - knor_10 of knn_preservation, correlations with accuracy of scenes_vqa "
-        "over 10 trained connectors: -0.11",
+        f"lost of patch_reconstruction with accuracy, {number(trained['value'])} over {trained['n']} trained "
+        f"connectors: {number(lowest['value'])} (without {lowest['left_out']}) to {number(leans['highest']['value'])}",
+        f"{number(parts['without the rank bottlenecks']['value'])} without the rank bottlenecks (n = ",
+        f"{number(parts['among the 49-token grids']['value'])} among the 49-token grids (n = 4",
+        "lost of patch_reconstruction less 1 − kept, k = 10 of knn_preservation, correlations with accuracy of "
+        f"scenes_vqa over {found['n']} trained connectors: {shown}",
     ):
         assert said in study[1], said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -35,7 +36,11 @@ def test_the_summary_the_figures_and_the_table(run: Path, tmp_path: Path) -> Non
     assert found.exit_code == 0, found.output
     assert "patch_reconstruction beside scenes_vqa" in found.output
     assert "joined by document number and target and input" in found.output
-    assert "n.s." in found.output
+    assert "not significant" in found.output
+    assert "±: 95 % interval; + and −: its two sides" in found.output
+    assert "error inside the answer" in found.output
+    assert "entropy, norm of the encoder's tokens held fixed" in " ".join(found.output.split())
+    assert not re.search(r"\[-?\d|loss_inside|encoder_norm", found.output), "no brackets, no code names"
     assert "loss inside and outside the answer mask" in found.output
     content = json.loads((tmp_path / "a.json").read_text())
     pairs = {pair["loss"]: pair for pair in content["pairs"]}
@@ -68,7 +73,7 @@ def test_nothing_is_found_where_nothing_is_planted(tmp_path: Path) -> None:
     write_run(tmp_path, connector={"patch_reconstruction": ours}, scored={"scenes_vqa": theirs})
     found = analyze(tmp_path, "--all", "--json", tmp_path / "a.json")
     assert found.exit_code == 0
-    assert " q=0" not in found.output
+    assert "q = " not in found.output
     content = json.loads((tmp_path / "a.json").read_text())
     assert not any(pair["spearman"]["significant"] for pair in content["pairs"])
 

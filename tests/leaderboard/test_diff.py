@@ -49,7 +49,7 @@ def test_a_figure_behind_the_headlines_is_counted() -> None:
     control = result.figures["untrained_knor_10"].model_copy(update={"value": 0.1})
     hidden = result.model_copy(update={"figures": {**result.figures, "shuffled_knor_50": control}})
     said = table_diff(merge(OLD), merge([a_run("a", knn_preservation=hidden), OLD[1]]))
-    assert "1 figures behind the headlines change too" in said
+    assert "1 figure behind the headlines changes too" in said
 
 
 def test_a_long_change_is_cut_and_counted() -> None:

@@ -13,7 +13,7 @@ from connector_bench.leaderboard.data_files import csv_file, json_file
 from connector_bench.leaderboard.markdown import markdown, topic_tables
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.page_data import page_data
-from connector_bench.leaderboard.printed_table import terminal
+from connector_bench.leaderboard.printed_table import places, terminal
 from connector_bench.leaderboard.published import published
 from connector_bench.leaderboard.schema import Figure, ProbeBudget, StoredRun
 from tests.leaderboard.runs import a_run, answers, preservation, reconstruction
@@ -82,6 +82,9 @@ def test_terminal_shows_ranks_and_no_markup() -> None:
     shown = console.export_text()
     assert "[red]m[/red]" in shown
     assert "0.500  #1" in shown
+    assert next(places(table, {"[red]m[/red]"})).endswith(
+        "kept beyond chance, k = 10 0.500 ±.020, place 1 of 1"
+    )
 
 
 def test_what_neighbours_share_stands_beside_the_overlap() -> None:
@@ -129,6 +132,9 @@ def test_what_more_training_images_would_lower_reads_at_most_wherever_it_is_show
     shown = console.export_text()
     assert shown.count("≤") == 1
     assert "≤ 0.250  #1" in shown
+    told = list(places(table, {"lab/c-seed0", "lab/done"}))
+    assert ", lost ≤ 0.250, place 1 of 4" in told[0], "a figure without an interval is alone"
+    assert "lost 0.500, place" in told[1]
     rows = {row["model"]: row for row in json.loads(json_file(table))["rows"]}
     assert rows["lab/c-seed0"]["figures"]["patch_reconstruction/lost"]["bound"] == "at most"
     assert "bound" not in rows["lab/done"]["figures"]["patch_reconstruction/lost"]

@@ -200,7 +200,7 @@ def test_the_scatter_has_a_point_a_model_that_leads_to_it(view: Open) -> None:
     points = page.locator("#plot a")
     expect(points).to_have_count(4)  # three models and a reference; gamma has no accuracy
     expect(page.locator("#plot-note")).to_have_text(
-        "4 connectors; 1 without one of the two figures are left out."
+        "4 connectors; 1 without one of the two figures left out."
     )
     page.get_by_label("Horizontal").select_option("knn_preservation/knor_adj_10")
     beta = page.locator("#plot a [aria-label^='lab/beta']")

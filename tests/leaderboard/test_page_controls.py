@@ -97,7 +97,13 @@ def test_a_head_says_what_its_figures_are(view: Open) -> None:
         expect(said).to_contain_text(text)
     page.keyboard.press("Escape")
     expect(said).to_be_hidden()
+    page.get_by_role("button", name="what is kept, k = 10?").first.press("Enter")
+    expect(page.locator("#definition")).to_contain_text("higher where more is kept or found")
+    page.keyboard.press("Escape")
     page.get_by_role("link", name="mlp").first.click()
+    expect(
+        page.get_by_role("dialog").get_by_role("columnheader", name="same architecture, untrained")
+    ).to_be_visible()
     page.get_by_role("dialog").get_by_role("button", name="what is lost?").click()
     expect(page.locator("#definition")).to_be_focused()
 

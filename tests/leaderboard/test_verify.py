@@ -13,7 +13,7 @@ from connector_bench.leaderboard.schema import Figure, TaskResult
 from connector_bench.leaderboard.verify import ROUNDING, verify
 from connector_bench.results.harness_files import UnusableResult
 from tests.leaderboard.conftest import MEASURED
-from tests.leaderboard.runs import a_run, answers, preservation
+from tests.leaderboard.runs import a_run, answers, preservation, reconstruction
 
 COMMITTED = [a_run("m", t=preservation(0.5, half=0.02))]
 
@@ -28,7 +28,7 @@ def test_what_stays_within_its_interval_agrees(now: float) -> None:
 @pytest.mark.parametrize("now", [0.53, 0.47, 0.0])
 def test_what_leaves_its_interval_moved(now: float) -> None:
     (moved,) = verify(COMMITTED, [a_run("m", t=preservation(now))]).moved
-    assert moved == f"m, t, knor_adj_10: 0.5 (0.48 to 0.52) was committed, now {now}"
+    assert moved == f"m, t, knor_adj_10: 0.500 ±.020 was committed, now {now:.3f}"
 
 
 @pytest.mark.parametrize(("by", "moves"), [(ROUNDING / 2, False), (ROUNDING * 2, True)])
@@ -44,7 +44,7 @@ def test_a_figure_that_is_gone_moved_and_a_new_one_did_not() -> None:
     task = preservation(0.5)
     fewer = task.model_copy(update={"figures": {"knor_adj_10": task.figures["knor_adj_10"]}})
     (gone,) = verify([a_run(t=task)], [a_run(t=fewer)]).moved
-    assert gone.endswith("untrained_knor_10: 0.6 was committed, now there is none")
+    assert gone.endswith("untrained_knor_10: 0.600 was committed, now there is none")
     assert verify([a_run(t=fewer)], [a_run(t=task)]).moved == ()
 
 
@@ -100,4 +100,11 @@ def test_a_moved_figure_fails_the_command(twice: tuple[Path, Path], tmp_path: Pa
     boards.add(tmp_path, [run.model_copy(update={"tasks": {MEASURED: task}})])
     result = CliRunner().invoke(app, ["leaderboard", "verify", str(again), "--board", str(tmp_path)])
     assert result.exit_code == 1
-    assert f"moved: connector_zoo/mlp-seed0, {MEASURED}, cka: -0.5 was committed, now " in result.output
+    assert f"moved: connector_zoo/mlp-seed0, {MEASURED}, cka: −0.500 was committed, now " in result.output
+
+
+def test_what_reads_the_same_in_three_decimals_has_all_its_digits() -> None:
+    (moved,) = verify(
+        [a_run(t=reconstruction([0.2496], [1.0]))], [a_run(t=reconstruction([0.2504], [1.0]))]
+    ).moved
+    assert moved == "m, t, lost: 0.250 was committed, now 0.2504 (and 0.2496 before)"

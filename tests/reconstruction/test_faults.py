@@ -169,7 +169,7 @@ def test_a_control_that_cannot_be_made_costs_the_others_nothing(expected: dict[s
 
     figures = measured(20, 6, connector=overflowing)
     (warning,) = figures.warnings
-    assert warning.startswith("1 controls left out: untrained.1 (ValueError: tokens hold NaN or infinity")
+    assert warning.startswith("1 control left out: untrained.1 (ValueError: tokens hold NaN or infinity")
     found = values(figures)
     changed = {name for name in expected if found[name] != expected[name]}
     assert changed == {"untrained_r2_ridge", "untrained_excess"}, (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ def test_mine_stands_beside_them(pictures: Path, tmp_path: Path, monkeypatch: py
     size = ("--images", pictures, "--tokens", 16, "--width", 48, "--rank", 2, "--steps", 20)
     ended = typed(checkpoint, *size, "--mine", tmp_path / "results")
     assert ended.exit_code == 0, ended.output
-    assert "llava loses 0." in ended.output
+    assert re.search(r"llava loses (≤ )?0\.\d{3}", ended.output)
     assert "on patch_reconstruction_imagefolder; of 16 tokens with 48 numbers each" in ended.output
     assert "other pictures" not in ended.output
     assert "nan" not in ended.output, "an interval only where there is one"

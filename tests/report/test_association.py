@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from connector_bench.association import values as association
+from connector_bench.metrics import loss_named
 from connector_bench.report.association import association_section
 from connector_bench.report.association_findings import association_findings
-from connector_bench.report.association_words import headline, loss_named
+from connector_bench.report.association_words import headline
 from connector_bench.report.blocks import Prose, ReportTable
 from connector_bench.report.chart import Chart
 from connector_bench.report.theme import LIGHT
@@ -75,11 +76,21 @@ def said(found: association.Analysis) -> str:
             "The higher “lost”, the more failures: AUROC 0.700 ±.050, chance 0.5, over 40",
         ),
         (0.7, 0.001, {"entropy": 0.1}, "better than every baseline."),
-        (0.7, 0.001, {"entropy": 0.1, "mask_area": 0.01}, "not shown to be better than mask_area (0.600)."),
-        (0.7, 0.001, {"mask_area": -0.1}, "not shown to be better than mask_area (0.600)."),
+        (
+            0.7,
+            0.001,
+            {"entropy": 0.1, "mask_area": 0.01},
+            "not shown to be better than area of the answer (0.600).",
+        ),
+        (0.7, 0.001, {"mask_area": -0.1}, "not shown to be better than area of the answer (0.600)."),
         (0.3, 0.001, {}, "The higher “lost”, the fewer failures"),
         (0.6, 0.2, {}, "“lost” does not tell failures from successes: AUROC 0.600 ±.050, chance 0.5"),
-        (0.5, 0.2, {"mask_area": -0.1}, "not significant. A simpler property does: mask_area (0.600)."),
+        (
+            0.5,
+            0.2,
+            {"mask_area": -0.1},
+            "not significant. A simpler property does: area of the answer (0.600).",
+        ),
     ],
 )
 def test_prediction_is_worded_as_it_came_out(
@@ -144,6 +155,10 @@ def test_every_pair_has_a_row_and_every_chart_can_be_drawn() -> None:
         "outside",
     ]
     assert all(chart.svg(LIGHT).startswith(b"<?xml") for chart in charts)
+    correlation, auroc, *_ = charts
+    assert "Held fixed, where the loss allows it: area of the answer." in correlation.shows
+    assert "entropy, larger fails" in auroc.alt
+    assert "documents that have “lost”)" in auroc.shows
     (table,) = [block for block in blocks if isinstance(block, ReportTable)]
     assert [(row[0].text, row[1].text) for row in table.rows] == [
         (loss_named(one.loss), one.score) for one in pairs

@@ -266,8 +266,11 @@ def test_the_page_says_where_its_figures_come_from(page: Path, run: Outcome) -> 
         f"torch {record['versions']['torch']}",
         "--model_args connector=mlp",
         "numpy_seed 1234",
+        "weights, SHA-256",
+        "images, SHA-256",
     ):
         assert wanted in text
+    assert not re.search(r">\s*(weights_sha256|images_sha256|n_images)\s*<", text)
     assert str(run.folder) not in text
     assert "--limit 160" in text
 

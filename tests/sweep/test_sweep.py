@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
@@ -22,9 +23,10 @@ from connector_bench.cli import app
 from connector_bench.comparison.compared_runs import side_of
 from connector_bench.preservation.drawn_together import Drawn, random_halves
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.sweep.execute import LOG, execute
-from connector_bench.sweep.plan import SweepRun, SweptConnector, read_sweep, runs_of
+from connector_bench.sweep.execute import LOG, RunOutcome, execute
+from connector_bench.sweep.plan import Sweep, SweepRun, SweptConnector, read_sweep, runs_of
 from connector_bench.sweep.seeded_differences import SeededRuns, difference, seed_variance
+from connector_bench.sweep.summary import write_summary
 from connector_bench.zoo.shipped import SHIPPED
 from tests.comparison.harness_output import ordinary_task, our_task, write_output
 
@@ -103,13 +105,13 @@ def test_rank_32_wins_over_rank_8_and_another_seed_ties(
     ended = sweep()
     assert ended.exit_code == 0, ended.output
     said = re.findall(
-        r"^- (\w+) (.*) rank8: knn_preservation_scenes knor_10 (\S+) \[(\S+), (\S+)\]$", ended.output, re.M
+        r"^- (\w+) (.*) rank8: knn_preservation_scenes, kept, k = 10 ([+−]\S+) ±(\S+)$", ended.output, re.M
     )
-    (better, verdict, *gap), (again, tie, *between) = said
+    (better, verdict, gap, half), (again, tie, between, wide) = said
     assert (better, verdict) == ("rank32", "is higher than")
-    assert 0 < float(gap[1]) < float(gap[0]) < float(gap[2])
+    assert 0 < float(half) < float(gap)
     assert (again, tie) == ("rank8again", "is not told apart from")
-    assert float(between[1]) < 0 < float(between[2])
+    assert abs(float(between.replace("−", "-"))) < float(wide)
 
 
 @pytest.mark.parametrize(
@@ -303,3 +305,40 @@ def test_of_too_few_documents_nothing_is_told_apart(tmp_path: Path) -> None:
     key = ("d", "vqa", "accuracy")
     with pytest.raises(UnusableResult, match="no interval: 19 images, 20 are needed"):
         difference(wide, narrow, key, seed_variance([wide, narrow], key))
+
+
+def test_the_page_s_own_file_is_a_sweep() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "SWEEP.md").read_text(encoding="utf-8")
+    _, block, *_ = page.split("```")
+    assert len(runs_of(Sweep.model_validate(yaml.safe_load(block)))) == 18
+
+
+def test_a_bound_reads_at_most_and_data_sets_that_share_a_task_are_told_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for name, level in (("base", 0.3), ("mine", 0.6)):
+        for data_set in ("ours", "theirs"):
+            losses = level + rng.normal(size=60) * 0.01
+            rows = our_task([{"lost": float(lost), "sse": float(lost), "sst": 1.0} for lost in losses])
+            connector = {
+                "model": "m",
+                "family": "f",
+                "connector": "c",
+                "parameters": 1,
+                "weights_sha256": None,
+            }
+            record = {
+                "measure": "patch_reconstruction",
+                "connector": connector,
+                "more_data_helps": (name, data_set) == ("mine", "theirs"),
+            }
+            folder = tmp_path / name / data_set
+            write_output(folder, {"p": rows}, records={"p": record})
+            outcomes.append(RunOutcome(SweepRun(name, None, data_set, 0, (), {}), folder))
+    text, _ = write_summary(outcomes, tmp_path)
+    assert text.count("≤") == 1
+    assert re.search(r"≤ 0\.(6|59)", text)
+    assert "ours: p, lost ↓" in text
+    said = re.findall(r"^- mine is worse than base: (\w+): p, lost (\S+) ±(\S+); documents", text, re.M)
+    assert [data_set for data_set, *_ in said] == ["ours", "theirs"]
+    assert all(0.29 < float(change) < 0.31 for _, change, _ in said)

@@ -53,7 +53,7 @@ const connectorFacts = (row, first) => [
 function figuresOf(row) {
   const groups = DATA.groups.filter((group) => group.columns.some((column) => column.control === null && row.figures[column.id]));
   const controls = unique(COLUMNS.filter((column) => column.control && row.figures[column.id]).map((column) => column.control));
-  const heads = ["figure", "value", row.seeds.length ? "each seed" : null, "chance", ...controls.map((control) => control.replaceAll("_", " "))];
+  const heads = ["figure", "value", row.seeds.length ? "each seed" : null, "chance", ...controls.map((control) => COLUMNS.find((column) => column.control === control).control_label ?? control)];
   const table = make(
     "table",
     { class: "figures" },
@@ -157,6 +157,6 @@ function runOf(run, of) {
     factList(run.facts),
     run.command && make("p", {}, "Command that gives these figures again:"),
     run.command && make("pre", { tabindex: "0", "aria-label": "command" }, make("code", {}, run.command)),
-    run.left_out ? make("p", {}, make("small", {}, `${run.left_out} model arguments of the original command are not repeated here.`)) : null,
+    run.left_out ? make("p", {}, make("small", {}, `${counted(run.left_out, "model argument of the original command is", "model arguments of the original command are")} not repeated here.`)) : null,
   ].filter(Boolean);
 }

@@ -27,10 +27,16 @@ function figureCell(figure, kind) {
   return make("td", { class: "figure", title: DATA.methods[figure[3]] }, make("span", { class: "value" }, value), make("span", { class: "half" }, half));
 }
 
-const better = { true: ["↑", "higher is better"], false: ["↓", "lower is better"], null: ["", ""] };
+const ways = { true: ["↑", "higher"], false: ["↓", "lower"], null: ["", ""] };
 
-/** An arrow for the direction in which a column is better, with words for those who do not see it. */
+/** Which way is better; of what is no mark, such as neighbours, which way more is kept or found. */
+function wayOf(column) {
+  const [, way] = ways[column.higher_is_better];
+  return way && (column.mark ? `${way} is better` : `${way} where more is kept or found`);
+}
+
+/** An arrow for the direction in which a column points, with words for those who do not see it. */
 function direction(column) {
-  const [arrow, words] = better[column.higher_is_better];
-  return arrow ? [make("span", { "aria-hidden": "true" }, ` ${arrow}`), hidden(`, ${words}`)] : [];
+  const [arrow] = ways[column.higher_is_better];
+  return arrow ? [make("span", { "aria-hidden": "true" }, ` ${arrow}`), hidden(`, ${wayOf(column)}`)] : [];
 }

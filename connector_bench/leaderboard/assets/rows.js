@@ -62,7 +62,7 @@ function define(column, button) {
     make("p", {}, `${column.meaning}.`),
     factList([
       ["metric", column.metric],
-      ["better", better[column.higher_is_better][1] || "neither way"],
+      ["arrow", wayOf(column) || "none: neither way is better"],
       ["chance", column.chance === null ? column.formula : number(column.chance) + (column.formula ? `: ${column.formula}` : "")],
       ["from", column.source],
       ["task", `${column.group.task}, N = ${column.group.n.toLocaleString("en")}`],

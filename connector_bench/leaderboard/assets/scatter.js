@@ -38,7 +38,8 @@ function drawScatter(sections, state) {
   const plot = plotOf(points, x, y);
   byId("plot").replaceChildren(plot, legendOf(plot, points));
   byId("plot-note").textContent =
-    `${points.length} ${state.points === "seeds" ? "seeds and models" : "connectors"}` + (left > 0 ? `; ${left} without one of the two figures are left out` : "") + ".";
+    (state.points === "seeds" ? counted(points.length, "seed or model", "seeds and models") : counted(points.length, "connector")) +
+    (left > 0 ? `; ${left} without one of the two figures left out` : "") + ".";
 }
 
 function pointOf(row, x, y, state) {
@@ -92,7 +93,7 @@ function plotOf(points, x, y) {
 
 const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "cross", "wye"];
 
-const axisLabel = (column) => fullLabel(column) + { true: ", higher is better", false: ", lower is better", null: "" }[column.higher_is_better];
+const axisLabel = (column) => [fullLabel(column), wayOf(column)].filter(Boolean).join(", ");
 
 /** Colour and shape of each kind of connector that has a point. */
 function legendOf(plot, points) {

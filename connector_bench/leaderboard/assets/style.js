@@ -34,6 +34,8 @@ function ends(value, low, high) {
   return (up === nothing ? "" : ` +${up}`) + (down === nothing ? "" : ` ${MINUS}${down}`);
 }
 
+const counted = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+
 const withInterval = (value, low, high, sign = "") => sign + number(value) + ends(value, low, high);
 const difference = (value, half) => signed(value) + ends(value, value - half, value + half);
 

@@ -55,7 +55,7 @@ const LATEX = {
 /** The columns and rows of the view as text: what passes the filters, in its order, open seeds below their connector. */
 function viewAs({ escaped, table }) {
   const [columns, ranking] = [shownColumns(state), rankingOf(state)];
-  const heads = ["rank", "connector", ...columns.map((column) => `${column.label}${column.higher_is_better === null ? "" : ` ${better[column.higher_is_better][0]}`}`)];
+  const heads = ["rank", "connector", ...columns.map((column) => `${column.label}${column.higher_is_better === null ? "" : ` ${ways[column.higher_is_better][0]}`}`)];
   const rows = tablesFor(state).flatMap(({ table: one }) => one.getSortedRowModel().rows.map((row) => row.original)).flatMap((row) => [row, ...(isOpen(row, state) ? seedsOf(row) : [])]);
   const lines = rows.map((row) => [
     row.kind === "seed" ? "" : (row.ranks[ranking?.id]?.place ?? ""),
