@@ -84,7 +84,11 @@ def list_connectors() -> None:
     from connector_bench.zoo.shipped import read_cards
 
     table = Table("connector", "seed", "parameters", "test", "test_unseen", title="scenes_vqa accuracy")
-    for card in read_cards():
+    try:
+        cards = read_cards()
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    for card in cards:
         scores = (card.accuracy.get(split, {}).get("overall") for split in ("test", "test_unseen"))
         shown = ["-" if score is None else f"{score:.3f}" for score in scores]
         table.add_row(card.connector, str(card.seed), f"{card.connector_parameters:,}", *shown)
