@@ -58,6 +58,10 @@ def run_commands(folder: Path) -> None:
         ["zoo", "list"],
         ["connectors"],
         ["connectors", "inspect", str(llava), "--cells", "2"],
+        ["capture", str(llava), "--images", str(folder / "pictures"), "--out", str(out / "tokens")],
+        ["fingerprint", "make", str(llava), "--out", str(out / "fingerprint")],
+        ["fingerprint", "pictures", str(out / "twelve")],
+        ["new-task", "scenes_vqa", "--folder", str(out / "new")],
     ]
     out.mkdir()
     for command in commands:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,20 +131,32 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path, capfd: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "shard", "sentence"),
+    ("variable", "value", "options", "sentence"),
     [
-        ("WAIT", "soon", 512, "CONNECTOR_BENCH_WAIT must be a number of seconds from 0 to 86400, got 'soon'"),
-        ("WAIT", "0", 0, "shard must be a whole number of images, at least 1, got 0"),
-        ("WORKERS", "fibres", 512, "CONNECTOR_BENCH_WORKERS is 'fibres'; a whole number from 1 on is needed"),
-        ("PROBES", "empty", 512, "empty holds no probes.json: it is no folder of probes that a run has left"),
-        ("PROBES", "cut", 512, "cut/probes.json cannot be read: "),
-        ("PROBES", "other", 512, "the probes in other were made with other options: mlp_width (8, here 64)"),
+        ("WAIT", "soon", {}, "CONNECTOR_BENCH_WAIT must be a number of seconds from 0 to 86400, got 'soon'"),
+        (
+            "WAIT",
+            "0",
+            {"attention_heads": 0},
+            "attention_heads: Input should be greater than or equal to 1, got 0",
+        ),
+        (
+            "WAIT",
+            "0",
+            {"device": "cudda"},
+            "device: Value error, must be auto, cpu, cuda or cuda:<number>, got 'cudda'",
+        ),
+        ("WAIT", "0", {"shard": 0}, "shard must be a whole number of images, at least 1, got 0"),
+        ("WORKERS", "fibres", {}, "CONNECTOR_BENCH_WORKERS is 'fibres'; a whole number from 1 on is needed"),
+        ("PROBES", "empty", {}, "empty holds no probes.json: it is no folder of probes that a run has left"),
+        ("PROBES", "cut", {}, "cut/probes.json cannot be read: "),
+        ("PROBES", "other", {}, "the probes in other were made with other options: mlp_width (8, here 64)"),
     ],
 )
 def test_an_option_that_is_not_allowed_ends_in_a_sentence(
     variable: str,
     value: str,
-    shard: int,
+    options: dict[str, Any],
     sentence: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,7 +165,7 @@ def test_an_option_that_is_not_allowed_ends_in_a_sentence(
     """In the environment or in a user's YAML; who asks in Python gets the exception."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(f"CONNECTOR_BENCH_{variable}", value)
-    small = write_small_task(tmp_path / "tasks", images=8, shard=shard)
+    small = write_small_task(tmp_path / "tasks", images=8, **options)
     probes = {"config": reconstruction_config(OPTIONS | {"mlp_width": 8}).as_json()}
     for name, content in (("empty", None), ("cut", json.dumps(probes)[:50]), ("other", json.dumps(probes))):
         (tmp_path / name).mkdir()
@@ -167,6 +180,27 @@ def test_an_option_that_is_not_allowed_ends_in_a_sentence(
     assert not list(tmp_path.rglob("*_results.json"))
     with pytest.raises(ValueError, match=re.escape(f"small: {sentence}")):
         documents_of("small", tmp_path / "tasks")
+
+
+@pytest.mark.parametrize(
+    ("block", "sentence"),
+    [
+        ("{seed: -1}", "seed must be a whole number of at least 0, got -1"),
+        ("5", "connector_bench must be a block of options, got 5"),
+        ("{1: 2}", "unknown option 1; allowed are ks"),
+    ],
+)
+def test_options_of_neighbours_are_checked_before_the_pass(
+    block: str, sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    include = Path(__file__).parents[1] / "tasks" / "knn_preservation_scenes.yaml"
+    (tmp_path / "near.yaml").write_text(f"task: near\ninclude: {include}\nconnector_bench: {block}\n")
+    with pytest.raises(SystemExit, match="1"):
+        run_here(tmp_path / "out", *ZOO, "connector=mlp", "--include_path", str(tmp_path), "--tasks", "near")
+    message = said(capfd)
+    assert f"near: {sentence}" in message
+    assert "nothing was measured" in message
+    assert "Traceback" not in message
 
 
 @pytest.fixture(scope="module")

@@ -50,13 +50,16 @@ def threads(arguments: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
     return by("threads:2", tmp_path_factory.mktemp("threads"), arguments)
 
 
+@pytest.mark.parametrize("batch_size", ["8", "3"])
 def test_figures_of_both_tasks_are_the_same_bits_by_processes(
-    arguments: tuple[str, ...], threads: Outcome, tmp_path: Path
+    batch_size: str, arguments: tuple[str, ...], threads: Outcome, tmp_path: Path
 ) -> None:
-    processes = by("processes:2", tmp_path, arguments)
+    """Whoever decodes the pictures, and however many of them the model takes at a time."""
+    processes = by("processes:2", tmp_path, (*arguments, "--batch_size", batch_size))
     for task in (KNN, "small"):
         ran = [one.record(task)["ran"]["workers_are"] for one in (threads, processes)]
         assert ran == ["threads", "processes"]
+        assert processes.record(task)["ran"]["batch_size"] == int(batch_size)
         assert processes.figures(task) == threads.figures(task)
         answers = [[row["filtered_resps"] for row in one.samples(task)] for one in (threads, processes)]
         assert answers[0] == answers[1]

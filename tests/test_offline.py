@@ -52,7 +52,7 @@ def test_no_command_on_local_files_asks_a_server(tmp_path: Path) -> None:
     """`datasets` told a server whenever it read JSON."""
     found, asked = watched(tmp_path, "-m", "tests.offline_commands", str(tmp_path))
     ended = [line for line in found.stdout.splitlines() if line.startswith("ended ")]
-    assert len(ended) == 14, found.stdout[-3000:] + found.stderr[-3000:]
+    assert len(ended) == 18, found.stdout[-3000:] + found.stderr[-3000:]
     assert all(line.endswith(": 0") for line in ended), found.stdout[-3000:]
     assert asked == ""
 

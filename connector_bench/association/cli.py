@@ -44,7 +44,7 @@ def analyze(
     from connector_bench.association.printed import terminal
     from connector_bench.association.study_picture import picture
     from connector_bench.association.values import Settings
-    from connector_bench.results.refusals import refusals
+    from connector_bench.results.refusals import refusals, refuse
 
     settings = Settings(seed=seed, failure_below=failure_below)
     with refusals("refused"):
@@ -56,6 +56,10 @@ def analyze(
         _write(json, lambda: as_json(found).encode())
         _write(csv, lambda: as_table(found).to_csv(index=False).encode())
         _write(figure, lambda: drawn)
+    if not (found.pairs or found.across or found.skipped):
+        refuse(
+            "refused: no loss beside a score: a task of connector_bench and one of another kind are needed"
+        )
     if any(skipped.refused for skipped in found.skipped) or not (found.pairs or found.across):
         raise typer.Exit(1)
 

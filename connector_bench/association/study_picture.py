@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from connector_bench.association.prediction_picture import draw_prediction, write_names
-from connector_bench.association.prediction_values import FixedPrediction
+from connector_bench.association.prediction_values import FixedPrediction, FixedTarget
 from connector_bench.association.values import AcrossConnectors, Point
 from connector_bench.headlines import WHOLE_LOSSES
 from connector_bench.metrics import metric
@@ -39,6 +39,13 @@ def picture(across: Sequence[AcrossConnectors], fixed: FixedPrediction | None = 
     chosen = [found for found in chosen if any(found.correlations.values())] or chosen
     rows = [_ordered(found for found in chosen if found.score_task == task) for task in _tasks(chosen)]
     targets = [] if fixed is None else fixed.targets
+    with plt.rc_context({"text.parse_math": False}):  # names come from files, and hold no formulas
+        return _png(rows, targets)
+
+
+def _png(rows: Sequence[Sequence[AcrossConnectors]], targets: Sequence[FixedTarget]) -> bytes:
+    import matplotlib.pyplot as plt
+
     width = max(map(len, [*rows, targets]))
     height = len(rows) + bool(targets)
     figure, grid = plt.subplots(

@@ -86,7 +86,7 @@ def neighbour_plate(
     )
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(_plain(title), fontsize=11)
     widths = [1.15] + [1.0] * columns
     cells = figure.subplots(
         2 * len(queries), columns + 1, squeeze=False, gridspec_kw={"width_ratios": widths}
@@ -108,7 +108,14 @@ def neighbour_plate(
 
 
 def _caption(captions: Sequence[str] | Mapping[int, str] | None, index: int, start: str = "") -> str:
-    return "\n".join(part for part in (start, captions[index] if captions is not None else "") if part)
+    return "\n".join(
+        part for part in (start, _plain(captions[index]) if captions is not None else "") if part
+    )
+
+
+def _plain(text: str) -> str:
+    """No formula of matplotlib's."""
+    return text.replace("$", r"\$")
 
 
 def _show(cell: Axes, picture: Any, caption: str, mark: _Mark | None = None) -> None:

@@ -37,7 +37,7 @@ def draw_plate(
         return found
 
     captions = {row: gallery.caption(row, documents) for row in _shown(gallery, rows, columns)}
-    options = gallery.of.record.get("options", {})
+    options = gallery.of.record.get("options") or {}
     return neighbour_plate(
         folder / f"{as_file_name(gallery.model)}-{as_file_name(gallery.task)}.png",
         picture,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,10 @@ class ConnectorTask(DataSet):
             config = rows | borrowed(task, (*PICTURES, *ROWS), (config["task"],)) | config
             require_pictures(task, config)
         config["num_fewshot"] = 0  # which tells lmms-eval to leave us out of --num_fewshot
-        options = dict(config.pop(OPTIONS_KEY, {}))
+        given = config.pop(OPTIONS_KEY, {})
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{OPTIONS_KEY} must be a block of options, got {given!r:.80}")
+        options = dict(given)
         self.labels = label_names(options.pop("label", None))
         self.captions: str | None = options.pop("captions", None)
         self.rows = printed_rows(options.pop("rows", "main"))

@@ -52,6 +52,8 @@ class PreservationOptions:
             or any(not isinstance(k, int) or k < 1 for k in self.ks)
         ):
             raise ValueError(f"ks must be whole numbers of at least 1, got {self.ks}{one_k(self.ks)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, got {self.seed!r}")
         if self.drawn_together is not None and not isinstance(self.drawn_together, str):
             raise ValueError(f"drawn_together must be one column of labels, got {self.drawn_together!r}")
         if not isinstance(self.device, str) or not re.fullmatch(
@@ -71,7 +73,7 @@ class PreservationOptions:
 def preservation_options(given: Mapping[str, object]) -> PreservationOptions:
     """Options from a task's YAML block. Raises ValueError for a key or a value that is not allowed."""
     allowed = [field.name for field in fields(PreservationOptions)]
-    if unknown := sorted(set(given) - set(allowed)):
+    if unknown := sorted(str(name) for name in given if name not in allowed):
         raise ValueError(f"unknown option {', '.join(unknown)}; allowed are {', '.join(allowed)}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
     return PreservationOptions(**values)  # type: ignore[arg-type]

@@ -7,12 +7,22 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field
 
 from connector_bench.protocol import PROTOCOL_VERSION, respelled
+from connector_bench.reconstruction.option_values import (
+    Count,
+    Device,
+    Finite,
+    Rate,
+    Seed,
+    Share,
+    checked,
+    refuse_unknown,
+)
 from connector_bench.reconstruction.probes.moments import Sums
 from connector_bench.reconstruction.probes.ridge import PENALTIES
 from connector_bench.reconstruction.probes.training_loop import Schedule
@@ -33,54 +43,54 @@ class ReconstructionConfig:
     protocol: Literal["connector_bench", "paper"] = "connector_bench"
     tap: Literal["pre", "pre_normed"] = "pre"
     """Which side of the connector's own leading norm is to be reconstructed; the same where it has none."""
-    validation: float = 0.1
+    validation: Share = 0.1
     """Share of the training images that chooses penalties and stops training."""
-    seed: int = 0
-    patch_pairs: int = 200_000
+    seed: Seed = 0
+    patch_pairs: Count = 200_000
     """Cells that the trained probes learn from."""
-    validation_pairs: int = 20_000
+    validation_pairs: Count = 20_000
     attention: Literal["auto", "always", "never"] = "auto"
     """The attention probe: for connectors without places only, for all, or for none."""
-    attention_images: int = 2_000
-    attention_patches: int = 64
+    attention_images: Count = 2_000
+    attention_patches: Count = 64
     """Patches of each of those images that the attention probe is asked for."""
     reservoir_dtype: Literal["auto", "bfloat16", "float16"] = "auto"
     """Precision of the rows that the trained probes learn from; `auto` is the model's own, which loses nothing."""
-    mlp_width: int = 512
-    mlp_layers: int = 3
+    mlp_width: Count = 512
+    mlp_layers: Annotated[int, Field(ge=2)] = 3
     linear_path: bool = True
     whiten: bool = True
     """Give the MLP uncorrelated inputs of variance 1, so that a connector's last linear map costs no training."""
     standardize_targets: bool = False
     """Train on every target dimension over its own deviation; else on one scale, as R2 weighs them."""
-    attention_width: int = 256
-    attention_heads: int = 8
-    attention_layers: int = 2
+    attention_width: Count = 256
+    attention_heads: Count = 8
+    attention_layers: Count = 2
     schedule: Schedule = field(default_factory=Schedule)
     attention_schedule: Schedule = field(
         default_factory=lambda: Schedule(epochs=40, batch_size=32, patience=10)
     )
     """Longer patience: attention may stay where it began until it has found which token is where."""
-    penalties: tuple[float, ...] = PENALTIES
-    control_rank: int = 8
+    penalties: Annotated[tuple[Rate, ...], Field(min_length=1)] = PENALTIES
+    control_rank: Count = 8
     """Directions that the control of known rank keeps."""
-    untrained_seeds: int = 3
+    untrained_seeds: Annotated[int, Field(ge=0)] = 3
     """Initialisations of the connector that are measured as a control; 0 for none."""
-    control_pairs: int = 20_000
+    control_pairs: Count = 20_000
     """Cells that an MLP learns from as a control: on shuffled pairs, on identity and on rotation."""
     curve: bool = True
     """Also fit on 1/4 and 1/2 of the images, to tell loss from too little data."""
-    more_data_gain: float = 0.005
+    more_data_gain: Finite = 0.005
     """Gain in validation R2 from 1/2 to all of the images from which more data still helps."""
-    chunk_rows: int | None = None
+    chunk_rows: Count | None = None
     """Rows that are multiplied together; None for 2,048 on the CPU and 8,192 on CUDA."""
     sums: Sums = "auto"
     """How scatter is summed: in float64 where the device is fast at it, else in float32 over short runs."""
-    device: str = "auto"
+    device: Device = "auto"
     """Where what is gathered lies, and the probes are fitted: `auto` is where the model ran, if it has room."""
 
     def __post_init__(self) -> None:
-        if self.attention_width % self.attention_heads:
+        if self.attention_heads < 1 or self.attention_width % self.attention_heads:
             raise ValueError(f"{self.attention_heads} heads do not divide a width of {self.attention_width}")
 
     def as_json(self) -> dict[str, Any]:
@@ -206,20 +216,16 @@ def task_options(given: Mapping[str, Any]) -> TaskOptions:
 def reconstruction_config(given: Mapping[str, Any]) -> ReconstructionConfig:
     """The probes' options; `protocol: paper` starts from the published ones. ValueError as `task_options`."""
     allowed = [field.name for field in fields(ReconstructionConfig)]
-    _refuse_unknown("option", given, [*allowed, *OF_THE_TASK])
+    refuse_unknown("option", given, [*allowed, *OF_THE_TASK])
     base = paper_config() if given.get("protocol") == "paper" else ReconstructionConfig()
     values = {name: getattr(base, name) for name in allowed} | dict(given)
     for name in ("schedule", "attention_schedule"):
         if isinstance(values[name], Mapping):
             known = [field.name for field in fields(Schedule)]
-            _refuse_unknown(f"option of {name}", values[name], known)
+            refuse_unknown(f"option of {name}", values[name], known)
             begun = getattr(base, name)
             values[name] = {key: getattr(begun, key) for key in known} | dict(values[name])
-    try:
-        return TypeAdapter(ReconstructionConfig).validate_python(values)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
-        raise ValueError("; ".join(faults)) from error
+    return checked(ReconstructionConfig, values)
 
 
 def training_images(given: Mapping[str, Any]) -> TrainingImages:
@@ -229,15 +235,10 @@ def training_images(given: Mapping[str, Any]) -> TrainingImages:
         raise ValueError(
             f"train says either `split` or `documents`, beside any of {', '.join(allowed)}; got {given!r}"
         )
-    _refuse_unknown("option of train", given, allowed)
+    refuse_unknown("option of train", given, allowed)
     if "documents" in given and "doc_to_visual" not in given:
         raise ValueError("train.documents needs train.doc_to_visual, which gives a row's pictures")
     images = given.get("images")
     if images is not None and (not isinstance(images, int) or images < 1):
         raise ValueError(f"train.images must be a whole number of at least 1, got {images!r}")
     return TrainingImages(**given)
-
-
-def _refuse_unknown(what: str, given: Mapping[str, Any], allowed: list[str] | tuple[str, ...]) -> None:
-    if unknown := sorted(set(given) - set(allowed)):
-        raise ValueError(f"unknown {what} {', '.join(unknown)}; allowed are {', '.join(allowed)}")

@@ -31,6 +31,7 @@ from connector_bench.reconstruction.store import (
     FINGERPRINT,
     RunStore,
     StateMismatch,
+    readable,
 )
 
 if TYPE_CHECKING:
@@ -237,8 +238,9 @@ def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:
     if not (folder / DESCRIPTION).is_file():
         return None
     ladder = ProbeLadder.load(folder)
-    refused = json.loads((folder / REFUSED_IMAGES).read_text()) if (folder / REFUSED_IMAGES).is_file() else []
-    if ladder.probes.training_images.fingerprint() != Ledger.of(set(images) - set(refused)).fingerprint():
+    with readable(folder / REFUSED_IMAGES):
+        refused = set(read_json(folder / REFUSED_IMAGES) if (folder / REFUSED_IMAGES).is_file() else [])
+    if ladder.probes.training_images.fingerprint() != Ledger.of(set(images) - refused).fingerprint():
         raise StateMismatch(
             f"{folder} holds probes of {len(ladder.probes.training_images)} training images that are not the "
             f"{len(images)} of this run: the data set has changed. Give this run another folder, or remove it."

@@ -26,6 +26,7 @@ from connector_bench.atomic_files import (
     remove_leftovers,
     write_atomically,
 )
+from connector_bench.foreign_files import read_json
 from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.shard_files import JSON, opened_shard
 
@@ -41,11 +42,24 @@ class DamagedState(ValueError):
     """A file of the state is not what was written: a disk has lost some of it, or somebody has changed it."""
 
 
+SHOWN, LONGEST = 10, 200
+"""Fields in which a state differs that are told, and characters of each value."""
+
+
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
+    """What is wrong with a file of the state, or with what it holds, ends in DamagedState that names it."""
     try:
         yield
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         raise DamagedState(
             f"{path} cannot be read ({type(error).__name__}: {error}). Remove {path.parent}, and what it holds is "
             "gathered anew."
@@ -70,8 +84,8 @@ class RunStore:
         wanted = json.loads(json.dumps(dict(fingerprint), sort_keys=True))
         path = folder / FINGERPRINT
         if path.exists():
-            with _readable(path):
-                found = json.loads(path.read_text())
+            with readable(path):
+                found = read_json(path)
             if found != wanted:
                 raise StateMismatch(_difference(folder, found, wanted))
         elif any(folder.glob("*.safetensors")):
@@ -116,12 +130,12 @@ class RunStore:
         path = self._path(name)
         if not path.exists():
             raise KeyError(name)
-        with _readable(path), opened_shard(path, "pt") as (file, meta):
+        with readable(path), opened_shard(path, "pt") as (file, meta):
             return {key: file.get_tensor(key) for key in file.keys()}, meta  # noqa: SIM118 (no mapping)
 
     def tensor(self, name: str, key: str) -> Tensor:
         """One tensor of a shard, without reading the others. DamagedState as `read`."""
-        with _readable(self._path(name)), opened_shard(self._path(name), "pt") as (file, _):
+        with readable(self._path(name)), opened_shard(self._path(name), "pt") as (file, _):
             found: Tensor = file.get_tensor(key)
         return found
 
@@ -149,7 +163,13 @@ class RunStore:
 
 def _difference(folder: Path, found: Any, wanted: Any) -> str:
     """What differs, field by field."""
-    lines = [f"  {field}: the state has {a!r}, this run {b!r}" for field, a, b in _fields(found, wanted)]
+    fields = list(_fields(found, wanted))
+    lines = [
+        f"  {field:.{LONGEST}}: the state has {a!r:.{LONGEST}}, this run {b!r:.{LONGEST}}"
+        for field, a, b in fields[:SHOWN]
+    ]
+    if len(fields) > SHOWN:
+        lines.append(f"  and {len(fields) - SHOWN} more")
     return (
         f"{folder} holds the state of another run and will not be mixed with this one:\n"
         + "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from connector_bench.association.analysis import analyze_runs
 from connector_bench.metrics import Measure
@@ -115,9 +116,13 @@ def _measures(results: ModelRuns) -> Iterator[_ReportPart]:
             suffix = f" ({task.name})" if len(alike) > 1 else ""
             with named_tasks(task):
                 said, made = findings(task, suffix), section(task, suffix)
-                blocks = arranged(said, made.blocks)
+                blocks = arranged(said, [_drawn_within(task, block) for block in made.blocks])
                 folded = "" if task is main else f"Figures of {task.name}"
                 yield _ReportPart(said, [replace(made, blocks=blocks, folded=folded)])
+
+
+def _drawn_within(task: TaskRun, block: Block) -> Block:
+    return replace(block, within=partial(named_tasks, task)) if isinstance(block, Chart) else block
 
 
 def _association(results: ModelRuns) -> Iterator[_ReportPart]:
@@ -145,7 +150,7 @@ def named_tasks(*tasks: TaskRun) -> Iterator[None]:
         yield
     except UnusableResult:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         where = "; ".join(f"{task.file.path}: {task.name}" for task in tasks)
         raise UnusableResult(f"{where}: {type(error).__name__}: {error}") from error
 

@@ -140,11 +140,11 @@ def _points(recorded: Sequence[Mapping[str, Any]]) -> list[tuple[int, Score]]:
             int(one["n"]),
             Score(
                 one["value"],
-                float("nan") if one["low"] is None else one["low"],
-                float("nan") if one["high"] is None else one["high"],
+                float("nan") if one.get("low") is None else one["low"],
+                float("nan") if one.get("high") is None else one["high"],
                 int(one["n"]),
                 one.get("chance"),
-                str(one.get("method", "")),
+                str(one.get("method") or "no interval"),
             ),
         )
         for one in recorded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, ClassVar
@@ -35,6 +36,8 @@ class Chart:
     alt: str
     draw: Draw = field(repr=False)
     inches: tuple[float, float] = (WIDE, 3.6)
+    within: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False)
+    """Entered whenever it is drawn, long after its record was read: says whose chart it is that cannot be drawn."""
 
     def svg(self, theme: Theme) -> bytes:
         """The chart as SVG, text as outlines; the same bytes on every call."""
@@ -46,7 +49,10 @@ class Chart:
 
     def _render(self, theme: Theme, **options: Any) -> bytes:
         buffer = BytesIO()
-        with style.context(["default", theme.settings]):  # not what this user's matplotlibrc says
+        with (
+            self.within(),
+            style.context(["default", theme.settings]),
+        ):  # not what this user's matplotlibrc says
             figure = Figure(figsize=self.inches, layout="constrained")
             FigureCanvasAgg(figure)
             self.draw(figure, theme)

@@ -52,10 +52,10 @@ def preservation_section(task: TaskRun, suffix: str = "") -> Section:
 
 
 def _method(task: TaskRun) -> str:
-    options = task.record.get("options", {})
-    pooling = POOLING.get(options.get("pooling"), "pooled")
+    options = task.record.get("options") or {}
+    pooling = POOLING.get(str(options.get("pooling")), "pooled")
     tap = ", behind the connector's leading norm" if options.get("tap") == "pre_normed" else ""
-    widths = [task.record.get(f"{side}_width", "?") for side in ("pre", "post")]
+    widths = [task.record.get(f"{side}_width") or "?" for side in ("pre", "post")]
     return (
         f"Each of {task.record['n_images']:,} images is one vector on each side of the connector, {pooling}: "
         f"{widths[0]} dimensions before it{tap}, {widths[1]} after it. Distance: {options.get('distance', 'l2')}. An "

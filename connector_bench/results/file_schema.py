@@ -87,6 +87,41 @@ class _Curve(_FilePart):
     best: Name | None = None
 
 
+class _CurvePoint(_Score):
+    value: FiniteFloat
+    k: Count
+
+
+class _Fit(_FilePart):
+    at: Count
+    extrapolated: _Score | None = None
+
+
+class _GalleryCurve(_FilePart):
+    fixed_k: list[_CurvePoint] = []
+    fixed_share: list[_CurvePoint] = []
+    fit: _Fit | None = None
+
+
+class _ControlGallery(_FilePart):
+    scores: dict[Name, _Score] = {}
+
+
+class _ReadOptions(_FilePart):
+    """Those of a measure's options that a reader asks for by name."""
+
+    kinds: list[Name] | None = None
+    reference: Name | None = None
+    distance: Name | None = None
+    pooling: Name | None = None
+    tap: Name | None = None
+
+
+class _Probe(_FilePart):
+    parameters: Count | None = None
+    patches_seen: Count | None = None
+
+
 class _Controls(_FilePart):
     closed_form_r2: dict[Name, FiniteFloat] = {}
 
@@ -105,18 +140,27 @@ class _Record(_FilePart):
     hardware: Name | None = None
     connector: _Connector | None = None
     options: dict[Name, Any] | None = None
+    read_options: _ReadOptions | None = Field(default=None, validation_alias="options")
     n_images: Count | None = None
     tokens_per_image: dict[Name, list[Count]] | None = None
     images_sha256: Name | None = None
     train_images: Count | None = None
     train_sha256: Name | None = None
+    pre_width: Count | None = None
+    post_width: Count | None = None
     scores: dict[Name, _Score] = {}
+    at_control_gallery: _ControlGallery | None = None
+    gallery_curve: _GalleryCurve | None = None
+    read_worse_before: list[Name] | None = None
     drawn_together: _DrawnTogether | None = None
     labels: dict[Name, _LabelColumn] = {}
     curve: list[FiniteFloat] = []
-    probes: dict[Name, dict[Name, Any]] | None = None
+    probes: dict[Name, _Probe] | None = None
     best_probe: Name | None = None
     learning_curve: _Curve | None = None
+    untrained_seeds: list[Count] | None = None
+    n_documents: Count | None = None
+    artefacts: Text | None = None
     more_data_helps: bool | None = None
     controls: _Controls | None = None
     unreadable: dict[Name, Text] | None = None
@@ -169,6 +213,7 @@ class _ResultFile(_FilePart):
     higher_is_better: dict[Name, dict[Name, bool | None]] | None = None
     n_samples: dict[Name, _Samples] | None = Field(default=None, alias="n-samples")
     date: Name = ""
+    lmms_eval_version: Name | None = None
     total_evaluation_time_seconds: Annotated[FiniteFloat, Field(strict=False)] | None = None
 
 

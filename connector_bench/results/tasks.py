@@ -151,7 +151,7 @@ class TaskRun:
     @cached_property
     def scores_beside_controls(self) -> Mapping[str, Score]:
         """`scores`, but of the images alone that controls were measured on, where these are not all."""
-        return {**self.scores, **scores_of(self.record.get("at_control_gallery", {}))}
+        return {**self.scores, **scores_of(self.record.get("at_control_gallery") or {})}
 
     def as_it_must_be(self, name: str) -> bool | None:
         """Whether a control's score is what it must be; None of any other, and where nobody can tell."""

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from connector_bench.protocol import PROTOCOL_VERSION
 from connector_bench.reconstruction.config import TrainingImages, training_images
+from connector_bench.reconstruction.option_values import Share, checked, refuse_unknown
 from connector_bench.reconstruction.probes.training_loop import Schedule
 from connector_bench.stages.scene_questions import StageQuestion
 
@@ -22,7 +21,7 @@ class StageConfig:
 
     kinds: tuple[str, ...]
     """Kinds of questions that figures are given of."""
-    validation: float = 0.1
+    validation: Share = 0.1
     """Share of the training scenes that chooses weights and stops training."""
     attention: Schedule = field(
         default_factory=lambda: Schedule(epochs=8, batch_size=8, learning_rate=2e-3, warmup=0.1, patience=8)
@@ -60,26 +59,18 @@ def stage_options(given: Mapping[str, Any]) -> StageOptions:
     """Options from a task's YAML block. Raises ValueError for a key or a value that is not allowed."""
     own = {key: value for key, value in given.items() if key not in OF_THE_TASK}
     known = [entry.name for entry in fields(StageConfig)]
-    if unknown := sorted(set(own) - set(known)):
-        raise ValueError(
-            f"unknown option {', '.join(unknown)}; allowed are {', '.join([*known, *OF_THE_TASK])}"
-        )
+    refuse_unknown("option", given, [*known, *OF_THE_TASK])
     for name in ("train", "question_of", "questions_of", "kinds"):
         if name not in given:
             raise ValueError(f"connector_stages needs the option {name}")
     defaults = StageConfig(())
     for name in ("attention", "linear"):
         if isinstance(own.get(name), Mapping):
+            refuse_unknown(f"option of {name}", own[name], [entry.name for entry in fields(Schedule)])
             own[name] = asdict(getattr(defaults, name)) | dict(own[name])
-    try:
-        config = TypeAdapter(StageConfig).validate_python(own)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in error.errors()]
-        raise ValueError("; ".join(faults)) from error
+    config = checked(StageConfig, own)
     if not config.kinds or not all(kind.isidentifier() for kind in config.kinds):
         raise ValueError(f"kinds are words of letters, digits and _, at least one; got {list(config.kinds)}")
-    if not 0 < config.validation < 1:
-        raise ValueError(f"validation must lie between 0 and 1, got {config.validation}")
     train = training_images(given["train"])
     if train.documents is None:
         raise ValueError("connector_stages learns from `train.documents`, a function that gives the rows")

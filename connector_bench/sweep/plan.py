@@ -160,6 +160,8 @@ def read_sweep(path: Path) -> Sweep:
         return Sweep.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{path} is nested far deeper than any sweep") from None
     except ValidationError as error:
         raise ValueError(f"{path}: {first_error(error)}") from error
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from connector_bench.atomic_files import appearing, make_folder, remove_leftovers, write_atomically
+from connector_bench.foreign_files import parsed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,7 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
     """The lines of a curve by rising step; one that a killed process has cut short is left out."""
     if not file.exists():
         return []
-    with jsonlines.open(file) as lines:
+    with jsonlines.open(file, loads=parsed) as lines:
         found = [
             line for line in lines.iter(type=dict, skip_invalid=True) if isinstance(line.get("step"), int)
         ]

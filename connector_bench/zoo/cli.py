@@ -88,7 +88,11 @@ def list_connectors() -> None:
     table = Table(
         "connector", "seed", "parameters", *heads, title="share of questions about scenes that are answered"
     )
-    for card in read_cards():
+    try:
+        cards = read_cards()
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    for card in cards:
         scores = (card.accuracy.get(split, {}).get("overall") for split in ("test", "test_unseen"))
         table.add_row(card.connector, str(card.seed), f"{card.connector_parameters:,}", *map(number, scores))
     Console().print(table)

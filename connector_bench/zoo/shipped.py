@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from connector_bench.atomic_files import write_atomically
+from connector_bench.foreign_files import first_line, read_json
 from connector_bench.zoo.cache import cache_root
 from connector_bench.zoo.decoder import Decoder
 from connector_bench.zoo.model import ZooModel, build_parts
@@ -75,8 +76,15 @@ def find_weights(connector: str, seed: int, folder: Path | None = None) -> Path:
 
 
 def read_card(weights: Path) -> Card:
-    """The card beside a file of weights."""
-    return Card(**json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")))
+    """The card beside a file of weights. ValueError naming the file where it is no card."""
+    return _card(weights.with_suffix(".json"))
+
+
+def _card(path: Path) -> Card:
+    try:
+        return Card(**read_json(path))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no card of trained weights: {first_line(error)}") from error
 
 
 def save_weights(folder: Path, card: Card, connector: nn.Module, decoder: Decoder) -> Path:
@@ -141,7 +149,7 @@ def _edited_since(weights: Path, connector: str) -> bool:
 def read_cards() -> list[Card]:
     """The cards of all weights found, own ones in place of shipped ones, by accuracy on the test scenes."""
     paths = {path.name: path for folder in (SHIPPED, user_folder()) for path in folder.glob("*.json")}
-    cards = [Card(**json.loads(path.read_text(encoding="utf-8"))) for path in paths.values()]
+    cards = [_card(path) for path in paths.values()]
     return sorted(
         cards, key=lambda card: (-card.accuracy.get("test", {}).get("overall", 0.0), card.connector)
     )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from connector_bench.cli import app
 from tests.association.test_across import NAMES, write_zoo
 from tests.association.written import scenes, write_run
+from tests.report.written import write_result
 
 
 def analyze(*arguments: object) -> Result:
@@ -125,6 +126,20 @@ def test_the_figure_across_connectors(tmp_path: Path) -> None:
         assert drawn.width > 600
         colours = {colour for _, colour in drawn.convert("RGB").getcolors(2**20)}
     assert {(31, 119, 180), (44, 160, 44), (255, 127, 14)} <= colours, "one colour a group"
+
+
+def test_names_in_the_figure_are_no_formulas(tmp_path: Path) -> None:
+    write_zoo(tmp_path / "runs", [*NAMES[:-1], "$x^$"])
+    found = analyze(tmp_path / "runs", "--across", "--figure", tmp_path / "zoo.png")
+    assert found.exit_code == 0, found.output
+
+
+def test_nothing_to_join_is_said(tmp_path: Path) -> None:
+    """A run of another task alone: neither a loss nor anything that was left out."""
+    write_result(tmp_path, {}, {"vqa": {"accuracy,none": 0.5}})
+    found = analyze(tmp_path)
+    assert found.exit_code == 1
+    assert "refused: no loss beside a score" in found.stderr
 
 
 def test_a_figure_needs_something_to_draw(run: Path, tmp_path: Path) -> None:

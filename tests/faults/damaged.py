@@ -21,6 +21,8 @@ LONGEST_MESSAGE = 2000
 PATIENCE, WAITED = 60, 600
 """Seconds after which a command hangs: of the processor, and by the clock, which a busy machine makes long."""
 REFUSALS = ("refused: ", "no report: ", "no plate: ", "cannot write: ", "stale: ", "moved: ")
+TOLD = {"analyze": ("no figure: ",)}
+"""What stands in the tables of a command that ends with 1 since there is nothing else to show."""
 
 Commands = Callable[[Path, Path], Sequence[str]]
 """From the folder of runs and an empty folder to the command's arguments."""
@@ -93,10 +95,12 @@ def _faults(command: str, runs: Path, out: Path) -> Iterator[str]:
         yield f"{type(result.exception).__name__}: {result.exception!s:.200}"
     elif result.exit_code not in (0, 1):
         yield f"ends with {result.exit_code}: {result.output[-300:]}"
-    elif result.exit_code == 1 and result.stderr and command != "analyze":
-        begun = [result.stderr.find(word) for word in REFUSALS if word in result.stderr]
+    elif result.exit_code == 1:
+        # `analyze` may tell in its tables what it refused or could not join
+        said = result.stderr if result.stderr or command != "analyze" else result.stdout
+        begun = [said.find(word) for word in (*REFUSALS, *TOLD.get(command, ())) if word in said]
         if not begun:
-            yield f"ends with 1 and no reason: {result.stderr[-300:]}"
+            yield f"ends with 1 and no reason: {said[-300:]!r}"
         elif len(result.stderr[min(begun) :]) > LONGEST_MESSAGE:
             yield f"a message of {len(result.stderr)} characters: {result.stderr[:100]}"
     if "Traceback" in result.output:

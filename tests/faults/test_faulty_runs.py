@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -27,6 +28,7 @@ IN_FULL = bool(int(os.environ.get("CONNECTOR_BENCH_FAULTS", "0")))
 """`make faults` asks for all of it, otherwise a few of each are tried."""
 SEED = 16
 STATE = "connector_bench"
+MOST_MADE = 8  # times that one folder is made in a run: by lmms-eval, and by whoever writes into it
 MORE = pytest.mark.skipif(not IN_FULL, reason="in full by `make faults`")
 
 pytestmark = [
@@ -58,6 +60,12 @@ def untouched(asked: Asked, tmp_path_factory: pytest.TempPathFactory) -> Untouch
     figures = figures_in(folder)
     assert {*TASKS, "results", *(f"rows of {task}" for task in TASKS)} == figures.keys()
     return Untouched(ended, figures)
+
+
+def test_no_folder_is_made_for_every_document(untouched: Untouched) -> None:
+    """To make one that is there costs a step as well, a long one on a network's disk."""
+    made = Counter(step for step in untouched.ended.steps if step.startswith("os.mkdir")).most_common(3)
+    assert made[0][1] <= MOST_MADE, made
 
 
 def first_own_step(untouched: Untouched) -> int:

@@ -63,3 +63,14 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
         neighbour_plate(tmp_path / "p.png", shade, [4], PRE, POST, columns=2)
     with pytest.raises(ValueError, match="cannot show 5 neighbours"):
         neighbour_plate(tmp_path / "p.png", shade, [0], PRE, POST)
+
+
+def test_a_text_is_no_formula(tmp_path: Path) -> None:
+    """A label that matplotlib would refuse as a formula, and one that it would set in italics."""
+    plain = neighbour_plate(tmp_path / "a.png", shade, [0], PRE, POST, columns=2, captions=["$5", *"bcd"])
+    assert plain.is_file()
+    for label in (r"$\x$", "$5 or $6", r"\$"):
+        path = neighbour_plate(
+            tmp_path / "b.png", shade, [0], PRE, POST, columns=2, captions=[label] * 4, title=label
+        )
+        assert path.read_bytes() != plain.read_bytes()

@@ -101,6 +101,16 @@ def test_a_broken_file_is_named(rank2: Outcome, tmp_path: Path) -> None:
     assert "do not fit" in " ".join(plates(tmp_path / "copy", "-o", tmp_path).output.split())
 
 
+def test_options_that_were_not_recorded_cost_no_plate(rank2: Outcome, tmp_path: Path) -> None:
+    shutil.copytree(rank2.folder, tmp_path / "copy")
+    (path,) = (tmp_path / "copy").rglob("*_results.json")
+    content = json.loads(path.read_text())
+    content["configs"]["knn_preservation"]["metadata"]["connector_bench"]["options"] = None
+    path.write_text(json.dumps(content))
+    result = plates(tmp_path / "copy", "-o", tmp_path / "drawn", "--worst", "1")
+    assert result.exit_code == 0, result.output
+
+
 def test_plates_are_drawn_all_or_none(rank2: Outcome, tmp_path: Path) -> None:
     """The second model's pictures are not those of the data set; the first one's plate is not kept either."""
     for name in ("first", "second"):

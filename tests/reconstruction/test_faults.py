@@ -1,6 +1,7 @@
 """What a fault costs: few pictures, a control that cannot be made, a disk that refuses, another run in the folder."""
 
 import errno
+import json
 import os
 import resource
 import shutil
@@ -22,7 +23,7 @@ from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
 from connector_bench.reconstruction.state_folder import LOCK
-from connector_bench.reconstruction.store import RunStore
+from connector_bench.reconstruction.store import DamagedState, RunStore
 from connector_bench.types import TokenBatch, TokenPair
 from tests.harness import run_here
 
@@ -153,7 +154,7 @@ def test_fewer_than_five_validation_images_choose_nothing(
         assert not {trained} & record["probes"].keys()
         assert not {f"r2_{trained}", "nonlinear"} & found.keys()
         assert not any(f"r2_{trained}" in row for row in figures.per_image.values())
-        assert found["lost"] == 1 - found[f"r2_{linear}"]
+        assert found["lost"] == pytest.approx(1 - found[f"r2_{linear}"], abs=1e-12)
         assert record["learning_curve"]["r2"] == {}
     else:
         assert record["best_probe"]
@@ -265,6 +266,41 @@ def test_probes_are_not_kept_without_the_list_of_refused_images(tmp_path: Path) 
     again = measured(20, 6, tmp_path, refused=refused)
     assert (again.warnings, values(again)) == ((), values(whole))
     assert values(measured(20, 6, tmp_path, refused=refused)) == values(whole), "and from the kept probes"
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with fitted probes, and with the list of images that they were not fitted on."""
+    folder = tmp_path_factory.mktemp("fitted")
+    measured(20, 6, folder, refused={next(iter(dict(images(20))))})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("probes.json", lambda text: text[: len(text) // 2]),
+        ("probes.json", lambda _: "[" * 200_000 + "]" * 200_000),
+        ("probes.json", lambda text: json.dumps(json.loads(text) | {"learning_curve": None})),
+        ("probes.json", lambda text: json.dumps(json.loads(text) | {"learning_curve": {"fractions": 3}})),
+        ("probes.json", lambda text: json.dumps(json.loads(text) | {"cells": ["x"]})),
+        ("refused.json", lambda text: text[: len(text) // 2]),
+        ("refused.json", lambda _: "null"),
+    ],
+)
+def test_fitted_probes_that_cannot_be_read_name_file_and_folder(
+    name: str, damage: Callable[[str], str], fitted: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(fitted, tmp_path / "run")
+    path = tmp_path / "run" / "probes" / name
+    path.write_text(damage(path.read_text()))
+    learner = ProbeLearner(small_config(), folder=tmp_path / "run", fingerprint=RUN)
+    with pytest.raises(DamagedState) as refused:
+        learner.begin(dict(images(20)), {})
+    said = str(refused.value)
+    assert said.startswith(f"{path} cannot be read (")
+    assert said.endswith(f"Remove {path.parent}, and what it holds is gathered anew.")
+    assert len(said) < 1000
 
 
 def test_a_second_run_in_the_folder_measures_without_state(

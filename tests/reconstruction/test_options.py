@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from connector_bench.preservation.options import preservation_options
 from connector_bench.protocol import PROTOCOL_VERSION
 from connector_bench.reconstruction.config import (
     PROBES_VARIABLE,
@@ -13,6 +14,7 @@ from connector_bench.reconstruction.config import (
 )
 from connector_bench.reconstruction.figures import metric_names
 from connector_bench.reconstruction.state_folder import seconds_to_wait
+from connector_bench.stages.stage_options import stage_options
 
 TRAIN = {"split": "train"}
 
@@ -96,3 +98,82 @@ def test_the_environment_says_how_long_to_wait_before_the_task_does(monkeypatch:
     assert task_options(options).wait == 5
     monkeypatch.setenv("CONNECTOR_BENCH_WAIT", "0.5")
     assert task_options(options).wait == 0.5
+
+
+BAD: list[tuple[str, object, str]] = [
+    ("device", "cudda", "must be auto, cpu, cuda or cuda:<number>, got 'cudda'"),
+    ("chunk_rows", -1, "greater than or equal to 1, got -1"),
+    ("mlp_layers", 1, "greater than or equal to 2, got 1"),
+    ("mlp_width", 0, "greater than or equal to 1, got 0"),
+    ("control_rank", 0, "greater than or equal to 1, got 0"),
+    ("control_pairs", 0, "greater than or equal to 1, got 0"),
+    ("validation", 1.5, "less than 1, got 1.5"),
+    ("validation", 0, "greater than 0, got 0"),
+    ("validation", float("nan"), "less than 1, got nan"),
+    ("patch_pairs", 0, "greater than or equal to 1, got 0"),
+    ("validation_pairs", -5, "greater than or equal to 1, got -5"),
+    ("penalties", [], "at least 1 item"),
+    ("penalties.0", [-1], "greater than 0, got -1"),
+    ("penalties.1", [1, float("inf")], "finite number, got inf"),
+    ("untrained_seeds", -1, "greater than or equal to 0, got -1"),
+    ("seed", -1, "greater than or equal to 0, got -1"),
+    ("schedule.epochs", {"epochs": 0}, "greater than or equal to 1, got 0"),
+    ("schedule.batch_size", {"batch_size": 0}, "greater than or equal to 1, got 0"),
+    ("schedule.accumulate", {"accumulate": 0}, "greater than or equal to 1, got 0"),
+    ("attention_schedule.learning_rate", {"learning_rate": 0}, "greater than 0, got 0"),
+    ("schedule", 3, "got 3"),
+    ("more_data_gain", float("nan"), "finite number, got nan"),
+    ("attention_heads", 0, "greater than or equal to 1, got 0"),
+    ("attention_images", 0, "greater than or equal to 1, got 0"),
+    ("mlp_width", "x" * 100_000, "valid integer"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD)
+def test_a_value_that_is_not_allowed_is_one_sentence(name: str, value: object, allowed: str) -> None:
+    """Before anything is measured: each of these cost the whole pass."""
+    with pytest.raises(ValueError, match=allowed.replace("(", r"\(")) as refused:
+        task_options({"train": TRAIN, name.partition(".")[0]: value})
+    said = str(refused.value)
+    assert said.startswith(f"{name}: ")
+    assert len(said) < 300
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
+def test_devices_that_are_known(device: str) -> None:
+    assert task_options({"train": TRAIN, "device": device}).config.device == device
+
+
+def test_no_heads_are_refused_in_python_too() -> None:
+    with pytest.raises(ValueError, match="0 heads do not divide a width of 256"):
+        ReconstructionConfig(attention_heads=0)
+
+
+@pytest.mark.parametrize("seed", [-1, "x", None, True, 0.5])
+def test_a_seed_of_neighbours_is_a_whole_number(seed: object) -> None:
+    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, got "):
+        preservation_options({"seed": seed})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"validation": 1.5}, "validation: Input should be less than 1, got 1.5"),
+        (
+            {"attention": {"epochs": 0}},
+            "attention.epochs: Input should be greater than or equal to 1, got 0",
+        ),
+        (
+            {"linear": {"batch_size": -1}},
+            "linear.batch_size: Input should be greater than or equal to 1, got -1",
+        ),
+        ({"linear": {"epoch": 3}}, "unknown option of linear epoch; allowed are epochs"),
+        ({"kinds": []}, "kinds are words of letters, digits and _, at least one; got"),
+        ({1: 2}, "unknown option 1; allowed are kinds"),
+    ],
+)
+def test_a_value_that_readers_of_stages_cannot_have(given: dict, message: str) -> None:
+    asked = {"kinds": ["count"], "question_of": len, "questions_of": len}
+    with pytest.raises(ValueError, match=message):
+        stage_options(asked | {"train": {"documents": len, "doc_to_visual": len}} | given)

@@ -114,10 +114,20 @@ def test_a_damaged_file_is_named_and_what_to_do(tmp_path: Path, name: str) -> No
     store = RunStore(tmp_path, {"model": "a"})
     store.write("state", {"x": torch.arange(100)}, {})
     path = tmp_path / name
-    for content in (path.read_bytes()[:-5], b"", b"\xff" * 200):
+    for content in (path.read_bytes()[:-5], b"", b"\xff" * 200, b"[" * 200_000 + b"]" * 200_000):
         path.write_bytes(content)
         with pytest.raises(DamagedState, match=rf"{name} cannot be read .*Remove {tmp_path},"):
             RunStore(tmp_path, {"model": "a"}).read("state")
         if name != FINGERPRINT:
             with pytest.raises(DamagedState, match="cannot be read"):
                 store.tensor("state", "x")
+
+
+def test_a_state_that_differs_in_much_is_told_in_ten_lines(tmp_path: Path) -> None:
+    RunStore(tmp_path, {f"option {number:03}": "x" * 10_000 for number in range(300)})
+    with pytest.raises(StateMismatch, match="and 291 more") as refused:
+        RunStore(tmp_path, {"model": "a"})
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 13
+    assert lines[1] == "  model: the state has 'nothing', this run 'a'"
+    assert len(str(refused.value)) < 5000

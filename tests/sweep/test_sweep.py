@@ -125,6 +125,7 @@ def test_rank_32_wins_over_rank_8_and_another_seed_ties(
         (("scenes: [knn_preservation]", "scenes: []"), "data_sets.scenes.tasks"),
         (("seeds: [1]", "seeds: [1, 1]"), "a seed stands there twice"),
         (("connectors:", "connectors: ["), "is no YAML"),
+        (("connectors:", "more: " + "[" * 5000 + "]" * 5000 + "\nconnectors:"), "nested far deeper"),
         (("connectors:", "colour: red\nconnectors:"), "colour is 'red': Extra inputs are not permitted"),
         (
             (

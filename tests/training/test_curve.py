@@ -218,3 +218,9 @@ def test_the_benchmark_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert bits.value == 0
     assert "measurement over 500 steps" in capsys.readouterr().out
     assert "tera operations" in [*map(str, training_work.main(["--tiny"]))][-1]
+
+
+def test_a_line_that_no_program_writes_is_left_out(tmp_path: Path) -> None:
+    deep = "[" * 200_000 + "]" * 200_000
+    (tmp_path / LINES).write_text(f'{{"step": 2}}\n{{"step": {deep}}}\n{{"step": 0}}\n{{"step": 4')
+    assert [line["step"] for line in read_lines(tmp_path / LINES)] == [0, 2]

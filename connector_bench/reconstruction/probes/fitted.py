@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from connector_bench.atomic_files import make_folder, write_atomically
+from connector_bench.foreign_files import read_json
 from connector_bench.reconstruction.cells import CellShape, cells_of
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.end_to_end import rebuilt
@@ -38,6 +39,7 @@ from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.reconstruction.probes.ridge import Affine, RidgeFit
 from connector_bench.reconstruction.probes.stored_probes import cell_name, load_attention, load_cell, number
 from connector_bench.reconstruction.probes.training_loop import TrainingRecord
+from connector_bench.reconstruction.store import readable
 from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.types import TokenBatch, TokenLayout
 
@@ -231,12 +233,17 @@ class FittedProbes:
 
     @classmethod
     def load(cls, folder: Path) -> FittedProbes:
-        """Read back what `save` wrote; ValueError where weights and description do not belong together."""
-        described = json.loads((folder / DESCRIPTION).read_text())
-        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        """Read back what `save` wrote; DamagedState where weights and description do not belong together."""
+        with readable(folder / DESCRIPTION):
+            described = read_json(folder / DESCRIPTION)
+            return cls._described(described, folder / WEIGHTS)
+
+    @classmethod
+    def _described(cls, described: dict[str, Any], path: Path) -> FittedProbes:
+        digest = hashlib.sha256((path).read_bytes()).hexdigest()
         if digest != described["weights_sha256"]:
-            raise ValueError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} describes")
-        weights = load_file(folder / WEIGHTS)
+            raise ValueError(f"{path} is not the file that {DESCRIPTION} describes")
+        weights = load_file(path)
         curve = described["learning_curve"]
         return cls(
             ReconstructionConfig.from_json(described["config"]),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Int
+from pydantic import Field
 from torch import Tensor, nn
 
+from connector_bench.reconstruction.option_values import Count, Rate, Seed
 from connector_bench.reconstruction.probes.training_step import OptimizerStep, has_bf16, side_stream
 
 LINEAR_PATH_SLOWDOWN = 0.1
@@ -27,16 +29,16 @@ Network = TypeVar("Network", bound=nn.Module)
 class Schedule:
     """How long and how fast a probe trains; the same for every model that is compared."""
 
-    epochs: int = 20
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    warmup: float = 0.05
-    accumulate: int = 1
+    epochs: Count = 20
+    batch_size: Count = 256
+    learning_rate: Rate = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.05
+    accumulate: Count = 1
     """Batches summed before the optimiser steps once."""
-    patience: int = 5
+    patience: Count = 5
     """Evaluations on the validation fold without a new best after which training stops."""
-    seed: int = 0
+    seed: Seed = 0
 
     def steps(self, examples: int) -> int:
         """Optimiser steps of a full run: what the learning-rate schedule counts, batches / `accumulate`."""
