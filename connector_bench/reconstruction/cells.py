@@ -133,4 +133,4 @@ def cell_rows(batch: TokenBatch, positions: Sequence[int]) -> list[CellRows]:
 def on_device(index: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, " n"]:
     """Row numbers as an index on a device, without waiting for it."""
     rows = torch.from_numpy(index)
-    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
+    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows.to(device)

@@ -23,6 +23,7 @@ from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSample, images_of
 from connector_bench.reconstruction.inherited import Inherited
+from connector_bench.reconstruction.precision import scoring_device
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, WEIGHTS, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.size_floor import SizeFloor
@@ -34,6 +35,8 @@ from connector_bench.reconstruction.store import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from connector_bench.types import TokenBatch
 
 PROBES, TRAINING = "probes", "training"  # folders; the second is followed by the rank
@@ -91,7 +94,10 @@ class ProbeLearner:
         reuse: Path | None = None,
         every: int = 512,
         wait: float = 0.0,
+        device: torch.device | None = None,
     ) -> None:
+        """`device` is the model's: state that is read back goes there, as does what is gathered anew."""
+        self.device = None if device is None else scoring_device(config.device, device)
         self.config, self.folder, self.reuse, self.every, self.wait = config, folder, reuse, every, wait
         self.fingerprint = dict(fingerprint or {})
         self.ladder: ProbeLadder | None = None
@@ -142,7 +148,7 @@ class ProbeLearner:
                 store, trouble = RunStore.opened(folder / f"{TRAINING}-{rank}of{size}", self.fingerprint)
         self.troubles += [text for text in (self._kept.trouble, trouble) if text]
         if self.ladder is None:
-            self._gathered = ResumableSample(self.config, store, every=self.every)
+            self._gathered = ResumableSample(self.config, store, every=self.every, device=self.device)
             self._gathered.begin(allowed, held_out)
             if folder is not None:
                 own = self._gathered.connector.seen
@@ -185,7 +191,7 @@ class ProbeLearner:
             gathered.flush_if_due()
         try:
             for store in self._inherited.stores:
-                gathered.absorb(ResumableSample(self.config, store))
+                gathered.absorb(ResumableSample(self.config, store, device=self.device))
             self.ladder = first_rank_takes_in_turn(gathered, self._fitted)
         except Exception as error:
             self.failure = f"no probe could be fitted: {error}"

@@ -36,6 +36,8 @@ from connector_bench.timing import Timing
 from connector_bench.workers import worker_count
 
 if TYPE_CHECKING:
+    import torch
+
     from connector_bench.types import ConnectorInfo
 
 ARTEFACTS = "connector_bench"
@@ -60,6 +62,8 @@ class Run:
     timing: Timing = field(default_factory=Timing)
     words_of: Callable[[int, int], Any] | None = None
     """Input embeddings of the language model's words, see `ConnectorAdapter.word_embeddings`."""
+    device: torch.device | None = None
+    """The model's; None where it does not matter."""
 
     def folder(self, task: str) -> Path | None:
         """Where a task leaves state and artefacts of this model."""
@@ -142,7 +146,7 @@ def measured_with(
         info = on_every_rank(lambda: adapter.info)
     if without_untrained is not None and workers is not None and rank_and_size()[0] == 0:
         logger.warning(f"untrained control left out: {without_untrained}")
-    run = Run(info, folder, timing=timing, words_of=adapter.word_embeddings)
+    run = Run(info, folder, timing=timing, words_of=adapter.word_embeddings, device=adapter.device)
     failures = Failures()
     measures: dict[str, Measure] = {}
     for name, task in tasks.items():
@@ -264,6 +268,7 @@ def _probe_training(run: Run, task: str, options: TaskOptions, training: Picture
             reuse=options.probes,
             every=options.shard,
             wait=options.wait,
+            device=run.device,
         )
         run.trainings[key] = ProbeTraining(name, learner, mine)
     return run.trainings[key]
