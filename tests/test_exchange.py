@@ -38,7 +38,17 @@ def test_a_rank_that_fails_leaves_no_other_waiting(ranks: int) -> None:
         timeout=120,
         check=True,
     )
-    lines = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines() if line.startswith("rank "))
+    said = done.stdout.splitlines()
+    for rank in range(ranks):
+        for failed in (0, 1):
+            (line,) = (line for line in said if line.startswith(f"rank {rank} failure {failed}: "))
+            assert "gathered.safetensors cannot be read" in line
+            assert (f"rank {failed} failed" in line) == (rank != failed)
+    (shown,) = (line for line in said if line.startswith("rank 0 shown: "))
+    assert "waiting for the other ranks; taking in what rank 1" in shown
+    assert shown.endswith("handing what was found to the other ranks")
+    said = [line for line in said if " failure " not in line and " shown: " not in line]
+    lines = dict(line.rsplit(": ", 1) for line in said if line.startswith("rank "))
     summed = {line: lines.pop(line) for line in list(lines) if "as_if_on_cards" in line}
     assert len(lines) == ranks * 6 * (ranks + 1)
     for line, outcome in lines.items():

@@ -2,6 +2,9 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.distributed as dist
@@ -16,6 +19,11 @@ from connector_bench.processes import (
     rank_and_size,
 )
 from connector_bench.processes.packing import Shape
+from connector_bench.reconstruction.gathered_so_far import GATHERED
+from connector_bench.reconstruction.inherited import Inherited
+from connector_bench.reconstruction.learning import ProbeLearner
+from connector_bench.reconstruction.store import RunStore
+from tests.reconstruction.planted import images, small_config
 
 dist.init_process_group("gloo")
 RANK, SIZE = rank_and_size()
@@ -90,6 +98,30 @@ def as_if_on_cards(lacking: int) -> float:
         exchange._room_for, exchange._carries = room_for, carries
 
 
+def reading_what_an_earlier_run_left(rank: int) -> str | None:
+    """A file of another number of ranks' state that is cut after the run began; the learner's words on it."""
+    learner = ProbeLearner(small_config())
+    learner.begin([name for name, _ in images(8)], [])
+    with TemporaryDirectory() as folder:
+        if rank == RANK:
+            store = RunStore(Path(folder), {})
+            (store.folder / f"{GATHERED}.safetensors").write_bytes(b"cut")
+            learner._inherited = Inherited([store])
+        learner.fit()
+    return learner.failure
+
+
+def shown_to_whoever_waits() -> list[str]:
+    titles = []
+
+    def shown(title: str) -> AbstractContextManager[None]:
+        titles.append(title)
+        return nullcontext()
+
+    first_rank_takes_in_turn(RANK, sum, shown)
+    return titles
+
+
 WORKS = (
     before_gathering,
     before_the_first_rank,
@@ -102,6 +134,9 @@ lines = []
 for work in WORKS:
     lines += [f"{work.__name__} {failed}: {said(lambda: work(failed))}" for failed in range(SIZE + 1)]  # noqa: B023
 lines += [f"as_if_on_cards {lacking}: {as_if_on_cards(lacking)}" for lacking in range(SIZE + 1)]
+for rank in (0, 1):
+    lines += [f"failure {rank}: {on_every_rank(lambda: reading_what_an_earlier_run_left(rank))}"]  # noqa: B023
+lines += [f"shown: {'; '.join(shown_to_whoever_waits())}"]
 everyone = gather_all(lines)
 if RANK == 0:
     sys.stdout.write("\n".join(f"rank {rank} {line}" for rank, said in enumerate(everyone) for line in said))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connector_bench.processes.group import (
@@ -26,6 +27,14 @@ R = TypeVar("R")
 
 PIECE = 2**28
 """Bytes that cross at a time."""
+Shown = Callable[[str], AbstractContextManager[None]]
+"""Shows whoever waits what is being worked on, such as `progress.doing`."""
+
+
+def unshown(title: str) -> AbstractContextManager[None]:
+    """Shows nothing: of values that cross at once."""
+    del title
+    return nullcontext()
 
 
 def gather_all(value: T) -> list[T]:
@@ -41,15 +50,15 @@ def gather_all(value: T) -> list[T]:
     return received  # type: ignore[return-value]
 
 
-def on_first_rank(combine: Callable[[list[T]], R], value: T) -> R:
+def on_first_rank(combine: Callable[[list[T]], R], value: T, shown: Shown = unshown) -> R:
     """`combine` of all ranks' values, computed on rank 0 alone and handed to all.
 
     An error on rank 0 is raised on every rank, so that none waits for an answer that never comes.
     """
-    return first_rank_takes_in_turn(value, lambda parts: combine(list(parts)))
+    return first_rank_takes_in_turn(value, lambda parts: combine(list(parts)), shown)
 
 
-def first_rank_takes_in_turn(value: T, combine: Callable[[Iterator[T]], R]) -> R:
+def first_rank_takes_in_turn(value: T, combine: Callable[[Iterator[T]], R], shown: Shown = unshown) -> R:
     """As `on_first_rank`, for values so large that rank 0 should hold one other rank's at a time.
 
     Values come in the order of ranks, whichever is ready first.
@@ -57,11 +66,12 @@ def first_rank_takes_in_turn(value: T, combine: Callable[[Iterator[T]], R]) -> R
     rank, size = rank_and_size()
     if size == 1:
         return combine(iter([value]))
-    meet()
+    with shown("waiting for the other ranks"):
+        meet()
     if rank != 0:
         _wait_for_turn()
         _send(value, 0)
-        return _handed_to_all(None)
+        return _handed_to_all(None, shown)
 
     waiting = deque(range(1, size))
 
@@ -69,7 +79,9 @@ def first_rank_takes_in_turn(value: T, combine: Callable[[Iterator[T]], R]) -> R
         def own_first() -> Iterator[T]:
             yield value
             while waiting:
-                yield _receive(waiting.popleft())
+                with shown(f"taking in what rank {waiting[0]} of {size} has gathered"):
+                    received = _receive(waiting.popleft())
+                yield received
 
         try:
             return combine(own_first())
@@ -77,7 +89,7 @@ def first_rank_takes_in_turn(value: T, combine: Callable[[Iterator[T]], R]) -> R
             while waiting:  # whoever an error has left waiting for its turn would wait for ever
                 _drain(waiting.popleft())
 
-    return _handed_to_all(all_of_them)
+    return _handed_to_all(all_of_them, shown)
 
 
 def _wait_for_turn() -> None:
@@ -179,14 +191,9 @@ def _there(structure: bytes, shapes: Sequence[Shape], tensors: Sequence[Tensor])
     return Packed(structure, placed).value()
 
 
-def _handed_to_all(work: Callable[[], R] | None) -> R:
+def _handed_to_all(work: Callable[[], R] | None, shown: Shown) -> R:
     """What `work` gives on rank 0, or its error, on every rank."""
-    import torch.distributed as dist
-
     from connector_bench.processes.packing import Packed
-
-    def spread(piece: Tensor, group: Any) -> None:
-        dist.broadcast(piece, 0, group=group)
 
     head: list[Any] = [None]
     result: Any = None
@@ -198,6 +205,18 @@ def _handed_to_all(work: Callable[[], R] | None) -> R:
             head = [(packed.structure, packed.shapes, None)]
         except Exception as error:
             packed, head = None, [(b"", [], error_text(error))]
+    with shown("handing what was found to the other ranks"):
+        found = _spread(head, packed)
+    return found if packed is None else result
+
+
+def _spread(head: list[Any], packed: Packed | None) -> Any:
+    """Rank 0's value, put together on the others. MeasurementFailed where it sends an error instead."""
+    import torch.distributed as dist
+
+    def spread(piece: Tensor, group: Any) -> None:
+        dist.broadcast(piece, 0, group=group)
+
     patiently(lambda: dist.broadcast_object_list(head, src=0, group=cpu_group()))
     structure, shapes, message = head[0]
     if message is not None:
@@ -208,7 +227,7 @@ def _handed_to_all(work: Callable[[], R] | None) -> R:
         if packed is not None:
             for tensor in packed.tensors:
                 _carried(tensor, spread, direct)
-            return result
+            return None
         if tensors is None or not direct:
             tensors = [_empty(shape, "cpu") for shape in shapes]
         for tensor in tensors:

@@ -15,10 +15,12 @@ from connector_bench.foreign_files import read_json
 from connector_bench.processes import (
     error_text,
     first_rank_takes_in_turn,
+    on_every_rank,
     on_first_rank,
     rank_and_size,
     unbroken,
 )
+from connector_bench.progress import doing
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSample, images_of
@@ -127,7 +129,7 @@ class ProbeLearner:
         self.unreadable = unreadable
         if self.reuse is not None:
             path = self.reuse
-            self.ladder = on_first_rank(lambda _: self._reused(path), None)
+            self.ladder = on_first_rank(lambda _: self._reused(path), None, doing)
             return
         allowed = set(images) - set(held_out)
         self.left_out = len(images) - len(allowed)
@@ -140,7 +142,7 @@ class ProbeLearner:
         self._kept = StateFolder.claimed(self.folder, self.wait)
         self.folder = folder = self._kept.path
         if folder is not None:
-            self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None)
+            self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None, doing)
             if self.ladder is not None:
                 _remove_training(folder)
             else:
@@ -148,16 +150,19 @@ class ProbeLearner:
                 store, trouble = RunStore.opened(folder / f"{TRAINING}-{rank}of{size}", self.fingerprint)
         self.troubles += [text for text in (self._kept.trouble, trouble) if text]
         if self.ladder is None:
-            self._gathered = ResumableSample(self.config, store, every=self.every, device=self.device)
+            with doing("reading the training state"):
+                self._gathered = ResumableSample(self.config, store, every=self.every, device=self.device)
             self._gathered.begin(allowed, held_out)
             if folder is not None:
                 own = self._gathered.connector.seen
-                self._inherited = Inherited.of(
-                    folder, TRAINING, GATHERED, self.fingerprint, own, images_of, allowed
-                )
+                with doing("reading which images earlier runs have learnt from"):
+                    self._inherited = Inherited.of(
+                        folder, TRAINING, GATHERED, self.fingerprint, own, images_of, allowed
+                    )
 
     def _reused(self, folder: Path) -> ProbeLadder:
-        ladder = ProbeLadder.load(folder)
+        with doing("reading the probes"):
+            ladder = ProbeLadder.load(folder)
         _require_same_options(folder, ladder.probes.config, self.config)
         return ladder
 
@@ -187,12 +192,11 @@ class ProbeLearner:
         gathered = self._gathered
         if gathered is None:
             return
-        with unbroken():
+        with unbroken(), doing("writing the training state"):
             gathered.flush_if_due()
         try:
-            for store in self._inherited.stores:
-                gathered.absorb(ResumableSample(self.config, store, device=self.device))
-            self.ladder = first_rank_takes_in_turn(gathered, self._fitted)
+            on_every_rank(lambda: self._absorb_inherited(gathered))
+            self.ladder = first_rank_takes_in_turn(gathered, self._fitted, doing)
         except Exception as error:
             self.failure = f"no probe could be fitted: {error}"
             return
@@ -203,10 +207,16 @@ class ProbeLearner:
             if gathered.store is not None and gathered.store.trouble is not None:
                 self.troubles.append(gathered.store.trouble)
 
+    def _absorb_inherited(self, gathered: ResumableSample) -> None:
+        with doing("reading the training state of earlier runs"):
+            for store in self._inherited.stores:
+                gathered.absorb(ResumableSample(self.config, store, device=self.device))
+
     def _fitted(self, parts: Iterator[ResumableSample]) -> ProbeLadder:
         total = next(parts)
         for part in parts:
-            total.absorb(part)
+            with doing("adding up the training state of all ranks"):
+                total.absorb(part)
         probes, controls = total.connector.fit(), total.controls.fit(total.connector)
         ladder = ProbeLadder(probes, controls, self._floor(total, probes))
         self.troubles += [*ladder.probes.troubles, *ladder.controls.troubles]
@@ -215,7 +225,8 @@ class ProbeLearner:
                 make_folder(self.folder / PROBES)
                 refused = json.dumps(sorted(self.refused)).encode()
                 write_atomically(self.folder / PROBES / REFUSED_IMAGES, refused)
-                ladder.save(self.folder / PROBES)
+                with doing("writing the probes"):
+                    ladder.save(self.folder / PROBES)
                 _remove_training(self.folder)
             except OSError as error:
                 self.troubles.append(f"{error}; the probes are not kept")
@@ -242,7 +253,8 @@ def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:
     """The ladder that an earlier run of the same fingerprint has left."""
     if not (folder / DESCRIPTION).is_file():
         return None
-    ladder = ProbeLadder.load(folder)
+    with doing("reading the probes"):
+        ladder = ProbeLadder.load(folder)
     refused = json.loads((folder / REFUSED_IMAGES).read_text()) if (folder / REFUSED_IMAGES).is_file() else []
     if ladder.probes.training_images.fingerprint() != Ledger.of(set(images) - set(refused)).fingerprint():
         raise StateMismatch(

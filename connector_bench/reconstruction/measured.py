@@ -111,15 +111,17 @@ class MeasuredReconstruction:
             found = self._fingerprint | {"documents": self._shown}
             store, trouble = RunStore.opened(self._folder / f"{self._prefix}-{rank}of{size}", found)
         self._troubles = [text for text in (self._kept.trouble, trouble) if text]
-        self._scored = Scored(store, every=self._every)
+        with doing("reading what was scored before"):
+            self._scored = Scored(store, every=self._every)
         self._scored.refuse_others(documents)
         if store is not None:
             leave_behind(self._scored.kept)
         if self._folder is not None:
             own, images_of = self._scored.board.images, lambda one: Scored(one).board.images
-            self._inherited = Inherited.of(
-                self._folder, self._prefix, BOARD, found, own, images_of, documents
-            )
+            with doing("reading which images earlier runs have scored"):
+                self._inherited = Inherited.of(
+                    self._folder, self._prefix, BOARD, found, own, images_of, documents
+                )
 
     @property
     def _paper(self) -> bool:
@@ -201,15 +203,16 @@ class MeasuredReconstruction:
         """
         self._take_in()
         scored = self._scored
-        with unbroken():
+        with unbroken(), doing("writing what was scored"):
             scored.flush()
-        for store in self._inherited.stores:
-            scored.absorb(Scored(store))
+        with doing("reading what earlier runs have scored"):
+            for store in self._inherited.stores:
+                scored.absorb(Scored(store))
         troubles = [*self.learner.troubles, *self._troubles]
         if scored.store is not None and scored.store.trouble is not None:
             troubles.append(scored.store.trouble)
         part = (scored.board, scored.rows, scored.documents, troubles)
-        return on_first_rank(self._combined, part)
+        return on_first_rank(self._combined, part, doing)
 
     def _without_figures(self, why: str) -> ReconstructionFigures:
         return ReconstructionFigures({}, {}, {"error": why}, (f"no figures: {why}",))
