@@ -115,6 +115,8 @@ class ProbeLearner:
         """What the disk refused on this rank."""
         self.warnings: list[str] = []
         """What else there is to say of this rank's training pass."""
+        self.kept: StateFolder | None = None
+        """Where state is kept; None before `begin`, and where probes are reused."""
         self._gathered: ResumableSample | None = None
         self._inherited = Inherited()
 
@@ -139,8 +141,8 @@ class ProbeLearner:
             )
             return
         store, trouble = None, None
-        self._kept = StateFolder.claimed(self.folder, self.wait)
-        self.folder = folder = self._kept.path
+        self.kept = StateFolder.claimed(self.folder, self.wait)
+        self.folder = folder = self.kept.path
         if folder is not None:
             self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None, doing)
             if self.ladder is not None:
@@ -148,7 +150,7 @@ class ProbeLearner:
             else:
                 rank, size = rank_and_size()
                 store, trouble = RunStore.opened(folder / f"{TRAINING}-{rank}of{size}", self.fingerprint)
-        self.troubles += [text for text in (self._kept.trouble, trouble) if text]
+        self.troubles += [text for text in (self.kept.trouble, trouble) if text]
         if self.ladder is None:
             with doing("reading the training state"):
                 self._gathered = ResumableSample(self.config, store, every=self.every, device=self.device)

@@ -37,7 +37,7 @@ from connector_bench.reconstruction.precision import full_precision, scoring_dev
 from connector_bench.reconstruction.scored_images import ScoredBatch
 from connector_bench.reconstruction.scored_so_far import BOARD, Figures, Scored
 from connector_bench.reconstruction.scores import ScoreBoard
-from connector_bench.reconstruction.state_folder import StateFolder
+from connector_bench.reconstruction.state_folder import IN_USE, StateFolder
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.stats.oracles import not_as_they_must_be
@@ -104,7 +104,7 @@ class MeasuredReconstruction:
             left = documents.keys() - self._trained_on
             self._control_images = for_controls(left, CONTROL_TEST_IMAGES)
         store, trouble = None, None
-        self._kept = StateFolder.claimed(self._folder, self.learner.wait)
+        self._kept = StateFolder.claimed(self._folder, self.learner.wait, self.learner.kept)
         self._folder = self._kept.path
         if self._folder is not None:
             rank, size = rank_and_size()
@@ -258,6 +258,8 @@ class MeasuredReconstruction:
             "tokens_per_image": board.tokens_per_image,
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
         }
+        if self._kept.refused is not None:
+            summary[IN_USE] = True
         with doing("intervals of patch reconstruction"):
             helps = probes.learning_curve.more_data_helps
             scores = (

@@ -22,6 +22,7 @@ from connector_bench.progress import doing
 from connector_bench.reconstruction.config import TaskOptions
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
+from connector_bench.reconstruction.state_folder import IN_USE
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import (
     Failed,
@@ -192,7 +193,7 @@ def _write_records(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
     troubles = []
     for name, record in records.items():
         folder = run.folder(name)
-        if folder is None or "error" in record or record.get("artefacts", "") is None:
+        if folder is None or "error" in record or record.get(IN_USE):
             continue
         content = json.dumps({"task": name, "record": record}, indent=1, default=str)
         try:

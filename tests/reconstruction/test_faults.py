@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loguru import logger
 from PIL import Image
 
 from connector_bench.atomic_files import remove_leftovers
@@ -21,7 +22,7 @@ from connector_bench.reconstruction.figures import ReconstructionFigures
 from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
-from connector_bench.reconstruction.state_folder import LOCK
+from connector_bench.reconstruction.state_folder import IN_USE, LOCK
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import TokenBatch, TokenPair
 from tests.harness import run_here
@@ -44,8 +45,9 @@ def measured(
     before_scoring: Callable[[], None] = lambda: None,
     refused: Collection[str] = (),
     picture_of: Callable[[int], Image.Image] = lambda _: Image.new("RGB", (8, 8)),
+    wait: float = 0.0,
 ) -> ReconstructionFigures:
-    learner = ProbeLearner(small_config(), folder=folder, fingerprint=RUN, every=8)
+    learner = ProbeLearner(small_config(), folder=folder, fingerprint=RUN, every=8, wait=wait)
     measure = MeasuredReconstruction(
         learner,
         picture_of=picture_of,
@@ -270,6 +272,8 @@ def test_probes_are_not_kept_without_the_list_of_refused_images(tmp_path: Path) 
 def test_a_second_run_in_the_folder_measures_without_state(
     tmp_path: Path, expected: dict[str, float]
 ) -> None:
+    said: list[str] = []
+    number = logger.add(said.append, format="{message}")
     code = (
         f"import filelock, sys; lock = filelock.FileLock({str(tmp_path / LOCK)!r}); lock.acquire(); "
         "print('held', flush=True); sys.stdin.read()"
@@ -278,8 +282,12 @@ def test_a_second_run_in_the_folder_measures_without_state(
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        told_once(measured(20, 6, tmp_path), expected, str(tmp_path), "in use by another run")
+        figures = measured(20, 6, tmp_path, wait=1.0)
+        told_once(figures, expected, str(tmp_path), "in use by another run, still after 1 s: this one")
+        assert figures.summary[IN_USE] is True
         other.communicate("")
+    assert len([line for line in said if "waiting for it, 1 s at most" in line]) == 1, "once for both"
+    logger.remove(number)
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
     assert values(measured(20, 6, tmp_path)) == pytest.approx(expected, abs=1e-9)
     assert (tmp_path / "selection.json").exists()
