@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from loguru import logger
 from PIL import Image
 
-from connector_bench.atomic_files import remove_leftovers
+from connector_bench.atomic_files import appearing, remove_leftovers, write_atomically
 from connector_bench.reconstruction.figures import ReconstructionFigures
 from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
@@ -302,6 +303,8 @@ def test_temporary_files_of_the_living_stay_and_those_of_the_dead_go(tmp_path: P
         f".writing-{os.getppid()}@{host}-aa-living": True,
         f".writing-{int(gone.stdout)}@{host}-aa-dead": False,
         ".writing-deadbeef-old": False,
+        f".writing-{os.getpid()}@{host}-aa-before-a-restart": False,
+        f".writing-{os.getppid()}@{host}-aa-before-its-start": False,
         ".writing-1@elsewhere-aa-fresh": True,
         ".writing-1@elsewhere-aa-forgotten": False,
     }
@@ -311,8 +314,28 @@ def test_temporary_files_of_the_living_stay_and_those_of_the_dead_go(tmp_path: P
         (below / name).touch()
     long_ago = time.time() - 2 * 24 * 3600
     os.utime(below / ".writing-1@elsewhere-aa-forgotten", (long_ago, long_ago))
-    remove_leftovers(tmp_path)
+    before = psutil.Process(os.getppid()).create_time() - 3600
+    os.utime(below / f".writing-{os.getppid()}@{host}-aa-before-its-start", (before, before))
+    with appearing(below / "file") as own:
+        remove_leftovers(tmp_path)
+        own.write_text("whole")
     assert {name: (below / name).exists() for name in names} == names
+    assert (below / "file").read_text() == "whole"
+
+
+def test_a_file_that_appears_removes_what_the_dead_left_beside_it(tmp_path: Path) -> None:
+    host = os.uname().nodename
+    names = {
+        f".writing-{os.getpid()}@{host}-0123456789abcdef": False,
+        f".writing-{os.getppid()}@{host}-0123456789abcdef": True,
+        f".writing-{os.getpid()}@{host}-notes": True,
+        ".writing-about-connectors": True,
+    }
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "comparison.md").touch()
+    write_atomically(tmp_path / "comparison.md", b"whole")
+    assert {name: (tmp_path / name).exists() for name in names} == names
 
 
 def test_after_a_refusal_nothing_more_is_kept(tmp_path: Path) -> None:
