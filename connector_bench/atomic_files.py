@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 FORGOTTEN = 24 * 3600.0
 """Seconds after which a temporary file of another machine is taken for one of a dead process."""
+CLOCKS_APART = 60.0
+"""Seconds by which a disk's clock and this machine's may differ."""
 _TEMPORARY = ".writing-"
+_WHOLE_NAME = re.compile(r"\.writing-\d+@.+-[0-9a-f]{16}")
+_writing: set[str] = set()
+"""Names of the temporary folders that this process is writing into."""
+_swept: set[Path] = set()
+"""Folders that this process has cleared of what dead ones left there."""
 
 
 class NotWritten(OSError):
@@ -53,10 +61,12 @@ def appearing(path: Path) -> Iterator[Path]:
     """A temporary path whose file, once written and on the disk, takes the place of `path`.
 
     It lies in a folder of its own, since a writer that is killed may leave a temporary file of its own beside it, as
-    that of safetensors does.
+    that of safetensors does. Such folders of dead processes beside it are removed first.
     """
+    _sweep(path.parent)
     owner = f"{os.getpid()}@{socket.gethostname()}"
     own = path.with_name(f"{_TEMPORARY}{owner}-{secrets.token_hex(8)}")
+    _writing.add(own.name)
     try:
         own.mkdir()
         yield own / path.name
@@ -64,19 +74,41 @@ def appearing(path: Path) -> Iterator[Path]:
         (own / path.name).replace(path)
     finally:
         shutil.rmtree(own, ignore_errors=True)
+        _writing.discard(own.name)
     _flush(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that dead processes have left here and below; those of living ones stay."""
     for path in list(folder.rglob(f"{_TEMPORARY}*")):
-        number, _, rest = path.name.removeprefix(_TEMPORARY).partition("@")
-        if number.isdigit() and not rest.startswith(f"{socket.gethostname()}-"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > FORGOTTEN:
-                    _remove(path)
-        elif not (number.isdigit() and _is_alive(int(number))):
+        if _is_left(path):
             _remove(path)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove leftovers from a folder that may hold a user's files too, once: whole names of ours alone."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    for path in list(folder.glob(f"{_TEMPORARY}*")):
+        if _WHOLE_NAME.fullmatch(path.name) and path.is_dir() and _is_left(path):
+            _remove(path)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether the process that has written there is dead, its number one of ours or of another process by now."""
+    number, _, rest = path.name.removeprefix(_TEMPORARY).partition("@")
+    if not number.isdigit():
+        return True
+    try:
+        written = path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    if not rest.startswith(f"{socket.gethostname()}-"):
+        return time.time() - written > FORGOTTEN
+    if int(number) == os.getpid():
+        return path.name not in _writing
+    return not _was_alive(int(number), written)
 
 
 def _remove(path: Path) -> None:
@@ -86,14 +118,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def _was_alive(process: int, written: float) -> bool:
+    """Whether the process of this number is alive, and was when something was written."""
+    import psutil
+
     try:
-        os.kill(process, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
+        return bool(psutil.Process(process).create_time() <= written + CLOCKS_APART)
+    except (psutil.NoSuchProcess, OverflowError):
         return False
-    return True
+    except psutil.Error:
+        return True
 
 
 def _flush(path: Path) -> None:

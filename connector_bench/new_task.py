@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from connector_bench.atomic_files import write_atomically
 from connector_bench.entry import loaded_plugin
 
 TEMPLATES = {
@@ -61,7 +62,7 @@ def write_task(
     if measure == "patch_reconstruction":
         _check_split(task, pictures, split)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(TEMPLATES[measure].format(name=name, task=task, split=split), encoding="utf-8")
+    write_atomically(path, TEMPLATES[measure].format(name=name, task=task, split=split).encode())
     return path
 
 

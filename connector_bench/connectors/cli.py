@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from connector_bench.atomic_files import appearing
 from connector_bench.connectors.base import ConnectorAdapter, UnsupportedModel
 from connector_bench.connectors.execution import require_device
 from connector_bench.connectors.place_check import PASSED
@@ -59,7 +60,9 @@ def inspect_checkpoint(
         if image is not None and not pair.layout.unplaced:
             from connector_bench.connectors.token_grid_picture import draw_tokens
 
-            draw_tokens(picture, pair.layout).savefig(output, dpi=150)
+            output = output if output.suffix else output.with_suffix(".png")
+            with appearing(output) as temporary:
+                draw_tokens(picture, pair.layout).savefig(temporary, dpi=150)
             console.print(f"Token grid drawn to {output}")
     except (ValueError, OSError, RuntimeError) as error:
         refuse(f"cannot inspect {pretrained}: {error}")

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from connector_bench.atomic_files import appearing
 from connector_bench.fingerprint.verdict import Verdict
 from connector_bench.number_style import counted
 from connector_bench.results.refusals import refusals, refuse
@@ -51,7 +52,8 @@ def write_pictures(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, picture in enumerate(drawn_pictures(), 1):
-            picture.save(folder / f"{number:02}.png")
+            with appearing(folder / f"{number:02}.png") as temporary:
+                picture.save(temporary)
     except OSError as error:
         refuse(f"{folder} cannot be written: {error}")
     typer.echo(f"12 pictures in {folder}")

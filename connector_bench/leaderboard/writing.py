@@ -10,24 +10,35 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from connector_bench.foreign_files import read_json
 
 LOCK, PENDING, COMPLETE = ".lock", ".pending", ".complete"
 REMOVALS = ".removals.json"
+PATIENCE = 2.0
+"""Seconds after which a process that waits for another says so."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Have a folder, which is made, for this process alone; inside, it may be asked for again."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / LOCK, is_singleton=True):
+    lock = FileLock(folder / LOCK, is_singleton=True)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        sys.stderr.write(f"{folder} is in use by another process: waiting for it\n")
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def replace_together(folder: Path, files: Mapping[str, str | bytes], remove: Collection[str] = ()) -> None:

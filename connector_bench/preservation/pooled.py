@@ -17,6 +17,7 @@ from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.reference import AskedOf, ReferenceSpace, ReferenceVectors
 from connector_bench.preservation.text_side import WORDS, WordsOf, sample_of, sampled_places, tokens_of_each
 from connector_bench.processes import on_first_rank
+from connector_bench.progress import doing
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 from connector_bench.types import means_by_image
 
@@ -207,7 +208,7 @@ class PooledPreservation:
                 figures = replace(figures, warnings=(few, *figures.warnings))
             return self._left_behind(note_left_out(figures, whole.images), gallery.images)
 
-        return on_first_rank(combine, self._vectors(labels or {}))
+        return on_first_rank(combine, self._vectors(labels or {}), doing)
 
     def _against(self, gallery: PooledVectors) -> tuple[ReferenceVectors | None, tuple[str, ...]]:
         """The reference's vectors of these images, or why there are none: no other figure is lost for it."""

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from connector_bench.types import Tile, TokenBatch, TokenLayout
@@ -130,7 +130,7 @@ def cell_rows(batch: TokenBatch, positions: Sequence[int]) -> list[CellRows]:
     return [CellRows(shape, np.concatenate(a), np.concatenate(b)) for shape, (a, b) in found.items()]
 
 
-def on_device(index: Int[np.ndarray, " n"], device: torch.device) -> Int[Tensor, " n"]:
-    """Row numbers as an index on a device, without waiting for it."""
+def on_device(index: Shaped[np.ndarray, ...], device: torch.device) -> Shaped[Tensor, ...]:
+    """Numbers, such as those of rows, on a device, without waiting for it."""
     rows = torch.from_numpy(index)
-    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows
+    return rows.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else rows.to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.pictures import for_controls
@@ -14,11 +14,12 @@ from connector_bench.reconstruction.folds import Ledger, validation_share
 from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.sample import ProbeSample
 from connector_bench.reconstruction.probes.size_floor import FloorSample
-from connector_bench.reconstruction.probes.state_size import state_bytes, state_device
+from connector_bench.reconstruction.probes.state_size import state_bytes, state_device, with_room_for
 from connector_bench.reconstruction.store import RunStore
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
     from connector_bench.types import TokenBatch
 
@@ -38,8 +39,14 @@ class ResumableSample:
     """
 
     def __init__(
-        self, config: ReconstructionConfig, store: RunStore | None = None, *, every: int = 512
+        self,
+        config: ReconstructionConfig,
+        store: RunStore | None = None,
+        *,
+        every: int = 512,
+        device: torch.device | None = None,
     ) -> None:
+        """`device` is where state that is read back is to lie; fits run there. None for the CPU."""
         self.store, self.every = store, every
         self._unwritten = 0
         self._wait_until = 0.0
@@ -49,6 +56,8 @@ class ResumableSample:
         self.floor = FloorSample(config)
         if store is not None and GATHERED in store:
             tensors, meta = store.read(GATHERED)
+            if device is not None:
+                tensors, self.warning = _moved(tensors, device)
             self.connector = ProbeSample.from_state(tensors, meta)
             self.controls = ControlSample.from_tensors(tensors, config)
             self.controls.failed = meta["failed_controls"]
@@ -117,6 +126,20 @@ class ResumableSample:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"store": None}
+
+
+def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> tuple[dict[str, Tensor], str | None]:
+    """What was gathered on a device with room for it; keys, counts and boxes stay on the CPU, where they are read."""
+    gathered = {
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not name.endswith(("_boxes", ".counts"))
+    }
+    size = sum(tensors[name].nbytes for name in gathered)
+    device, warning = with_room_for(size, device, "the training pass's probes were fitted on the CPU")
+    return {
+        name: tensor.to(device) if name in gathered else tensor for name, tensor in tensors.items()
+    }, warning
 
 
 def images_of(store: RunStore) -> Ledger:

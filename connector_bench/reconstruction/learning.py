@@ -15,14 +15,17 @@ from connector_bench.foreign_files import read_json
 from connector_bench.processes import (
     error_text,
     first_rank_takes_in_turn,
+    on_every_rank,
     on_first_rank,
     rank_and_size,
     unbroken,
 )
+from connector_bench.progress import doing
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger
 from connector_bench.reconstruction.gathered_so_far import GATHERED, ResumableSample, images_of
 from connector_bench.reconstruction.inherited import Inherited
+from connector_bench.reconstruction.precision import scoring_device
 from connector_bench.reconstruction.probes.fitted import DESCRIPTION, WEIGHTS, FittedProbes
 from connector_bench.reconstruction.probes.fitted_controls import ControlProbes
 from connector_bench.reconstruction.probes.size_floor import SizeFloor
@@ -35,6 +38,8 @@ from connector_bench.reconstruction.store import (
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from connector_bench.types import TokenBatch
 
 PROBES, TRAINING = "probes", "training"  # folders; the second is followed by the rank
@@ -92,7 +97,10 @@ class ProbeLearner:
         reuse: Path | None = None,
         every: int = 512,
         wait: float = 0.0,
+        device: torch.device | None = None,
     ) -> None:
+        """`device` is the model's: state that is read back goes there, as does what is gathered anew."""
+        self.device = None if device is None else scoring_device(config.device, device)
         self.config, self.folder, self.reuse, self.every, self.wait = config, folder, reuse, every, wait
         self.fingerprint = dict(fingerprint or {})
         self.ladder: ProbeLadder | None = None
@@ -108,6 +116,8 @@ class ProbeLearner:
         """What the disk refused on this rank."""
         self.warnings: list[str] = []
         """What else there is to say of this rank's training pass."""
+        self.kept: StateFolder | None = None
+        """Where state is kept; None before `begin`, and where probes are reused."""
         self._gathered: ResumableSample | None = None
         self._inherited = Inherited()
 
@@ -122,7 +132,7 @@ class ProbeLearner:
         self.unreadable = unreadable
         if self.reuse is not None:
             path = self.reuse
-            self.ladder = on_first_rank(lambda _: self._reused(path), None)
+            self.ladder = on_first_rank(lambda _: self._reused(path), None, doing)
             return
         allowed = set(images) - set(held_out)
         self.left_out = len(images) - len(allowed)
@@ -132,27 +142,30 @@ class ProbeLearner:
             )
             return
         store, trouble = None, None
-        self._kept = StateFolder.claimed(self.folder, self.wait)
-        self.folder = folder = self._kept.path
+        self.kept = StateFolder.claimed(self.folder, self.wait)
+        self.folder = folder = self.kept.path
         if folder is not None:
-            self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None)
+            self.ladder = on_first_rank(lambda _: _finished(folder / PROBES, allowed), None, doing)
             if self.ladder is not None:
                 _remove_training(folder)
             else:
                 rank, size = rank_and_size()
                 store, trouble = RunStore.opened(folder / f"{TRAINING}-{rank}of{size}", self.fingerprint)
-        self.troubles += [text for text in (self._kept.trouble, trouble) if text]
+        self.troubles += [text for text in (self.kept.trouble, trouble) if text]
         if self.ladder is None:
-            self._gathered = ResumableSample(self.config, store, every=self.every)
+            with doing("reading the training state"):
+                self._gathered = ResumableSample(self.config, store, every=self.every, device=self.device)
             self._gathered.begin(allowed, held_out)
             if folder is not None:
                 own = self._gathered.connector.seen
-                self._inherited = Inherited.of(
-                    folder, TRAINING, GATHERED, self.fingerprint, own, images_of, allowed
-                )
+                with doing("reading which images earlier runs have learnt from"):
+                    self._inherited = Inherited.of(
+                        folder, TRAINING, GATHERED, self.fingerprint, own, images_of, allowed
+                    )
 
     def _reused(self, folder: Path) -> ProbeLadder:
-        ladder = ProbeLadder.load(folder)
+        with doing("reading the probes"):
+            ladder = ProbeLadder.load(folder)
         _require_same_options(folder, ladder.probes.config, self.config)
         return ladder
 
@@ -182,12 +195,11 @@ class ProbeLearner:
         gathered = self._gathered
         if gathered is None:
             return
-        with unbroken():
+        with unbroken(), doing("writing the training state"):
             gathered.flush_if_due()
         try:
-            for store in self._inherited.stores:
-                gathered.absorb(ResumableSample(self.config, store))
-            self.ladder = first_rank_takes_in_turn(gathered, self._fitted)
+            on_every_rank(lambda: self._absorb_inherited(gathered))
+            self.ladder = first_rank_takes_in_turn(gathered, self._fitted, doing)
         except Exception as error:
             self.failure = f"no probe could be fitted: {error}"
             return
@@ -198,10 +210,16 @@ class ProbeLearner:
             if gathered.store is not None and gathered.store.trouble is not None:
                 self.troubles.append(gathered.store.trouble)
 
+    def _absorb_inherited(self, gathered: ResumableSample) -> None:
+        with doing("reading the training state of earlier runs"):
+            for store in self._inherited.stores:
+                gathered.absorb(ResumableSample(self.config, store, device=self.device))
+
     def _fitted(self, parts: Iterator[ResumableSample]) -> ProbeLadder:
         total = next(parts)
         for part in parts:
-            total.absorb(part)
+            with doing("adding up the training state of all ranks"):
+                total.absorb(part)
         probes, controls = total.connector.fit(), total.controls.fit(total.connector)
         ladder = ProbeLadder(probes, controls, self._floor(total, probes))
         self.troubles += [*ladder.probes.troubles, *ladder.controls.troubles]
@@ -210,7 +228,8 @@ class ProbeLearner:
                 make_folder(self.folder / PROBES)
                 refused = json.dumps(sorted(self.refused)).encode()
                 write_atomically(self.folder / PROBES / REFUSED_IMAGES, refused)
-                ladder.save(self.folder / PROBES)
+                with doing("writing the probes"):
+                    ladder.save(self.folder / PROBES)
                 _remove_training(self.folder)
             except OSError as error:
                 self.troubles.append(f"{error}; the probes are not kept")
@@ -237,7 +256,8 @@ def _finished(folder: Path, images: Collection[str]) -> ProbeLadder | None:
     """The ladder that an earlier run of the same fingerprint has left."""
     if not (folder / DESCRIPTION).is_file():
         return None
-    ladder = ProbeLadder.load(folder)
+    with doing("reading the probes"):
+        ladder = ProbeLadder.load(folder)
     with readable(folder / REFUSED_IMAGES):
         refused = set(read_json(folder / REFUSED_IMAGES) if (folder / REFUSED_IMAGES).is_file() else [])
     if ladder.probes.training_images.fingerprint() != Ledger.of(set(images) - refused).fingerprint():

@@ -38,7 +38,7 @@ from connector_bench.reconstruction.precision import full_precision, scoring_dev
 from connector_bench.reconstruction.scored_images import ScoredBatch
 from connector_bench.reconstruction.scored_so_far import BOARD, Figures, Scored
 from connector_bench.reconstruction.scores import ScoreBoard
-from connector_bench.reconstruction.state_folder import StateFolder
+from connector_bench.reconstruction.state_folder import IN_USE, StateFolder
 from connector_bench.reconstruction.store import RunStore
 from connector_bench.stats.floors import LEAST_VALIDATION_IMAGES
 from connector_bench.stats.oracles import not_as_they_must_be
@@ -105,22 +105,24 @@ class MeasuredReconstruction:
             left = documents.keys() - self._trained_on
             self._control_images = for_controls(left, CONTROL_TEST_IMAGES)
         store, trouble = None, None
-        self._kept = StateFolder.claimed(self._folder, self.learner.wait)
+        self._kept = StateFolder.claimed(self._folder, self.learner.wait, self.learner.kept)
         self._folder = self._kept.path
         if self._folder is not None:
             rank, size = rank_and_size()
             found = self._fingerprint | {"documents": self._shown}
             store, trouble = RunStore.opened(self._folder / f"{self._prefix}-{rank}of{size}", found)
         self._troubles = [text for text in (self._kept.trouble, trouble) if text]
-        self._scored = Scored(store, every=self._every)
+        with doing("reading what was scored before"):
+            self._scored = Scored(store, every=self._every)
         self._scored.refuse_others(documents)
         if store is not None:
             leave_behind(self._scored.kept)
         if self._folder is not None:
             own, images_of = self._scored.board.images, lambda one: Scored(one).board.images
-            self._inherited = Inherited.of(
-                self._folder, self._prefix, BOARD, found, own, images_of, documents
-            )
+            with doing("reading which images earlier runs have scored"):
+                self._inherited = Inherited.of(
+                    self._folder, self._prefix, BOARD, found, own, images_of, documents
+                )
 
     @property
     def _paper(self) -> bool:
@@ -202,15 +204,16 @@ class MeasuredReconstruction:
         """
         self._take_in()
         scored = self._scored
-        with unbroken():
+        with unbroken(), doing("writing what was scored"):
             scored.flush()
-        for store in self._inherited.stores:
-            scored.absorb(Scored(store))
+        with doing("reading what earlier runs have scored"):
+            for store in self._inherited.stores:
+                scored.absorb(Scored(store))
         troubles = [*self.learner.troubles, *self._troubles]
         if scored.store is not None and scored.store.trouble is not None:
             troubles.append(scored.store.trouble)
         part = (scored.board, scored.rows, scored.documents, troubles)
-        return on_first_rank(self._combined, part)
+        return on_first_rank(self._combined, part, doing)
 
     def _without_figures(self, why: str) -> ReconstructionFigures:
         return ReconstructionFigures({}, {}, {"error": why}, (f"no figures: {why}",))
@@ -256,6 +259,8 @@ class MeasuredReconstruction:
             "tokens_per_image": board.tokens_per_image,
             "artefacts": f"{self._folder.parent.name}/{self._folder.name}" if self._folder else None,
         }
+        if self._kept.refused is not None:
+            summary[IN_USE] = True
         with doing("intervals of patch reconstruction"):
             helps = probes.learning_curve.more_data_helps
             scores = (

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from scipy import special, stats
 from torch import Tensor
 
+from connector_bench.reconstruction.cells import on_device
 from connector_bench.reconstruction.folds import Ledger, image_key
 from connector_bench.reconstruction.image_errors import BatchReconstruction
 from connector_bench.reconstruction.kept_rows import KeptRows
@@ -99,7 +100,7 @@ class ScoreBoard:
             self.unfitted_patches += image.unfitted_patches
             self._widen({"pre": [image.layout.n_pre], "post": [image.layout.n_post]})
         weights = torch.stack([_poisson_weights(image.image_id) for image in images], dim=1)
-        weights = weights.to(batch.total_by_dimension.device, non_blocking=True)
+        weights = on_device(weights.numpy(), batch.total_by_dimension.device)
         self._grow("total", weights, batch.total_by_dimension)
         for name, errors in batch.errors.items():
             self._grow(name, weights, errors.by_dimension)

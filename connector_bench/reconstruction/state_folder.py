@@ -15,6 +15,8 @@ from connector_bench.atomic_files import make_folder, remove_leftovers
 from connector_bench.processes import on_first_rank
 
 LOCK = ".lock"
+IN_USE = "folder_in_use"
+"""In a task's record where another run has its folder, so that not even the record is left there."""
 WAIT, WAIT_VARIABLE = "wait", "CONNECTOR_BENCH_WAIT"
 LONGEST_WAIT = 24 * 3600.0
 """Seconds; ranks wait two days for one another."""
@@ -48,18 +50,23 @@ class StateFolder:
     """Why nothing is kept although a folder was named."""
     lock: FileLock | None = None
     """Held by rank 0."""
+    refused: Path | None = None
+    """What another run has."""
 
     @classmethod
-    def claimed(cls, path: Path | None, wait: float) -> StateFolder:
+    def claimed(cls, path: Path | None, wait: float, before: StateFolder | None = None) -> StateFolder:
         """Lock a folder for this run, on all ranks together, and clear it of what dead processes left half written.
 
         Where it cannot be written, or another run has it and keeps it for `wait` seconds, the run goes on without.
+        What this run was refused `before` is not waited for again.
         """
         if path is None:
             return cls(None)
+        if before is not None and before.refused == path:
+            return before
         found: list[FileLock] = []
 
-        def claim(_: object) -> str | None:
+        def claim(_: object) -> tuple[str | None, bool]:
             try:
                 make_folder(path)
                 lock = FileLock(path / LOCK, is_singleton=True)
@@ -70,14 +77,16 @@ class StateFolder:
                 return (
                     f"{path} is in use by another run{still}: this one keeps no state and leaves no pictures there; "
                     f"{WAIT_VARIABLE}=SECONDS waits for the other"
-                )
+                ), True
             except (OSError, NotImplementedError) as error:
-                return f"this run keeps no state and leaves no pictures: {error}"
+                return f"this run keeps no state and leaves no pictures: {error}", False
             found.append(lock)
-            return None
+            return None, False
 
-        trouble = on_first_rank(claim, None)
-        return cls(None, trouble) if trouble else cls(path, None, found[0] if found else None)
+        trouble, in_use = on_first_rank(claim, None)
+        if trouble is not None:
+            return cls(None, trouble, refused=path if in_use else None)
+        return cls(path, None, found[0] if found else None)
 
 
 def _acquire(lock: FileLock, path: Path, wait: float) -> None:

@@ -22,6 +22,7 @@ from connector_bench.progress import doing
 from connector_bench.reconstruction.config import TaskOptions
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
+from connector_bench.reconstruction.state_folder import IN_USE
 from connector_bench.run.documents import Document, PictureRows
 from connector_bench.run.measurement import (
     Failed,
@@ -36,6 +37,8 @@ from connector_bench.timing import Timing
 from connector_bench.workers import worker_count
 
 if TYPE_CHECKING:
+    import torch
+
     from connector_bench.types import ConnectorInfo
 
 ARTEFACTS = "connector_bench"
@@ -60,6 +63,8 @@ class Run:
     timing: Timing = field(default_factory=Timing)
     words_of: Callable[[int, int], Any] | None = None
     """Input embeddings of the language model's words, see `ConnectorAdapter.word_embeddings`."""
+    device: torch.device | None = None
+    """The model's; None where it does not matter."""
 
     def folder(self, task: str) -> Path | None:
         """Where a task leaves state and artefacts of this model."""
@@ -142,7 +147,7 @@ def measured_with(
         info = on_every_rank(lambda: adapter.info)
     if without_untrained is not None and workers is not None and rank_and_size()[0] == 0:
         logger.warning(f"untrained control left out: {without_untrained}")
-    run = Run(info, folder, timing=timing, words_of=adapter.word_embeddings)
+    run = Run(info, folder, timing=timing, words_of=adapter.word_embeddings, device=adapter.device)
     failures = Failures()
     measures: dict[str, Measure] = {}
     for name, task in tasks.items():
@@ -188,7 +193,7 @@ def _write_records(run: Run, records: Mapping[str, Mapping[str, Any]]) -> None:
     troubles = []
     for name, record in records.items():
         folder = run.folder(name)
-        if folder is None or "error" in record or record.get("artefacts", "") is None:
+        if folder is None or "error" in record or record.get(IN_USE):
             continue
         content = json.dumps({"task": name, "record": record}, indent=1, default=str)
         try:
@@ -264,6 +269,7 @@ def _probe_training(run: Run, task: str, options: TaskOptions, training: Picture
             reuse=options.probes,
             every=options.shard,
             wait=options.wait,
+            device=run.device,
         )
         run.trainings[key] = ProbeTraining(name, learner, mine)
     return run.trainings[key]

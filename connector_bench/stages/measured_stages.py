@@ -93,7 +93,7 @@ class MeasuredStages:
         Where there is none, the summary's `error` says why.
         """
         del labels
-        return on_first_rank(self._combined, (self._read, list(self.learner.troubles)))
+        return on_first_rank(self._combined, (self._read, list(self.learner.troubles)), doing)
 
     def _combined(self, gathered: Sequence[tuple[dict[int, ReadQuestion], list[str]]]) -> StageFigures:
         learner, readers = self.learner, self.learner.readers

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.processes import first_rank_takes_in_turn
+from connector_bench.progress import doing
 from connector_bench.reconstruction.folds import Ledger, fold_of, image_key, validation_share
 from connector_bench.reconstruction.precision import with_room
 from connector_bench.stages.reader_fit import SideReaders
@@ -111,7 +112,7 @@ class ReaderLearner:
     def fit(self) -> None:
         """Fit on what all ranks have gathered; every rank has the readers afterwards, or knows why there are none."""
         try:
-            self.readers = first_rank_takes_in_turn(self._gathered, self._fitted)
+            self.readers = first_rank_takes_in_turn(self._gathered, self._fitted, doing)
         except Exception as error:
             self.failure = f"no reader could be fitted: {error}"
         finally:

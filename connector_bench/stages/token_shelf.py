@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -37,22 +38,20 @@ def kept_tokens(tokens: Float[Tensor, "rows d"]) -> Float[Tensor, "rows m"]:
     """
     width = tokens.shape[1]
     if width > KEPT:
-        tokens = tokens.float() @ _projection(width).to(tokens.device)
+        tokens = tokens.float() @ _projection(width, tokens.device)
     kept = tokens.to(torch.bfloat16)
     if not torch.isfinite(kept).all():
         raise ValueError("tokens are not finite")
     return kept
 
 
-def _projection(width: int) -> Float[Tensor, "d m"]:
-    if width not in _projections:
+@cache
+def _projection(width: int, device: torch.device) -> Float[Tensor, "d m"]:
+    if device.type == "cpu":
         generator = torch.Generator().manual_seed(SEED + width)
         drawn = torch.randn(width, KEPT, generator=generator, dtype=torch.float64)
-        _projections[width] = torch.linalg.qr(drawn)[0].float()
-    return _projections[width]
-
-
-_projections: dict[int, Tensor] = {}
+        return torch.linalg.qr(drawn)[0].float()
+    return _projection(width, torch.device("cpu")).to(device)
 
 
 @dataclass(frozen=True, eq=False)

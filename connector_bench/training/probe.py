@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.atomic_files import write_atomically
 from connector_bench.connectors.execution import input_device, unwrapped
 from connector_bench.connectors.registry import adapter_for_model, family_of, processor_feed, special_for
 from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
@@ -162,7 +163,7 @@ class ConnectorProbe:
         from connector_bench.training.curve_picture import TrainingCurve
 
         target = self.folder / PICTURE if path is None else Path(path)
-        target.write_bytes(TrainingCurve(read_lines(self._curve.file)).chart().png())
+        write_atomically(target, TrainingCurve(read_lines(self._curve.file)).chart().png())
         return target
 
     def to_pandas(self) -> pd.DataFrame:

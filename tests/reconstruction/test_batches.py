@@ -1,6 +1,7 @@
 """What is gathered batch by batch: the same bits in any batches, no waiting for the device, sums without float64."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from connector_bench.reconstruction import gathered_so_far
 from connector_bench.reconstruction.gathered_so_far import ResumableSample
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.probes import state_size
+from connector_bench.reconstruction.probes.attention_batches import PackedImages
+from connector_bench.reconstruction.probes.attention_fit import ImageReservoir
 from connector_bench.reconstruction.probes.control_probes import ControlSample
 from connector_bench.reconstruction.probes.moments import Moments, MomentsStream
 from connector_bench.reconstruction.probes.reservoir import Reservoir
 from connector_bench.reconstruction.probes.ridge import choose, pooled_r2
 from connector_bench.reconstruction.probes.sample import ProbeSample
+from connector_bench.reconstruction.store import RunStore
 from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 
 from .planted import patches, small_config
@@ -65,19 +69,77 @@ def test_batches_of_any_size_gather_the_same_bits(layouts: tuple[TokenLayout, ..
         assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("layouts", [LAYOUTS, (UNPLACED,)])
-def test_going_on_from_the_state_changes_no_bit(layouts: tuple[TokenLayout, ...]) -> None:
-    whole = gathered(layouts, 7)
+def test_going_on_from_the_state_changes_no_bit(layouts: tuple[TokenLayout, ...], device: str) -> None:
+    whole = gathered(layouts, 1, device)
     sample = ResumableSample(whole.connector.config)
     given = list(pairs(90, layouts))
     sample.begin([name for name, _ in given], [])
     for number, (name, pair) in enumerate(given):
-        sample.add(TokenBatch.of([name], [pair]))
+        sample.add(TokenBatch.of([name], [pair]).mapped(lambda tokens: tokens.to(device)))
         if number % 20 == 0:
             sample.connector = ProbeSample.from_state(*sample.connector.state())
             sample.controls = ControlSample.from_tensors(sample.controls.tensors(), whole.connector.config)
     expected = state(whole)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in state(sample).items())
+    assert sample.connector.device.type == device
+    assert all(part.device.type == device for part in sample.connector.sampled_patches())
+
+
+@pytest.mark.parametrize("before", ["an image", "another process"])
+def test_images_read_back_go_to_the_device_of_new_ones(before: str) -> None:
+    """`meta`, which holds no values, stands for a card: nothing on it can be put end to end with what is on the CPU."""
+    held, read_back = ImageReservoir(4, 5, None), ImageReservoir(4, 5, None)
+    for name, pair in pairs(3, (UNPLACED,)):
+        held.add(name, "full", pair.pre, pair.post, pair.layout)
+    read_back.load("a", held.tensors("a"))
+    (new, pair), *_ = pairs(1, (UNPLACED,))
+    on_card = ImageReservoir(4, 5, None) if before == "another process" else read_back
+    on_card.add(f"new {new}", "full", pair.pre.to("meta"), pair.post.to("meta"), pair.layout)
+    if before == "another process":
+        on_card.absorb(read_back)
+    assert on_card.device == torch.device("meta")
+    assert len(PackedImages.of(on_card.images(), torch.device("meta"))) == 4
+
+
+def test_patches_of_a_shape_of_cell_that_did_not_come_again_go_with_the_others() -> None:
+    sample = gathered(LAYOUTS, 7).connector
+    expected = [len(part) for part in sample.sampled_patches()]
+    cells = next(iter(sample.cells.values()))
+    for reservoir in (cells.training, cells.validation):
+        columns = reservoir.rows()[1]
+        columns |= {name: columns[name].to("meta") for name in ("x", "y")}
+    assert [part.device.type for part in sample.sampled_patches()] == ["meta", "meta"]
+    assert [len(part) for part in sample.sampled_patches()] == expected
+
+
+@pytest.mark.parametrize("layouts", [LAYOUTS, (UNPLACED,)])
+def test_state_is_read_back_to_the_models_device(layouts: tuple[TokenLayout, ...], tmp_path: Path) -> None:
+    written = gathered(layouts, 7)
+    written.store = RunStore(tmp_path, {})
+    written.flush()
+    found = ResumableSample(written.connector.config, written.store, device=torch.device("meta"))
+    assert found.connector.device.type == "meta"
+    assert found.connector.seen.fingerprint() == written.connector.seen.fingerprint()
+    training, validation = found.connector.sampled_patches()
+    assert {training.device.type, validation.device.type} == {"meta"}
+    assert found.warning is None
+    again = ResumableSample(written.connector.config, written.store, device=torch.device("cpu"))
+    assert all(torch.equal(tensor, state(written)[name]) for name, tensor in state(again).items())
+
+
+def test_state_read_back_without_room_on_the_card_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written = gathered(LAYOUTS, 7)
+    written.store = RunStore(tmp_path, {})
+    written.flush()
+    monkeypatch.setattr(state_size, "free_bytes", lambda device: 1000)
+    found = ResumableSample(written.connector.config, written.store, device=torch.device("cuda"))
+    assert found.connector.device.type == "cpu"
+    assert found.warning is not None
+    assert "fitted on the CPU" in found.warning
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

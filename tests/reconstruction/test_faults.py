@@ -13,16 +13,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from loguru import logger
 from PIL import Image
 
-from connector_bench.atomic_files import remove_leftovers
+from connector_bench.atomic_files import appearing, remove_leftovers, write_atomically
 from connector_bench.reconstruction.figures import ReconstructionFigures
 from connector_bench.reconstruction.folds import fold_of, validation_share
 from connector_bench.reconstruction.learning import ProbeLearner
 from connector_bench.reconstruction.measured import MeasuredReconstruction
-from connector_bench.reconstruction.state_folder import LOCK
+from connector_bench.reconstruction.state_folder import IN_USE, LOCK
 from connector_bench.reconstruction.store import DamagedState, RunStore
 from connector_bench.types import TokenBatch, TokenPair
 from tests.harness import run_here
@@ -45,8 +47,9 @@ def measured(
     before_scoring: Callable[[], None] = lambda: None,
     refused: Collection[str] = (),
     picture_of: Callable[[int], Image.Image] = lambda _: Image.new("RGB", (8, 8)),
+    wait: float = 0.0,
 ) -> ReconstructionFigures:
-    learner = ProbeLearner(small_config(), folder=folder, fingerprint=RUN, every=8)
+    learner = ProbeLearner(small_config(), folder=folder, fingerprint=RUN, every=8, wait=wait)
     measure = MeasuredReconstruction(
         learner,
         picture_of=picture_of,
@@ -306,6 +309,8 @@ def test_fitted_probes_that_cannot_be_read_name_file_and_folder(
 def test_a_second_run_in_the_folder_measures_without_state(
     tmp_path: Path, expected: dict[str, float]
 ) -> None:
+    said: list[str] = []
+    number = logger.add(said.append, format="{message}")
     code = (
         f"import filelock, sys; lock = filelock.FileLock({str(tmp_path / LOCK)!r}); lock.acquire(); "
         "print('held', flush=True); sys.stdin.read()"
@@ -314,8 +319,12 @@ def test_a_second_run_in_the_folder_measures_without_state(
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        told_once(measured(20, 6, tmp_path), expected, str(tmp_path), "in use by another run")
+        figures = measured(20, 6, tmp_path, wait=1.0)
+        told_once(figures, expected, str(tmp_path), "in use by another run, still after 1 s: this one")
+        assert figures.summary[IN_USE] is True
         other.communicate("")
+    assert len([line for line in said if "waiting for it, 1 s at most" in line]) == 1, "once for both"
+    logger.remove(number)
     assert [path.name for path in tmp_path.iterdir()] == [LOCK]
     assert values(measured(20, 6, tmp_path)) == pytest.approx(expected, abs=1e-9)
     assert (tmp_path / "selection.json").exists()
@@ -330,6 +339,8 @@ def test_temporary_files_of_the_living_stay_and_those_of_the_dead_go(tmp_path: P
         f".writing-{os.getppid()}@{host}-aa-living": True,
         f".writing-{int(gone.stdout)}@{host}-aa-dead": False,
         ".writing-deadbeef-old": False,
+        f".writing-{os.getpid()}@{host}-aa-before-a-restart": False,
+        f".writing-{os.getppid()}@{host}-aa-before-its-start": False,
         ".writing-1@elsewhere-aa-fresh": True,
         ".writing-1@elsewhere-aa-forgotten": False,
     }
@@ -339,8 +350,28 @@ def test_temporary_files_of_the_living_stay_and_those_of_the_dead_go(tmp_path: P
         (below / name).touch()
     long_ago = time.time() - 2 * 24 * 3600
     os.utime(below / ".writing-1@elsewhere-aa-forgotten", (long_ago, long_ago))
-    remove_leftovers(tmp_path)
+    before = psutil.Process(os.getppid()).create_time() - 3600
+    os.utime(below / f".writing-{os.getppid()}@{host}-aa-before-its-start", (before, before))
+    with appearing(below / "file") as own:
+        remove_leftovers(tmp_path)
+        own.write_text("whole")
     assert {name: (below / name).exists() for name in names} == names
+    assert (below / "file").read_text() == "whole"
+
+
+def test_a_file_that_appears_removes_what_the_dead_left_beside_it(tmp_path: Path) -> None:
+    host = os.uname().nodename
+    names = {
+        f".writing-{os.getpid()}@{host}-0123456789abcdef": False,
+        f".writing-{os.getppid()}@{host}-0123456789abcdef": True,
+        f".writing-{os.getpid()}@{host}-notes": True,
+        ".writing-about-connectors": True,
+    }
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "comparison.md").touch()
+    write_atomically(tmp_path / "comparison.md", b"whole")
+    assert {name: (tmp_path / name).exists() for name in names} == names
 
 
 def test_after_a_refusal_nothing_more_is_kept(tmp_path: Path) -> None:

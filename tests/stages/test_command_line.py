@@ -69,6 +69,13 @@ def test_one_run_says_what_every_stage_loses(beside: Outcome) -> None:
     assert all(metric(name) is not None for name in scores)
 
 
+def test_our_record_is_there_beside_lmms_evals_file(beside: Outcome) -> None:
+    (path,) = (beside.folder / "connector_bench").glob("small_stages-*/record.json")
+    left, written = json.loads(path.read_text())["record"]["scores"], beside.record("small_stages")["scores"]
+    assert "lost_connector_object" in left
+    assert written | left == written, "what the model's answers add comes later"
+
+
 def test_the_models_answers_are_those_of_the_other_task(beside: Outcome) -> None:
     answers = {row["doc_id"]: row for row in beside.samples("scenes_vqa")}
     read = {row["doc_id"]: json.loads(row["filtered_resps"]) for row in beside.samples("small_stages")}

@@ -8,7 +8,7 @@ import torch
 from connector_bench.stages.reader_fit import AskedImages
 from connector_bench.stages.readers import AttentionReader, LinearReader, ReaderShape
 from connector_bench.stages.scene_questions import StageQuestion, Vocabulary
-from connector_bench.stages.token_shelf import KEPT, Coordinates, kept_tokens
+from connector_bench.stages.token_shelf import KEPT, Coordinates, _projection, kept_tokens
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -57,3 +57,9 @@ def test_padding_is_not_read(reader: type) -> None:
     with torch.no_grad():
         found = both.scores(network, rows)[0]
         assert torch.allclose(found, alone.scores(network, rows[:1])[0], atol=1e-6)
+
+
+def test_the_projection_goes_to_a_device_once() -> None:
+    first, again = (_projection(KEPT + 8, torch.device("meta")) for _ in range(2))
+    assert first is again
+    assert first.device.type == "meta"

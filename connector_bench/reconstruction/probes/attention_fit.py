@@ -54,6 +54,7 @@ class ImageReservoir:
 
     def add(self, image_id: str, fold: Fold, pre: Tensor, post: Tensor, layout: TokenLayout) -> None:
         """Offer an image."""
+        self._move(post.device)
         key = image_key(image_id, salt="attention")
         if self._ceiling is not None and key > self._ceiling:
             return
@@ -72,6 +73,18 @@ class ImageReservoir:
         if len(self._images) > SLACK * self.capacity:
             self._compact()
 
+    @property
+    def device(self) -> torch.device | None:
+        """Where the images lie; None where there is none."""
+        return next((image.tokens.device for image in self._images.values()), None)
+
+    def _move(self, device: torch.device) -> None:
+        """Move what lies elsewhere, as what was read back does; places stay on the CPU."""
+        for key, image in self._images.items() if self.device not in (None, device) else ():
+            self._images[key] = replace(
+                image, tokens=image.tokens.to(device), patches=image.patches.to(device)
+            )
+
     def _compact(self) -> None:
         kept = sorted(self._images)[: self.capacity]
         self._images = {key: self._images[key] for key in kept}
@@ -88,8 +101,11 @@ class ImageReservoir:
         mine, theirs = (self.capacity, self.patches, self.dtype), (other.capacity, other.patches, other.dtype)
         if mine != theirs:
             raise ValueError(f"image samples of {mine} and {theirs} do not merge")
-        self._images.update(other._images)
+        device = self.device or other.device
+        self._images = other._images | self._images
         self._compact()
+        if device is not None:
+            self._move(device)
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """Everything under `prefix.`, for safetensors: parts of all images end to end, and their lengths."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from connector_bench.progress import doing
 from connector_bench.reconstruction.cells import CellShape
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.end_to_end import rebuilt, sums_by_image
@@ -34,7 +35,8 @@ ONE: CellShape = (1, 1)
 def linear_controls(width: int, config: ReconstructionConfig) -> tuple[LinearControl, ...]:
     """The controls that are linear maps of each patch, for an encoder of this width."""
     rank = min(config.control_rank, width)
-    return identity(width), rotation(width, config.seed), projection(width, rank, config.seed)
+    with doing("drawing the controls' rotation and projection"):
+        return identity(width), rotation(width, config.seed), projection(width, rank, config.seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ SLACK = 1.25
 """How far past its capacity a reservoir fills before it sorts out the largest keys."""
 EMPTY = np.uint64(2**64 - 1)
 CROSSING_ROWS = 16384
-"""Rows that are copied to the CPU together."""
+"""Rows that go from one device to another together."""
 
 
 class Reservoir:
@@ -127,9 +127,10 @@ class Reservoir:
                 f"{other.dtype} do not merge"
             )
         keys, columns = other.rows()
-        if len(keys):
-            own = self._columns or columns
-            self.add(keys, {name: column.to(own[name].device) for name, column in columns.items()})
+        devices = {name: column.device for name, column in (self._columns or columns).items()}
+        for first in range(0, len(keys), CROSSING_ROWS):
+            part = slice(first, first + CROSSING_ROWS)
+            self.add(keys[part], {name: column[part].to(devices[name]) for name, column in columns.items()})
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """Keys and columns under `prefix.`, on the CPU, for safetensors; they cross a part at a time."""

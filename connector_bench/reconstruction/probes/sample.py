@@ -245,7 +245,9 @@ class ProbeSample:
             parts = [[image.patches for image in part] for part in images]
         limits = (min(config.control_pairs, config.patch_pairs), config.validation_pairs)
         training, validation = (
-            torch.cat([part[:rows].reshape(-1, width) for part in one] or [torch.zeros(0, width)])[:rows]
+            torch.cat(
+                [part[:rows].reshape(-1, width).to(self.device) for part in one] or [torch.zeros(0, width)]
+            )[:rows]
             for one, rows in zip(parts, limits, strict=True)
         )
         return training, validation

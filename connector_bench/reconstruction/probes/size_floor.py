@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from connector_bench.reconstruction.cells import Cells, CellShape, cell_rows, is_placed
+from connector_bench.reconstruction.cells import Cells, CellShape, cell_rows, is_placed, on_device
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.end_to_end import cells_of_all, rebuilt, sums_by_image
 from connector_bench.reconstruction.folds import Fold
@@ -107,9 +108,7 @@ class SizeFloor:
         if self.by_patch:
             if ONE in self.bottlenecks:
                 kept = [numbers_a_patch(layout, batch.post.shape[1]) for layout in layouts]
-                each = torch.tensor(kept, device=truth.device, dtype=truth.dtype).repeat_interleave(
-                    torch.tensor(counts, device=truth.device)
-                )
+                each = on_device(np.repeat(kept, counts), truth.device)
                 errors = self.bottlenecks[ONE].errors(truth, each)
         else:
             for cells in cells_of_all(layouts, truth.device):

@@ -62,13 +62,19 @@ def state_bytes(batch: TokenBatch, config: ReconstructionConfig) -> int:
 def state_device(batch: TokenBatch, config: ReconstructionConfig) -> tuple[torch.device, str | None]:
     """Where the state is to lie, and where that is not the tokens' device for want of memory, a sentence on it."""
     device = batch.post.device if config.device == "auto" else torch.device(config.device)
+    needed = state_bytes(batch, config) if device.type == "cuda" else 0
+    return with_room_for(needed, device, "the training pass gathered on the CPU")
+
+
+def with_room_for(needed: int, device: torch.device, otherwise: str) -> tuple[torch.device, str | None]:
+    """The device, or the CPU where it has no room for so many bytes, and a sentence that begins with `otherwise`."""
     if device.type != "cuda":
         return device, None
-    needed, free = state_bytes(batch, config), free_bytes(device)
+    free = free_bytes(device)
     if fits(needed, free):
         return device, None
     return torch.device("cpu"), (
-        f"the training pass gathered on the CPU, which is slower: its state takes {needed / 2**30:.1f} GB, and of "
+        f"{otherwise}, which is slower: its state takes {needed / 2**30:.1f} GB, and of "
         f"the {free / 2**30:.1f} GB that are free on {device} it may take {SHARE_OF_FREE:.0%}"
     )
 
