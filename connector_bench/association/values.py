@@ -219,8 +219,9 @@ class Contrast:
     connector_tasks: tuple[str, str]
     losses: tuple[str, str]
     difference: Tested
-    """Spearman's correlation of the first loss with the score less that of the second; the p-value is that of all exchanges, or of as many
-    random ones as its method says."""
+    """Spearman's correlation of the first loss with the score less that of the second.
+
+    The p-value is that of all exchanges, or of as many random ones as its method says."""
 
 
 @dataclass(frozen=True)
