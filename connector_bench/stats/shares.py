@@ -7,7 +7,6 @@ those of as many independent trials as would vary as much as the images did.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -25,11 +24,11 @@ def share(
     right: Float[np.ndarray, " n"], images: Shaped[np.ndarray, " n"], *, confidence: float = 0.95
 ) -> Score:
     """Share of answers that are right (1, else 0); several about one image count as far as they vary."""
-    values, found, n = _over_images(right, images)
+    _, found, n = _over_images(right, images)
     low, high = found.value, found.value
     if math.isfinite(found.error):
         low, high = wilson(found.value, found.error**2, n, _quantile(n, confidence))
-    return floored(Score(float(values.mean()), low, high, n, None, WILSON.format(percent=100 * confidence)))
+    return floored(Score(found.value, low, high, n, None, WILSON.format(percent=100 * confidence)))
 
 
 def paired_difference(
@@ -71,8 +70,7 @@ def _over_images(
     value = float(array.mean())
     if len(sums) < 2:
         return array, jackknife.Estimate(value, math.nan, 1.0), len(sums)
-    found = jackknife.estimate(value, jackknife.ratio_without_each(sums, sizes), "sums")
-    return array, replace(found, value=value), len(sums)
+    return array, jackknife.estimate(value, jackknife.ratio_without_each(sums, sizes), "sums"), len(sums)
 
 
 def _quantile(n: int, confidence: float) -> float:
