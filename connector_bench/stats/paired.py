@@ -87,8 +87,7 @@ def difference(first: Sums, second: Sums, *, unit: str = IMAGES) -> Difference:
     value = second.value - first.value
     if n < LEAST_IMAGES:
         return untold(first.value, second.value, too_few(n, LEAST_IMAGES, unit))
-    low, high = difference_interval(first, second)
-    interval = FEW_ANSWERS if few_answers_differ(first, second) else JACKKNIFE
+    low, high, interval = _interval(first, second)
     methods = (method.format(unit=unit) for method in (interval, EXCHANGE))
     return Difference(value, low, high, _exchange_p(first, second, value), *methods)
 
@@ -99,18 +98,20 @@ def difference_interval(first: Sums, second: Sums) -> tuple[float, float]:
     Of answers that are right or wrong, where fewer than `floors.LEAST_IMAGES` clusters differ, it is that of
     `shares.paired_difference`: a jackknife takes two that hardly differ for the same.
     """
-    if len(first.numerator) < LEAST_IMAGES:
-        return math.nan, math.nan
+    return _interval(first, second)[:2] if len(first.numerator) >= LEAST_IMAGES else (math.nan, math.nan)
+
+
+def _interval(first: Sums, second: Sums) -> tuple[float, float, str]:
+    """Both ends, and how they were made."""
     if few_answers_differ(first, second):
         sizes = first.denominator.astype(int)
         differences = (second.numerator - first.numerator) / sizes
         score = paired_difference(np.repeat(differences, sizes), np.repeat(np.arange(len(sizes)), sizes))
-        return score.low, score.high
+        return score.low, score.high, FEW_ANSWERS
     value = second.value - first.value
     without = [jackknife.ratio_without_each(sums.numerator, sums.denominator) for sums in (first, second)]
-    return jackknife.interval(
-        jackknife.estimate(value, without[1] - without[0], "sums"), confidence=CONFIDENCE
-    )
+    found = jackknife.estimate(value, without[1] - without[0], "sums")
+    return *jackknife.interval(found, confidence=CONFIDENCE), JACKKNIFE
 
 
 def few_answers_differ(first: Sums, second: Sums) -> bool:
