@@ -68,7 +68,7 @@ def seen_in_generate(
         if adapter.family.prompted:
             requests[0].args = ("", *requests[0].args[1:])
         lm.generate_until(requests)
-    folded = adapter._folded
+    folded = adapter._laying_out.folded
     pre = [c.pre[0].reshape(-1, c.pre[0].shape[-1] // folded).float() for c in calls]
     post = [c.post[0].reshape(-1, c.post[0].shape[-1]).float() for c in calls]
     return torch.cat(pre, -1), torch.cat(post, -1)
