@@ -26,7 +26,8 @@ from connector_bench.preservation.gallery_curve import gallery_curve
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import CommonNeighbours
-from connector_bench.preservation.overlap_interval import Halvings, SearchedGallery, depth, scores_of_overlap
+from connector_bench.preservation.overlap_interval import Halvings, depth, scores_of_overlap
+from connector_bench.preservation.searched_gallery import SearchedGallery
 from connector_bench.preservation.side import both_sides
 from connector_bench.stats.intervals import Score
 

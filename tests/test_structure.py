@@ -135,7 +135,7 @@ def test_a_space_is_searched_and_ranked_in_one_place() -> None:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in users:
                 users[node.func.id].add(path.name)
     assert users == {
-        "neighbours": {"side.py", "overlap_interval.py", "random_orders.py", "knn.py", "reference.py"},
+        "neighbours": {"side.py", "searched_gallery.py", "random_orders.py", "knn.py", "reference.py"},
         "read_rankings": {"side.py"},
     }
 

@@ -16,7 +16,8 @@ from connector_bench.comparison.paired_metrics import PairedMetric
 from connector_bench.preservation import figures, overlap
 from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.options import PreservationOptions
-from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
+from connector_bench.preservation.overlap_interval import depth
+from connector_bench.preservation.searched_gallery import Columns, Scores, SearchedGallery
 from connector_bench.preservation.sharing import label_columns
 from connector_bench.preservation.side import both_sides
 from connector_bench.stats.floors import LEAST_FOR_GEOMETRY

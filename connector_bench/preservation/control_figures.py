@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from connector_bench.pictures import for_controls, images_fingerprint
 from connector_bench.preservation import controls
 from connector_bench.preservation.gain import AgreementWith, gains_of_versions
-from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery
 from connector_bench.preservation.random_orders import shuffled_overlaps
 from connector_bench.preservation.reference import ReferenceVectors
+from connector_bench.preservation.searched_gallery import Columns, Scores, SearchedGallery
 from connector_bench.protocol import CONTROL_TEST_IMAGES
 
 BESIDE_GAIN = ("random_linear", "untrained")

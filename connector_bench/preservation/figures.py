@@ -20,9 +20,10 @@ from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.gallery_curve import gallery_curve, headline
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import allowed_ks, too_few
-from connector_bench.preservation.overlap_interval import Columns, Scores, SearchedGallery, depth
+from connector_bench.preservation.overlap_interval import depth
 from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.reference import ReferenceVectors
+from connector_bench.preservation.searched_gallery import Columns, Scores, SearchedGallery
 from connector_bench.preservation.sharing import Captions, LabelColumn, label_columns
 from connector_bench.preservation.side import RANKED, Side, both_sides
 from connector_bench.preservation.text_side import TokenSample, token_figures

@@ -21,13 +21,8 @@ from scipy import stats
 
 from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.overlap import CommonNeighbours, chance
-from connector_bench.preservation.overlap_interval import (
-    FREEDOM,
-    Columns,
-    Halvings,
-    Scores,
-    overlap_without_each,
-)
+from connector_bench.preservation.overlap_interval import FREEDOM, Halvings, overlap_without_each
+from connector_bench.preservation.searched_gallery import Columns, Scores
 from connector_bench.stats import jackknife
 from connector_bench.stats.floors import LEAST_IN_A_GALLERY
 from connector_bench.stats.intervals import Score, plain

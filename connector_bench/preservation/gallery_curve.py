@@ -22,10 +22,10 @@ from connector_bench.preservation.overlap import chance
 from connector_bench.preservation.overlap_interval import (
     FREEDOM,
     Halvings,
-    SearchedGallery,
     corrected_estimate,
     overlap_without_each,
 )
+from connector_bench.preservation.searched_gallery import SearchedGallery
 from connector_bench.stats import jackknife
 from connector_bench.stats.floors import LEAST_IN_A_GALLERY
 from connector_bench.stats.intervals import Score, plain, wilson

@@ -20,15 +20,10 @@ from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.neighbours.space import DISTANCES, Space, all_the_same, as_vectors
 from connector_bench.preservation.overlap import allowed_ks, chance, chance_corrected, overlap, too_few
-from connector_bench.preservation.overlap_interval import (
-    Columns,
-    Scores,
-    SearchedGallery,
-    depth,
-    scores_of_overlap,
-)
+from connector_bench.preservation.overlap_interval import depth, scores_of_overlap
 from connector_bench.preservation.reference import ReferenceVectors
 from connector_bench.preservation.retrieval import Retrieval, retrieval
+from connector_bench.preservation.searched_gallery import Columns, Scores, SearchedGallery
 from connector_bench.stats import jackknife
 from connector_bench.stats.intervals import Score
 

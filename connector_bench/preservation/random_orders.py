@@ -18,7 +18,7 @@ from scipy import special
 
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.overlap import CommonNeighbours, chance, chance_corrected
-from connector_bench.preservation.overlap_interval import Columns, Scores
+from connector_bench.preservation.searched_gallery import Columns, Scores
 from connector_bench.stats.intervals import Score
 
 ORDERS = 20

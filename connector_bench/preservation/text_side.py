@@ -19,8 +19,8 @@ from scipy.spatial.distance import pdist
 
 from connector_bench.preservation.drawn_together import Drawn
 from connector_bench.preservation.influence import clustered, spectral_influences
-from connector_bench.preservation.overlap_interval import Columns, Scores
 from connector_bench.preservation.principal import Principal
+from connector_bench.preservation.searched_gallery import Columns, Scores
 from connector_bench.stats import jackknife
 from connector_bench.stats.floors import LEAST_IMAGES
 from connector_bench.stats.intervals import Score, plain

@@ -15,8 +15,9 @@ from connector_bench.preservation.influence import influence_interval
 from connector_bench.preservation.neighbours.ranking import Ordered
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import CommonNeighbours
-from connector_bench.preservation.overlap_interval import Halvings, SearchedGallery, overlap_without_each
+from connector_bench.preservation.overlap_interval import Halvings, overlap_without_each
 from connector_bench.preservation.reference import ReferenceVectors
+from connector_bench.preservation.searched_gallery import SearchedGallery
 from connector_bench.preservation.text_side import TokenSample
 
 VIEWS = 6

@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from connector_bench import metrics
 from connector_bench.pictures import draw_names
-from connector_bench.preservation import knn, overlap_interval, random_orders
+from connector_bench.preservation import knn, random_orders, searched_gallery
 from connector_bench.preservation import side as side_module
 from connector_bench.preservation.figures import PreservationFigures, metric_names, preservation_figures
 from connector_bench.preservation.neighbours.ranking import read_rankings
@@ -109,7 +109,7 @@ def test_every_space_is_searched_once_and_ranked_once(monkeypatch: pytest.Monkey
         ranked.append(vectors)
         return read_rankings(vectors, *arguments, **options)
 
-    for room in (side_module, overlap_interval, random_orders, knn):
+    for room in (side_module, searched_gallery, random_orders, knn):
         monkeypatch.setattr(room, "neighbours", search)
     monkeypatch.setattr(side_module, "read_rankings", rank)
     v = vectors(60)
