@@ -55,7 +55,7 @@ def _column(task: str, metric: str, result: TaskResult, figure: Figure) -> Colum
         higher_is_better=figure.higher_is_better,
         k=figure.k,
         headline=measure is None or listed_as(metric) in HEADLINES[measure],
-        ranked=measure is not None and metric in (RANKED.get(measure), SORTED_BY[0]),
+        ranked=measure is not None and metric in (RANKED.get(measure), *SORTED_BY),
         control=None if measure is None else control_of(metric),
     )
 

@@ -31,7 +31,7 @@ these too. Connectors that share a rank (`2=`) cannot be told apart. *≤* stand
 the probe: the loss is at most this.
 """
 """Before the one table; `{by}` is what it is sorted by."""
-WHY = "which of all losses told best how well connectors of the zoo answer"
+WHY = "what probes cannot rebuild: across the zoo, connectors that lose less answer more"
 NO_PREDICTOR = "the first that this board holds of the figures that boards are sorted by"
 ELSEWHERE = """## More
 

@@ -58,7 +58,7 @@ def test_connectors_are_ranked_by_what_the_study_names_and_never_by_bare_overlap
     found = entries_of(table)
     competitors = [entry for entry in found if entry.kind == "competitor"]
     assert [entry.short for entry in competitors] == ["mlp", "rank2"]
-    key = ("knn_preservation", SORTED_BY[0])
+    key = ("patch_reconstruction", SORTED_BY[0])
     assert [str(entry.ranks[key]) for entry in competitors] == ["1", "2"]
     assert [(entry.short, entry.trained) for entry in found if entry.kind == "reference"] == [
         ("identity", None),
@@ -146,7 +146,7 @@ def test_the_board_in_a_repository_is_one_table_of_five_columns() -> None:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in lines} == {6}
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["mlp, 3 seeds", "rank2, 3 seeds"]
-    assert "ranked by **trustworthiness**" in " ".join(text.split())
+    assert "ranked by **lost**" in " ".join(text.split())
     for name in (*TOPICS, "published"):
         assert f"(tables/{name}.md)" in text
 

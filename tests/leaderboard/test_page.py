@@ -34,10 +34,10 @@ def test_the_best_of_the_first_ranking_stands_first(view: Open) -> None:
     opened = view()
     assert models(opened) == ALL
     assert opened.page.locator("tbody.competitor .rank").all_inner_texts() == ["1", "2", "3", "4"]
-    expect(opened.page.get_by_role("columnheader", name="trustworthiness").last).to_have_attribute(
-        "aria-sort", "descending"
+    expect(opened.page.locator("th[data-column='patch_reconstruction/lost']")).to_have_attribute(
+        "aria-sort", "ascending"
     )
-    expect(opened.page.locator("th.rank")).to_have_text("rankby trustworthiness")
+    expect(opened.page.locator("th.rank")).to_have_text("rankby lost")
 
 
 def test_what_is_a_bound_reads_so_in_table_and_details(view: Open) -> None:
