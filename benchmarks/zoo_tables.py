@@ -13,11 +13,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from connector_bench.number_style import NONE, number
+from connector_bench.number_style import NONE, difference, number
 
 ROOT = Path(__file__).parents[1]
 BOARD = ROOT / "leaderboard" / "leaderboard.json"
 ZOO = "connector_zoo/"
+KINDS = ("object", "existence", "count", "category")
 ANSWERS = {"VQA accuracy": "scenes_vqa/accuracy"}
 KEPT = {
     "neighbours kept, k = 10": "knn_preservation/knor_10",
@@ -63,6 +64,18 @@ def connectors(board: Board, columns: Mapping[str, str], only: Iterable[str] = (
     )
 
 
+def stages(board: Board, place: str) -> str:
+    """What is lost in a place, by connector and kind of question, of each one's first seed; in order of `object`."""
+    names = [f"connector_stages/lost_{place}_{kind}" for kind in KINDS]
+    lost = {
+        _short(row["model"]): [row["figures"][name] for name in names]
+        for row in _models(board)
+        if row["model"].endswith("-seed0") and names[0] in row["figures"]
+    }
+    order = sorted(lost, key=lambda name: lost[name][0]["value"])
+    return _table(["connector", *KINDS], [[f"`{name}`", *map(_lost, lost[name])] for name in order])
+
+
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 TABLES: dict[str, tuple[Path, Callable[[Board], str]]] = {
     "zoo: connectors": (README, partial(connectors, columns=WHOLE)),
@@ -75,6 +88,8 @@ TABLES: dict[str, tuple[Path, Callable[[Board], str]]] = {
         ),
     ),
     "zoo: objects and scenes": (DOCS / "KNN.md", partial(connectors, columns=OBJECTS | ANSWERS)),
+    "zoo: lost in the connector": (DOCS / "STAGES.md", partial(stages, place="connector")),
+    "zoo: lost in the language model": (DOCS / "STAGES.md", partial(stages, place="language_model")),
 }
 """By the comment that a table stands behind: its page, and what makes it of a board."""
 
@@ -115,6 +130,10 @@ def _alone(figures: dict[str, Any]) -> dict[str, Any]:
 
 def _mean(spread: dict[str, Any] | None) -> str:
     return NONE if spread is None else number(spread["mean"], spread["bound"])
+
+
+def _lost(figure: dict[str, Any]) -> str:
+    return difference(figure["value"], figure.get("low"), figure.get("high"))
 
 
 def _table(headers: list[str], rows: list[list[str]]) -> str:

@@ -15,7 +15,7 @@ FEWEST = 4
 """Connectors of a part: the order of fewer says nothing, as every third one of three is as extreme as can be."""
 
 PARTS: Mapping[str, re.Pattern[str]] = {
-    "without the rank bottlenecks": re.compile(r"(?!(rank|mlp_hidden)\d+$).*"),
+    "without the bottlenecks": re.compile(r"(?!(rank|mlp_hidden)\d+$).*"),
     "among the 49-token grids": re.compile("pixel_shuffle|patch_merger|avg_pool|c_abstractor"),
 }
 """Connectors of the zoo by name. A bottleneck of two dimensions is far out on either axis by construction, and an MLP

@@ -245,7 +245,7 @@ def test_the_main_result_is_that_of_scipy(committed: Analysis) -> None:
         e for e in committed.across if (e.loss, e.score, e.score_task) == ("lost", "accuracy", "scenes_vqa")
     ]
     trained = [point for point in entry.points if point.group == "trained"]
-    assert all(len(point.seeds) == 3 for point in trained)
+    assert {len(point.seeds) for point in trained} == {1, 3}
     expected = stats.spearmanr([point.loss for point in trained], [point.score for point in trained])
     found = entry.correlations["trained"]
     assert found.score.value == pytest.approx(expected.statistic)
