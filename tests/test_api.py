@@ -119,7 +119,8 @@ def test_a_merging_connector_is_found_and_a_wrong_order_is_not_believed() -> Non
     images = pictures(3)
     given = cb.capture(bare(Merging()), images, pixels, grid=(4, 4))
     assert given.layouts[0].tiles == (Tile((4, 4), (2, 2)),)
-    other = cb.capture(bare(Merging((1, 0, 3, 2))), images, pixels, grid=(4, 4))
+    with pytest.warns(UserWarning, match="does not hold behind the connector, which made 4 tokens of 16"):
+        other = cb.capture(bare(Merging((1, 0, 3, 2))), images, pixels, grid=(4, 4))
     assert other.layouts[0].tiles == (Tile((4, 4), None),)
     assert "taken to have no place" in other.connector.assumptions[0]
     nowhere = cb.capture(bare(projector()), images, pixels)
@@ -129,7 +130,8 @@ def test_a_merging_connector_is_found_and_a_wrong_order_is_not_believed() -> Non
 def test_a_wrong_order_of_the_encoder_takes_all_places_away() -> None:
     encoder, connector = bare(projector())
     turned = lambda given: encoder(given)[:, torch.arange(15, -1, -1)]  # noqa: E731
-    tokens = cb.capture((turned, connector), pictures(3), pixels, grid=(4, 4))
+    with pytest.warns(UserWarning, match="does not hold: of the encoder's 16 tokens"):
+        tokens = cb.capture((turned, connector), pictures(3), pixels, grid=(4, 4))
     assert tokens.layouts[0].unplaced == 16
     assert tokens.connector.places is not None
     assert tokens.connector.places.startswith("not known: planted patch found in")
@@ -223,7 +225,9 @@ def test_more_that_is_refused() -> None:
         cb.measure(cb.Tokens.of(*low_rank(8, 12)), grid=(4, 4), labels=["a"] * 12)
     with pytest.raises(ValueError, match="no picture was given"):
         cb.capture(parts, [], pixels)
-    with pytest.raises(ValueError, match=r"0 of 2 pictures could be captured: .*got Tensor"):
+    with pytest.raises(
+        ValueError, match=r"0 of 2 pictures could be captured: .*a Tensor of \[3, 8, 8\] of float32"
+    ):
         cb.capture(parts, torch.zeros(2, 3, 8, 8), pixels)
     with pytest.raises(
         ValueError, match=r"measures is .*; allowed are knn_preservation, patch_reconstruction"
@@ -239,7 +243,7 @@ def test_more_that_is_refused() -> None:
 def test_what_cannot_be_read_is_left_out_by_its_number() -> None:
     images: list[Any] = pictures(5)
     images.insert(2, np.zeros((3, 3, 3), dtype=complex))
-    with pytest.warns(UserWarning, match="1 picture left out, no picture could be measured: 2: TypeError"):
+    with pytest.warns(UserWarning, match="1 picture left out, could not be measured: 2: TypeError"):
         tokens = cb.capture(bare(projector()), images, pixels)
     assert list(tokens.left_out) == [2]
     assert tokens.numbers == (0, 1, 3, 4, 5)

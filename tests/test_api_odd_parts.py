@@ -76,7 +76,12 @@ REFUSED: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
         r"gave dict of pooled \[\d, 12\]; \[batch, tokens",
     ),
     "nothing": (lambda t: None, r"gave NoneType; \[batch, tokens, width\] is needed"),
-    "an array": (lambda t: t.detach().numpy(), r"gave ndarray; \[batch, tokens, width\] is needed"),
+    "an array": (lambda t: t.detach().numpy(), r"gave ndarray \[\d, 16, 12\]; .* as a tensor of torch"),
+    "a list of arrays": (
+        lambda t: list(t.detach().numpy()),
+        r"gave list of \[16, 12\].* as a tensor of torch, not an array",
+    ),
+    "pooled": (lambda t: t.mean(1), r"gave \[\d, 12\]; .* one token a picture, \[:, None\] makes it"),
     "complex numbers": (lambda t: t.to(torch.complex64), "gave complex numbers; tokens are floating numbers"),
     "whole numbers": (lambda t: t.long(), "gave whole numbers; tokens are floating numbers"),
     "a map": (lambda t: t[:, None], r"gave \[\d, 1, 16, 12\]; .* makes tokens of a map"),
@@ -109,6 +114,32 @@ def test_an_output_that_could_be_several_things_is_named(what: str) -> None:
     with pytest.raises(ValueError, match=f"the connector {says}") as refused:
         captured(wrap)
     assert "\n" not in str(refused.value)
+
+
+def test_a_part_that_fails_is_named_with_what_it_was_given() -> None:
+    for parts, processor, says in (
+        (
+            (Patches().eval(), torch.nn.Linear(23, 12).eval()),
+            pixels,
+            r"connector failed on \[\d, 16, 24\]: Runtime",
+        ),
+        (
+            (Patches().eval(), Giving(lambda t: t)),
+            lambda _: torch.zeros(1, 2, 8, 8),
+            r"encoder failed on \[1, 2, 8",
+        ),
+        (
+            (lambda given: Patches()(given), Giving(lambda t: t)),
+            None,
+            r"encoder failed on a list of \d .*processor=",
+        ),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(ValueError, match=says) as failed:
+                cb.capture(parts, PICTURES[:2], processor)
+        assert "\n" not in str(failed.value)
+        assert failed.value.__cause__ is not None
 
 
 def test_a_probe_reads_outputs_alike(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_corrupt_image_is_named_and_left_out(
     (pictures / "03.png").write_bytes(b"no picture")
     outcome = run_here(tmp_path / "out", *ZOO, "connector=mlp", *FOLDER)
     message = said(capfd)
-    assert "1 document left out, no picture could be measured: 3 (03.png): UnidentifiedImageError" in message
+    assert "1 document left out, could not be measured: 3 (03.png): UnidentifiedImageError" in message
     assert outcome.figures("knn_preservation_imagefolder")["n_images"] == 14
     assert list(outcome.record("knn_preservation_imagefolder")["unreadable"]) == ["3"]
 

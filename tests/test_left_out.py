@@ -120,7 +120,7 @@ def test_pictures_that_cannot_be_measured_are_named_and_the_others_measured(
         assert sum(reason in found for found in reasons) == (2 if "truncated" in reason else 1), reason
     answers = [json.loads(row["filtered_resps"]) for row in outcome.samples(FOLDER)]
     assert sum("unreadable" in answer for answer in answers) == len(BAD)
-    lines = [line for line in said.splitlines() if "left out, no picture could be measured" in line]
+    lines = [line for line in said.splitlines() if "left out, could not be measured" in line]
     (line,) = (line for line in lines if f"{FOLDER}: {len(BAD)} documents" in line)
     assert "and 3 more" in line
     assert "(zz_" in line

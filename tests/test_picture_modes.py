@@ -61,7 +61,7 @@ def of_task(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def of_measure(folder: Path) -> MeasuredPart:
     paths = sorted(folder.rglob("*.*"))
     labels = [path.parent.name for path in paths]
-    with pytest.warns(UserWarning, match="1 document left out, no picture could be measured: .*: ValueError"):
+    with pytest.warns(UserWarning, match="1 document left out, could not be measured: .*: ValueError"):
         result = connector_bench.measure(
             zoo.load("mlp"), map(Image.open, paths), labels=labels, measures=["knn_preservation"]
         )

@@ -132,7 +132,14 @@ def measure(
             training = GivenPictures.of(train, source=TRAINING).of_task(TRAINING)
         config, at_hand = probes or ReconstructionConfig(), tokens is None or bool(tokens.folder)
         asked.append(asked_reconstruction(documents, training, config, pictures_at_hand=at_hand))
-    return measured(adapter, asked, function="measure", pictures=count, batch_size=batch_size)
+    return measured(
+        adapter,
+        asked,
+        function="measure",
+        pictures=count,
+        batch_size=batch_size,
+        warned=None if tokens is None else tokens.warned,
+    )
 
 
 def reconstruct(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connector_bench.api.chosen_adapter import adapter_of
 from connector_bench.api.given_pictures import GivenImages, GivenPictures, Labels
+from connector_bench.api.measured_pictures import places_line
 from connector_bench.api.spoken import refuse_old_order, say
 from connector_bench.api.tokens import Tokens
 from connector_bench.atomic_files import make_folder
@@ -83,6 +85,9 @@ def capture(
         ValueError: naming what arrived and what is allowed: a part of the wrong shape, a grid that does not fit, no
             picture that can be captured, a folder that holds a capture. UnsupportedModel, which is one, for a model
             without a connector.
+
+    Warns:
+        UserWarning: pictures that are left out; a stated grid that does not hold, whose places are not used.
     """
     refuse_old_order("capture", images)
     given = GivenPictures.of(images, labels)
@@ -118,14 +123,19 @@ def capture(
         raise ValueError(
             f"0 of {len(documents)} pictures could be captured: {most_common(list(reasons.values()))}"
         )
+    warned: set[str] = set()
     if reasons:
         say([left_out_line("picture", reasons, {})])
+        warned.add(left_out_line("document", reasons, {}))
+    if remarks := adapter.place_remarks:
+        say(remarks)
+        warned.add(places_line(adapter.info))
     manifest = manifest_of(adapter.info, seeds)
     if out is None:
-        return Tokens(HeldTokens(manifest, held), tuple(documents), given.folder)
+        return Tokens(HeldTokens(manifest, held), tuple(documents), given.folder, warned)
     write_manifest(out, manifest)
     write_documents(out, documents, given.folder)
-    return Tokens.load(out)
+    return replace(Tokens.load(out), warned=warned)
 
 
 def _claimed(out: Path) -> Path:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 GivenImages = str | Path | Iterable[Any]
+"""A folder, or pictures in any order: Pillow's, arrays `[rows, columns, 3]` or `[rows, columns]`, tensors
+`[3, rows, columns]`, or paths."""
 Labels = Sequence[object] | Mapping[str, Sequence[object]]
 """One a picture, or by column where there are several of them."""
-"""A folder, or pictures in any order: Pillow's, arrays `[rows, columns, 3]` or `[rows, columns]`, or paths."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,10 +124,12 @@ def _refuse_one(images: Any) -> None:
     """ValueError for a path that leads nowhere, and for one array where several pictures are wanted."""
     if isinstance(images, (str, Path)) and not Path(images).exists():
         raise ValueError(f"images is {str(images)!r}, which is neither a folder nor a file")
-    if isinstance(images, np.ndarray) and images.ndim < 4:
+    tensor = _is_tensor(images)
+    if (tensor or isinstance(images, np.ndarray)) and images.ndim < 4:
+        what, several = ("tensor", "3, rows, columns") if tensor else ("array", "rows, columns, 3")
         raise ValueError(
-            f"images is one array of {list(images.shape)}; a picture by itself is given in a list, several as "
-            "[pictures, rows, columns, 3]"
+            f"images is one {what} of {list(images.shape)}; a picture by itself is given in a list, several as "
+            f"[pictures, {several}]"
         )
 
 
@@ -154,23 +157,54 @@ def _document(number: int, given: Any, source: str) -> Document:
 def _rgb(given: Any) -> Image:
     from PIL import Image as pillow
 
+    if _is_tensor(given):
+        given = _of_tensor(given)
     if not isinstance(given, (pillow.Image, np.ndarray)):
         raise TypeError(f"a picture of Pillow, an array or a path is needed, got {type(given).__name__}")
     if isinstance(given, np.ndarray):
-        require_pixels(given)
+        given = pixels_of(given)
     with strict_decoding():
         (picture,) = as_pictures(given)
         return as_rgb(picture)
 
 
-def require_pixels(array: np.ndarray) -> None:
-    """TypeError for an array that is no picture, naming its shape and type and what is needed."""
+def pixels_of(array: np.ndarray) -> np.ndarray:
+    """An array as Pillow takes it, one channel as greys.
+
+    TypeError for one that is no picture, naming its shape and type and what is allowed.
+    """
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
     coloured = array.ndim == 3 and array.shape[2] in (2, 3, 4)
     if not (coloured and array.dtype == np.uint8) and array.ndim != 2:
         raise TypeError(
             f"an array of {list(array.shape)} of {array.dtype} is no picture; [rows, columns, 3] of uint8 is needed, "
-            "such as (255 * values).round().astype('uint8')"
+            "such as (255 * values).round().astype('uint8'); also taken are [rows, columns] and [rows, columns, 1] of "
+            "greys, 2 channels (grey, alpha) and 4 (RGB, alpha)"
         )
+    return array
+
+
+def _is_tensor(given: Any) -> bool:
+    import torch
+
+    return isinstance(given, torch.Tensor)
+
+
+def _of_tensor(tensor: Any) -> np.ndarray:
+    """The array of a picture's tensor `[3, rows, columns]` of uint8, as torchvision reads it; TypeError for others."""
+    import torch
+
+    channels = (1, 3, 4)
+    shape = list(tensor.shape)
+    if tensor.dtype == torch.uint8 and len(shape) == 3 and (shape[0] in channels) != (shape[2] in channels):
+        array: np.ndarray = (tensor if shape[2] in channels else tensor.permute(1, 2, 0)).cpu().numpy()
+        return np.ascontiguousarray(array)
+    raise TypeError(
+        f"a Tensor of {shape} of {str(tensor.dtype).removeprefix('torch.')} is no picture; [3, rows, columns] of uint8 "
+        "is needed, (255 * values).round().to(torch.uint8) of values from 0 to 1; what a processor has made already "
+        "goes to cb.ConnectorProbe, or comes here as pictures with processor="
+    )
 
 
 def _shown_file(path: Path) -> tuple[Image, int]:

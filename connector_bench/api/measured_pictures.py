@@ -33,6 +33,7 @@ from connector_bench.run.answers import figure_of_the_set
 from connector_bench.run.measurement import Failed, Measure, ProbeTraining
 from connector_bench.run.running import ARTEFACTS, Run, measured_with
 from connector_bench.timing import Timing
+from connector_bench.types import ConnectorInfo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -137,8 +138,11 @@ def measured(
     function: str,
     pictures: int,
     batch_size: int,
+    warned: set[str] | None = None,
 ) -> Result:
     """Every measure that was asked for; in a process group all processes call this with the same pictures.
+
+    `warned` has what was said of these tokens before and is not said again, and takes what is true of all of them.
 
     A measure without figures is left out with a warning. ValueError where there is no other, and what the model raises.
     """
@@ -174,14 +178,24 @@ def measured(
         parts.append(_part(wanted, answers, files))
     if not parts:
         raise ValueError("; ".join(errors))
-    record = asked[0].record
+    record, of_tokens = asked[0].record, []
     if "untrained_left_out" in record:
-        lines.append(f"untrained control left out: {record['untrained_left_out']}")
-    if not adapter.info.knows_places:
-        lines.append(f"places of tokens are {adapter.info.places}")
-    said = tuple(dict.fromkeys([*errors, *lines]))
-    say(said)
+        of_tokens.append(f"untrained control left out: {record['untrained_left_out']}")
+    remarks = [line for part in gather_all(adapter.place_remarks) for line in part]
+    if not remarks and not adapter.info.knows_places:
+        remarks = [places_line(adapter.info)]
+    of_tokens += remarks
+    said = tuple(dict.fromkeys([*errors, *lines, *of_tokens]))
+    before = warned or ()
+    say(line for line in said if line not in before)
+    if warned is not None:
+        warned.update(of_tokens)
     return Result(adapter.info.model, function, pictures, tuple(parts), now(), said)
+
+
+def places_line(info: ConnectorInfo) -> str:
+    """What is said where nobody knows where tokens lie."""
+    return f"places of tokens are {info.places}"
 
 
 def _part(

@@ -105,8 +105,6 @@ def _of_patches(part: MeasuredPart) -> Iterator[str]:
         yield f"A linear probe rebuilds {_share(scores['r2_ridge'])}"
         beside = scores.get("untrained_r2_ridge")
         yield "." if beside is None else f"and from an untrained copy of the connector {_share(beside)}."
-    if part.record.get("more_data_helps"):
-        yield "More training pictures still help the best probe: what is lost is an upper bound."
 
 
 def _share(score: Score) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,8 @@ class Tokens:
     """Every picture that was given, in order."""
     folder: str = ""
     """Where the pictures lay."""
+    warned: set[str] = field(default_factory=set)
+    """What has been said of these tokens, and is not said again."""
 
     @property
     def connector(self) -> ConnectorInfo:

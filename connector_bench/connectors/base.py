@@ -44,6 +44,14 @@ class ConnectorAdapter(ABC):
     own_change: Mapping[str, Any] | None = None
     """How much precision and size of batches alone change the figures of this model, where that was measured."""
 
+    token_counts: Mapping[int, int] = {}
+    """Encoder tokens by connector tokens of pictures that have passed, where their places are a user's word."""
+
+    @property
+    def place_remarks(self) -> list[str]:
+        """What a caller from Python should be told of the places of the tokens that have passed."""
+        return []
+
     @property
     def preparer(self) -> Callable[[Sequence[tuple[str, Image]]], Prepared] | None:
         """What `prepare` does as far as it needs no model, for other processes to do; None where all of it does."""

@@ -198,7 +198,7 @@ class _Stream:
         try:
             self._launched([("an ordinary picture", coloured_picture(224, 224))])
         except Exception:
-            raise failure from None
+            raise failure from failure.__cause__
         self.left_out.refused[picture[0]] = reason(failure)
         return None
 

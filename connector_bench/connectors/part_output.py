@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 HIDDEN, POOLED = "last_hidden_state", "pooler_output"
 """As transformers names a tower's tokens, and, of some models, those behind the connector."""
 NEEDED = "[batch, tokens, width] is needed"
+HINTS = {
+    2: "; where that is one token a picture, [:, None] makes it",
+    4: "; .flatten(2).transpose(1, 2) makes tokens of a map",
+}
+"""By rank of a tensor that is none of tokens."""
 
 
 def tokens_of(output: Any, whose: str, pictures: int) -> Tensor | list[Tensor]:
@@ -29,9 +36,11 @@ def tokens_of(output: Any, whose: str, pictures: int) -> Tensor | list[Tensor]:
     if tokens is None:
         found = _chosen(output, whose, pictures)
         if not isinstance(found, torch.Tensor):
-            raise ValueError(f"the {whose} gave {_said(output)}; {NEEDED}")
+            array = isinstance(found, np.ndarray) or _arrays(output)
+            hint = " as a tensor of torch, not an array: torch.from_numpy makes one" if array else ""
+            raise ValueError(f"the {whose} gave {_said(output)}; {NEEDED}{hint}")
         if found.ndim != 3:
-            hint = "; .flatten(2).transpose(1, 2) makes tokens of a map" if found.ndim == 4 else ""
+            hint = HINTS.get(found.ndim, "")
             raise ValueError(f"the {whose} gave {list(found.shape)}; {NEEDED}{hint}")
         if len(found) != pictures:
             raise ValueError(
@@ -50,7 +59,13 @@ def _listed(output: Any, pictures: int) -> list[Tensor] | None:
     """One `[n, d]` a picture, where a list or tuple holds that."""
     if not isinstance(output, (list, tuple)) or len(output) != pictures:
         return None
-    return list(output) if all(getattr(one, "ndim", 0) == 2 for one in output) else None
+    import torch
+
+    return list(output) if all(isinstance(one, torch.Tensor) and one.ndim == 2 for one in output) else None
+
+
+def _arrays(output: Any) -> bool:
+    return isinstance(output, (list, tuple)) and any(isinstance(one, np.ndarray) for one in output)
 
 
 def _chosen(output: Any, whose: str, pictures: int) -> Any:
@@ -97,6 +112,8 @@ def _is_tokens(value: Any, pictures: int) -> bool:
 
 def _said(output: Any) -> str:
     kind = type(output).__name__
+    if isinstance(output, np.ndarray):
+        return f"{kind} {list(output.shape)}"
     named = _named(output)
     if named is not None:
         held = [f"{name} {_shape(value)}" for name, value in named.items() if value is not None]

@@ -38,6 +38,11 @@ class StatedGrid:
             "((rows, columns), (rows, columns)), ((rows, columns), None) where the connector's have no place, and None"
         )
 
+    @property
+    def spoken(self) -> str:
+        """As the user typed it."""
+        return f"grid={(self.pre, self.post) if self.post_is_said else self.pre}"
+
     def without_post(self) -> StatedGrid:
         """The same, the connector's tokens without places."""
         return replace(self, post=None, post_is_said=True)

@@ -88,7 +88,7 @@ def left_out_line(what: str, reasons: Mapping[int, str], files: Mapping[int, str
     named = [f"{called(doc_id, files)}: {why}" for doc_id, why in list(reasons.items())[:NAMED]]
     more = [f"and {len(reasons) - NAMED} more"] if len(reasons) > NAMED else []
     plural = "s" if len(reasons) > 1 else ""
-    return f"{len(reasons)} {what}{plural} left out, no picture could be measured: {'; '.join(named + more)}"
+    return f"{len(reasons)} {what}{plural} left out, could not be measured: {'; '.join(named + more)}"
 
 
 def called(doc_id: int, files: Mapping[int, str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connector_bench.api.given_pictures import GivenPictures, require_pixels
+from connector_bench.api.given_pictures import GivenPictures, pixels_of
 from connector_bench.api.spoken import say
 from connector_bench.pictures import as_rgb, images_fingerprint, picture_hash, reason
 from connector_bench.reconstruction.folds import image_key
@@ -105,8 +105,7 @@ def _named_picture(image: Any) -> tuple[str, Any]:
     from PIL import Image
 
     if isinstance(image, np.ndarray):
-        require_pixels(image)
-        image = Image.fromarray(image)
+        image = Image.fromarray(pixels_of(image))
     if not isinstance(image, Image.Image):
         raise TypeError(
             f"a picture of Pillow, an array or a path is needed, got {type(image).__name__}; tensors are for a bare "
