@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ LONGEST_MESSAGE = 1500
 """Characters of a message; below a screen, whatever the file holds."""
 MOST_BYTES = 2**31
 """Of one file that is read whole."""
+
+_SHORT = reprlib.Repr()
+"""Values in a sentence: what is left out of one is marked, and its quotes and brackets close."""
+_SHORT.maxstring = _SHORT.maxother = 60
+_SHORT.maxdict = _SHORT.maxlist = _SHORT.maxlevel = 2
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -102,8 +108,10 @@ def first_error(error: ValidationError) -> str:
     """The first of a validation's errors as one sentence: where, what stands there, what is wanted."""
     found = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in found["loc"]) or "the whole"
-    held = "" if found["type"] == "missing" else f" is {found['input']!r:.60}"
-    return f"{where:.300}{held}: {found['msg']:.300}"
+    said = found["msg"].removeprefix("Value error, ")
+    told = found["type"] == "missing" or (said != found["msg"] and isinstance(found["input"], dict))
+    held = "" if told else f" is {_SHORT.repr(found['input'])}"
+    return f"{where:.300}{held}: {said:.300}"
 
 
 def _whole_number(digits: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import subprocess
 import sys
 import warnings
@@ -132,6 +133,7 @@ def test_a_result_is_read_at_a_glance(both: cb.Result) -> None:
     score = both.scores["lost"]
     assert score.sign + with_interval(score.value, score.low, score.high) in " ".join(words.split())
     assert "untrained copy" in " ".join(words.split())
+    assert not re.search(r"\s[;.,]", words), "no space before a stop"
     view = both._repr_html_()
     assert "mine &lt;b&gt;" in view
     assert "<b>" not in view

@@ -89,12 +89,14 @@ def _of_patches(part: MeasuredPart) -> Iterator[str]:
     if "lost" not in scores:
         return
     best = part.record.get("best_probe")
-    yield (
+    said = (
         f"{_share(scores['lost'])} of the variance of the encoder's patches is lost to every probe that was tried, on "
         f"{counted(scores['lost'].n, 'tested picture')}"
     )
     yield (
-        f"; the best one is {best}." if best else "; they trained on too few to train more than a linear one."
+        f"{said}; the best one is {best}."
+        if best
+        else f"{said}; they trained on too few to train more than a linear one."
     )
     if "excess" in scores and "lost_floor" in scores:
         yield (
@@ -102,9 +104,9 @@ def _of_patches(part: MeasuredPart) -> Iterator[str]:
             f"{_share(scores['excess'])}."
         )
     if "r2_ridge" in scores:
-        yield f"A linear probe rebuilds {_share(scores['r2_ridge'])}"
         beside = scores.get("untrained_r2_ridge")
-        yield "." if beside is None else f"and from an untrained copy of the connector {_share(beside)}."
+        copy = "" if beside is None else f" and from an untrained copy of the connector {_share(beside)}"
+        yield f"A linear probe rebuilds {_share(scores['r2_ridge'])}{copy}."
 
 
 def _share(score: Score) -> str:

@@ -21,6 +21,9 @@ WITHOUT_HALVES = (
     "no interval: images are each other's neighbours, and the two records do not both say by how much halves of them "
     f"differ; those of this version do, from {LEAST_FOR_GEOMETRY} images on and where a half holds k"
 )
+NO_HALF = (
+    "no interval: images are each other's neighbours, and no half of the {images:,} images holds k of one"
+)
 OTHER_HALVES = (
     "no interval: one run halved {first}, the other {second}; measured with the same drawn_together, halves can be "
     "paired"
@@ -95,16 +98,21 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
     drawn = [side.drawn_together for side in (first, second)]
     halved = len(gaps[0]) > 0 and len(gaps[0]) == len(gaps[1])
     same = drawn[0].get("sha256") == drawn[1].get("sha256")
-    untold = None
+    images, untold = len({row.image for row in one}), None
     if entry is not None and entry.neighbours and not (halved and same):
         one_side, other_side = map(_said_of, drawn)
-        untold = OTHER_HALVES.format(first=one_side, second=other_side) if halved else WITHOUT_HALVES
+        if halved:
+            untold = OTHER_HALVES.format(first=one_side, second=other_side)
+        elif entry.k is not None and entry.k >= images // 2:
+            untold = NO_HALF.format(images=images)
+        else:
+            untold = WITHOUT_HALVES
     return PairedMetric(
         metric=metric,
         first=sums[0],
         second=sums[1],
         documents=len(shared),
-        images=len({row.image for row in one}),
+        images=images,
         higher=int((values[1] - values[0] > ROUNDING).sum()),
         lower=int((values[0] - values[1] > ROUNDING).sum()),
         higher_is_better=first.higher_is_better(metric) if entry is None or entry.is_a_mark else None,

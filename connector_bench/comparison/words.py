@@ -11,6 +11,7 @@ from connector_bench.comparison.compare import Comparison, MetricDifference
 from connector_bench.leaderboard.text import ARROWS, in_markdown
 from connector_bench.metrics import metric as metric_of
 from connector_bench.number_style import MINUS, difference, number
+from connector_bench.stats.paired import Difference
 
 ABOUT = """Differences are {second} less {first} on the same documents; ± is the 95 % interval, `q` is the
 p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""
@@ -43,13 +44,18 @@ def comparison_markdown(comparison: Comparison) -> str:
         items = [item for item in comparison.differences if item.task == task]
         blocks += [f"## {in_markdown(task)}", _table(items, **names)]
     methods = dict.fromkeys(
-        f"- {method}"
-        for item in comparison.differences
-        for method in (item.difference.interval_method, f"p: {item.difference.test_method}")
+        f"- {method}" for item in comparison.differences for method in _methods(item.difference)
     )
     if methods:
         blocks += ["## How", "\n".join(methods)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _methods(change: Difference) -> tuple[str, ...]:
+    """How interval and test were made; the one sentence where there is neither."""
+    if change.interval_method == change.test_method:
+        return (change.interval_method,)
+    return change.interval_method, f"p: {change.test_method}"
 
 
 def _identical(names: Sequence[str]) -> str:
@@ -100,7 +106,8 @@ def _effect(item: MetricDifference) -> str:
     up = item.difference.value > 0
     entry = metric_of(item.metric) if item.ours else None
     if entry is not None and entry.control is None and entry.effect is not None:
-        return entry.effect[0 if up else 1].format(k=entry.k)
+        effect = entry.effect[0 if up else 1].format(k=entry.k)
+        return effect.replace("of its images' 1 nearest neighbours", "images' nearest neighbour")
     if item.higher_is_better is None:
         return f"is {'higher' if up else 'lower'}"
     return f"is {'better' if up == item.higher_is_better else 'worse'}"

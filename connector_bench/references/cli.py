@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +11,6 @@ import typer
 from connector_bench.number_style import counted, number, with_interval
 
 if TYPE_CHECKING:
-    import rich.table
-
     from connector_bench.references.kinds import Reference
     from connector_bench.results.tasks import TaskRun
 
@@ -30,36 +28,40 @@ def references_command(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures, evenly spread.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps where no closed form is known.")] = 600,
+    closed_form_only: Annotated[
+        bool, typer.Option("--closed-form-only", help="Leave out what is fitted, which takes minutes.")
+    ] = False,
     layer: Annotated[int, typer.Option(help="Layer of a bare vision model.")] = -1,
     device: Annotated[str, typer.Option(help="Device that the tower runs on, or auto.")] = "auto",
 ) -> None:
     """What known kinds of connector lose behind a tower, untrained and as good as can be, beside one's own."""
-    from rich.console import Console
-
     from connector_bench.pictures import images_fingerprint
-    from connector_bench.references.kinds import references
+    from connector_bench.references.kinds import closed_references, fitted_references
     from connector_bench.references.tower import tower_tokens
     from connector_bench.results.refusals import refusals
 
     with refusals("no references", RuntimeError):
         own = None if mine is None else _own(mine)
         found = tower_tokens(tower, images, limit=limit, device=device, layer=layer)
-        rows = list(references(found, tokens, width, rank or (8, 32), steps))
-        same = own is None or own.record.get("images_sha256") == images_fingerprint(found.tested)
-    for why in found.left_out[:3]:
-        typer.secho(f"left out {why}", fg="yellow", err=True)
-    if len(found.left_out) > 3:
-        typer.secho(f"and {len(found.left_out) - 3} more", fg="yellow", err=True)
-    Console().print(_table(rows, len(found.train), len(found.test)))
-    if own is not None:
-        typer.echo(_beside(own, rows, tokens, width))
-        if not same:
+        for why in found.left_out[:3]:
+            typer.secho(f"left out {why}", fg="yellow", err=True)
+        if len(found.left_out) > 3:
+            typer.secho(f"and {len(found.left_out) - 3} more", fg="yellow", err=True)
+        if own is not None and own.record.get("images_sha256") != images_fingerprint(found.tested):
             typer.secho(
                 "your result is of other pictures than these: run patch_reconstruction_imagefolder with "
                 "CONNECTOR_BENCH_IMAGE_FOLDER on this folder, and references without --limit",
                 fg="yellow",
                 err=True,
             )
+        title = f"patch variance lost; {counted(len(found.train), 'picture')} to learn from, {len(found.test):,} tested"
+        rows = _shown(closed_references(found, tokens, width, rank or (8, 32)), title)
+        if own is not None:
+            typer.echo(_beside(own, rows, tokens, width, rank or ()))
+        if not closed_form_only:
+            rows += _shown(fitted_references(found, tokens, width, steps), f"fitted, {steps:,} steps each")
+            if own is not None:
+                typer.echo(_beside(own, rows, tokens, width, rank or ()))
 
 
 def _own(mine: str) -> TaskRun:
@@ -76,30 +78,35 @@ def _own(mine: str) -> TaskRun:
     return max(runs, key=lambda task: task.name.endswith("_imagefolder"))
 
 
-def _table(rows: Sequence[Reference], train: int, test: int) -> rich.table.Table:
-    from rich.table import Table
-
-    table = Table(title=f"patch variance lost; {counted(train, 'picture')} to learn from, {test:,} tested")
-    for name, side in (
-        ("connector", "left"),
-        *((name, "right") for name in ("tokens", "width", "parameters")),
-    ):
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
-    for name in ("untrained", "as good as can be", ""):
-        table.add_column(name, justify="right")
-    for row in rows:
+def _shown(references: Iterable[Reference], title: str) -> list[Reference]:
+    """The rows, each written as soon as it is there: what is broken off leaves what was done."""
+    rows: list[Reference] = []
+    for row in references:
+        if not rows:
+            typer.echo(f"{title}\n{'as good':>67}")
+            typer.echo(_line("connector", "tokens", "width", "parameters", "untrained", "as can be"))
         sizes = (f"{row.tokens:,}", f"{row.width:,}", f"{row.parameters:,}")
-        table.add_row(row.name, *sizes, number(row.untrained), number(row.fitted), row.how)
-    return table
+        typer.echo(_line(row.name, *sizes, number(row.untrained), number(row.fitted), row.how))
+        rows.append(row)
+    typer.echo()
+    return rows
 
 
-def _beside(own: TaskRun, rows: Sequence[Reference], tokens: int, width: int) -> str:
+def _line(name: str, tokens: str, width: str, parameters: str, before: str, after: str, how: str = "") -> str:
+    """Within 80 columns, every name whole."""
+    return f"{name:<14} {tokens:>7} {width:>7} {parameters:>14} {before:>10} {after:>10}  {how}".rstrip()
+
+
+def _beside(own: TaskRun, rows: Sequence[Reference], tokens: int, width: int, ranks: Sequence[int]) -> str:
+    """What one's own loses, what the asked ranks need lose, and the least that a reference of this size loses."""
     score, linear = own.scores["lost"], own.scores.get("r2_ridge")
     best = min((row for row in rows if row.tokens == tokens), key=lambda row: row.fitted)
     ridge = "" if linear is None else f" ({number(1 - linear.value)} to a linear probe)"
     shown = with_interval(score.value, score.low, score.high, own.bound("lost"))
+    asked = [row for row in rows if row.name in {f"rank{rank}" for rank in ranks}]
+    need = "".join(f"{row.name} need lose no more than {number(row.fitted)}; " for row in asked)
     return (
-        f"{own.model} loses {shown}{ridge} on {own.name}; of "
+        f"{need}{own.model} loses {shown}{ridge} on {own.name}; of "
         f"{tokens} tokens with {width} numbers each, the least that a reference loses is {number(best.fitted)} "
         f"({best.name}, {best.how})"
     )

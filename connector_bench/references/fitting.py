@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from connector_bench import progress
 from connector_bench.references.bottlenecks import ridge_loss, whole_cell
 from connector_bench.references.tower import TowerTokens
 from connector_bench.types import Grid
@@ -39,16 +40,18 @@ class ByPlace(nn.Module):
         return self.rebuild(asked + seen)
 
 
-def fitted_cells_loss(tokens: TowerTokens, cell: int, connector: nn.Module, steps: int) -> float:
+def fitted_cells_loss(
+    tokens: TowerTokens, cell: int, connector: nn.Module, steps: int, title: str = "fit"
+) -> float:
     """Train a connector with a token for each cell, and a linear map behind it; then what a ridge cannot rebuild."""
     patches = whole_cell(tokens.grid, cell)
     with torch.no_grad():
         d_post, d_cell = connector(tokens.train[:1]).shape[2], patches(tokens.train[:1]).shape[2]
-    _train(connector, nn.Linear(d_post, d_cell), tokens, patches, steps)
+    _train(connector, nn.Linear(d_post, d_cell), tokens, patches, steps, title)
     return ridge_loss(tokens, cell, connector.eval())
 
 
-def fitted_set_loss(tokens: TowerTokens, connector: nn.Module, steps: int) -> float:
+def fitted_set_loss(tokens: TowerTokens, connector: nn.Module, steps: int, title: str = "fit") -> float:
     """Train `ByPlace` behind a connector whose tokens have no place, and that too unless it is frozen; what is lost."""
     n, d = tokens.train.shape[1:]
     with torch.no_grad():
@@ -56,7 +59,7 @@ def fitted_set_loss(tokens: TowerTokens, connector: nn.Module, steps: int) -> fl
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         decoder = ByPlace(n, d_post, d)
-    rebuilt = _train(connector, decoder, tokens, lambda pre: pre, steps)
+    rebuilt = _train(connector, decoder, tokens, lambda pre: pre, steps, title)
     with torch.no_grad():
         mean = tokens.train.mean((0, 1))
         parts = [(pre, rebuilt(pre)) for pre in tokens.test.split(BATCH)]
@@ -70,6 +73,7 @@ def _train(
     tokens: TowerTokens,
     target: Callable[[Tensor], Tensor],
     steps: int,
+    title: str,
 ) -> Callable[[Tensor], Tensor]:
     """Both in place, on patches about their mean and over their common deviation; returns what rebuilds a batch."""
     mean, scale = tokens.train.mean((0, 1)), tokens.train.std()
@@ -77,7 +81,7 @@ def _train(
     optimiser = torch.optim.AdamW(learnt, LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate((step + 1) / (steps + 1)))
     order = torch.Generator().manual_seed(0)
-    for _ in range(steps):
+    for _ in progress.steps(range(steps), title, unit="step"):
         pre = tokens.train[torch.randint(len(tokens.train), (BATCH,), generator=order)]
         loss = F.mse_loss(decoder(connector(pre)), target((pre - mean) / scale))
         optimiser.zero_grad(set_to_none=True)

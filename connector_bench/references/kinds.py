@@ -45,26 +45,22 @@ class Reference:
     """How `fitted` was had."""
 
 
-def references(
-    tokens: TowerTokens, budget: int, width: int, ranks: Sequence[int] = (8, 32), steps: int = STEPS
+def closed_references(
+    tokens: TowerTokens, budget: int, width: int, ranks: Sequence[int] = (8, 32)
 ) -> Iterator[Reference]:
-    """The built-in connectors behind a tower, each untrained and as good as can be.
+    """The built-in connectors of which a closed form is known, each untrained and as good as can be.
 
     Args:
         tokens: of the tower.
         budget: number of connector tokens a picture; those that join nothing have one for each patch.
         width: numbers of a connector token.
         ranks: of the linear bottlenecks.
-        steps: of the fits.
 
     Raises:
         ValueError: square cells of patches do not make that many tokens, or the width is no multiple of the heads.
     """
     grid, d = tokens.grid, tokens.width
-    cell = cell_of(grid, budget)
-    heads = connectors.Resampler.heads
-    if width < 1 or width % heads:
-        raise ValueError(f"width is {width}; the resampler's {heads} heads need a multiple of {heads}")
+    cell = _cell(tokens, budget, width)
     if bad := [rank for rank in ranks if not 1 <= rank <= d]:
         raise ValueError(f"rank {bad[0]} is none of a token of {d} numbers")
     every = grid[0] * grid[1]
@@ -110,19 +106,38 @@ def references(
                 best(),
                 AS_LINEAR if name == "mlp" else CLOSED,
             )
-    abstractor = partial(connectors.ConvAbstractor, d, width, *cells)
+
+
+def fitted_references(
+    tokens: TowerTokens, budget: int, width: int, steps: int = STEPS
+) -> Iterator[Reference]:
+    """Those that are trained for so many steps, once or twice, with a bar that tells which and how far.
+
+    Raises:
+        ValueError: as `closed_references`.
+    """
+    grid, d = tokens.grid, tokens.width
+    cell = _cell(tokens, budget, width)
     with doing("c_abstractor behind this tower"):
-        starts = list(random_starts(abstractor, SEEDS))
+        starts = list(random_starts(partial(connectors.ConvAbstractor, d, width, grid, cell), SEEDS))
         untrained = fmean(ridge_loss(tokens, cell, one) for one in starts)
-        fitted = fitted_cells_loss(tokens, cell, starts[0], steps)
+    fitted = fitted_cells_loss(tokens, cell, starts[0], steps, "c_abstractor, fit 1 of 3")
     yield Reference("c_abstractor", budget, width, _parameters(starts[0]), untrained, fitted, FITTED)
-    with doing("resampler behind this tower"):
-        frozen, learning = random_starts(
-            partial(connectors.Resampler, d, width, grid=grid, latents=budget), SEEDS[:1] * 2
-        )
-        untrained = fitted_set_loss(tokens, frozen.requires_grad_(False), steps)
-        fitted = fitted_set_loss(tokens, learning, steps)
+    frozen, learning = random_starts(
+        partial(connectors.Resampler, d, width, grid=grid, latents=budget), SEEDS[:1] * 2
+    )
+    untrained = fitted_set_loss(
+        tokens, frozen.requires_grad_(False), steps, "untrained resampler, fit 2 of 3"
+    )
+    fitted = fitted_set_loss(tokens, learning, steps, "resampler, fit 3 of 3")
     yield Reference("resampler", budget, width, _parameters(learning), untrained, fitted, FITTED)
+
+
+def _cell(tokens: TowerTokens, budget: int, width: int) -> int:
+    cell, heads = cell_of(tokens.grid, budget), connectors.Resampler.heads
+    if width < 1 or width % heads:
+        raise ValueError(f"width is {width}; the resampler's {heads} heads need a multiple of {heads}")
+    return cell
 
 
 def _parameters(module: nn.Module) -> int:

@@ -74,8 +74,14 @@ def defined_data_set(task: str) -> str:
 
 def tasks_that_read(data_sets: Collection[str], measure: str) -> list[str]:
     """The package's own tasks of a measure that read one of these, by name."""
-    names = (entry.name.removesuffix(".yaml") for entry in files("connector_bench.tasks").iterdir())
-    return sorted(name for name in names if name.startswith(measure) and defined_data_set(name) in data_sets)
+    return [name for name in our_tasks() if name.startswith(measure) and defined_data_set(name) in data_sets]
+
+
+@cache
+def our_tasks() -> tuple[str, ...]:
+    """The package's own tasks and groups, by name."""
+    names = (entry.name for entry in files("connector_bench.tasks").iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
 @cache

@@ -19,9 +19,11 @@ def sweep_command(
     from connector_bench.sweep.execute import RUNS, execute
     from connector_bench.sweep.plan import read_sweep, runs_of
     from connector_bench.sweep.summary import TABLE, write_summary
+    from connector_bench.sweep.unknown_names import require_known_names
 
     with refusals("no sweep"):
         sweep = read_sweep(file)
+        require_known_names(sweep)
         output, runs = Path(sweep.output), runs_of(sweep)
         if dry_run:
             for run in runs:

@@ -24,7 +24,10 @@ from connector_bench.sweep.run_lock import held
 
 RUNS, LOG = "runs", "log.txt"
 TELLING = re.compile(r"(error|exception|refused|nothing was measured|cannot|not found)", re.IGNORECASE)
-LONGEST = 400
+PREFIX = re.compile(r"^[\d-]+ [\d:.]+ *\| *[A-Z]+ *\| *\S+ - ")
+"""Time, level and place of a line of loguru."""
+LONGEST, END = 400, 120
+"""Characters of a telling line, and those of its end."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,14 @@ def _last_words(log: Path) -> str | None:
     """The last line of a log that tells what went wrong."""
     lines = without_colours(log.read_text(encoding="utf-8", errors="replace")).splitlines()
     telling = [line.strip() for line in lines if TELLING.search(line)]
-    return telling[-1][-LONGEST:] if telling else None
+    return _shortened(PREFIX.sub("", telling[-1])) if telling else None
+
+
+def _shortened(line: str) -> str:
+    """Its beginning, the cause where a list of what is allowed follows, and its end, the cause of a chain."""
+    if len(line) <= LONGEST:
+        return line
+    return f"{line[: LONGEST - END - 3]} … {line[-END:]}"
 
 
 def done(outcomes: Sequence[RunOutcome]) -> list[RunOutcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -12,12 +13,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from connector_bench.connectors.given import MODULE, WEIGHTS
 from connector_bench.foreign_files import first_error, regular_file
 from connector_bench.imported_source import source_sha256
 from connector_bench.results.harness_files import as_file_name
+from connector_bench.sweep.unique_keys import GivenTwice, UniqueKeys
 
 SEED = "{seed}"
 ZOO = "connector_zoo"
@@ -75,6 +85,17 @@ Text = Annotated[str, Field(min_length=1), AfterValidator(_no_brace)]
 
 class _SweepPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        """Before what is missing is told: a key that is misspelt is both."""
+        known = list(cls.model_fields)
+        if isinstance(given, Mapping) and (unknown := [str(key) for key in given if key not in known]):
+            close = difflib.get_close_matches(unknown[0], known, n=1)
+            nearest = f"; the nearest is {close[0]}" if close else ""
+            raise ValueError(f"there is no key {unknown[0]:.60}{nearest}; allowed are {', '.join(known)}")
+        return given
 
 
 class SweptConnector(_SweepPart):
@@ -152,14 +173,17 @@ def read_sweep(path: Path) -> Sweep:
     """The file of a sweep.
 
     Raises:
-        ValueError: it is no YAML or no text, or a key or value is not allowed; the message names the first.
+        ValueError: it is no YAML or no text, a key stands twice, or a key or value is not allowed; the message
+            names the first.
         OSError: it cannot be read.
     """
     try:
-        content = yaml.safe_load(regular_file(path).read_text(encoding="utf-8"))
+        content = yaml.load(regular_file(path).read_text(encoding="utf-8"), UniqueKeys)
         return Sweep.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
+    except GivenTwice as error:
+        raise ValueError(f"{path}: {error}") from None
     except RecursionError:
         raise ValueError(f"{path} is nested far deeper than any sweep") from None
     except ValidationError as error:
@@ -193,12 +217,17 @@ def _own_parts(connector: SweptConnector, seed: int) -> tuple[Any, ...]:
     if connector.model == ZOO:
         from connector_bench.zoo.shipped import file_stem, user_folder
 
-        given = connector.model_args.replace(SEED, str(seed)).split(",")
-        arguments = dict(text.partition("=")[::2] for text in given)
+        arguments = arguments_of(connector, seed)
         name = arguments.get("connector", "")
         found += [_source(name)] if ":" in name else []
         found += _state(str(user_folder() / f"{file_stem(name, arguments.get('seed', '0'))}.safetensors"))
     return tuple(found)
+
+
+def arguments_of(connector: SweptConnector, seed: int) -> dict[str, str]:
+    """What its model is given, by name."""
+    given = connector.model_args.replace(SEED, str(seed)).split(",")
+    return dict(text.partition("=")[::2] for text in given)
 
 
 def _source(path: str) -> str | None:

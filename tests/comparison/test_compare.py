@@ -13,13 +13,14 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
-from connector_bench.comparison.compare import Comparison, compare
+from connector_bench.comparison.compare import Comparison, MetricDifference, compare
 from connector_bench.comparison.compared_runs import side_of
 from connector_bench.comparison.paired_metrics import WITHOUT_HALVES
-from connector_bench.comparison.words import changed, comparison_markdown
+from connector_bench.comparison.words import changed, comparison_markdown, sentence
 from connector_bench.preservation.figures import preservation_figures
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.stats.paired import Difference
 from tests.comparison.harness_output import ordinary_task, our_task, write_output
 
 CONNECTOR = {
@@ -173,6 +174,32 @@ def test_two_runs_that_differ_on_few_images_are_not_told_apart(tmp_path: Path) -
     (item,) = compare(*sides).differences
     assert np.isnan([item.difference.low, item.difference.p, item.q]).all()
     assert item.difference.interval_method == "no interval: 5 images on which the two differ, 6 are needed"
+
+
+def test_what_no_half_holds_is_said_of_the_images_not_of_the_version(tmp_path: Path) -> None:
+    """And where there is neither interval nor test, one sentence says so, for every k."""
+    rng = np.random.default_rng(0)
+    sides = []
+    for name in ("a", "b"):
+        rows = our_task([{"knor_1": v, "knor_60": w, "knor_80": w} for v, w in rng.random((100, 2)).tolist()])
+        score = {"n": 100, "halving_gaps": rng.normal(size=40).tolist()}
+        record = {**RECORD, "scores": {"knor_1": score}}
+        sides.append(side_of(write_output(tmp_path / name, {"k": rows}, records={"k": record})))
+    found = compare(*sides)
+    said = {item.metric: item.difference.interval_method for item in found.differences}
+    untold = "no interval: images are each other's neighbours, and no half of the 100 images holds k of one"
+    assert said["knor_60"] == said["knor_80"] == untold
+    how = comparison_markdown(found).partition("## How")[2]
+    assert how.count("no interval") == how.count(f"- {untold}") == 1
+
+
+def test_one_neighbour_is_no_plural() -> None:
+    item = MetricDifference(
+        *("k", "knor_1", "kept, k = 1", 0.1, 0.9),
+        Difference(0.8, 0.7, 0.9, 0.001, "interval", "test"),
+        *(0.001, 100, 100, 90, 0, None, (None, None), True),
+    )
+    assert "b keeps more images' nearest neighbour than a: k, kept, k = 1" in sentence(item, "a", "b")
 
 
 def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from connector_bench.references.bottlenecks import (
     whole_cell,
 )
 from connector_bench.references.fitting import cell_of, fitted_cells_loss
-from connector_bench.references.kinds import references
+from connector_bench.references.kinds import closed_references, fitted_references
 from connector_bench.references.tower import TowerTokens, tower_tokens
 from connector_bench.zoo import connectors
 from connector_bench.zoo.backgrounds import paint_background
@@ -92,7 +95,8 @@ def test_a_bottleneck_of_full_rank_is_the_map_itself(tokens: TowerTokens) -> Non
 
 
 def test_what_is_known_of_each_kind(tokens: TowerTokens) -> None:
-    rows = {row.name: row for row in references(tokens, 4, 16, ranks=(2, 6), steps=60)}
+    found = [*closed_references(tokens, 4, 16, ranks=(2, 6)), *fitted_references(tokens, 4, 16, steps=60)]
+    rows = {row.name: row for row in found}
     assert list(rows) == [
         *(
             "linear",
@@ -117,11 +121,11 @@ def test_what_is_known_of_each_kind(tokens: TowerTokens) -> None:
 
 def test_sizes_that_do_not_fit_are_named(tokens: TowerTokens) -> None:
     with pytest.raises(ValueError, match="allowed are 16, 4, 1"):
-        next(references(tokens, 9, 16))
+        next(closed_references(tokens, 9, 16))
     with pytest.raises(ValueError, match="multiple of 4"):
-        next(references(tokens, 4, 15))
+        next(closed_references(tokens, 4, 15))
     with pytest.raises(ValueError, match="rank 13 is none"):
-        next(references(tokens, 4, 16, ranks=(13,)))
+        next(closed_references(tokens, 4, 16, ranks=(13,)))
     assert cell_of((24, 24), 144) == 2
     assert cell_of((4, 6), 6) == 2
 
@@ -137,7 +141,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def typed(*arguments: object) -> Any:
-    return CliRunner().invoke(app, ["references", *map(str, arguments)], env={"COLUMNS": "160"})
+    return CliRunner().invoke(app, ["references", *map(str, arguments)], env={"COLUMNS": "80"})
 
 
 def test_a_bare_tower(pictures: Path, tmp_path: Path) -> None:
@@ -166,12 +170,54 @@ def test_a_bare_tower(pictures: Path, tmp_path: Path) -> None:
         tmp_path / "tower", "--images", pictures, "--tokens", 4, "--width", 16, "--rank", 2, "--steps", 20
     )
     assert ended.exit_code == 0, ended.output
-    assert "rank2" in ended.output
+    rows = [
+        line.split()[0] for line in ended.output.splitlines() if re.search(r"(form|linear|fitted)$", line)
+    ]
+    assert rows == [
+        *("linear", "mlp", "rank2", "pixel_shuffle", "patch_merger"),
+        *("avg_pool", "c_abstractor", "resampler"),
+    ]
+    assert "connector       tokens   width     parameters  untrained  as can be" in ended.output
+    assert max(map(len, ended.output.splitlines()[2:])) <= 80
     assert "left out" in ended.output
     wrong = typed(tmp_path / "tower", "--images", pictures, "--tokens", 5, "--width", 16)
     assert wrong.exit_code == 1
     assert "allowed are 16, 4, 1" in wrong.output
     assert typed(tmp_path / "nothing", "--images", pictures, "--tokens", 4, "--width", 16).exit_code == 1
+
+
+def test_what_is_broken_off_leaves_what_was_done(pictures: Path, tmp_path: Path) -> None:
+    """Closed forms are there at once; a fit says which it is and how far, and takes minutes."""
+    checkpoint = tiny_vlms.save("llava", tmp_path)
+    size = ("--images", pictures, "--tokens", 16, "--width", 48, "--rank", 2, "--steps", 1_000_000)
+    command = [
+        sys.executable,
+        "-c",
+        "from connector_bench.cli import main; main()",
+        "references",
+        checkpoint,
+        *size,
+    ]
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        lines = list(iter(started.stdout.readline, "\n"))
+        bar = ""
+        while not re.search(r"c_abstractor, fit 1 of 3: .*\d/1000000", bar):
+            sign = started.stderr.read(1)
+            assert sign, bar
+            bar += sign
+        started.send_signal(signal.SIGINT)
+    assert [line.split()[0] for line in lines[3:]] == [
+        "linear",
+        "mlp",
+        "rank2",
+        "pixel_shuffle",
+        "patch_merger",
+        "avg_pool",
+    ]
 
 
 def test_a_tower_of_timm(pictures: Path, tmp_path: Path) -> None:
@@ -218,5 +264,12 @@ def test_mine_stands_beside_them(pictures: Path, tmp_path: Path, monkeypatch: py
     assert "on patch_reconstruction_imagefolder; of 16 tokens with 48 numbers each" in ended.output
     assert "other pictures" not in ended.output
     assert "nan" not in ended.output, "an interval only where there is one"
-    fewer = typed(checkpoint, *size, "--mine", tmp_path / "results", "--limit", 30)
+    closed = typed(checkpoint, *size, "--mine", tmp_path / "results", "--closed-form-only").stdout
+    assert "resampler" not in closed
+    for said in (ended.stdout, closed):
+        row = next(line for line in said.splitlines() if line.startswith("rank2 "))
+        last = said.splitlines()[-1]
+        assert last.startswith(f"rank2 need lose no more than {row.split()[5]}; ")
+        assert re.search(r"; \S+ loses (≤ )?0\.\d{3}", last)
+    fewer = typed(checkpoint, *size, "--mine", tmp_path / "results", "--limit", 30, "--closed-form-only")
     assert "your result is of other pictures" in fewer.output

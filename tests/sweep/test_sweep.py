@@ -117,8 +117,15 @@ def test_rank_32_wins_over_rank_8_and_another_seed_ties(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("connectors:", "conectors:"), "connectors: Field required"),
-        (("model: connector_zoo, ", "modell: connector_zoo, "), "connectors.base.model: Field required"),
+        (
+            ("connectors:", "conectors:"),
+            "there is no key conectors; the nearest is connectors; allowed are connectors,",
+        ),
+        (
+            ("model: connector_zoo, ", "modell: connector_zoo, "),
+            "connectors.base: there is no key modell; the nearest is model; allowed are model, model_args, module,",
+        ),
+        (("model: connector_zoo, ", ""), "connectors.base.model: Field required"),
         (("{seed}", "{sed}"), "may hold {seed} and no other braces"),
         (("seeds: [1]", "seeds: [-1]"), "seeds.0 is -1"),
         (("--limit", "--tasks"), "--tasks is given by the sweep itself"),
@@ -126,7 +133,16 @@ def test_rank_32_wins_over_rank_8_and_another_seed_ties(
         (("seeds: [1]", "seeds: [1, 1]"), "a seed stands there twice"),
         (("connectors:", "connectors: ["), "is no YAML"),
         (("connectors:", "more: " + "[" * 5000 + "]" * 5000 + "\nconnectors:"), "nested far deeper"),
-        (("connectors:", "colour: red\nconnectors:"), "colour is 'red': Extra inputs are not permitted"),
+        (
+            ("connectors:", "colour: red\nconnectors:"),
+            "there is no key colour; allowed are connectors, data_sets, seeds,",
+        ),
+        (
+            ("scenes: [knn_preservation]", f"scenes: [{{tasks: [{'a' * 90}]}}]"),
+            "aaa']}: Input should be a valid string",
+        ),
+        (("  mine:", "  base:"), "base stands twice, on lines 3 and 4; each needs a name of its own"),
+        (("seeds: [1]", "seeds: [1]\nseeds: [2]"), "seeds stands twice, on lines 10 and 11"),
         (
             (
                 "[knn_preservation]",
