@@ -261,18 +261,25 @@ def _poisson_weights(image_id: str) -> Float[Tensor, " replicates"]:
     return torch.from_numpy(np.concatenate([[1.0], draws]))
 
 
-def over_pairings(values: Sequence[float]) -> dict[str, Any]:
+def over_pairings(values: Sequence[float], chance: float = 0.0) -> dict[str, Any]:
     """Mean of R2 over random pairings: t interval, and `p` that such a mean or a higher one is chance.
 
-    One-sided, as below 0 is what noise does. The null is right or cautious: over pairings a fit agrees with the truth
-    by 0 on average, and its own variance takes R2 down.
+    One-sided, as below chance is what noise does. The null is right or cautious: over pairings a fit agrees with the
+    truth by `chance` on average, what places alone tell, and its own variance takes R2 down.
     """
     count, mean = len(values), float(np.mean(values))
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     half = float(stats.t.ppf(0.975, count - 1)) * error
-    p = float(stats.t.sf(mean / error, count - 1)) if error > 0 else float(mean <= 0)
+    p = float(stats.t.sf((mean - chance) / error, count - 1)) if error > 0 else float(mean <= chance)
     method = f"95 % t interval over {count} random pairings"
-    return {"value": mean, "low": mean - half, "high": mean + half, "method": method, "p": p}
+    return {
+        "value": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "method": method,
+        "chance": chance,
+        "p": p,
+    }
 
 
 def p_of_one_pairing(value: float, others: Sequence[float], fewer: float) -> float:

@@ -51,8 +51,8 @@ def fit_shuffled(
 ) -> tuple[list[LinearProbe], dict[str, MLPProbe]]:
     """Ridges from each token to the patches of a random one, one a pairing, and the MLPs of the first pairing.
 
-    Over all pairings tokens and patches are uncorrelated exactly, so what a ridge agrees with the truth by is 0 on
-    average over pairings, and its spread is the fit's own noise.
+    Over all pairings tokens and patches are uncorrelated exactly, so what a ridge agrees with the truth by is that of
+    `place_means` on average over pairings, 0 where there are none, and its spread is the fit's own noise.
     """
     if connector.attention is not None and not connector.cells:
         parts = (connector.attention.training.images(), connector.attention.validation.images())
@@ -78,6 +78,23 @@ def fit_shuffled(
             fitted = fit_rows(few, held_out, config)
             networks[f"shuffled.{shape[0]}x{shape[1]}"] = fitted.mlp.to("cpu")
     return [LinearProbe(own) for own in maps], networks
+
+
+def place_means(connector: ProbeSample) -> LinearProbe | None:
+    """What is known of a patch from its place among those that one token stands for: the mean training patch there.
+
+    Shuffled pairs teach it too, since a token stays a token of its cell. None where every token stands for one patch.
+    """
+    rows = {shape: sample.rows_up_to("full") for shape, sample in connector.cells.items() if shape != ONE}
+    means = {shape: one.y.double().mean(0).cpu() for shape, one in rows.items() if len(one) >= 2}
+    if not means:
+        return None
+    return LinearProbe(
+        {
+            shape: Affine(mean.new_zeros(len(mean), rows[shape].x.shape[1]), mean)
+            for shape, mean in means.items()
+        }
+    )
 
 
 def random_pairing(n: int, seed: int, number: int, device: torch.device) -> Int[Tensor, " n"]:

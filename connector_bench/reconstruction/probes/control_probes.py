@@ -24,8 +24,8 @@ from connector_bench.reconstruction.cells import cell_rows, is_placed
 from connector_bench.reconstruction.config import ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import Fold
 from connector_bench.reconstruction.precision import fit_device, with_room
-from connector_bench.reconstruction.probes.control_fit import fit_linear, fit_shuffled
-from connector_bench.reconstruction.probes.fitted_controls import ControlProbes, linear_controls
+from connector_bench.reconstruction.probes.control_fit import fit_linear, fit_shuffled, place_means
+from connector_bench.reconstruction.probes.fitted_controls import PLACES, ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import (
     PARTS,
     POOLED,
@@ -170,5 +170,7 @@ class ControlSample:
             shuffled, trained = with_room("the control shuffled", both, device, troubles)
             probes |= {f"shuffled.{number}": probe for number, probe in enumerate(shuffled)}
             networks |= trained
+            if (places := place_means(connector)) is not None:
+                probes[PLACES] = places
         mean = training.mean_x.cpu()
         return ControlProbes(self.config, mean, probes, networks, closed, failed, tuple(troubles))

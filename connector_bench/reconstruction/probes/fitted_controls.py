@@ -30,6 +30,8 @@ from connector_bench.reconstruction.probes.stored_probes import under
 from connector_bench.types import TokenBatch
 
 ONE: CellShape = (1, 1)
+PLACES = "places"
+"""What shuffled pairs teach without a leak: the mean patch of each place in a token's cell."""
 
 
 def linear_controls(width: int, config: ReconstructionConfig) -> tuple[LinearControl, ...]:
@@ -93,6 +95,8 @@ class ControlProbes:
             if name.startswith("shuffled."):
                 pairing = name.removeprefix("shuffled")
                 note(f"shuffled_r2_{_kind(probe)}{pairing}", probe.predict(batch.post, layouts, self.mean))
+        if PLACES in self.linear:
+            note(f"{PLACES}.r2", self.linear[PLACES].predict(batch.post, layouts, self.mean))
         if self._shuffled:
             note("shuffled_r2_mlp", rebuilt(batch.post, layouts, self.mean, self._shuffled))
         return errors
