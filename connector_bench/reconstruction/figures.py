@@ -14,7 +14,7 @@ from connector_bench import metrics
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.lossmaps import LossMap, inside_outside, mask_areas
 from connector_bench.reconstruction.probes.fitted import FittedProbes
-from connector_bench.reconstruction.probes.fitted_controls import PLACES, ControlProbes
+from connector_bench.reconstruction.probes.fitted_controls import BY_PLACES, ControlProbes
 from connector_bench.reconstruction.probes.size_floor import SizeFloor
 from connector_bench.reconstruction.scored_images import ScoredImage
 from connector_bench.reconstruction.scores import ScoreBoard, over_pairings, p_of_one_pairing, summary_json
@@ -116,7 +116,7 @@ def set_scores(
     own |= {name: score for name, score in controls.items() if "." not in name}
     own |= mask_scores(documents, image_of)
     found: dict[str, dict[str, Any]] = dict(summary_json(own))
-    places = controls.get(f"{PLACES}.r2")
+    places = controls.get(BY_PLACES)
     chance = 0.0 if places is None else places.value
     for name in found:
         seeds = [score.value for other, score in controls.items() if other.startswith(f"{name}.")]

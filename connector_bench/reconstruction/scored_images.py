@@ -13,6 +13,7 @@ from torch import Tensor
 
 from connector_bench.reconstruction.image_errors import BatchReconstruction, refuse_not_finite
 from connector_bench.reconstruction.lossmaps import LossMap
+from connector_bench.reconstruction.probes.fitted_controls import BY_PLACES
 from connector_bench.types import TokenLayout
 
 
@@ -119,7 +120,8 @@ def averaged_controls(errors: Mapping[str, float]) -> dict[str, float]:
     """Squared errors by figure, those of several initialisations (`name.0`, `name.1` ...) averaged beside them."""
     grouped: dict[str, list[float]] = {}
     for name, error in errors.items():
-        grouped.setdefault(name.split(".")[0], []).append(error)
+        if name != BY_PLACES:
+            grouped.setdefault(name.split(".")[0], []).append(error)
     return dict(errors) | {name: float(np.mean(each)) for name, each in grouped.items()}
 
 

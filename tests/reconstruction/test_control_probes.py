@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from connector_bench.reconstruction.probes.control_fit import PAIRINGS, fit_shuffled, random_pairing
 from connector_bench.reconstruction.probes.control_probes import ControlSample
-from connector_bench.reconstruction.probes.fitted_controls import ControlProbes, linear_controls
+from connector_bench.reconstruction.probes.fitted_controls import BY_PLACES, ControlProbes, linear_controls
 from connector_bench.reconstruction.probes.linear import LinearSample, mapped, projection
 from connector_bench.reconstruction.probes.moments import Moments
 from connector_bench.reconstruction.probes.ridge import best_linear_r2, solve
@@ -183,6 +183,43 @@ def test_noise_of_shuffled_pairs_is_no_alarm_and_one_pair_in_a_hundred_unshuffle
     planted, fine = of_shuffled(many_pairs)
     assert fine is False, planted
     assert planted["low"] > clean["high"]
+
+
+def joined(pair):
+    """One token for nine patches, the mean of eight of their dimensions; patches have a mean of their own by row."""
+    rows = torch.linspace(-2, 2, 3).repeat(2).repeat_interleave(6)
+    pre = pair.pre.clone()
+    pre[:, 1] += rows.to(pre.dtype)
+    tokens = pre.reshape(2, 3, 2, 3, -1).mean(dim=(1, 3)).reshape(4, -1)[:, :8]
+    layout = TokenLayout((Tile((6, 6), (2, 2)),), 4)
+    return replace(pair, pre=pre, post=tokens, layout=layout, untrained=())
+
+
+def test_what_places_alone_tell_is_chance_and_no_alarm_of_shuffled_pairs() -> None:
+    sample, controls = gathered(joined, range(150))
+    fitted = controls.fit(sample)
+    assert (3, 3) in fitted.linear["places"].maps
+    total, by_hand = 0.0, 0.0
+    means = torch.stack([joined(pair).pre for _, pair in images(150)]).double()
+    places = means.reshape(-1, 2, 3, 2, 3, WIDTH).mean(dim=(0, 1, 3))
+    found: list[dict[str, float]] = []
+    for _, pair in images(60, start=10_000):
+        held = joined(pair)
+        found.append({name: float(e) for name, e in fitted.squared_errors(alone(held)).items()})
+        pre = held.pre.double()
+        total += float((pre - fitted.mean).square().sum())
+        by_hand += float((pre.reshape(2, 3, 2, 3, WIDTH) - places[None, :, None]).square().sum())
+    r2_of = {name: 1 - sum(one[name] for one in found) / total for name in found[0]}
+    chance = r2_of[BY_PLACES]
+    assert chance > 0.005
+    assert chance == pytest.approx(1 - by_hand / total, abs=0.003)
+    assert BY_PLACES.split(".")[0] not in averaged_controls(found[0])
+    pairings = [r2_of[f"shuffled_r2_ridge.{number}"] for number in range(PAIRINGS)]
+    against_0, against_places = over_pairings(pairings), over_pairings(pairings, chance)
+    assert against_0["p"] < RATE
+    assert against_places["chance"] == chance
+    for judged, fine in ((against_0, False), (against_places, True)):
+        assert as_it_must_be("shuffled_r2_ridge", Recorded(judged), judged["p"]) is fine
 
 
 def test_pairings_are_random_orders_and_their_ridges_those_of_scikit_learn() -> None:

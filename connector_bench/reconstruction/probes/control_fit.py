@@ -91,7 +91,7 @@ def place_means(connector: ProbeSample) -> LinearProbe | None:
         return None
     return LinearProbe(
         {
-            shape: Affine(mean.new_zeros(len(mean), rows[shape].x.shape[1]), mean)
+            shape: Affine(mean.new_zeros(rows[shape].x.shape[1], len(mean)), mean)
             for shape, mean in means.items()
         }
     )

@@ -32,6 +32,8 @@ from connector_bench.types import TokenBatch
 ONE: CellShape = (1, 1)
 PLACES = "places"
 """What shuffled pairs teach without a leak: the mean patch of each place in a token's cell."""
+BY_PLACES = f"{PLACES}.alone"
+"""Names its errors, which are what chance is of shuffled pairs and no figure of their own."""
 
 
 def linear_controls(width: int, config: ReconstructionConfig) -> tuple[LinearControl, ...]:
@@ -96,7 +98,7 @@ class ControlProbes:
                 pairing = name.removeprefix("shuffled")
                 note(f"shuffled_r2_{_kind(probe)}{pairing}", probe.predict(batch.post, layouts, self.mean))
         if PLACES in self.linear:
-            note(f"{PLACES}.r2", self.linear[PLACES].predict(batch.post, layouts, self.mean))
+            note(BY_PLACES, self.linear[PLACES].predict(batch.post, layouts, self.mean))
         if self._shuffled:
             note("shuffled_r2_mlp", rebuilt(batch.post, layouts, self.mean, self._shuffled))
         return errors
