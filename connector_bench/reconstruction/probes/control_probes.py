@@ -9,7 +9,8 @@
 
 MLPs learn from `control_pairs` of the sample's cells at most.
 
-What is fitted on shuffled pairs is asked about true ones: it must do no better than the mean, but for the fit's noise.
+What is fitted on shuffled pairs is asked about true ones: it must do no better than the mean of each place in a token's
+cell, but for the fit's noise.
 """
 
 from __future__ import annotations
