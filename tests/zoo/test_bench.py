@@ -153,4 +153,4 @@ def test_the_board_is_shown_without_a_checkout(tmp_path, monkeypatch, board):
     )
     assert lines[0].startswith("connector_zoo/rank32-seed0: knn_preservation, trustworthiness ")
     assert any("rank32-seed0: knn_preservation, kept beyond chance, k = 10 " in line for line in lines)
-    assert " of 30" in lines[0]
+    assert " of 41" in lines[0]
