@@ -90,7 +90,7 @@ def test_a_place_and_its_ends():
 
 def test_what_is_said_of_a_shipped_connector():
     said = bench_text([SHIPPED / f"rank32-seed{seed}.safetensors" for seed in range(3)])
-    assert "place 4 of 10 beside the built-in connectors by accuracy; 95 %: 2 to 4" in said
+    assert "place 5 of 21 beside the built-in connectors by accuracy; 95 %: 2 to 6" in said
     assert "more than rank8 " in said
     assert "connector=rank32,seed=2 --tasks knn_preservation,patch_reconstruction,scenes_vqa" in said
     assert "budget" not in said
@@ -111,7 +111,7 @@ def test_a_connector_of_ones_own_as_it_is_typed(tmp_path, monkeypatch):
         f"own_package_mine--Narrow-seed{seed}.safetensors" for seed in range(2)
     ]
     assert "of 48 questions about the test scenes (seeds " in typed.output
-    assert " of 11 beside the built-in connectors by accuracy" in typed.output
+    assert " of 22 beside the built-in connectors by accuracy" in typed.output
     assert "not the budget of the others: epochs 1 instead of 8, scenes 24 instead of 6000" in typed.output
     assert "connector-bench leaderboard show results" in typed.output
     some = CliRunner().invoke(app, ["zoo", "train", "own_package.mine:Diverging", "--seeds", "3", *few])
