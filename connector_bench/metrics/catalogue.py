@@ -164,21 +164,23 @@ METRICS = (
              effect=("loses more of the patches' variance", "loses less of the patches' variance")),
     _patches("lost_floor", "lost by size alone", "what the best linear map of a cell to as many numbers as the "
              "connector has for it loses: its principal components", "size", "PCA", higher_is_better=None),
-    _patches("excess", "lost beyond the floor", "lost less lost_floor: what a connector of this size need not lose; "
-             "below 0 it keeps more than any linear one", "size", "lost - lost_floor", higher_is_better=False,
-             chance="1 - lost_floor", controls=("untrained",), sums=("excess_sse", "sst"), bound="at most",
-             effect=("loses more than a connector of its size must", "loses less beyond what its size costs")),
+    _patches("excess", "lost beyond the floor", "lost less what is lost by size alone: what a connector of this size "
+             "need not lose; below 0 it keeps more than any linear one", "size", "lost - lost_floor",
+             higher_is_better=False, chance="1 - lost_floor", controls=("untrained",), sums=("excess_sse", "sst"),
+             bound="at most", effect=("loses more than a connector of its size must", "loses less beyond what its size "
+             "costs")),
     _patches("lost_average", "lost by average pooling", "what the mean of each cell loses to a ridge, which is as many "
              "tokens and nothing learnt", "size", "ridge regression", chance="1", higher_is_better=None),
     _patches("nonlinear", "kept but not linear", "R² of the MLP less that of the ridge: kept, but not linearly "
              "readable", "probe", "r2_mlp - r2_ridge", higher_is_better=None, loss="itself"),
-    _patches("nmse", "error of a patch", "squared error over the training variance; the training mean gets about 1",
-             "error", PAPER, higher_is_better=False, chance="1", loss="itself", bound="at most"),
+    _patches("nmse", "error of a patch", "squared error over the mean variance of a training patch; the mean patch "
+             "gets about 1 over all, more where patches vary more", "error", PAPER, higher_is_better=False, chance="1",
+             loss="itself", bound="at most"),
     _patches("cosine", "cosine", "cosine of patch and prediction, both less the training mean", "error", PAPER,
              loss="one minus", bound="at least"),
-    _answer("loss_inside", "error inside the answer", "nmse inside the answer's region, mean over questions that "
-            "have one", higher_is_better=False, loss="itself"),
-    _answer("loss_outside", "error outside the answer", "nmse outside the answer's region",
+    _answer("loss_inside", "error inside the answer", "error of a patch inside the answer's region, mean over "
+            "questions that have one", higher_is_better=False, loss="itself"),
+    _answer("loss_outside", "error outside the answer", "error of a patch outside the answer's region",
             higher_is_better=False, loss="itself"),
     _answer("cosine_inside", "cosine inside the answer", "cosine inside the answer's region", loss="one minus"),
     _answer("cosine_outside", "cosine outside the answer", "cosine outside the answer's region", loss="one minus"),

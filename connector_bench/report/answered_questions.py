@@ -20,7 +20,7 @@ LONGEST = 400
 """Characters of a question or an answer that are shown."""
 PLAIN = ("right", "wrong", "not scored")
 """Outcomes that say it all."""
-INSIDE, OUTSIDE = "loss inside the answer's region", "outside"
+INSIDE, OUTSIDE = "error inside the answer's region", "outside"
 OF_THE_ANSWER = dict(zip(MEASURES["mse"], (INSIDE, OUTSIDE), strict=True))
 
 

@@ -177,9 +177,22 @@ def _subtitle(results: ModelRuns) -> str:
     connector = results.connector
     if connector is None:
         return "No task of connector_bench ran, so the connector was not measured."
-    return (
+    said = (
         f"Connector {connector['connector']} ({connector['family']}), {connector['parameters']:,} parameters"
     )
+    return f"{said}, {tokens}" if (tokens := _tokens(results)) else said
+
+
+def _tokens(results: ModelRuns) -> str:
+    """`196 to 32 tokens an image`, ranges where images differ."""
+    runs = [task for measure in (RECONSTRUCTION, PRESERVATION) for task in results.of(measure)]
+    counts = next((found for task in runs if (found := task.record.get("tokens_per_image"))), None)
+    if not counts:
+        return ""
+    pre, post = (
+        f"{low:,}" if low == high else f"{low:,}–{high:,}" for low, high in (counts["pre"], counts["post"])
+    )
+    return f"{pre} to {post} tokens an image"
 
 
 def assemble_warnings(results: ModelRuns) -> list[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from connector_bench.association.grounded import MEASURES
 from connector_bench.association.values import Analysis, CalibrationBin, Grounded, JoinedTable, Pair
 from connector_bench.metrics import label_of, loss_named
 from connector_bench.number_style import number
@@ -179,8 +180,9 @@ def _inside_outside(name: str, title: str, grounded: Sequence[Grounded]) -> list
         return []
     rows = []
     for one in grounded:
-        rows += [ForestRow(one.measure, "inside", one.inside), ForestRow(one.measure, "outside", one.outside)]
-        partial = f"{one.measure}, partial"
+        measure = loss_named(MEASURES[one.measure][0]).removesuffix(" inside the answer")
+        rows += [ForestRow(measure, "inside", one.inside), ForestRow(measure, "outside", one.outside)]
+        partial = f"{measure}, partial"
         rows += [
             ForestRow(partial, side, found.correlation)
             for side, found in (("inside", one.inside_partial), ("outside", one.outside_partial))
@@ -195,7 +197,8 @@ def _inside_outside(name: str, title: str, grounded: Sequence[Grounded]) -> list
             title=f"{title}: loss inside and outside the answer's region",
             shows=(
                 f"Spearman's correlation of {grounded[0].score} with the loss inside and outside the answer mask, "
-                f"{size(grounded)}. Partial: mask area and image properties held fixed."
+                f"{size(grounded)}. Partial: mask area and image properties held fixed. q is over the figures of both "
+                "sides, so what is significant here need not be among all pairs."
             ),
             alt=f"Forest chart. {said}.",
             draw=Forest(rows, 0.0, "no association", f"correlation with {grounded[0].score}").draw,

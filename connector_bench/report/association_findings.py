@@ -51,7 +51,14 @@ def _count(pairs: list[Pair]) -> str:
         f"“{loss_named(pair.loss)}” with {pair.score} {interval(pair.spearman.score)}"
         for pair in significant[:MOST]
     ]
-    return f"{text}, most of all {'; '.join(named)}." if named else f"{text}."
+    text = f"{text}, most of all {'; '.join(named)}" if named else text
+    held = [pair.partial.correlation for pair in pairs if pair.partial is not None]
+    beside = (
+        f"; with other properties held fixed {sum(one.significant for one in held)} of {len(held)}"
+        if held
+        else ""
+    )
+    return f"{text}{beside}."
 
 
 def _prediction(main: Pair, found: Prediction) -> str:

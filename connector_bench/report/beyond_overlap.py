@@ -174,13 +174,15 @@ def _gain(task: TaskRun) -> str:
     if gain is None:
         return ""
     before, after = (scores.get(f"agreement_{side}_{HEADLINE_K}") for side in ("pre", "post"))
-    text = f"Against {reference_of(task) or 'the reference'} the connector's gain is {change(gain)}"
+    space = reference_of(task) or "the reference"
+    against = f"what the images show ({space})" if shows_content(task) else space
+    text = f"Against {against} the connector's gain is {change(gain)}"
     if before is not None and after is not None:
         text += f", from {number(before.value)} of the {HEADLINE_K} nearest beyond chance to {number(after.value)}"
     if not has_interval(gain):
         return f"{text}."
     if moved(gain) > 0:
-        text += ": neighbourhoods moved towards it, so what was lost of the encoder's was reorganised, not only lost"
+        text += ": neighbourhoods moved towards it, so neighbours were exchanged for better ones, and not lost alone"
     elif moved(gain) < 0:
         text += ": neighbourhoods moved away from it"
     else:
@@ -191,7 +193,7 @@ def _gain(task: TaskRun) -> str:
         relation = "not distinguishable from the trained one's"
         if apart(own, untrained):
             relation = "above the trained one's" if untrained.value > own.value else "below the trained one's"
-        text += f". The same architecture, untrained, gains {interval(untrained)}, {relation}"
+        text += f". That of the same architecture, untrained, is {change(untrained)}, {relation}"
     return f"{text}."
 
 
@@ -201,10 +203,14 @@ def _tenfold(task: TaskRun) -> str:
         return ""
     at = ((task.record.get("gallery_curve") or {}).get("fit") or {}).get("at")
     images = f" of {int(at):,} images" if at is not None else ""
+    here = task.scores[f"knor_adj_{HEADLINE_K}"]
+    way = "depends on"
+    if apart(here, tenfold):
+        way = "falls with" if tenfold.value < here.value else "rises with"
     return (
-        f"Overlap falls with the size of the gallery: {number(task.scores[f'knor_adj_{HEADLINE_K}'].value)} beyond "
-        f"chance among {tenfold.n:,} images, and along smaller galleries' trend {interval(tenfold)} in "
-        f"one{images}, which is extrapolated and was not measured."
+        f"Overlap {way} the size of the gallery: {number(here.value)} beyond chance among {tenfold.n:,} images, and "
+        f"along smaller galleries' trend {interval(tenfold)} in one{images}, which is extrapolated and was not "
+        "measured."
     )
 
 
@@ -214,7 +220,8 @@ def _words(scores: Mapping[str, Score]) -> str:
         return ""
     text = (
         f"Tokens are {number(norm.value)} times as long as the language model's word embeddings, and "
-        f"{interval(near)} of them have a word nearer than words are to one another in the median"
+        f"{interval(near) if near.value else 'none'} of them have a word nearer than words are to one another in the "
+        "median"
     )
     distance, floor = scores.get("text_frechet"), scores.get("text_frechet_floor")
     if distance is not None and floor is not None:

@@ -19,7 +19,7 @@ from connector_bench.stats.intervals import Score
 LOST = "How much is lost?"
 SIZE = "How much must a connector of this size lose?"
 NEIGHBOURS = "Did neighbours move for the better?"
-BLAME = "Is the connector to blame, or the language model?"
+BLAME = "Behind the encoder, is the connector to blame, or the language model?"
 QUESTIONS = (LOST, SIZE, NEIGHBOURS, BLAME)
 
 
@@ -53,8 +53,12 @@ def _lost(task: TaskRun | None) -> Finding:
     return Finding(
         LOST,
         f"{interval(lost)} of the variance of the encoder's patches: {probe} does not rebuild it from the connector's "
-        f"tokens, on {lost.n:,} images that it was not fitted on.",
+        f"tokens, on {lost.n:,} images that it was not fitted on{_bound(lost)}.",
     )
+
+
+def _bound(lost: Score) -> str:
+    return ", and would rebuild more if it had learnt from more images" if lost.sign else ""
 
 
 def _size(task: TaskRun | None) -> Finding:
@@ -112,13 +116,12 @@ def _blame(task: TaskRun | None) -> Finding:
     by_verdict: dict[str, list[str]] = {}
     for kind in kinds:
         by_verdict.setdefault(blamed(task, kind), []).append(kind)
-    said = [f"{verdict} for {_listed(task, of)}" for verdict, of in by_verdict.items()]
+    said = [f"{verdict} for questions of {_listed(task, of)}" for verdict, of in by_verdict.items()]
     text = "; ".join(said)
     both = any(MODEL.format(kind=kind) in task.scores for kind in kinds)
-    brackets = "the connector loses, then the language model" if both else "the connector loses"
     unknown = "" if both else " What the language model misses was not measured."
     return Finding(
-        BLAME, f"{text[0].upper()}{text[1:]}; in brackets the share of answers that {brackets}.{unknown}"
+        BLAME, f"{text[0].upper()}{text[1:]}. In brackets: the share of answers that each loses.{unknown}"
     )
 
 
@@ -127,5 +130,7 @@ def _listed(task: TaskRun, kinds: Sequence[str]) -> str:
 
 
 def _losses(scores: Mapping[str, Score], kind: str) -> str:
-    names = (name.format(kind=kind) for name in (CONNECTOR, MODEL))
-    return ", ".join(interval(scores[name]) for name in names if name in scores)
+    names = {
+        name.format(kind=kind): who for name, who in ((CONNECTOR, "connector"), (MODEL, "language model"))
+    }
+    return ", ".join(f"{who} {interval(scores[name])}" for name, who in names.items() if name in scores)

@@ -87,8 +87,8 @@ def gallery(
 MEASURES = (
     SortKey("loss", "lost", "lost"),
     SortKey("overlap", "neighbours kept", "overlap", lossy_is_low=True),
-    SortKey("inside", "loss inside answers", "inside"),
-    SortKey("outside", "loss outside answers", "outside"),
+    SortKey("inside", "error inside answers", "error inside"),
+    SortKey("outside", "error outside answers", "error outside"),
     SortKey("ratio", "inside / outside", "inside / outside"),
     SortKey("right", "share of right answers", "right", lossy_is_low=True),
 )

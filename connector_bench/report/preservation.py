@@ -59,7 +59,7 @@ def _method(task: TaskRun) -> str:
     return (
         f"Each of {task.record['n_images']:,} images is one vector on each side of the connector, {pooling}: "
         f"{widths[0]} dimensions before it{tap}, {widths[1]} after it. Distance: {options.get('distance', 'l2')}. An "
-        "image is never its own neighbour. Overlap falls as the number of images grows, so it compares with figures "
+        "image is never its own neighbour. Overlap depends on the number of images, so it compares with figures "
         "of the same images alone."
     )
 
@@ -88,7 +88,7 @@ def _controls_among(task: TaskRun, n: int) -> str:
     if among == n:
         return ""
     return (
-        f" Controls are measured among {among:,} of the images, where any map keeps more: the table has the connector "
+        f" Controls are measured among {among:,} of the images, where overlap is another: the table has the connector "
         "there beside them."
     )
 

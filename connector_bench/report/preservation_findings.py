@@ -36,7 +36,7 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     findings += further_findings(task, suffix)
     findings += control_findings(f"Neighbours, controls{suffix}", *_controls(task, k))
     if "recall_diff_5" in scores:
-        findings.append(_retrieval(scores, suffix))
+        findings.append(_retrieval(task, suffix))
     return findings
 
 
@@ -90,12 +90,15 @@ def _controls(task: TaskRun, k: int) -> tuple[list[str], list[str]]:
     return right, wrong
 
 
-def _retrieval(scores: Mapping[str, Score], suffix: str) -> Finding:
-    before, after, difference = (scores[f"recall_{side}_5"] for side in ("pre", "post", "diff"))
+def _retrieval(task: TaskRun, suffix: str) -> Finding:
+    before, after, difference = (task.scores[f"recall_{side}_5"] for side in ("pre", "post", "diff"))
+    column = next(iter(task.record.get("labels") or {}), "label")
     text = (
-        "The share of images that have one of the same label among their 5 nearest is "
+        f"The share of images that have one of the same {column} among their 5 nearest is "
         f"{number(before.value)} before and {number(after.value)} after the connector "
         f"(chance {number(after.chance or 0.0)})"
     )
-    verdict = "not distinguishable from no change" if covers_chance(difference) else "a change"
+    verdict = "more after it" if difference.value > 0 else "fewer after it"
+    if covers_chance(difference):
+        verdict = "not distinguishable from no change"
     return Finding(f"Label retrieval{suffix}", f"{text}: a difference of {change(difference)}, {verdict}.")

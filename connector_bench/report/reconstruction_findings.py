@@ -63,13 +63,13 @@ def size_sentence(scores: Mapping[str, Score]) -> str:
     if "excess" not in scores or "lost_floor" not in scores:
         return ""
     floor, excess = scores["lost_floor"], scores["excess"]
-    text = f"The best linear connector of this size loses {interval(floor)}"
+    text = f"The best linear connector to as many tokens and numbers loses {interval(floor)}"
     if floor.value < ROOM_FOR_ALL:
         text = f"It has room for all of the patches: a linear map of its size loses {number(floor.value)}"
     if not has_interval(excess):
         return f"{text}; this one loses {interval(excess)} beyond that, of too few images for an interval."
     if excess.low > 0 and excess.sign:
-        return f"{text}; this one loses {interval(excess)} beyond that: more training images would lower it."
+        return f"{text}; this one loses {interval(excess)} beyond that, by probes that have not learnt all."
     if excess.low > 0:
         return f"{text}; this one loses {interval(excess)} beyond that, which its size does not explain."
     if excess.high < 0:
@@ -82,11 +82,6 @@ def _beside_size(scores: Mapping[str, Score]) -> str:
     text = size_sentence(scores)
     if text and (average := scores.get("lost_average")):
         text += f" Averaging to as many tokens loses {interval(average)} to a linear probe."
-    if text and (untrained := scores.get("untrained_excess")):
-        text += (
-            f" From the same architecture, untrained, a linear probe loses {interval(untrained)} more than the best "
-            "of this size."
-        )
     return text
 
 
@@ -105,8 +100,8 @@ def _beside_untrained(rungs: Mapping[str, Mapping[str, Score]]) -> str:
             "more than from the trained one" if other.value > mine.value else "less than from the trained one"
         )
     return (
-        f"From the same architecture, untrained, the {probe} probe reaches R² {interval(other)}, {relation} "
-        f"({interval(mine)})."
+        f"From the same architecture, untrained, the strongest probe that was fitted to both ({probe}) reaches R² "
+        f"{interval(other)}, {relation} ({interval(mine)})."
     )
 
 

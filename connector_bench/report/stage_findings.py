@@ -27,9 +27,9 @@ def stage_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
     found = [Finding(f"Questions of {kind}{suffix}", _of_kind(task, kind)) for kind in kinds_of(task)]
     if worse := task.record.get("read_worse_before"):
         text = (
-            f"Questions of {', '.join(map(str, worse))} are read better behind the connector than before it. What "
-            "stands behind it is made of what stands before, so the reader is too weak there: what the encoder loses "
-            "is at most what stands here, what the connector loses at least."
+            f"Of questions of {', '.join(map(str, worse))} more is read behind the connector than before it. What is "
+            "behind comes from what is before, so the reader misses some of that: the encoder loses less than its "
+            "figure says, and the connector more than its own. Whether the connector is to blame for them is not known."
         )
         found.append(Finding(f"Reader too weak{suffix}", text, "warning"))
     if beyond := _beyond_the_readers(task):
@@ -71,21 +71,25 @@ def _of_kind(task: TaskRun, kind: str) -> str:
         return f"{text}. Before the connector nothing is read beyond chance, so nothing can be said of what it loses."
     losses = _losses_of(task, kind)
     said = [f"{WHERE[name]} loses {interval(score)}" for name, score in losses.items()]
-    return f"{text}: {' and '.join(said)}. {_blame(losses, _readers_below(task, kind))}"
+    before = task.scores.get(ENCODER.format(kind=kind))
+    encoder = "" if before is None else f" Before both, the encoder or this reader loses {interval(before)}."
+    return f"{text}: {' and '.join(said)}. {_blame(losses, _readers_below(task, kind))}{encoder}"
 
 
 def blamed(task: TaskRun, kind: str) -> str:
     """Who loses the questions of a kind by the intervals, in words that `for KIND` may follow."""
     if covers_chance(task.scores[STAGE_TABLE[0].format(kind=kind)]):
-        return "nobody knows, since nothing is read beyond chance before the connector,"
+        return "it is not known, since nothing is read beyond chance before the connector,"
     losses = _losses_of(task, kind)
     guilty = _guilty(losses)
     if guilty and _readers_below(task, kind):
-        return "nobody knows, since the model answers more from the same tokens than either reader,"
+        return "it is not known, since the model answers more from the same tokens than either reader,"
     if len(guilty) == len(WHERE) - 1 and not apart(*losses.values()):
         return "both lose, which of them more is not distinguishable,"
     if guilty:
         return f"{WHERE[max(guilty, key=lambda name: losses[name].value)]} is to blame"
+    if CONNECTOR in _negative(losses):
+        return "it is not known, since more is read behind the connector than before it,"
     return "neither is distinguishable from losing nothing"
 
 
@@ -98,6 +102,11 @@ def _guilty(losses: Mapping[str, Score]) -> list[str]:
     return [name for name, score in losses.items() if score.low > 0]
 
 
+def _negative(losses: Mapping[str, Score]) -> list[str]:
+    """Where more is found than before: no loss can be told by such a reader."""
+    return [name for name, score in losses.items() if score.high < 0]
+
+
 def _readers_below(task: TaskRun, kind: str) -> bool:
     """Whether the model answers more than both readers, so that what they miss behind the connector is there."""
     gap = task.scores.get(READER_GAP.format(kind=kind))
@@ -106,7 +115,7 @@ def _readers_below(task: TaskRun, kind: str) -> bool:
 
 def _blame(losses: Mapping[str, Score], readers_below: bool) -> str:
     guilty = _guilty(losses)
-    better = [name for name, score in losses.items() if score.high < 0]
+    better = _negative(losses)
     said = []
     if guilty and readers_below:
         said.append(
@@ -119,6 +128,10 @@ def _blame(losses: Mapping[str, Score], readers_below: bool) -> str:
         said.append(f"{WHERE[worst].capitalize()} is to blame.")
     elif not better:
         said.append("Neither is distinguishable from losing nothing.")
+    if CONNECTOR in better:
+        said.append(
+            "More is read behind the connector than before it, so this reader cannot tell what it loses."
+        )
     if MODEL in better and not (guilty and readers_below):
         said.append("The model reads better than this reader, so what it misses of the tokens is not known.")
     if MODEL not in losses:

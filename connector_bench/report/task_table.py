@@ -22,7 +22,7 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
             TableCell(metric.name),
             TableCell(shown(metric), metric.value),
             TableCell(DIRECTIONS.get(task.higher_is_better.get(metric.column), "–")),
-            _documents(task),
+            _documents(task, metric),
         )
         for task in tasks
         for metric in task.metrics
@@ -49,5 +49,10 @@ def shown(metric: TaskMetric) -> str:
     return with_interval(metric.value, metric.value - half, metric.value + half)
 
 
-def _documents(task: TaskRun) -> TableCell:
-    return TableCell("–" if task.effective is None else f"{task.effective:,}", task.effective)
+def _documents(task: TaskRun, metric: TaskMetric) -> TableCell:
+    """Those that have the metric, where answers were kept: a task may ask some of its documents for it alone."""
+    count = task.effective
+    if task.has_samples:
+        having = sum(row.columns.get(metric.column) is not None for row in task.documents.values())
+        count = having or count
+    return TableCell("–" if count is None else f"{count:,}", count)

@@ -59,16 +59,16 @@ def test_every_question_has_a_figure_with_its_interval(tmp_path: Path) -> None:
     lost, size, moved, blame = (one.text for one in found)
     assert lost.startswith("≤ 0.300 ±.005 of the variance of the encoder's patches")
     assert size == (
-        "The best linear connector of this size loses 0.200 ±.004; this one loses ≤ 0.100 ±.020 beyond that: "
-        "more training images would lower it."
+        "The best linear connector to as many tokens and numbers loses 0.200 ±.004; this one loses ≤ 0.100 ±.020 "
+        "beyond that, by probes that have not learnt all."
     )
     assert moved == (
         "Yes, towards what the images show: +0.030 ±.010 of the 10 nearest, from 0.200 to 0.230; of the encoder's own "
         "10 nearest 0.400 ±.010 are kept (chance 0.020)."
     )
     assert blame == (
-        "The connector is to blame for count (0.300 ±.050, 0.020 ±.050); in brackets the share of answers that the "
-        "connector loses, then the language model."
+        "The connector is to blame for questions of count (connector 0.300 ±.050, language model 0.020 ±.050). In "
+        "brackets: the share of answers that each loses."
     )
 
 
@@ -123,18 +123,21 @@ def test_where_neighbours_moved_follows_the_interval(
 
 
 def test_kinds_of_questions_are_grouped_by_who_is_to_blame(tmp_path: Path) -> None:
-    found = stages(a=(0.3, 0.0), b=(0.0, 0.3), c=(0.4, 0.1), d=(0.0, 0.0), e=(0.2, 0.22))
+    found = stages(a=(0.3, 0.0), b=(0.0, 0.3), c=(0.4, 0.1), d=(0.0, 0.0), e=(0.2, 0.22), f=(-0.1, 0.0))
     text = text_of(results_of(tmp_path, connector_stages=found), BLAME)
-    assert text.startswith("The connector is to blame for a (0.300 ±.050, 0.000 ±.050), c (0.400")
-    assert "; the language model is to blame for b (0.000 ±.050, 0.300 ±.050); " in text
-    assert "neither is distinguishable from losing nothing for d" in text
-    assert "both lose, which of them more is not distinguishable, for e" in text
+    assert text.startswith(
+        "The connector is to blame for questions of a (connector 0.300 ±.050, language model 0.000 ±.050), c (connector"
+    )
+    assert "; the language model is to blame for questions of b (connector 0.000 ±.050, language" in text
+    assert "neither is distinguishable from losing nothing for questions of d" in text
+    assert "both lose, which of them more is not distinguishable, for questions of e" in text
+    assert "more is read behind the connector than before it, for questions of f (connector −0.100" in text
 
 
 def test_without_answers_the_language_model_is_not_blamed(tmp_path: Path) -> None:
     text = text_of(results_of(tmp_path, connector_stages=stages(a=(0.3, None))), BLAME)
     assert text.endswith("What the language model misses was not measured.")
-    assert "(0.300 ±.050)" in text
+    assert "(connector 0.300 ±.050)" in text
 
 
 def test_of_several_tasks_the_one_of_the_measures_name_is_told_and_the_others_are_folded(

@@ -137,7 +137,7 @@ def test_without_k_10_the_largest_k_counts() -> None:
 
 
 def question(outcome: str, inside: float | None = None) -> AskedQuestion:
-    figures = {} if inside is None else {"loss inside the answer's region": inside, "outside": 0.5}
+    figures = {} if inside is None else {"error inside the answer's region": inside, "outside": 0.5}
     return AskedQuestion(0, "what?", "this", "that", outcome, figures=figures)  # type: ignore[arg-type]
 
 

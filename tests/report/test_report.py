@@ -146,6 +146,15 @@ def test_tables_are_sorted_by_numbers_and_by_names(page: Path, browser: Browser)
     assert opened.errors == []
 
 
+def test_a_metric_of_one_kind_of_question_counts_its_own_documents(page: Path, browser: Browser) -> None:
+    opened = browser.open(page)
+    names, counts = (column(opened, "section-task-scores", place) for place in (2, 5))
+    asked = {name: int(count.replace(",", "")) for name, count in zip(names, counts, strict=True)}
+    kinds = [count for name, count in asked.items() if name.startswith("accuracy_")]
+    assert len(kinds) > 2
+    assert sum(kinds) == asked["accuracy"]
+
+
 def shown_cards(opened: Opened) -> list[str]:
     return opened.page.locator(".card:visible").all_text_contents()
 
