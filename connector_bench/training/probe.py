@@ -21,6 +21,7 @@ from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.scores import summary_json
 from connector_bench.training.connector_in_training import ConnectorInTraining
 from connector_bench.training.curve_folder import PICTURE, CurveFolder, as_table, flat, read_lines
+from connector_bench.training.no_callback import NoCallback
 from connector_bench.training.probe_figures import moment
 from connector_bench.training.probe_set import ProbeSet
 from connector_bench.training.tokens_of_probe import ProbeTokens, TokensOfModel, TokensOfPair, module_behind
@@ -34,7 +35,7 @@ FEWEST = 8
 """Pictures below which no half could be fitted, chosen on and tested."""
 
 
-class ConnectorProbe:
+class ConnectorProbe(NoCallback):
     """Overlap of neighbours, linear R2 and `lost` of a connector on fixed pictures, along its training.
 
     >>> import torch, connector_bench as cb
