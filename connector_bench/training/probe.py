@@ -56,8 +56,9 @@ class ConnectorProbe(NoCallback):
     In several processes the first alone measures, without any exchange, and the others wait where they next meet it.
 
     Args:
-        images: 256 to 512 pictures (PIL, arrays, paths, or a folder) for a transformers model; for a bare pair a
-            tensor, or tensors, `[n, ...]` of what the encoder takes. Equal ones count once. Half are for testing.
+        images: 256 to 512 pictures (PIL, arrays, uint8 tensors `[3, rows, columns]`, paths, or a folder) for a
+            transformers model; for a bare pair a tensor, or tensors, `[n, ...]` of what the encoder takes. Equal ones
+            count once. Half are for testing.
         model: a transformers model, a model of the zoo, or `(encoder, connector)`: two modules (or a module's method),
             of which the first gives tokens `[batch, n, d]` and the second takes them. Compiled, DDP and PEFT wrappers
             are looked through. None where a trainer's callback hands it over.
@@ -262,14 +263,15 @@ class ConnectorProbe(NoCallback):
         try:
             work()
         except Exception as error:  # models, processors, disks and trackers raise whatever they like
+            why = reason(error)
             noted = "a file that cannot be written"
             with suppress(OSError):
-                self._curve.add({"step": step, "error": reason(error)})
+                self._curve.add({"step": step, "error": why})
                 noted = f"{self._curve.file} alone"
             if not self._warned:
                 self._warned = True
                 self._warn(
-                    f"step {step} was not measured, and training goes on: {reason(error)}. Further failures are "
+                    f"step {step} was not measured, and training goes on: {why.rstrip('.')}. Further failures are "
                     f"noted in {noted}"
                 )
 

@@ -245,6 +245,17 @@ def test_whatever_fails_is_one_warning_and_a_line(tmp_path: Path) -> None:
     assert "no memory left" in table["error"].iloc[-1]
 
 
+def test_a_failure_that_is_a_sentence_ends_once(tmp_path: Path) -> None:
+    class Glass(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("It is of glass.")
+
+    probe = cb.ConnectorProbe(tokens(), (nn.Identity(), Glass()), folder=tmp_path)
+    with pytest.warns(UserWarning, match=r"goes on: .*It is of glass\. Further failures are noted in"):
+        probe.step(1)
+    assert probe.to_pandas()["error"].iloc[0].endswith("glass.")
+
+
 def test_warnings_that_are_errors_do_not_end_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -275,9 +286,20 @@ def test_a_probe_without_a_model_says_so(tmp_path: Path) -> None:
             "k = 10 needs at least 12 different",
         ),
         (lambda: (tokens(20), (lambda x: x, nn.Identity())), TypeError, "nn.Module or a method of one"),
-        (lambda: (tokens(20), None), TypeError, "tensors are for a bare pair"),
+        (lambda: (tokens(20), None), TypeError, r"\[16, 12\] of float32 is no picture.*is for a bare pair"),
         (lambda: (tokens(20), (nn.Identity(),) * 3), ValueError, "got 3 parts"),
-        (lambda: (pictures(9), (nn.Identity(), nn.Identity())), TypeError, r"processor\(pictures\)"),
+        (lambda: (pictures(9), (nn.Identity(), nn.Identity())), TypeError, r"processor\(images=pictures, "),
+        (
+            lambda: ({"pixel_values": 1}, (nn.Identity(), nn.Identity())),
+            TypeError,
+            r"got dict; .*\[.pixel_values",
+        ),
+        (
+            lambda: (np.zeros((9, 4, 3), np.uint8),),
+            ValueError,
+            r"one array of \[9, 4, 3\]; a picture by itself",
+        ),
+        (lambda: (torch.zeros(3, 9, 4, dtype=torch.uint8),), ValueError, r"several as \[pictures, 3, rows"),
         (lambda: (np.zeros((9, 4, 4, 3)),), TypeError, r"\[4, 4, 3\] of float64 is no picture"),
         (lambda: (pictures(1)[0],), TypeError, "images is Image"),
     ],
@@ -320,6 +342,16 @@ def test_files_are_the_pictures_that_lie_in_them(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="1 of the probe's pictures left out, the first is .*broken.jpg"):
         read = cb.ConnectorProbe(folder, ks=(5,))._set
     assert [name for name, _ in read.images] == [name for name, _ in in_memory.images]
+
+
+def test_tensors_of_pictures_are_the_pictures() -> None:
+    """As torchvision reads them and channels last, one by one and stacked: what `cb.capture` takes."""
+    given = pictures(9)
+    known = cb.ConnectorProbe(given, ks=(5,))._set.fingerprint
+    last = torch.stack([torch.from_numpy(np.asarray(one).copy()) for one in given])
+    first = last.permute(0, 3, 1, 2)
+    for tensors in (first, last, list(first), [*last[:4], *first[4:]]):
+        assert cb.ConnectorProbe(tensors, ks=(5,))._set.fingerprint == known
 
 
 def pictures(n: int) -> list[Image.Image]:
