@@ -276,60 +276,6 @@ def test_a_probe_without_a_model_says_so(tmp_path: Path) -> None:
         probe.for_lightning()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "says"),
-    [
-        (lambda: (tokens(5), (nn.Identity(), nn.Identity())), ValueError, "5 different images: at least 8"),
-        (
-            lambda: (tokens(9), (nn.Identity(), nn.Identity())),
-            ValueError,
-            "k = 10 needs at least 12 different",
-        ),
-        (lambda: (tokens(20), (lambda x: x, nn.Identity())), TypeError, "nn.Module or a method of one"),
-        (lambda: (tokens(20), None), TypeError, r"\[16, 12\] of float32 is no picture.*is for a bare pair"),
-        (lambda: (tokens(20), (nn.Identity(),) * 3), ValueError, "got 3 parts"),
-        (lambda: (pictures(9), (nn.Identity(), nn.Identity())), TypeError, r"processor\(images=pictures, "),
-        (
-            lambda: ({"pixel_values": 1}, (nn.Identity(), nn.Identity())),
-            TypeError,
-            r"got dict; .*\[.pixel_values",
-        ),
-        (
-            lambda: (np.zeros((9, 4, 3), np.uint8),),
-            ValueError,
-            r"one array of \[9, 4, 3\]; a picture by itself",
-        ),
-        (lambda: (torch.zeros(3, 9, 4, dtype=torch.uint8),), ValueError, r"several as \[pictures, 3, rows"),
-        (lambda: (np.zeros((9, 4, 4, 3)),), TypeError, r"\[4, 4, 3\] of float64 is no picture"),
-        (lambda: (pictures(1)[0],), TypeError, "images is Image"),
-    ],
-)
-def test_what_cannot_be_measured_is_refused_before_training(arguments: Any, error: Any, says: str) -> None:
-    with pytest.raises(error, match=says):
-        cb.ConnectorProbe(*arguments())
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"grid": 3}, "grid is 3"),
-        ({"grid": (3.0, 3.0)}, "grid is"),
-        ({"ks": 5}, r"got 5; one k is \(5,\)"),
-        ({"ks": (5.0,)}, "whole numbers"),
-    ],
-)
-def test_what_is_wrong_is_said_before_training(wrong: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), **wrong)
-
-
-def test_a_file_in_the_folders_place_is_said_before_training(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="is a file"):
-            cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), folder=folder)
-
-
 def test_files_are_the_pictures_that_lie_in_them(tmp_path: Path) -> None:
     folder = tmp_path / "bilder ä"
     folder.mkdir()
