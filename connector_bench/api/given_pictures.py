@@ -168,7 +168,9 @@ def rgb_of(given: Any) -> Image:
     if _is_tensor(given):
         given = _of_tensor(given)
     if not isinstance(given, (pillow.Image, np.ndarray)):
-        raise TypeError(f"a picture of Pillow, an array or a path is needed, got {type(given).__name__}")
+        raise TypeError(
+            f"a picture of Pillow, an array, a tensor or a path is needed, got {type(given).__name__}"
+        )
     if isinstance(given, np.ndarray):
         given = pixels_of(given)
     with strict_decoding():

@@ -92,7 +92,8 @@ class ConnectorProbe(NoCallback):
         require_count("every", every)
         require_count("batch_size", batch_size)
         self.every, self.folder = every, Path(folder)
-        self._model, self._processor, self._grid = model, processor, grid
+        self._given = self._model, self._processor = model, processor
+        self._grid = grid
         self._bare = require_model(model)
         StatedGrid.of(grid)
         require_folder(self.folder)
@@ -113,11 +114,11 @@ class ConnectorProbe(NoCallback):
         self._since = time.perf_counter()
 
     def attach(self, model: Any, processor: Any = None) -> None:
-        """Take a trainer's model and processor where none was given."""
-        if self._model is None:
+        """Take a trainer's model and processor where none was given; another trainer's later, or a new model of it."""
+        if self._given[0] is None and model is not self._model:
             self._model, self._tokens = model, None
-        if self._processor is None:
-            self._processor = processor
+        if self._given[1] is None and processor is not self._processor:
+            self._processor, self._tokens = processor, None
 
     def begin(self, step: int = 0) -> None:
         """Before the first step, or where training goes on after `step`; `step` does it where this was not called.

@@ -31,7 +31,10 @@ class ProbeSet:
     @classmethod
     def of_tensors(cls, images: Iterable[Any], batch_size: int) -> ProbeSet:
         """Of what an encoder takes, one entry an image. TypeError for anything else."""
-        if isinstance(images, (str, Path, Mapping)) or not isinstance(images, Iterable):
+        if isinstance(images, (str, Path, Mapping)) or not (
+            isinstance(images, Iterable)
+            or hasattr(images, "__getitem__")  # a Dataset of torch has that alone
+        ):
             raise TypeError(
                 f"for a bare pair images are tensors as the encoder takes them, got {type(images).__name__}; {SUCH_AS}"
             )

@@ -245,6 +245,16 @@ def test_whatever_fails_is_one_warning_and_a_line(tmp_path: Path) -> None:
     assert "no memory left" in table["error"].iloc[-1]
 
 
+def test_the_part_that_fails_is_named_with_what_it_was_given(tmp_path: Path) -> None:
+    for parts, says in (
+        ((nn.Linear(5, 5), nn.Identity()), r"the encoder failed on \[16, 16, 12\]: RuntimeError: mat1"),
+        ((nn.Identity(), nn.Linear(5, 5)), r"the connector failed on \[16, 16, 12\]: RuntimeError: mat1"),
+    ):
+        probe = cb.ConnectorProbe(tokens(), parts, folder=tmp_path / says[4:8])
+        with pytest.warns(UserWarning, match=says):
+            probe.step(1)
+
+
 def test_a_failure_that_is_a_sentence_ends_once(tmp_path: Path) -> None:
     class Glass(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -312,6 +322,14 @@ def test_equal_images_count_once_and_large_k_is_left_out(tmp_path: Path) -> None
     probe.step(1)
     assert probe._curve.lines[0]["knor_5"]["n"] == 20
     assert "knor_30" not in probe.to_pandas()
+
+
+def test_a_dataset_of_tensors_is_read(tmp_path: Path) -> None:
+    class Images(torch.utils.data.Dataset[Tensor]):
+        def __getitem__(self, number: int) -> Tensor:
+            return tokens(20)[number]
+
+    assert len(cb.ConnectorProbe(Images(), (nn.Identity(), nn.Identity()), folder=tmp_path)._set) == 20
 
 
 def test_tensors_of_unequal_length_are_measured(tmp_path: Path) -> None:
