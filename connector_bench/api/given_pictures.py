@@ -46,7 +46,7 @@ class GivenPictures:
         if isinstance(images, (str, Path)) and Path(images).is_dir():
             found = cls._of_folder(Path(images), source)
         else:
-            _refuse_one(images)
+            refuse_one(images)
             if not isinstance(images, (Path, Iterable)) or isinstance(images, dict):
                 raise ValueError(
                     f"images is {type(images).__name__}; allowed are a folder, and pictures or paths in any iterable"
@@ -120,7 +120,7 @@ def tested_and_learnt(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
     return parts
 
 
-def _refuse_one(images: Any) -> None:
+def refuse_one(images: Any) -> None:
     """ValueError for a path that leads nowhere, and for one array where several pictures are wanted."""
     if isinstance(images, (str, Path)) and not Path(images).exists():
         raise ValueError(f"images is {str(images)!r}, which is neither a folder nor a file")
@@ -146,7 +146,7 @@ def _document(number: int, given: Any, source: str) -> Document:
         shown = partial(_shown_file, path)
         return Document("", number, source, shown, {}, path.read_bytes, file=lambda: path.name)
     try:
-        picture = _rgb(given)
+        picture = rgb_of(given)
         facts = picture_facts(picture)
     except Exception as error:  # decoders raise whatever they like
         why = reason(error)
@@ -154,13 +154,23 @@ def _document(number: int, given: Any, source: str) -> Document:
     return Document("", number, source, partial(_shown, picture), facts=partial(_known, facts))
 
 
-def _rgb(given: Any) -> Image:
+def rgb_of(given: Any) -> Image:
+    """A picture in memory as the RGB that is measured.
+
+    Args:
+        given: of Pillow, an array `[rows, columns, 3]` of uint8 (or greys), or a tensor `[3, rows, columns]` of uint8.
+
+    Raises:
+        TypeError: anything else, naming what arrived and what is allowed.
+    """
     from PIL import Image as pillow
 
     if _is_tensor(given):
         given = _of_tensor(given)
     if not isinstance(given, (pillow.Image, np.ndarray)):
-        raise TypeError(f"a picture of Pillow, an array or a path is needed, got {type(given).__name__}")
+        raise TypeError(
+            f"a picture of Pillow, an array, a tensor or a path is needed, got {type(given).__name__}"
+        )
     if isinstance(given, np.ndarray):
         given = pixels_of(given)
     with strict_decoding():
@@ -203,7 +213,7 @@ def _of_tensor(tensor: Any) -> np.ndarray:
     raise TypeError(
         f"a Tensor of {shape} of {str(tensor.dtype).removeprefix('torch.')} is no picture; [3, rows, columns] of uint8 "
         "is needed, (255 * values).round().to(torch.uint8) of values from 0 to 1; what a processor has made already "
-        "goes to cb.ConnectorProbe, or comes here as pictures with processor="
+        "is for a bare pair, ConnectorProbe(tensors, (encoder, connector)); elsewhere pictures come with processor="
     )
 
 

@@ -13,12 +13,14 @@ from loguru import logger
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.connectors.launching import Launched, rejoin, settle
 from connector_bench.connectors.ready import Batch, LeftOut, Picture, Ready, Readying
+from connector_bench.not_finite import POST, PRE, PRE_NORMED, UNTRAINED, not_finite
 from connector_bench.pictures import reason
 from connector_bench.timing import Timing
 from connector_bench.types import TokenBatch
 from connector_bench.workers import no_release
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image
 
     from connector_bench.workers.crew import Crew
@@ -91,8 +93,7 @@ def refuse_not_finite(not_finite: Mapping[str, str], pictures: int) -> None:
     if bad and (bad >= pictures or bad > most_not_finite(pictures)):
         raise ValueError(
             f"{bad} of {pictures} pictures give no finite tokens, and {most_not_finite(pictures)} may be left out: "
-            f"{next(iter(not_finite.values()))}; half precision may have overflowed: load the model in float32 or "
-            "bfloat16"
+            f"{next(iter(not_finite.values()))}"
         )
 
 
@@ -225,11 +226,11 @@ def _finite_part(tokens: TokenBatch, left_out: LeftOut) -> TokenBatch | None:
         return tokens
     kept = []
     for position, name in enumerate(tokens.images):
-        side = _not_finite_side(tokens.take([position]))
-        if side is None:
+        found = _not_finite_side(tokens.take([position]))
+        if found is None:
             kept.append(position)
         else:
-            left_out.not_finite[name] = f"features of image {name[:12]} at {side} hold NaN or infinity"
+            left_out.not_finite[name] = not_finite(name, *found)
     return tokens.take(kept) if kept else None
 
 
@@ -242,13 +243,12 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, kinds) or any(words in str(error) for words in said)
 
 
-def _not_finite_side(batch: TokenBatch) -> str | None:
-    """The side of the connector whose tokens hold NaN or infinity; the device is asked once."""
+def _not_finite_side(batch: TokenBatch) -> tuple[str, torch.dtype] | None:
+    """The side of the connector whose tokens hold NaN or infinity, and their precision; the device is asked once."""
     import torch
 
-    names = ["pre (the connector's input)", "post (the connector's output)"]
-    names += [] if batch.pre_normed is None else ["the connector's leading norm"]
-    names += ["an untrained copy's output"] * len(batch.untrained)
+    names = [PRE, POST, *([] if batch.pre_normed is None else [PRE_NORMED])]
+    names += [UNTRAINED] * len(batch.untrained)
     finite = {
         number: torch.stack(side.aminmax()).isfinite().all()
         for number, side in enumerate(batch.sides)
@@ -257,4 +257,5 @@ def _not_finite_side(batch: TokenBatch) -> str | None:
     if len({side.device for side in finite.values()}) > 1:  # a model that is spread over devices
         finite = {number: side.cpu() for number, side in finite.items()}
     good = torch.stack(list(finite.values())).tolist() if finite else []
-    return next((names[number] for number, one in zip(finite, good, strict=True) if not one), None)
+    bad = (number for number, one in zip(finite, good, strict=True) if not one)
+    return next(((names[number], batch.sides[number].dtype) for number in bad), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from connector_bench.not_finite import POST, PRE, UNTRAINED, not_finite
 from connector_bench.pictures import draw_names, for_controls
 from connector_bench.preservation.figures import PreservationFigures, SampledTokens, preservation_figures
 from connector_bench.preservation.neighbour_lists import COLUMNS, NeighbourLists
@@ -136,10 +137,9 @@ class PooledPreservation:
         sides = self._vectors_of(
             (pre, batch.pre_rows), *((tokens, batch.post_rows) for tokens in (batch.post, *batch.untrained))
         )
-        names = ["pre (the connector's input)", "post (the connector's output)"]
-        names += ["an untrained copy's output"] * len(batch.untrained)
+        named = [(PRE, pre), (POST, batch.post), *((UNTRAINED, copy) for copy in batch.untrained)]
         for number, image in enumerate(batch.images):
-            vectors = [_finite(side[number], image, name) for side, name in zip(sides, names, strict=True)]
+            vectors = [_finite(side[number], image, *of) for side, of in zip(sides, named, strict=True)]
             for kept, vector in zip((self._pre, self._post), vectors, strict=False):
                 if kept and len(kept[0]) != len(vector):
                     raise ValueError(
@@ -279,12 +279,11 @@ def to_numpy(tables: Sequence[Float[Tensor, "images _"]]) -> list[Float[np.ndarr
     return np.split(torch.cat(list(tables), dim=1).cpu().numpy(), ends, axis=1)
 
 
-def _finite(vector: Float[np.ndarray, " d"], image: str, side: str) -> Float[np.ndarray, " d"]:
+def _finite(
+    vector: Float[np.ndarray, " d"], image: str, side: str, tokens: Tensor
+) -> Float[np.ndarray, " d"]:
     if not np.isfinite(vector).all():
-        raise ValueError(
-            f"features of image {image[:12]} at {side} hold NaN or infinity; "
-            "half precision may have overflowed: load the model in float32 or bfloat16"
-        )
+        raise ValueError(not_finite(image, side, tokens.dtype))
     return vector
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from connector_bench.not_finite import POST, PRE, not_finite
 from connector_bench.reconstruction.end_to_end import sums_by_image
 from connector_bench.reconstruction.probes.moments import TargetStatistics
 from connector_bench.types import TokenLayout
@@ -109,6 +111,8 @@ class BatchReconstruction:
     yardstick: Yardstick
     finite: Bool[Tensor, "images 2"]
     """Whether all of an image's tokens are finite numbers, before the connector and behind it."""
+    dtypes: tuple[torch.dtype, torch.dtype]
+    """Of the tokens on the two sides, as the model gave them."""
     unfitted_patches: tuple[int, ...]
     """Patches of each image whose cell shape no training image had; they got the training mean."""
 
@@ -145,12 +149,8 @@ def finite_by_image(
     return torch.stack(strange, dim=1) == 0
 
 
-def refuse_not_finite(image: str, before: bool, behind: bool) -> None:
-    """ValueError where an image's tokens are not all finite numbers before the connector, or behind it."""
-    sides = {"pre (the connector's input)": before, "post (the connector's output)": behind}
-    for side, finite in sides.items():
-        if not finite:
-            raise ValueError(
-                f"features of image {image[:12]!r} at {side} hold NaN or infinity; "
-                "half precision may have overflowed: load the model in float32 or bfloat16"
-            )
+def refuse_not_finite(image: str, finite: Sequence[bool], dtypes: Sequence[torch.dtype]) -> None:
+    """ValueError where an image's tokens, so precise, are not all finite before the connector, or behind it."""
+    for side, good, dtype in zip((PRE, POST), finite, dtypes, strict=True):
+        if not good:
+            raise ValueError(not_finite(image, side, dtype))

@@ -93,7 +93,7 @@ class ScoredBatch:
         sums, norms, controls, maps, finite = self._crossing.arrived()
         batch = self.batch
         for image, sides in zip(batch.images, finite.tolist(), strict=True):
-            refuse_not_finite(image, *sides)
+            refuse_not_finite(image, sides, batch.dtypes)
         of_controls: dict[str, dict[str, float]] = {
             image: averaged_controls(dict(zip(self._controls, errors, strict=True)))
             for image, errors in zip(self._with_controls, controls.T.tolist(), strict=True)

@@ -28,6 +28,8 @@ class CurveFolder:
         self.folder = folder
         self.lines: list[dict[str, Any]] = []
         self.first: Float[np.ndarray, "n d"] | None = None
+        self._last = b""
+        """What this probe wrote last, which the file ends with unless another one writes to it."""
 
     @property
     def file(self) -> Path:
@@ -38,26 +40,29 @@ class CurveFolder:
         """Take up the curve of these pictures as it was at a step; later lines are dropped.
 
         A curve that has no line up to there, or is of other pictures, is another run's and is moved aside; the reply
-        names where. OSError where the disk refuses.
+        names where. So is any curve where training begins, at step 0. OSError where the disk refuses.
         """
         make_folder(self.folder)
         remove_leftovers(self.folder)
-        self.lines, self.first = [], None
+        self.lines, self.first, self._last = [], None, b""
         found = read_lines(self.file)
         if not found:
             return None
         first_step, first = self._read_first(pictures)
         until = [line for line in found if line["step"] <= step]
-        if first is None or first_step > step or not until:
+        if step <= 0 or first is None or first_step > step or not until:
             return self._move_aside()
-        self.lines, self.first = until, first
+        self.lines, self.first, self._last = until, first, _as_line(until[-1])
         write_atomically(self.file, b"".join(map(_as_line, until)))
         return None
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Write one more line."""
+        """Write one more line. FileExistsError where the curve is another probe's by now."""
+        if self.file.exists() and not self.file.read_bytes().endswith(self._last):
+            raise FileExistsError(f"{self.file} is another probe's by now; each needs a folder= of its own")
+        self._last = _as_line(line)
         with self.file.open("ab") as file:
-            file.write(_as_line(line))
+            file.write(self._last)
         self.lines.append(dict(line))
 
     def keep_first(self, step: int, pictures: str, post: Float[np.ndarray, "n d"]) -> None:

@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from connector_bench.training.no_callback import NoCallback
+
 if TYPE_CHECKING:
     from connector_bench.training.probe import ConnectorProbe
 
@@ -32,7 +34,7 @@ def probe_of_lightning(probe: ConnectorProbe) -> Any:
         ImportError: neither `lightning` nor `pytorch_lightning` is installed.
     """
 
-    class ProbeOfLightning(_lightning().Callback):  # type: ignore[misc]
+    class ProbeOfLightning(_lightning().Callback, NoCallback):  # type: ignore[misc]
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             with trainer.precision_plugin.forward_context():
                 probe.begin(trainer.global_step)

@@ -21,8 +21,10 @@ from connector_bench.processes import rank_and_size
 from connector_bench.reconstruction.scores import summary_json
 from connector_bench.training.connector_in_training import ConnectorInTraining
 from connector_bench.training.curve_folder import PICTURE, CurveFolder, as_table, flat, read_lines
+from connector_bench.training.no_callback import NoCallback
 from connector_bench.training.probe_figures import moment
 from connector_bench.training.probe_set import ProbeSet
+from connector_bench.training.refused import require_count, require_folder, require_model
 from connector_bench.training.tokens_of_probe import ProbeTokens, TokensOfModel, TokensOfPair, module_behind
 from connector_bench.training.trackers import Trackers
 from connector_bench.training.undisturbed import undisturbed
@@ -34,7 +36,7 @@ FEWEST = 8
 """Pictures below which no half could be fitted, chosen on and tested."""
 
 
-class ConnectorProbe:
+class ConnectorProbe(NoCallback):
     """Overlap of neighbours, linear R2 and `lost` of a connector on fixed pictures, along its training.
 
     >>> import torch, connector_bench as cb
@@ -55,8 +57,9 @@ class ConnectorProbe:
     In several processes the first alone measures, without any exchange, and the others wait where they next meet it.
 
     Args:
-        images: 256 to 512 pictures (PIL, arrays, paths, or a folder) for a transformers model; for a bare pair a
-            tensor, or tensors, `[n, ...]` of what the encoder takes. Equal ones count once. Half are for testing.
+        images: 256 to 512 pictures (PIL, arrays, uint8 tensors `[3, rows, columns]`, paths, or a folder) for a
+            transformers model; for a bare pair a tensor, or tensors, `[n, ...]` of what the encoder takes. Equal ones
+            count once. Half are for testing.
         model: a transformers model, a model of the zoo, or `(encoder, connector)`: two modules (or a module's method),
             of which the first gives tokens `[batch, n, d]` and the second takes them. Compiled, DDP and PEFT wrappers
             are looked through. None where a trainer's callback hands it over.
@@ -69,9 +72,9 @@ class ConnectorProbe:
         batch_size: images that pass together.
 
     Raises:
-        ValueError: fewer than 8 different images, no k that they allow, `every` below 1, a grid that is none, or a
-            file where the folder should be.
-        TypeError: images or an encoder of another kind.
+        ValueError: fewer than 8 different images, no k that they allow, `every` below 1, a grid that is none, a model
+            whose connector is not found, or a file where the folder should be.
+        TypeError: images, a model or an encoder of another kind.
     """
 
     def __init__(
@@ -86,24 +89,20 @@ class ConnectorProbe:
         ks: Sequence[int] = (10,),
         batch_size: int = 16,
     ) -> None:
-        if every < 1 or batch_size < 1:
-            raise ValueError(f"every and batch_size are at least 1, got {every} and {batch_size}")
+        require_count("every", every)
+        require_count("batch_size", batch_size)
         self.every, self.folder = every, Path(folder)
-        self._model, self._processor, self._grid = model, processor, grid
-        self._bare = isinstance(model, (tuple, list))
-        if self._bare:
-            if len(model) != 2:
-                raise ValueError(f"bare modules come as (encoder, connector), got {len(model)} parts")
-            for part in model:
-                module_behind(part)
+        self._given = self._model, self._processor = model, processor
+        self._grid = grid
+        self._bare = require_model(model)
         StatedGrid.of(grid)
-        _require_folder(self.folder)
+        require_folder(self.folder)
         gather = ProbeSet.of_tensors if self._bare else ProbeSet.of_pictures
         self._set = gather(images, batch_size)
         n = len(self._set)
+        self._ks = allowed_ks(ks, n)
         if n < FEWEST:
             raise ValueError(f"{n} different images: at least {FEWEST} are needed")
-        self._ks = allowed_ks(ks, n)
         if len(self._ks) < len(ks):
             warnings.warn(f"k above {n - 2} is left out: there are {n} images", stacklevel=2)
         self._curve = CurveFolder(self.folder)
@@ -115,17 +114,17 @@ class ConnectorProbe:
         self._since = time.perf_counter()
 
     def attach(self, model: Any, processor: Any = None) -> None:
-        """Take a trainer's model and processor where none was given."""
-        if self._model is None:
+        """Take a trainer's model and processor where none was given; another trainer's later, or a new model of it."""
+        if self._given[0] is None and model is not self._model:
             self._model, self._tokens = model, None
-        if self._processor is None:
-            self._processor = processor
+        if self._given[1] is None and processor is not self._processor:
+            self._processor, self._tokens = processor, None
 
     def begin(self, step: int = 0) -> None:
         """Before the first step, or where training goes on after `step`; `step` does it where this was not called.
 
-        A curve in the folder that reaches back to here goes on, without its later lines; any other is moved aside, and
-        the connector as it now is becomes the first step that later ones are compared with.
+        Where it goes on, so does a curve in the folder that reaches back to here, without its later lines. Any other
+        is moved aside, and the connector as it now is becomes the first step that later ones are compared with.
         """
         if rank_and_size()[0] == 0:
             self._safely(step, lambda: self._begin(int(step)))
@@ -146,7 +145,7 @@ class ConnectorProbe:
             self._safely(step, lambda: self._measure(step))
 
     def finish(self) -> Path:
-        """Measure the last step, unless it was, and draw the curve; the picture's path."""
+        """Measure the last step, unless it was, and draw the curve, if there is one; the picture's path."""
         path = self.folder / PICTURE
         step = self._step
         if rank_and_size()[0] == 0 and step is not None:
@@ -155,7 +154,8 @@ class ConnectorProbe:
             if self._trackers is not None:
                 self._safely(step, self._trackers.close)
                 self._trackers = None
-            self._safely(step, lambda: self.plot(path))
+            if not all("error" in line for line in self._curve.lines):
+                self._safely(step, lambda: self.plot(path))
         return path
 
     def plot(self, path: str | Path | None = None) -> Path:
@@ -261,15 +261,16 @@ class ConnectorProbe:
         try:
             work()
         except Exception as error:  # models, processors, disks and trackers raise whatever they like
-            noted = "a file that cannot be written"
+            why = reason(error)
+            noted = "noted nowhere"
             with suppress(OSError):
-                self._curve.add({"step": step, "error": reason(error)})
-                noted = f"{self._curve.file} alone"
+                self._curve.add({"step": step, "error": why})
+                noted = f"noted in {self._curve.file} alone"
             if not self._warned:
                 self._warned = True
                 self._warn(
-                    f"step {step} was not measured, and training goes on: {reason(error)}. Further failures are "
-                    f"noted in {noted}"
+                    f"step {step} was not measured, and training goes on: {why.rstrip('.')}. Further failures are "
+                    f"{noted}"
                 )
 
     def _warn(self, said: str) -> None:
@@ -277,13 +278,6 @@ class ConnectorProbe:
             warnings.warn(f"ConnectorProbe: {said}", stacklevel=2)
         except Warning:  # where warnings are made errors
             sys.stderr.write(f"ConnectorProbe: {said}\n")
-
-
-def _require_folder(folder: Path) -> None:
-    """ValueError where a file lies in the way: a whole training would go without its curve."""
-    there = next((one for one in (folder, *folder.absolute().parents) if one.exists()), None)
-    if there is not None and not there.is_dir():
-        raise ValueError(f"folder is {folder}, and {there} is a file")
 
 
 def _wait(modules: Sequence[Any]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connector_bench.api.given_pictures import GivenPictures, pixels_of
+from connector_bench.api.given_pictures import GivenPictures, refuse_one, rgb_of
 from connector_bench.api.spoken import say
-from connector_bench.pictures import as_rgb, images_fingerprint, picture_hash, reason
+from connector_bench.pictures import images_fingerprint, picture_hash, reason
 from connector_bench.reconstruction.folds import image_key
 from connector_bench.training.probe_figures import Half, halves
 from connector_bench.training.tokens_of_probe import Group
+
+SUCH_AS = 'such as processor(images=pictures, return_tensors="pt")["pixel_values"]'
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +30,19 @@ class ProbeSet:
 
     @classmethod
     def of_tensors(cls, images: Iterable[Any], batch_size: int) -> ProbeSet:
-        """Of what an encoder takes, one entry an image."""
+        """Of what an encoder takes, one entry an image. TypeError for anything else."""
+        if isinstance(images, (str, Path, Mapping)) or not (
+            isinstance(images, Iterable)
+            or hasattr(images, "__getitem__")  # a Dataset of torch has that alone
+        ):
+            raise TypeError(
+                f"for a bare pair images are tensors as the encoder takes them, got {type(images).__name__}; {SUCH_AS}"
+            )
         return cls._of(dict(map(_named_tensor, images)), batch_size)
 
     @classmethod
     def of_pictures(cls, images: Iterable[Any], batch_size: int) -> ProbeSet:
-        """Of pictures of Pillow, arrays, paths or a folder. TypeError for anything else.
+        """Of pictures of Pillow, arrays, tensors of uint8, paths or a folder. TypeError for anything else.
 
         Warns:
             UserWarning: files that cannot be read, which are left out.
@@ -68,8 +77,7 @@ def _named_tensor(image: Any) -> tuple[str, Any]:
         tensor = torch.as_tensor(image)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
-            f"for a bare pair an image is a tensor as the encoder takes it, got {type(image).__name__}; "
-            "ConnectorProbe(processor(pictures), (encoder, connector))"
+            f"for a bare pair an image is a tensor as the encoder takes it, got {type(image).__name__}; {SUCH_AS}"
         ) from None
     tensor = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(str((tensor.dtype, tuple(tensor.shape))).encode())
@@ -79,10 +87,16 @@ def _named_tensor(image: Any) -> tuple[str, Any]:
 
 def _pictures(images: Iterable[Any]) -> Iterator[Any]:
     """Pictures as they were given, and those of files."""
-    if not isinstance(images, (str, Path, Iterable)):
+    import torch
+
+    if not isinstance(images, (str, Path, Iterable)) or isinstance(images, Mapping):
         raise TypeError(
             f"images is {type(images).__name__}; a folder, or pictures or paths in a list are needed"
         )
+    if not (
+        isinstance(images, torch.Tensor) and images.is_floating_point()
+    ):  # of those each is refused below
+        refuse_one(images)
     left_out: list[str] = []
     for one in [images] if isinstance(images, (str, Path)) else images:
         if not isinstance(one, (str, Path)):
@@ -101,15 +115,5 @@ def _pictures(images: Iterable[Any]) -> Iterator[Any]:
 
 
 def _named_picture(image: Any) -> tuple[str, Any]:
-    import numpy as np
-    from PIL import Image
-
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(pixels_of(image))
-    if not isinstance(image, Image.Image):
-        raise TypeError(
-            f"a picture of Pillow, an array or a path is needed, got {type(image).__name__}; tensors are for a bare "
-            "pair, ConnectorProbe(images, (encoder, connector))"
-        )
-    rgb = as_rgb(image)
+    rgb = rgb_of(image)
     return picture_hash(rgb), rgb

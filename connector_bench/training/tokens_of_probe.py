@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from connector_bench.connectors.base import ConnectorAdapter, Prepared
 from connector_bench.connectors.execution import refuse_shared_out, unwrapped
+from connector_bench.connectors.part_calls import failing
 from connector_bench.connectors.part_output import tokens_of
 from connector_bench.connectors.stated_grid import GivenGrid, StatedGrid
 from connector_bench.training.connector_in_training import ConnectorInTraining, PassCalls, Waiting
@@ -127,7 +128,9 @@ class TokensOfPair(ProbeTokens):
         import torch
 
         given = torch.stack([self._inputs[place][1] for place in group])
-        output = self._encoder(_as_parameters(given, module_behind(self._encoder), self._connector))
+        given = _as_parameters(given, module_behind(self._encoder), self._connector)
+        with failing("encoder", given):
+            output = self._encoder(given)
         pre = _together(tokens_of(output, "encoder", len(group)), "encoder")
         return self._batch(group, pre), Waiting.of(pre)
 
@@ -136,7 +139,9 @@ class TokensOfPair(ProbeTokens):
         return self._batch(group, kept.back())
 
     def _batch(self, group: Group, pre: Float[Tensor, "images n d"]) -> TokenBatch:
-        post = _together(tokens_of(self._connector(pre), "connector", len(pre)), "connector")
+        with failing("connector", pre):
+            output = self._connector(pre)
+        post = _together(tokens_of(output, "connector", len(pre)), "connector")
         layout = self._layout(pre.shape[1], post.shape[1])
         names = tuple(self._inputs[place][0] for place in group)
         return TokenBatch(names, (layout,) * len(names), pre.flatten(0, 1), post.flatten(0, 1))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from connector_bench.training.no_callback import NoCallback
+
 if TYPE_CHECKING:
     from connector_bench.training.probe import ConnectorProbe
 
 
-class ProbeOfTrainer(TrainerCallback):
+class ProbeOfTrainer(TrainerCallback, NoCallback):
     """Measures before the first step, every so many optimiser steps, and at the end of training."""
 
     def __init__(self, probe: ConnectorProbe) -> None:

@@ -111,9 +111,9 @@ def test_an_empty_side_hides_no_nan_on_another(empty: str, tiny: Tiny) -> None:
     part = replace(tokens, **{empty: none if empty == "pre_normed" else (none,)})
     assert _not_finite_side(part) is None
     part.post[-1, 3] = torch.inf
-    assert _not_finite_side(part) == "post (the connector's output)"
+    assert _not_finite_side(part) == ("post (the connector's output)", torch.float32)
     part.pre[0, 0] = torch.nan
-    assert _not_finite_side(part) == "pre (the connector's input)"
+    assert _not_finite_side(part) == ("pre (the connector's input)", torch.float32)
 
 
 def test_a_batch_has_at_least_one_picture(tiny: Tiny) -> None:

@@ -170,7 +170,7 @@ def test_a_resumed_run_is_the_run(places: ProbeLadder, tmp_path: Path) -> None:
 def test_tokens_that_are_not_finite_are_refused_with_their_image(places: ProbeLadder) -> None:
     pairs = placed(3, 5000)
     pairs[1][1].post[4, 2] = torch.inf
-    with pytest.raises(ValueError, match=r"image-5001.*post .*NaN or infinity"):
+    with pytest.raises(ValueError, match=r"image-5001 at post .*NaN or infinity; bfloat16 hardly"):
         scoring(places, pairs, 3)
 
 

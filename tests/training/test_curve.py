@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,52 @@ def test_other_runs_are_moved_aside(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="curve of another run"):
         probe(tmp_path, n=31).step(4)
     assert steps(tmp_path) == [4]
+
+
+def test_a_training_that_begins_keeps_the_curve_of_the_one_before(tmp_path: Path) -> None:
+    """Of the same pictures, in the same folder: step 0 is measured anew, and neither curve has the other's lines."""
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        parts = nn.Identity(), nn.Linear(loops.PIXELS, 8)
+        own = cb.ConnectorProbe(loops.images(30), parts, every=2, folder=tmp_path)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            own.begin()
+        assert [str(one.message).count("curve of another run") for one in said] == [1] * (seed - 1)
+        for step in range(1, 6):
+            own.step(step)
+    assert steps(tmp_path) == steps(tmp_path / f"{EARLIER}1") == [0, 2, 4]
+    earlier, later = (read_lines(folder / LINES)[0] for folder in (tmp_path / f"{EARLIER}1", tmp_path))
+    assert earlier["r2_ridge"]["value"] != later["r2_ridge"]["value"]
+    assert later["knor_10_first"]["value"] == read_lines(tmp_path / LINES)[-1]["knor_10_first"]["value"] == 1
+
+
+def test_two_probes_never_write_one_curve(tmp_path: Path) -> None:
+    """The later one has the folder; the earlier one says so once and leaves the file alone."""
+    one, other = probe(tmp_path), probe(tmp_path, n=31)
+    one.begin()
+    with pytest.warns(UserWarning, match="curve of another run"):
+        other.begin()
+    with pytest.warns(
+        UserWarning, match=r"another probe's by now; each needs a folder= of its own\. Further .*nowhere"
+    ):
+        one.step(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for step in range(2, 5):
+            other.step(step)
+            one.step(step)
+    assert steps(tmp_path) == [0, 2, 4]
+    assert {line["knor_10"]["n"] for line in read_lines(tmp_path / LINES)} == {31}
+
+
+def test_a_curve_without_a_measured_step_is_not_drawn(tmp_path: Path) -> None:
+    own = cb.ConnectorProbe(loops.images(30), (nn.Identity(), nn.Linear(3, 3)), every=2, folder=tmp_path)
+    with pytest.warns(UserWarning, match="step 1 was not measured"):
+        own.step(1)
+    own.finish()
+    assert steps(tmp_path) == [1]
+    assert not (tmp_path / "curve.png").exists()
 
 
 def test_two_processes(tmp_path: Path) -> None:

@@ -245,6 +245,27 @@ def test_whatever_fails_is_one_warning_and_a_line(tmp_path: Path) -> None:
     assert "no memory left" in table["error"].iloc[-1]
 
 
+def test_the_part_that_fails_is_named_with_what_it_was_given(tmp_path: Path) -> None:
+    for parts, says in (
+        ((nn.Linear(5, 5), nn.Identity()), r"the encoder failed on \[16, 16, 12\]: RuntimeError: mat1"),
+        ((nn.Identity(), nn.Linear(5, 5)), r"the connector failed on \[16, 16, 12\]: RuntimeError: mat1"),
+    ):
+        probe = cb.ConnectorProbe(tokens(), parts, folder=tmp_path / says[4:8])
+        with pytest.warns(UserWarning, match=says):
+            probe.step(1)
+
+
+def test_a_failure_that_is_a_sentence_ends_once(tmp_path: Path) -> None:
+    class Glass(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("It is of glass.")
+
+    probe = cb.ConnectorProbe(tokens(), (nn.Identity(), Glass()), folder=tmp_path)
+    with pytest.warns(UserWarning, match=r"goes on: .*It is of glass\. Further failures are noted in"):
+        probe.step(1)
+    assert probe.to_pandas()["error"].iloc[0].endswith("glass.")
+
+
 def test_warnings_that_are_errors_do_not_end_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,49 +286,6 @@ def test_a_probe_without_a_model_says_so(tmp_path: Path) -> None:
         probe.for_lightning()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "says"),
-    [
-        (lambda: (tokens(5), (nn.Identity(), nn.Identity())), ValueError, "5 different images: at least 8"),
-        (
-            lambda: (tokens(9), (nn.Identity(), nn.Identity())),
-            ValueError,
-            "k = 10 needs at least 12 different",
-        ),
-        (lambda: (tokens(20), (lambda x: x, nn.Identity())), TypeError, "nn.Module or a method of one"),
-        (lambda: (tokens(20), None), TypeError, "tensors are for a bare pair"),
-        (lambda: (tokens(20), (nn.Identity(),) * 3), ValueError, "got 3 parts"),
-        (lambda: (pictures(9), (nn.Identity(), nn.Identity())), TypeError, r"processor\(pictures\)"),
-        (lambda: (np.zeros((9, 4, 4, 3)),), TypeError, r"\[4, 4, 3\] of float64 is no picture"),
-        (lambda: (pictures(1)[0],), TypeError, "images is Image"),
-    ],
-)
-def test_what_cannot_be_measured_is_refused_before_training(arguments: Any, error: Any, says: str) -> None:
-    with pytest.raises(error, match=says):
-        cb.ConnectorProbe(*arguments())
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ({"grid": 3}, "grid is 3"),
-        ({"grid": (3.0, 3.0)}, "grid is"),
-        ({"ks": 5}, r"got 5; one k is \(5,\)"),
-        ({"ks": (5.0,)}, "whole numbers"),
-    ],
-)
-def test_what_is_wrong_is_said_before_training(wrong: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), **wrong)
-
-
-def test_a_file_in_the_folders_place_is_said_before_training(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="is a file"):
-            cb.ConnectorProbe(tokens(20), (nn.Identity(), nn.Identity()), folder=folder)
-
-
 def test_files_are_the_pictures_that_lie_in_them(tmp_path: Path) -> None:
     folder = tmp_path / "bilder ä"
     folder.mkdir()
@@ -322,6 +300,16 @@ def test_files_are_the_pictures_that_lie_in_them(tmp_path: Path) -> None:
     assert [name for name, _ in read.images] == [name for name, _ in in_memory.images]
 
 
+def test_tensors_of_pictures_are_the_pictures() -> None:
+    """As torchvision reads them and channels last, one by one and stacked: what `cb.capture` takes."""
+    given = pictures(9)
+    known = cb.ConnectorProbe(given, ks=(5,))._set.fingerprint
+    last = torch.stack([torch.from_numpy(np.asarray(one).copy()) for one in given])
+    first = last.permute(0, 3, 1, 2)
+    for tensors in (first, last, list(first), [*last[:4], *first[4:]]):
+        assert cb.ConnectorProbe(tensors, ks=(5,))._set.fingerprint == known
+
+
 def pictures(n: int) -> list[Image.Image]:
     drawn = np.random.default_rng(0).integers(0, 255, (n, 8, 9, 3), dtype=np.uint8)
     return [Image.fromarray(one) for one in drawn]
@@ -334,6 +322,14 @@ def test_equal_images_count_once_and_large_k_is_left_out(tmp_path: Path) -> None
     probe.step(1)
     assert probe._curve.lines[0]["knor_5"]["n"] == 20
     assert "knor_30" not in probe.to_pandas()
+
+
+def test_a_dataset_of_tensors_is_read(tmp_path: Path) -> None:
+    class Images(torch.utils.data.Dataset[Tensor]):
+        def __getitem__(self, number: int) -> Tensor:
+            return tokens(20)[number]
+
+    assert len(cb.ConnectorProbe(Images(), (nn.Identity(), nn.Identity()), folder=tmp_path)._set) == 20
 
 
 def test_tensors_of_unequal_length_are_measured(tmp_path: Path) -> None:

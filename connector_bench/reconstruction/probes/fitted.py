@@ -147,6 +147,7 @@ class FittedProbes:
             truth.errors_of_the_mean.by_dimension,
             self.yardstick,
             finite_by_image(patches, batch.post, batch.layouts),
+            (patches.dtype, batch.post.dtype),
             tuple(self._unfitted(layout) for layout in batch.layouts),
         )
 

@@ -107,7 +107,8 @@ class ProbeSample:
         if not (torch.isfinite(pre).all() & torch.isfinite(batch.post).all()):
             for image, before, after in zip(batch.images, batch.pre_rows, batch.post_rows, strict=True):
                 sides = pre[before], batch.post[after]
-                refuse_not_finite(image, *(bool(torch.isfinite(side).all()) for side in sides))
+                finite = [bool(torch.isfinite(side).all()) for side in sides]
+                refuse_not_finite(image, finite, [side.dtype for side in sides])
         widths, placed = (batch.post.shape[1], pre.shape[1]), {is_placed(one) for one in batch.layouts}
         if self._widths not in (None, widths):
             raise ValueError(f"image {names} has widths {widths}, the images before {self._widths}")
