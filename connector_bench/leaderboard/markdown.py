@@ -15,7 +15,7 @@ from connector_bench.leaderboard.columns import sorting_columns
 from connector_bench.leaderboard.measured_on import first_places, measured_on
 from connector_bench.leaderboard.schema import Comparable
 from connector_bench.leaderboard.table import Column, Published, Table, Topic
-from connector_bench.leaderboard.text import ARROWS, figure_text, heading, in_markdown
+from connector_bench.leaderboard.text import ARROWS, heading, in_markdown
 from connector_bench.metrics import listed_as
 from connector_bench.number_style import number
 from connector_bench.results.conditions import places_taken_away
@@ -112,13 +112,7 @@ def _named(entry: Entry) -> str:
 
 
 def _cells(entry: Entry, columns: Sequence[Column]) -> dict[str, str]:
-    control = entry.kind == "control"
-    return {
-        heading(column): figure_text(
-            entry.figures.get(column.key), entry.bounds.get(column.key), control=control
-        )
-        for column in columns
-    }
+    return {heading(column): entry.text(column.key) for column in columns}
 
 
 def topic_tables(topic: Topic) -> Callable[[Table], str]:

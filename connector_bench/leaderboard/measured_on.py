@@ -8,8 +8,7 @@ from typing import Any
 from connector_bench.leaderboard.board_entries import Entry
 from connector_bench.leaderboard.columns import sorting_columns
 from connector_bench.leaderboard.page_detail import STAMP, unmasked
-from connector_bench.leaderboard.table import Column, Table
-from connector_bench.leaderboard.text import figure_text
+from connector_bench.leaderboard.table import Table
 
 DRAWN = {
     "knn_preservation": "single emoji drawings on backgrounds",
@@ -55,23 +54,19 @@ def first_places(table: Table, found: Sequence[Entry]) -> str:
     if by is None or not ranked:
         return ""
     first = ranked[0]
-    said = f"First by {by.label}: {unmasked(first.short)}, {_figure(first, by)}"
+    said = f"First by {by.label}: {unmasked(first.short)}, {first.text(by.key)}"
     task = next((column for column in table.columns if column.measure is None), None)
     answering = [entry for entry in competitors if task is not None and task.key in entry.figures]
     if task is None or not answering:
         return f"{said}."
     named = f"{unmasked(task.label)} in {unmasked(task.task)}"
     if first in answering:
-        said += f"; it has {unmasked(task.label)} {_figure(first, task)} in {unmasked(task.task)}"
+        said += f"; it has {unmasked(task.label)} {first.text(task.key)} in {unmasked(task.task)}"
     sign = -1 if task.higher_is_better is False else 1
     best = max(answering, key=lambda entry: sign * entry.figures[task.key].value)
     if best is first:
         return f"{said}, the best of all."
-    return f"{said}. Best {named}: {unmasked(best.short)}, {_figure(best, task)}."
-
-
-def _figure(entry: Entry, column: Column) -> str:
-    return figure_text(entry.figures[column.key], entry.bounds.get(column.key))
+    return f"{said}. Best {named}: {unmasked(best.short)}, {best.text(task.key)}."
 
 
 def sentence(table: Table) -> str:

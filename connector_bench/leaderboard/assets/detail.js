@@ -38,7 +38,7 @@ const factList = (facts) =>
 /** What a reader wants to know first; the rest of what is known of the connector stands below. */
 function mainFacts(row, first) {
   const kind = { reference: "reference, not ranked", control: "control, not ranked", seed: `one seed of ${ROW.get(row.of)?.model}` }[row.kind];
-  const seeds = row.seeds.length ? `${row.seeds.length}; figures are means over them, pictures and weights those of the first` : null;
+  const seeds = row.seeds.length ? `${row.seeds.length}; figures are means over those that were measured, pictures and weights those of the first` : null;
   const main = SORTED_BY.find((column) => row.ranks[column.id]);
   const alarm = first.facts.filter(([label]) => label.startsWith("controls"));
   return [["kind", kind], ["seeds", seeds], main ? [`rank by ${main.label}`, row.ranks[main.id].words] : ["", null], ["parameters", row.parameters?.toLocaleString("en")], ...alarm];

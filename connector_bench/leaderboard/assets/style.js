@@ -44,4 +44,4 @@ function styled([value, low, high, , sign = ""], kind) {
   if (kind === "control") return [number(value), low === null ? "" : ` (${span(low, high)})`];
   return [sign + number(value), ends(value, low ?? NaN, high ?? NaN)];
 }
-const figureText = (figure, kind) => (figure ? styled(figure, kind).join("") : "");
+const figureText = (figure, kind) => (figure ? styled(figure, kind).join("") + (figure[5] ? ` (${figure[5]})` : "") : "");
