@@ -17,6 +17,7 @@ from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.schema import Connector, Figure
 from connector_bench.leaderboard.table import Column, Key, Kind, Rank, Row, Table
 from connector_bench.leaderboard.text import figure_text
+from connector_bench.metrics import control
 from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import CONFIDENCE
 
@@ -84,10 +85,10 @@ def entries_of(table: Table) -> tuple[Entry, ...]:
     }
     members: dict[tuple[bool, str], list[Row]] = {}
     for row in table.rows:
-        control = row.kind == "control"
-        name = row.model if control else group_of.get(row.model, row.model)
-        members.setdefault((control, name), []).append(row)
-    short = {key: key[1] if key[0] else _short(key[1], rows[0]) for key, rows in members.items()}
+        of_all = row.kind == "control"
+        name = row.model if of_all else group_of.get(row.model, row.model)
+        members.setdefault((of_all, name), []).append(row)
+    short = {key: _control(key[1]) if key[0] else _short(key[1], rows[0]) for key, rows in members.items()}
     taken = Counter(short[key] for key in members if not key[0])
     found = [
         _entry(key[1], short[key] if key[0] or taken[short[key]] == 1 else key[1], rows)
@@ -100,6 +101,11 @@ def entries_of(table: Table) -> tuple[Entry, ...]:
             key=lambda entry: (KINDS.index(entry.kind), *place_by(order, entry.figures, entry.name)),
         )
     )
+
+
+def _control(name: str) -> str:
+    entry = control(name.replace(" ", "_"))
+    return name if entry is None else entry.label
 
 
 def _short(name: str, row: Row) -> str:

@@ -11,7 +11,7 @@ from connector_bench.leaderboard.board_entries import Entry, entries_of
 from connector_bench.leaderboard.board_pairs import EntryPair, paired_differences
 from connector_bench.leaderboard.columns import sorting_columns
 from connector_bench.leaderboard.data_files import csv_file
-from connector_bench.leaderboard.measured_on import first_places, measured_on
+from connector_bench.leaderboard.measured_on import first_places, measured_on, why_sorted
 from connector_bench.leaderboard.page_detail import (
     Json,
     conditions,
@@ -26,8 +26,9 @@ from connector_bench.metrics import Measure, listed_as
 from connector_bench.metrics import metric as metric_of
 from connector_bench.stats.bounds import SIGNS
 
-TOPICS = ("Neighbours", "Patches", "Stages", "Tasks", "Geometry")
-"""What the page calls the topics of a table; the last one is made of figures of neighbours' tasks."""
+TOPICS = ("Patches", "Stages", "Tasks", "Neighbours", "Geometry")
+"""What the page calls the topics of a table, what boards are sorted by first: a phone shows one column. The last one is
+made of figures of neighbours' tasks."""
 TOPIC_OF = {
     "k-NN preservation": "Neighbours",
     "Patch reconstruction": "Patches",
@@ -61,6 +62,7 @@ def page_data(table: Table, board: Path) -> Json:
     rows = [*_entry_rows(found, columns, methods), *_seed_rows(found, columns, methods)]
     return {
         **measured_on(table),
+        "why_sorted": why_sorted(table),
         "first_places": first_places(table, found),
         "groups": [_group(topic, list(members), first, essential) for (topic, _), members in grouped],
         "sorted_by": [_id(column.key) for column in sorting_columns(table.columns)],

@@ -196,7 +196,7 @@ def test_tables_by_topic_hold_references_and_controls_apart() -> None:
     assert "| mlp, 3 seeds" in kept
     assert "untrained_mlp" not in kept
     assert "| untrained_mlp" in beside
-    assert "| untrained " in beside
+    assert "| same architecture, untrained " in beside
     assert topic_tables("Stages")(merge(ZOO)).endswith("No results yet.\n")
 
 
