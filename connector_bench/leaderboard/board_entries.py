@@ -16,12 +16,15 @@ from connector_bench.leaderboard.merge import SEED
 from connector_bench.leaderboard.ranks import Candidate, ranks
 from connector_bench.leaderboard.schema import Connector, Figure
 from connector_bench.leaderboard.table import Column, Key, Kind, Rank, Row, Table
+from connector_bench.leaderboard.text import figure_text
+from connector_bench.metrics import control
 from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import CONFIDENCE
 
 KINDS: tuple[Kind, ...] = ("competitor", "reference", "control")
 """In the order in which they stand."""
 OVER_SEEDS = "mean of {n} seeds; 95 % interval over images and, by Student's t, over seeds"
+ALONE = "{n} seeds was measured, nothing is known of seeds"
 SEEDS_ALONE = "mean of {n} seeds; 95 % t interval over seeds alone"
 
 
@@ -36,7 +39,7 @@ class Entry:
     rows: tuple[Row, ...]
     """Its seeds in their order; one row where there are none."""
     figures: Mapping[Key, Figure]
-    """Means over seeds, of columns in which every seed has a figure."""
+    """Means over the seeds that have a figure in a column."""
     bounds: Mapping[Key, Bound]
     """What a figure is a bound of, where any seed's is one."""
     ranks: Mapping[Key, Rank] = field(default_factory=dict)
@@ -45,6 +48,21 @@ class Entry:
     def connector(self) -> Connector | None:
         """The first seed's: all have one shape."""
         return self.rows[0].connector
+
+    def measured(self, key: Key) -> tuple[Row, ...]:
+        """Its seeds that have a figure in a column."""
+        return tuple(row for row in self.rows if key in row.figures)
+
+    def partly(self, key: Key) -> str:
+        """`1 of 3 seeds` where some of its seeds have no figure in a column; else empty."""
+        measured = len(self.measured(key))
+        return "" if measured in (0, len(self.rows)) else f"{measured} of {len(self.rows)} seeds"
+
+    def text(self, key: Key) -> str:
+        """A figure as tables show it, `≤ 0.701 ±.011 (1 of 3 seeds)`; empty where there is none."""
+        said = figure_text(self.figures.get(key), self.bounds.get(key), control=self.kind == "control")
+        partly = self.partly(key)
+        return f"{said} ({partly})" if partly else said
 
     @property
     def trained(self) -> str | None:
@@ -67,10 +85,10 @@ def entries_of(table: Table) -> tuple[Entry, ...]:
     }
     members: dict[tuple[bool, str], list[Row]] = {}
     for row in table.rows:
-        control = row.kind == "control"
-        name = row.model if control else group_of.get(row.model, row.model)
-        members.setdefault((control, name), []).append(row)
-    short = {key: key[1] if key[0] else _short(key[1], rows[0]) for key, rows in members.items()}
+        of_all = row.kind == "control"
+        name = row.model if of_all else group_of.get(row.model, row.model)
+        members.setdefault((of_all, name), []).append(row)
+    short = {key: _control(key[1]) if key[0] else _short(key[1], rows[0]) for key, rows in members.items()}
     taken = Counter(short[key] for key in members if not key[0])
     found = [
         _entry(key[1], short[key] if key[0] or taken[short[key]] == 1 else key[1], rows)
@@ -85,6 +103,11 @@ def entries_of(table: Table) -> tuple[Entry, ...]:
     )
 
 
+def _control(name: str) -> str:
+    entry = control(name.replace(" ", "_"))
+    return name if entry is None else entry.label
+
+
 def _short(name: str, row: Row) -> str:
     mine = name.removeprefix(f"{row.connector and row.connector.family}/")
     return name if mine in ("", name) else _without_seed(mine)
@@ -95,18 +118,25 @@ def _entry(name: str, short: str, rows: Sequence[Row]) -> Entry:
     first = ordered[0]
     if len(ordered) == 1:
         return Entry(name, first.kind, short, ordered, first.figures, first.bounds, first.ranks)
-    shared = [key for key in first.figures if all(key in row.figures for row in ordered)]
-    bounds = {key: bound for key in shared for row in ordered if (bound := row.bound(key))}
-    figures = {key: over_seeds([row.figures[key] for row in ordered]) for key in shared}
+    keys = dict.fromkeys(key for row in ordered for key in row.figures)
+    bounds = {key: bound for row in ordered for key, bound in row.bounds.items()}
+    figures = {
+        key: over_seeds([row.figures[key] for row in ordered if key in row.figures], len(ordered))
+        for key in keys
+    }
     return Entry(name, first.kind, short, ordered, figures, bounds)
 
 
-def over_seeds(seeds: Sequence[Figure]) -> Figure:
-    """The mean of one figure over at least two seeds.
+def over_seeds(seeds: Sequence[Figure], of: int | None = None) -> Figure:
+    """The mean of one figure over the seeds that have it, out of `of` where others have none.
 
     Seeds share their images, so their mean's interval over images is as wide as theirs; what seeds add is a t interval
-    of their mean. Both halves are added in quadrature.
+    of their mean. Both halves are added in quadrature. One seed alone keeps its interval, which is over images.
     """
+    n = f"{len(seeds)}" if of in (None, len(seeds)) else f"{len(seeds)} of {of}"
+    if len(seeds) == 1:
+        said = [ALONE.format(n=n), *([seeds[0].method] if seeds[0].method else [])]
+        return seeds[0].model_copy(update={"method": "; ".join(said)})
     value = fmean(seed.value for seed in seeds)
     half = seed_half([[seed.value for seed in seeds]])
     below = [seed.value - seed.low for seed in seeds if seed.low is not None]
@@ -117,7 +147,7 @@ def over_seeds(seeds: Sequence[Figure]) -> Figure:
             "value": value,
             "low": value - (math.hypot(fmean(below), half) if whole else half),
             "high": value + (math.hypot(fmean(above), half) if whole else half),
-            "method": (OVER_SEEDS if whole else SEEDS_ALONE).format(n=len(seeds)),
+            "method": (OVER_SEEDS if whole else SEEDS_ALONE).format(n=n),
             "stderr": None,
             "p": None,
         }

@@ -62,7 +62,7 @@ def _of_entry(entry: Entry, column: Column) -> Candidate | None:
     """What stands for the mean of its seeds in a paired difference; None where something is missing."""
     if column.key not in entry.figures:
         return None
-    seeds = [candidate(row, column) for row in entry.rows]
+    seeds = [candidate(row, column) for row in entry.measured(column.key)]
     figure = seeds[0].figure.model_copy(update={"value": fmean(seed.figure.value for seed in seeds)})
     halvings = [seed.halvings for seed in seeds if seed.halvings is not None]
     if len(halvings) == len(seeds) and len({len(gaps) for gaps in halvings}) == 1:
@@ -91,4 +91,4 @@ def _scale(column: Column) -> float:
 
 
 def _over_seeds(column: Column, *sides: Entry) -> float:
-    return seed_half([[row.figures[column.key].value for row in entry.rows] for entry in sides])
+    return seed_half([[row.figures[column.key].value for row in side.measured(column.key)] for side in sides])

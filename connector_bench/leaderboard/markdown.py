@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from connector_bench.headlines import SORTED_BY, TABLES
+from connector_bench.headlines import TABLES
 from connector_bench.leaderboard.alarms import BoardAlarms
 from connector_bench.leaderboard.board_entries import Entry, entries_of
 from connector_bench.leaderboard.columns import sorting_columns
-from connector_bench.leaderboard.measured_on import first_places, measured_on
+from connector_bench.leaderboard.measured_on import first_places, measured_on, reason
 from connector_bench.leaderboard.schema import Comparable
 from connector_bench.leaderboard.table import Column, Published, Table, Topic
-from connector_bench.leaderboard.text import ARROWS, figure_text, heading, in_markdown
+from connector_bench.leaderboard.text import ARROWS, heading, in_markdown
 from connector_bench.metrics import listed_as
 from connector_bench.number_style import number
 from connector_bench.results.conditions import places_taken_away
@@ -31,8 +31,6 @@ these too. Connectors that share a rank (`2=`) cannot be told apart. *≤* stand
 the probe: the loss is at most this.
 """
 """Before the one table; `{by}` is what it is sorted by."""
-WHY = "what probes cannot rebuild: across the zoo, connectors that lose less answer more"
-NO_PREDICTOR = "the first that this board holds of the figures that boards are sorted by"
 ELSEWHERE = """## More
 
 - `index.html` is the same board as one offline page: every figure, filters, two connectors compared, loss maps.
@@ -72,10 +70,10 @@ def markdown(table: Table) -> str:
     columns = _main_columns(table)
     blocks = []
     if columns:
-        by = in_markdown(columns[0].label)
-        known = columns[0].metric == SORTED_BY[0]
         said = {name: in_markdown(text, 400) for name, text in measured_on(table).items()}
-        head, *rest = HEADER.format(by=by, why=WHY if known else NO_PREDICTOR, **said).split("\n\n")
+        head, *rest = HEADER.format(by=in_markdown(columns[0].label), why=reason(columns[0]), **said).split(
+            "\n\n"
+        )
         blocks += [head, *(textwrap.fill(block, 120) for block in rest)]
     if leading := first_places(table, entries_of(table)):
         blocks.append(textwrap.fill(in_markdown(leading, 400), 120))
@@ -112,13 +110,7 @@ def _named(entry: Entry) -> str:
 
 
 def _cells(entry: Entry, columns: Sequence[Column]) -> dict[str, str]:
-    control = entry.kind == "control"
-    return {
-        heading(column): figure_text(
-            entry.figures.get(column.key), entry.bounds.get(column.key), control=control
-        )
-        for column in columns
-    }
+    return {heading(column): entry.text(column.key) for column in columns}
 
 
 def topic_tables(topic: Topic) -> Callable[[Table], str]:

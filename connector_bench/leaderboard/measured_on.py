@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from connector_bench.headlines import SORTED_BY
 from connector_bench.leaderboard.board_entries import Entry
 from connector_bench.leaderboard.columns import sorting_columns
 from connector_bench.leaderboard.page_detail import STAMP, unmasked
+from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Table
-from connector_bench.leaderboard.text import figure_text
 
 DRAWN = {
     "knn_preservation": "single emoji drawings on backgrounds",
@@ -19,6 +21,10 @@ DRAWN = {
     "scenes_vqa": "composited emoji scenes",
 }
 """What the pictures of the embedded data sets are; `_unseen` behind a task's name are other drawings."""
+EMBEDDED = "connector_zoo"
+ZOO = " All models are of the embedded zoo: small ones that differ in their connector alone."
+WHY = "the share of the patches' variance that no probe rebuilds: across the zoo, connectors that lose less answer more"
+NO_PREDICTOR = "the first that this board holds of the figures that boards are sorted by"
 UNSEEN = "_unseen"
 MOST_NAMED = 3
 NARROW = "\u00a0"
@@ -47,31 +53,54 @@ def measured_on(table: Table) -> dict[str, Any]:
     }
 
 
+def reason(column: Column) -> str:
+    """Why a board is sorted by a column."""
+    return WHY if column.metric == SORTED_BY[0] else NO_PREDICTOR
+
+
+def why_sorted(table: Table) -> str:
+    """By what the board is sorted, and why; empty where it is by nothing of ours."""
+    by = _sorting(table)
+    return "" if by is None else f"Sorted and ranked by {by.label}, {reason(by)}."
+
+
+def _sorting(table: Table) -> Column | None:
+    return next((column for column in sorting_columns(table.columns) if column.measure is not None), None)
+
+
 def first_places(table: Table, found: Sequence[Entry]) -> str:
     """Who is first by what the board is sorted by, what that is worth in a task, and who answers best; may be empty."""
     competitors = [entry for entry in found if entry.kind == "competitor"]
-    by = next((column for column in sorting_columns(table.columns) if column.measure is not None), None)
+    by = _sorting(table)
     ranked = [entry for entry in competitors if by is not None and by.key in entry.figures]
     if by is None or not ranked:
         return ""
     first = ranked[0]
-    said = f"First by {by.label}: {unmasked(first.short)}, {_figure(first, by)}"
+    said = f"First by {by.label}: {unmasked(first.short)}, {first.text(by.key)}"
     task = next((column for column in table.columns if column.measure is None), None)
     answering = [entry for entry in competitors if task is not None and task.key in entry.figures]
     if task is None or not answering:
         return f"{said}."
     named = f"{unmasked(task.label)} in {unmasked(task.task)}"
     if first in answering:
-        said += f"; it has {unmasked(task.label)} {_figure(first, task)} in {unmasked(task.task)}"
+        said += f"; it has {unmasked(task.label)} {first.text(task.key)} in {unmasked(task.task)}"
     sign = -1 if task.higher_is_better is False else 1
     best = max(answering, key=lambda entry: sign * entry.figures[task.key].value)
     if best is first:
         return f"{said}, the best of all."
-    return f"{said}. Best {named}: {unmasked(best.short)}, {_figure(best, task)}."
+    alike = _alike(first.figures.get(task.key), best.figures[task.key], sign)
+    apart = f", not told apart from {unmasked(first.short)}" if alike else ""
+    return f"{said}. Best {named}: {unmasked(best.short)}, {best.text(task.key)}{apart}."
 
 
-def _figure(entry: Entry, column: Column) -> str:
-    return figure_text(entry.figures[column.key], entry.bounds.get(column.key))
+def _alike(first: Figure | None, best: Figure, sign: int) -> bool:
+    """Whether the interval of their difference, from both intervals, covers 0; False where one has none."""
+    if first is None:
+        return False
+    below, above = (best.low, first.high) if sign > 0 else (best.high, first.low)
+    if below is None or above is None:
+        return False
+    return abs(best.value - first.value) <= math.hypot(best.value - below, above - first.value)
 
 
 def sentence(table: Table) -> str:
@@ -100,4 +129,6 @@ def sentence(table: Table) -> str:
         said.append(f"{len(named) - MOST_NAMED} further data sets")
     listed = ", and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
     ends = ("; no photographs", "; again with drawings that the models were not trained on" if unseen else "")
-    return f"Measured on {listed}{'' if named else ends[0]}{ends[1]}."
+    models = [row for row in table.rows if row.kind == "competitor"]
+    zoo = all(row.connector is not None and row.connector.family == EMBEDDED for row in models) and models
+    return f"Measured on {listed}{'' if named else ends[0]}{ends[1]}.{ZOO if zoo else ''}"

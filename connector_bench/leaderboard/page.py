@@ -19,6 +19,7 @@ from connector_bench.leaderboard.text import ARROWS
 from connector_bench.metrics import CONTROLS, METRICS
 from connector_bench.number_style import number
 
+KIND = "by kind of question"
 ASSETS = resources.files(__package__) / "assets"
 OURS = (
     *("dom", "style", "data", "state", "table", "rows", "filters", "pair", "take", "labels", "scatter"),
@@ -65,7 +66,7 @@ def page(table: Table, board: Path) -> str:
         paper=PAPER,
         bibtex=BIBTEX,
         glossary=[
-            (m.label.format(k="k", kind="kind"), m.meaning, m.chance)
+            (m.label.format(k="1, 10 …", kind=KIND), m.meaning.replace("{kind}", "kind's"), m.chance)
             for m in METRICS
             if m.measure and m.reported
         ],

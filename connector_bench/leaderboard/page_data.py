@@ -11,7 +11,7 @@ from connector_bench.leaderboard.board_entries import Entry, entries_of
 from connector_bench.leaderboard.board_pairs import EntryPair, paired_differences
 from connector_bench.leaderboard.columns import sorting_columns
 from connector_bench.leaderboard.data_files import csv_file
-from connector_bench.leaderboard.measured_on import first_places, measured_on
+from connector_bench.leaderboard.measured_on import first_places, measured_on, why_sorted
 from connector_bench.leaderboard.page_detail import (
     Json,
     conditions,
@@ -24,10 +24,11 @@ from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Key, Rank, Row, Table
 from connector_bench.metrics import Measure, listed_as
 from connector_bench.metrics import metric as metric_of
-from connector_bench.stats.bounds import SIGNS, Bound
+from connector_bench.stats.bounds import SIGNS
 
-TOPICS = ("Neighbours", "Patches", "Stages", "Tasks", "Geometry")
-"""What the page calls the topics of a table; the last one is made of figures of neighbours' tasks."""
+TOPICS = ("Patches", "Stages", "Tasks", "Neighbours", "Geometry")
+"""What the page calls the topics of a table, what boards are sorted by first: a phone shows one column. The last one is
+made of figures of neighbours' tasks."""
 TOPIC_OF = {
     "k-NN preservation": "Neighbours",
     "Patch reconstruction": "Patches",
@@ -40,13 +41,16 @@ AS_THE_TASK_SAYS = "as lmms-eval's task {task} reports it"
 
 Methods = dict[str | None, int]
 """Every way in which an interval was made, with its number."""
+Embedded = list[float | int | str | None]
+"""One figure, as `page_data` says."""
 
 
 def page_data(table: Table, board: Path) -> Json:
     """Columns in groups, and rows with their figures and all that their details show.
 
     A row's figures stand in the order of the columns; one is `[value, low, high, method]`, its method an index into
-    `methods`, and ends with the sign of what is a bound; null where there is none. Rows are entries, then their seeds.
+    `methods`, then the sign of what is a bound, then `1 of 3 seeds` where others have none; both are left out where
+    there is nothing to say. Null where there is no figure. Rows are entries, then their seeds.
     `board` is the folder in which the pictures of loss maps are found.
     """
     methods: Methods = {}
@@ -58,6 +62,7 @@ def page_data(table: Table, board: Path) -> Json:
     rows = [*_entry_rows(found, columns, methods), *_seed_rows(found, columns, methods)]
     return {
         **measured_on(table),
+        "why_sorted": why_sorted(table),
         "first_places": first_places(table, found),
         "groups": [_group(topic, list(members), first, essential) for (topic, _), members in grouped],
         "sorted_by": [_id(column.key) for column in sorting_columns(table.columns)],
@@ -150,7 +155,7 @@ def _entry_rows(found: Sequence[Entry], columns: Sequence[Column], methods: Meth
             **_connector(entry.rows[0]),
             "trained": entry.trained and unmasked(entry.trained),
             "seeds": [] if alone else [unmasked(row.model) for row in entry.rows],
-            "figures": _figures(entry.figures, entry.bounds, columns, methods),
+            "figures": _figures(entry, columns, methods),
             "ranks": _ranks(entry.ranks, None if alone else "the intervals over images and seeds"),
             **(row_detail(entry.rows[0]) if alone else {}),
         }
@@ -171,7 +176,7 @@ def _seed_rows(found: Sequence[Entry], columns: Sequence[Column], methods: Metho
                 "of": _entry_id(entry),
                 **_connector(row),
                 "seeds": [],
-                "figures": _figures(row.figures, row.bounds, columns, methods),
+                "figures": _figures(row, columns, methods),
                 "ranks": _ranks(row.ranks),
                 **row_detail(row),
             }
@@ -190,19 +195,21 @@ def _ranks(ranks: Mapping[Key, Rank], by: str | None = None) -> Json:
     return {_id(key): {"place": str(rank), "words": rank_words(rank, by)} for key, rank in ranks.items()}
 
 
-def _figures(
-    figures: Mapping[Key, Figure], bounds: Mapping[Key, Bound], columns: Sequence[Column], methods: Methods
-) -> list[list[float | int | str | None] | None]:
-    return [
-        _figure(figures[column.key], methods, bounds.get(column.key)) if column.key in figures else None
-        for column in columns
-    ]
+def _figures(row: Entry | Row, columns: Sequence[Column], methods: Methods) -> list[Embedded | None]:
+    bounds = row.bounds
+    found: list[Embedded | None] = []
+    for column in columns:
+        figure = row.figures.get(column.key)
+        sign = SIGNS[bounds[column.key]] if column.key in bounds else ""
+        partly = row.partly(column.key) if isinstance(row, Entry) else ""
+        found.append(None if figure is None else _figure(figure, methods, sign, partly))
+    return found
 
 
-def _figure(figure: Figure, methods: Methods, bound: Bound | None) -> list[float | int | str | None]:
+def _figure(figure: Figure, methods: Methods, sign: str, partly: str) -> Embedded:
     number = methods.setdefault(None if figure.method is None else unmasked(figure.method), len(methods))
-    ends = [_rounded(figure.low), _rounded(figure.high)]
-    return [_rounded(figure.value), *ends, number, *([] if bound is None else [SIGNS[bound]])]
+    known: Embedded = [_rounded(figure.value), _rounded(figure.low), _rounded(figure.high), number]
+    return [*known, sign, partly] if partly else [*known, sign] if sign else known
 
 
 def _rounded(value: float | None) -> float | None:

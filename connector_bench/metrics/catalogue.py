@@ -166,7 +166,7 @@ METRICS = (
              "connector has for it loses: its principal components", "size", "PCA", higher_is_better=None),
     _patches("excess", "lost beyond the floor", "lost less what is lost by size alone: what a connector of this size "
              "need not lose; below 0 it keeps more than any linear one", "size", "lost - lost_floor",
-             higher_is_better=False, chance="1 - lost_floor", controls=("untrained",), sums=("excess_sse", "sst"),
+             higher_is_better=False, chance="1 - lost by size alone", controls=("untrained",), sums=("excess_sse", "sst"),
              bound="at most", effect=("loses more than a connector of its size must", "loses less beyond what its size "
              "costs")),
     _patches("lost_average", "lost by average pooling", "what the mean of each cell loses to a ridge, which is as many "
@@ -202,12 +202,13 @@ METRICS = (
            chance="the most frequent answer"),
     _stage("lost_encoder_{kind}", "lost to the encoder, {kind}", "1 less what is read before the connector",
            source="1 - acc_pre", higher_is_better=False, chance="1 - the most frequent answer"),
-    _stage("lost_connector_{kind}", "lost in the connector, {kind}", "read before less read after, paired; below 0 the "
-           "reader is too weak before the connector", source="acc_pre - acc_post", higher_is_better=False,
-           chance="acc_pre - the most frequent answer"),
-    _stage("lost_language_model_{kind}", "lost in the language model, {kind}", "read after less what the model itself "
-           "answers, paired; below 0 the model reads better than the reader", source="acc_post - acc_model",
-           higher_is_better=False, chance="acc_post - the most frequent answer"),
+    _stage("lost_connector_{kind}", "lost in the connector, {kind}", "share of the {kind} questions that is read "
+           "before, less that which is read after, paired; below 0 the reader is too weak before the connector",
+           source="acc_pre - acc_post", higher_is_better=False, chance="read before - the most frequent answer"),
+    _stage("lost_language_model_{kind}", "lost in the language model, {kind}", "share of the {kind} questions "
+           "that is read after, less that which the model itself answers, paired; below 0 the model reads "
+           "better than the reader", source="acc_post - acc_model", higher_is_better=False,
+           chance="read after - the most frequent answer"),
     _stage("acc_model_{kind}", "the model's answers, {kind}", "share of the {kind} questions that the model itself "
            "answers rightly", source="the task of answered_by", chance="the most frequent answer"),
     _stage("bits_pre_{kind}", "bits before, {kind}", "usable information on the answer: bits that the reader of what "
@@ -215,7 +216,7 @@ METRICS = (
     _stage("bits_post_{kind}", "bits after, {kind}", "usable information on the answer: bits that the reader of what "
            "leaves saves beside the question alone", source=USABLE, chance="0"),
     _stage("bits_lost_{kind}", "bits lost in the connector, {kind}", "bits before less bits after, paired",
-           source="bits_pre - bits_post", higher_is_better=False, chance="bits_pre"),
+           source="bits_pre - bits_post", higher_is_better=False, chance="bits before"),
     _further("acc_linear_pre_{kind}", "read linearly before, {kind}", "as acc_pre, by a reader that is linear in the "
              "tokens", source="", chance="the most frequent answer"),
     _further("acc_linear_post_{kind}", "read linearly after, {kind}", "as acc_post, by a reader that is linear in the "

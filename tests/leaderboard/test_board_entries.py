@@ -46,6 +46,36 @@ def test_seeds_alone_give_an_interval_where_the_runs_recorded_none() -> None:
     assert "over seeds alone" in str(mean.method)
 
 
+def test_a_mean_is_over_the_seeds_that_were_measured_and_says_how_many() -> None:
+    kept, key = {"knn_preservation": (0.2, 0.4, 0.6), "knn_preservation_scenes": (0.3, 0.5)}, "knor_adj_10"
+    runs = [
+        a_run(
+            f"f/{name}-seed{seed}",
+            weights=f"{name}{seed}",
+            **{
+                task: preservation(values[seed] + more) for task, values in kept.items() if seed < len(values)
+            },
+            **({"vqa": answers(0.7)} if (name, seed) == ("a", 0) else {}),
+        )
+        for name, more in (("a", 0.0), ("b", 0.1))
+        for seed in range(3)
+    ]
+    table = merge(runs)
+    found = entries_of(table)
+    (entry,) = (one for one in found if one.short == "a")
+    two = entry.figures[("knn_preservation_scenes", key)]
+    half = math.hypot(0.02, seed_half([[0.3, 0.5]]))
+    assert (two.value, two.low, two.high) == tuple(pytest.approx(v) for v in (0.4, 0.4 - half, 0.4 + half))
+    assert "mean of 2 of 3 seeds" in str(two.method)
+    assert entry.text(("knn_preservation_scenes", key)) == "0.400 ±1.271 (2 of 3 seeds)"
+    assert entry.text(("vqa", "accuracy")) == "0.700 (1 of 3 seeds)"
+    assert entry.figures[("vqa", "accuracy")].method == "1 of 3 seeds was measured, nothing is known of seeds"
+    assert entry.text(("knn_preservation", key)) == "0.400 ±.497"
+    assert entry.text(("vqa", "nothing")) == ""
+    assert "0.700 (1 of 3 seeds)" in topic_tables("Task performance")(table)
+    assert list(paired_differences(table, found)) == [], "no halvings, and no seed is missed"
+
+
 def test_the_difference_of_two_means_over_seeds_is_welchs() -> None:
     one, two = [0.1, 0.2, 0.35], [0.5, 0.55, 0.5, 0.61]
     found = stats.ttest_ind(one, two, equal_var=False).confidence_interval()
@@ -166,7 +196,7 @@ def test_tables_by_topic_hold_references_and_controls_apart() -> None:
     assert "| mlp, 3 seeds" in kept
     assert "untrained_mlp" not in kept
     assert "| untrained_mlp" in beside
-    assert "| untrained " in beside
+    assert "| same architecture, untrained " in beside
     assert topic_tables("Stages")(merge(ZOO)).endswith("No results yet.\n")
 
 

@@ -92,7 +92,7 @@ def test_search_and_filters_narrow_together(view: Open) -> None:
 def test_references_and_controls_are_set_apart_and_have_no_rank(view: Open) -> None:
     opened = view()
     assert models(opened, "reference") == ["untrained_mlp"]
-    assert "untrained" in models(opened, "control")
+    assert "same architecture, untrained" in models(opened, "control")
     assert "".join(opened.page.locator("tbody:not(.competitor) .rank").all_inner_texts()) == ""
     opened.page.get_by_role("checkbox", name="references").uncheck()
     expect(opened.page.locator("tbody")).to_have_count(2)  # the models, and the published figures

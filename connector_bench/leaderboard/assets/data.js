@@ -8,7 +8,7 @@ const ENTRIES = DATA.rows.filter((row) => row.kind !== "seed");
 const ROW = new Map(DATA.rows.map((row) => [row.id, row]));
 const SORTED_BY = DATA.sorted_by.map((id) => COLUMN.get(id));
 const RANKED = COLUMNS.filter((column) => column.ranked);
-const PRESETS = ["essentials", ...["neighbours", "patches", "stages", "tasks"].filter((preset) => COLUMNS.some((column) => column.presets.includes(preset))), "everything"];
+const PRESETS = ["essentials", ...["patches", "stages", "tasks", "neighbours"].filter((preset) => COLUMNS.some((column) => column.presets.includes(preset))), "everything"];
 const SECTIONS = [
   ["competitor", "Models"],
   ["reference", "References, not ranked: connectors that were not trained, or that lose nothing"],

@@ -38,7 +38,7 @@ const factList = (facts) =>
 /** What a reader wants to know first; the rest of what is known of the connector stands below. */
 function mainFacts(row, first) {
   const kind = { reference: "reference, not ranked", control: "control, not ranked", seed: `one seed of ${ROW.get(row.of)?.model}` }[row.kind];
-  const seeds = row.seeds.length ? `${row.seeds.length}; figures are means over them, pictures and weights those of the first` : null;
+  const seeds = row.seeds.length ? `${row.seeds.length}; figures are means over those that were measured, pictures and weights those of the first` : null;
   const main = SORTED_BY.find((column) => row.ranks[column.id]);
   const alarm = first.facts.filter(([label]) => label.startsWith("controls"));
   return [["kind", kind], ["seeds", seeds], main ? [`rank by ${main.label}`, row.ranks[main.id].words] : ["", null], ["parameters", row.parameters?.toLocaleString("en")], ...alarm];
@@ -53,12 +53,14 @@ const connectorFacts = (row, first) => [
 function figuresOf(row) {
   const groups = DATA.groups.filter((group) => group.columns.some((column) => column.control === null && row.figures[column.id]));
   const controls = unique(COLUMNS.filter((column) => column.control && row.figures[column.id]).map((column) => column.control));
+  const further = controls.filter((control) => !groups.some((group) => group.columns.some((column) => isUsual(column) && row.figures[besideOf(column, control)?.id])));
   const heads = ["figure", "value", row.seeds.length ? "each seed" : null, "chance", ...controls.map((control) => COLUMNS.find((column) => column.control === control).control_label ?? control)];
+  const own = row.seeds.length ? 4 : 3;
   const table = make(
     "table",
     { class: "figures" },
-    make("thead", {}, make("tr", {}, heads.filter(Boolean).map((label, place) => make("th", { scope: "col", class: place ? "figure" : "" }, label, place > (row.seeds.length ? 3 : 2) ? hidden(", a control") : null)))),
-    ...groups.map((group) => groupOf(row, group, controls, heads.filter(Boolean).length)),
+    make("thead", {}, make("tr", {}, heads.filter(Boolean).map((label, place) => make("th", { scope: "col", class: [place ? "figure" : "", further.includes(controls[place - own]) ? "further" : ""].join(" ") }, label, place >= own ? hidden(", a control") : null)))),
+    ...groups.map((group) => groupOf(row, group, controls, further, heads.filter(Boolean).length)),
   );
   const count = groups.flatMap((group) => group.columns.filter((column) => column.control === null && row.figures[column.id])).length;
   const all = make("button", { type: "button", "aria-pressed": "false" }, `Show all ${count} figures`);
@@ -72,19 +74,21 @@ function figuresOf(row) {
 /** Whether some preset shows it: the headlines of each measure's first data set, and tasks. */
 const isUsual = (column) => column.presets.length > 0;
 
-function groupOf(row, group, controls, width) {
+function groupOf(row, group, controls, further, width) {
   const own = group.columns.filter((column) => column.control === null && row.figures[column.id]);
   const usual = own.some(isUsual);
   return make(
     "tbody",
     { class: usual ? "" : "further" },
     make("tr", { class: "section" }, make("th", { colspan: width, scope: "rowgroup" }, make("span", { class: "pinned" }, `${group.title}: `, name(group.task), `, N = ${group.n.toLocaleString("en")}`))),
-    own.map((column) => metricRow(row, column, group, controls)),
+    own.map((column) => metricRow(row, column, controls, further)),
   );
 }
 
-function metricRow(row, column, group, controls) {
-  const beside = controls.map((control) => group.columns.find((other) => other.control === control && other.of === column.metric));
+/** The column of a control's figure that is read beside another of its group. */
+const besideOf = (column, control) => column.group.columns.find((other) => other.control === control && other.of === column.metric);
+
+function metricRow(row, column, controls, further) {
   return make(
     "tr",
     { class: isUsual(column) ? "" : "further" },
@@ -92,7 +96,10 @@ function metricRow(row, column, group, controls) {
     figureCell(row.figures[column.id], row.kind),
     row.seeds.length ? make("td", { class: "figure each" }, seedsOf(row).map((seed) => number(seed.figures[column.id]?.[0])).join(" ")) : null,
     make("td", { class: "figure" }, column.chance === null ? "" : number(column.chance)),
-    beside.map((other) => make("td", { class: "figure beside" }, other && row.figures[other.id] ? styled(row.figures[other.id]).map((text, place) => make("span", { class: place ? "half" : "value" }, text)) : "")),
+    controls.map((control) => {
+      const figure = row.figures[besideOf(column, control)?.id];
+      return make("td", { class: `figure beside${further.includes(control) ? " further" : ""}` }, figure ? styled(figure).map((text, place) => make("span", { class: place ? "half" : "value" }, text)) : "");
+    }),
   );
 }
 

@@ -20,11 +20,13 @@ const name = (text) => make("bdi", {}, text.split(/(?<=[/_])/).flatMap((part) =>
 
 const hidden = (text) => make("span", { class: "visually-hidden" }, text);
 
-/** A value with its interval behind it. */
+const BOUNDED = "a bound: more training images still help the probe";
+
+/** A value with its interval behind it; of how many seeds it is, where that is not all. */
 function figureCell(figure, kind) {
   if (!figure) return make("td", { class: "figure" }, make("span", { class: "missing" }, "–"), hidden("no figure"));
   const [value, half] = styled(figure, kind);
-  return make("td", { class: "figure", title: DATA.methods[figure[3]] }, make("span", { class: "value" }, value), make("span", { class: "half" }, half));
+  return make("td", { class: "figure", title: [DATA.methods[figure[3]], figure[4] ? BOUNDED : null].filter(Boolean).join("; ") || null }, make("span", { class: "value" }, value), make("span", { class: "half" }, half), figure[5] ? make("small", {}, figure[5]) : null);
 }
 
 const ways = { true: ["↑", "higher"], false: ["↓", "lower"], null: ["", ""] };

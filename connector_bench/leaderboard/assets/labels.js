@@ -10,7 +10,7 @@ function labelPoints(plot, points, width) {
   const [x, y] = [plot.scale("x"), plot.scale("y")];
   const places = points.map((point) => [x.apply(point.xValue), y.apply(point.yValue)]);
   const taken = places.map(([across, down]) => ({ left: across - POINT, right: across + POINT, top: down - POINT, bottom: down + POINT }));
-  const labels = d3.select(plot).insert("g", ":scope > g:last-of-type").attr("aria-hidden", "true").attr("pointer-events", "none").attr("fill", "currentColor").attr("text-anchor", "start");
+  const labels = d3.select(plot).insert("g", ":scope > g:last-of-type").attr("aria-hidden", "true").attr("pointer-events", "none").attr("fill", "currentColor").attr("text-anchor", "start").attr("stroke", "var(--paper)").attr("stroke-width", 3).attr("stroke-linejoin", "round").attr("paint-order", "stroke"); // read across the lines of intervals
   points.forEach((point, index) => {
     const box = boxesOf(point.label, places[index]).find((candidate) => candidate.left > MARGIN && candidate.right < width && taken.every((other) => apart(candidate, other)));
     if (!box) return;

@@ -30,7 +30,7 @@ function comparisonOf(first, second, state) {
       make("thead", {}, make("tr", {}, ["figure", "difference", name(first.model), name(second.model), "interval"].map((label, place) => make("th", { scope: "col", class: place && place < 4 ? "figure" : "" }, label)))),
       make("tbody", {}, lines.map((line) => pairRow(line, first, second))),
     )),
-    make("small", {}, "Paired: over the same images, so that what makes an image hard for both falls out; with seeds, over these too. Not paired: from both intervals, and wider than it need be where images are shared. No correction for many figures."),
+    make("small", { class: "below" }, "Bold: the interval leaves 0 out. Paired: over the same images, so that what makes an image hard for both falls out; with seeds, over these too. Not paired: from both intervals, and wider than it need be where images are shared. No correction for many figures."),
   ];
 }
 

@@ -36,7 +36,7 @@ const groupHeader = (header, group) =>
   make(
     "th",
     { scope: "colgroup", colspan: header.colSpan, class: "group" },
-    make("span", { class: "pinned" }, group.title, make("small", {}, name(group.task), `, N = ${group.n.toLocaleString("en")}`)),
+    make("span", { class: "pinned" }, group.title, make("small", {}, name(group.task), `, N\u00a0=\u00a0${group.n.toLocaleString("en")}`)),
   );
 
 function columnHeader(header, column, change) {
@@ -116,7 +116,7 @@ function rowOf(row, columns, state, change) {
     rank: () => make("td", { class: "rank" }, row.kind === "seed" ? "" : (row.ranks[rankingOf(state)?.id]?.place ?? "")),
     model: () => make("th", { scope: "row", class: "model" }, detailLink(row, state), seedsButton(row, state, change), kindOf(row)),
     parameters: () =>
-      make("td", { class: "parameters", title: row.parameters?.toLocaleString("en") }, row.parameters === null || row.kind === "seed" ? "" : compact.format(row.parameters)),
+      make("td", { class: "parameters", title: row.parameters?.toLocaleString("en") }, row.parameters === null || row.kind === "seed" ? "" : sized(row.parameters)),
   };
   const chosen = state.pair.includes(row.id) ? "chosen" : "";
   return make("tr", { class: row.kind === "seed" ? "seed" : chosen }, columns.map(({ id }) => (cells[id] ?? (() => figureCell(row.figures[id], row.kind)))()));

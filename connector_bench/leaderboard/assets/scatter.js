@@ -71,8 +71,8 @@ function plotOf(points, x, y) {
     className: "dots",
     ...{ width, height: Math.min(520, Math.max(340, width * 0.55)), marginLeft: MARGIN, marginBottom: 44, inset: 8, grid: true },
     ariaLabel: `${fullLabel(y)} against ${fullLabel(x)}`,
-    x: { label: axisLabel(x), labelAnchor: "center", labelArrow: "none" },
-    y: { label: axisLabel(y), labelArrow: "none" },
+    x: { nice: true, label: axisLabel(x), labelAnchor: "center", labelArrow: "none" },
+    y: { nice: true, label: axisLabel(y), labelArrow: "none" },
     color: { domain: kinds, range: kinds.map((_, index) => `var(--colour-${index % COLOURS})`) },
     symbol: { domain: kinds, range: kinds.map((_, index) => SYMBOLS[index % SYMBOLS.length]) },
     marks: [

@@ -6,6 +6,10 @@ const LIKE = 1 / 3; // share of the wider side by which the sides of an interval
 
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
+const inThree = new Intl.NumberFormat("en", { notation: "compact", minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+/** A number of parameters with three digits, `31.0K`; whole below a thousand. */
+const sized = (count) => (count < 1000 ? String(count) : inThree.format(count));
+
 const decimals = (value) => [9.9995, 99.995, 999.95].reduce((places, end) => places - (Math.abs(value) >= end), 3);
 
 /** Rounded from the number as it is stored; a tie goes to the even digit. */
@@ -44,4 +48,4 @@ function styled([value, low, high, , sign = ""], kind) {
   if (kind === "control") return [number(value), low === null ? "" : ` (${span(low, high)})`];
   return [sign + number(value), ends(value, low ?? NaN, high ?? NaN)];
 }
-const figureText = (figure, kind) => (figure ? styled(figure, kind).join("") : "");
+const figureText = (figure, kind) => (figure ? styled(figure, kind).join("") + (figure[5] ? ` (${figure[5]})` : "") : "");

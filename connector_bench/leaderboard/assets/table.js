@@ -97,6 +97,7 @@ function setState(table, state, filters, words) {
 /** Hand the state to the instances; gives them back with the sections that are shown.
  *
  * Filters are for models: a reference stays with the model that it is read beside, and what all are read beside stays.
+ * A control without a figure in any column that is shown is left out.
  */
 function tablesFor(state) {
   const [models, references, controls] = TABLES;
@@ -107,7 +108,9 @@ function tablesFor(state) {
   const kept = new Set(models.table.getFilteredRowModel().rows.map((row) => row.id));
   const beside = references.table.getCoreRowModel().rows.map((row) => row.original).filter((row) => !(filters.length || words.length) || row.trained === null || kept.has(row.trained) || (words.length && words.every((word) => row.words.includes(word))));
   setState(references.table, state, [{ id: "id", value: beside.map((row) => row.id) }], []);
-  setState(controls.table, state, [], []);
+  const shown = shownColumns(state);
+  const measured = controls.table.getCoreRowModel().rows.map((row) => row.original).filter((row) => shown.some((column) => row.figures[column.id]));
+  setState(controls.table, state, [{ id: "id", value: measured.map((row) => row.id) }], []);
   return [models, references, controls];
 }
 

@@ -23,7 +23,7 @@ function jsonText() {
     kind: row.kind,
     seeds: row.seeds,
     parameters: row.parameters,
-    figures: Object.fromEntries(Object.entries(row.figures).map(([id, [value, low, high, method, sign]]) => [id, { value, low, high, method: DATA.methods[method], bound: sign?.trim() }])),
+    figures: Object.fromEntries(Object.entries(row.figures).map(([id, [value, low, high, method, sign, seeds]]) => [id, { value, low, high, method: DATA.methods[method], bound: sign?.trim() || undefined, measured: seeds }])),
   }));
   return JSON.stringify({ measured: DATA.measured, date: DATA.date, protocol: DATA.protocol, columns, rows }, null, 1);
 }
