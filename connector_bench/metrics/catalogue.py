@@ -166,9 +166,9 @@ METRICS = (
              "connector has for it loses: its principal components", "size", "PCA", higher_is_better=None),
     _patches("excess", "lost beyond the floor", "lost less what is lost by size alone: what a connector of this size "
              "need not lose; below 0 it keeps more than any linear one", "size", "lost - lost_floor",
-             higher_is_better=False, chance="1 - lost by size alone", controls=("untrained",), sums=("excess_sse", "sst"),
-             bound="at most", effect=("loses more than a connector of its size must", "loses less beyond what its size "
-             "costs")),
+             higher_is_better=False, chance="1 - lost by size alone", controls=("untrained",),
+             sums=("excess_sse", "sst"), bound="at most",
+             effect=("loses more than a connector of its size must", "loses less beyond what its size costs")),
     _patches("lost_average", "lost by average pooling", "what the mean of each cell loses to a ridge, which is as many "
              "tokens and nothing learnt", "size", "ridge regression", chance="1", higher_is_better=None),
     _patches("nonlinear", "kept but not linear", "R² of the MLP less that of the ridge: kept, but not linearly "
