@@ -8,10 +8,18 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from connector_bench.metrics import HEADLINE_K, Family, named
+from connector_bench.metrics import HEADLINE_K, Family, Metric, named
 from connector_bench.number_style import number
 from connector_bench.report import marks
-from connector_bench.report.blocks import SCORE_COLUMNS, Block, Finding, ReportTable, TableCell, score_cells
+from connector_bench.report.blocks import (
+    SCORE_COLUMNS,
+    Block,
+    Finding,
+    ReportTable,
+    TableCell,
+    cell_of,
+    score_cells,
+)
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import apart, change, has_interval, interval
 from connector_bench.report.theme import Theme
@@ -78,27 +86,52 @@ class GalleryChart:
 def further_blocks(task: TaskRun) -> list[Block]:
     """Tables and the chart that the record allows."""
     blocks: list[Block] = []
-    blocks += _family_table(task, "reference")
+    blocks += _reference_table(task)
     blocks += _curve(task)
-    blocks += _family_table(task, "text")
+    blocks += _text_table(task)
     return blocks
 
 
-def _family_table(task: TaskRun, family: Family) -> list[Block]:
-    entries = [entry for entry in named(list(task.scores)) if entry.family == family]
-    title, shows = TABLES[family]
-    if family == "reference" and (name := reference_of(task)):
+def _reference_table(task: TaskRun) -> list[Block]:
+    """One row a figure and each of its controls, one column a k; a figure is explained where it is the connector's."""
+    found: dict[str, dict[int, Metric]] = {}
+    for entry in _entries(task, "reference"):
+        assert entry.k is not None, f"{entry.name}: every figure against a reference has its k"
+        found.setdefault(_row_name(entry).removesuffix(f", k = {entry.k}"), {})[entry.k] = entry
+    if not found:
+        return []
+    title, shows = TABLES["reference"]
+    if name := reference_of(task):
         shows = f"{shows} Reference: {name}."
+    ks = sorted({k for by_k in found.values() for k in by_k})
+    rows = []
+    for name, by_k in found.items():
+        scores = {k: task.scores[entry.name] for k, entry in by_k.items()}
+        first = next(iter(by_k.values()))
+        n = next(iter(scores.values())).n
+        meaning = first.meaning if first.control is None else ""
+        cells = (cell_of(scores.get(k)) for k in ks)
+        rows.append((TableCell(name), *cells, TableCell(f"{n:,}", n), TableCell(meaning)))
+    columns = ("figure", *(f"k = {k}" for k in ks), "N", "what it is")
+    return [ReportTable(f"{task.anchor}-reference", title, shows, columns, tuple(rows))]
+
+
+def _text_table(task: TaskRun) -> list[Block]:
     rows = tuple(
-        (
-            TableCell(entry.label if entry.control is None else f"{entry.control.label}: {entry.label}"),
-            *score_cells(task.scores[entry.name]),
-            TableCell(entry.meaning),
-        )
-        for entry in entries
+        (TableCell(_row_name(entry)), *score_cells(task.scores[entry.name]), TableCell(entry.meaning))
+        for entry in _entries(task, "text")
     )
+    title, shows = TABLES["text"]
     columns = ("figure", *SCORE_COLUMNS, "what it is")
-    return [ReportTable(f"{task.anchor}-{family}", title, shows, columns, rows)] if rows else []
+    return [ReportTable(f"{task.anchor}-text", title, shows, columns, rows)] if rows else []
+
+
+def _entries(task: TaskRun, family: Family) -> list[Metric]:
+    return [entry for entry in named(list(task.scores)) if entry.family == family]
+
+
+def _row_name(entry: Metric) -> str:
+    return entry.label if entry.control is None else f"{entry.control.label}: {entry.label}"
 
 
 def reference_of(task: TaskRun) -> str:

@@ -40,8 +40,8 @@ class Chart:
     """Entered whenever it is drawn, long after its record was read: says whose chart it is that cannot be drawn."""
 
     def svg(self, theme: Theme) -> bytes:
-        """The chart as SVG, text as outlines; the same bytes on every call."""
-        return self._render(theme, format="svg", metadata={"Date": None, "Creator": None})
+        """The chart as SVG, text as outlines, nothing behind it; the same bytes on every call."""
+        return self._render(theme, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
 
     def png(self) -> bytes:
         """The chart on white, at 200 dots per inch."""

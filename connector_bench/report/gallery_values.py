@@ -37,6 +37,8 @@ class Picture:
     height: int
     panels: tuple[str, ...] = ()
     """What it shows from left to right."""
+    outlines: tuple[str, ...] = ()
+    """Names of what is outlined in it, such as `Q1`."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def loss_pictures(
 def drawn(picture: Image, loss_map: LossMap, masks: Mapping[str, Mask] = MappingProxyType({})) -> Picture:
     """The picture beside its loss map, for a page."""
     webp = render(picture, loss_map, masks=masks, encoding=WEBP)
-    return Picture(webp, *pillow.open(BytesIO(webp)).size, panel_names(loss_map))
+    return Picture(webp, *pillow.open(BytesIO(webp)).size, panel_names(loss_map), tuple(filter(None, masks)))
 
 
 def _masks(

@@ -16,8 +16,8 @@ def scale() -> Normalize:
     return Normalize(*LOSS_RANGE, clip=True)
 
 
-def scale_chart() -> Chart:
-    """The scale with its numbers, for a page and for a paper."""
+def scale_chart(width: float = WIDE) -> Chart:
+    """The scale with its numbers, for a page and for a paper; `width` in inches."""
     return Chart(
         name="loss-scale",
         title="Colours of every loss map",
@@ -27,7 +27,7 @@ def scale_chart() -> Chart:
         ),
         alt="Colour scale from 0, dark, a patch that is rebuilt exactly, to 1 and more, bright, a patch that is lost.",
         draw=_draw,
-        inches=(WIDE, 0.62),
+        inches=(width, 0.62),
     )
 
 

@@ -41,10 +41,15 @@ def rows(axes: Axes, names: Sequence[str]) -> Float[np.ndarray, " n"]:
 
 
 def legend(figure: Figure, first: str | None = None) -> None:
-    """Below the plot, where it hides nothing and a narrow screen has room; the entry named comes first."""
+    """Below the plot, where it hides nothing and a narrow screen has room; the entry named comes first.
+
+    A line and marks of one name are one entry.
+    """
     found: dict[str, Any] = {}
     for axes in figure.axes:
-        handles, labels = axes.get_legend_handles_labels()
-        found.update(zip(labels, handles, strict=True))
+        here: dict[str, tuple[Any, ...]] = {}
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            here[name] = (*here.get(name, ()), handle)
+        found |= here
     names = sorted(found, key=lambda name: name != first)
     figure.legend([found[name] for name in names], names, loc="outside lower left", ncols=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from itertools import cycle
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from connector_bench.number_style import LOSS_COLOURS
 from connector_bench.reconstruction.lossmaps import LossMap
 from connector_bench.reconstruction.patch_boxes import patch_boxes, tile_slices
 from connector_bench.report.loss_scale import scale
+from connector_bench.report.outline_labels import common, label_boxes
 from connector_bench.types import Box, Tile
 
 PANEL_INCHES, GAP_INCHES = 2.6, 0.12
@@ -34,6 +35,10 @@ PNG: Mapping[str, Any] = MappingProxyType({"format": "png", "metadata": {"Softwa
 """How the image is written, as for `Figure.savefig`: the same bytes every time."""
 SMALLEST_NUMBERED = 0.045
 """Width, as a share of the picture, below which a marked patch has no room for its number."""
+LABEL_SIZE, LARGEST_NUMBER = 7.5, 8.5
+"""Points of an outline's name, and of a patch's number at most."""
+NUMBER_OF_PATCH = 0.62
+"""A number's size over its patch's width, which leaves room for two digits."""
 
 
 def render(
@@ -63,13 +68,19 @@ def render(
     pixels = np.asarray(picture.convert("RGB"))
     grey = np.asarray(picture.convert("L").convert("RGB"))
     values = loss_map.loss.astype(np.float64)
+    boxes: list[Box] = [tuple(box) for box in patch_boxes(loss_map.layout).tolist()]
+    worst = [[boxes[patch] for patch in _worst(layer, values)] for layer in layers]
+    seen = {label: mask for label, mask in masks.items() if mask.any() and not mask.all()}
+    named = {label: mask for label, mask in seen.items() if label}
+    em = LABEL_SIZE / (72 * PANEL_INCHES)
+    labels = label_boxes(named, [box for marked in worst for box in marked], em, shape)
     if original:
-        _show(axes.pop(0), pixels, masks)
-    for axis, layer in zip(axes, layers, strict=True):
-        _show(axis, grey, masks)
+        _show(axes.pop(0), pixels, seen, labels)
+    for axis, layer, marked in zip(axes, layers, worst, strict=True):
+        _show(axis, grey, seen, labels)
         for tile, part in layer:
             _heat(axis, tile, values[part].reshape(tile.pre_grid), shape)
-        _mark_worst(axis, layer, values, patch_boxes(loss_map.layout))
+        _mark_worst(axis, marked, list(labels.values()))
     buffer = BytesIO()
     figure.savefig(buffer, transparent=True, **encoding)
     return buffer.getvalue()
@@ -83,28 +94,29 @@ def panel_names(loss_map: LossMap) -> tuple[str, ...]:
     return ("the picture", *(f"loss by patch, {_layer_name(layer)}" for layer in layers))
 
 
-def _show(axis: Axes, pixels: np.ndarray, masks: Mapping[str, np.ndarray]) -> None:
-    """The picture in coordinates from 0 to 1, y downwards, with the masks' outlines."""
+def _show(axis: Axes, pixels: np.ndarray, masks: Mapping[str, np.ndarray], labels: Mapping[str, Box]) -> None:
+    """The picture in coordinates from 0 to 1, y downwards, with the masks' outlines and their names."""
     axis.imshow(pixels, extent=(0, 1, 1, 0), aspect=pixels.shape[0] / pixels.shape[1])
     axis.set(xlim=(0, 1), ylim=(1, 0))
     axis.set_axis_off()
     for (label, mask), colour in zip(masks.items(), cycle(OUTLINES), strict=False):
-        if mask.any() and not mask.all():
-            _outline(axis, mask, colour, label)
+        _outline(axis, mask, colour)
+        if label:
+            left, top, right, bottom = labels[label]
+            name = axis.text((left + right) / 2, (top + bottom) / 2, label, color=colour, fontsize=LABEL_SIZE)
+            name.set(fontweight="bold", ha="center", va="center", zorder=6)
+            name.set_bbox(
+                {"boxstyle": "square,pad=0.15", "facecolor": "black", "edgecolor": colour, "linewidth": 0.8}
+            )
 
 
-def _outline(axis: Axes, mask: np.ndarray, colour: str, label: str) -> None:
+def _outline(axis: Axes, mask: np.ndarray, colour: str) -> None:
     framed = np.pad(mask, 1).astype(float)
     rows, columns = mask.shape
     x = (np.arange(-1, columns + 1) + 0.5) / columns
     y = (np.arange(-1, rows + 1) + 0.5) / rows
     axis.contour(x, y, framed, levels=[0.5], colors="black", linewidths=2.6, zorder=3)
     axis.contour(x, y, framed, levels=[0.5], colors=colour, linewidths=1.4, zorder=3)
-    if label:
-        row, column = np.argwhere(mask)[0]
-        box = {"boxstyle": "square,pad=0.15", "facecolor": "black", "edgecolor": colour, "linewidth": 0.8}
-        place = (min(float(column / columns), 0.95), max(float(row / rows), 0.04))
-        axis.text(*place, label, color=colour, fontsize=7, fontweight="bold", zorder=6, va="bottom", bbox=box)
 
 
 def _heat(axis: Axes, tile: Tile, values: Float[np.ndarray, "rows columns"], aspect: float) -> None:
@@ -123,21 +135,27 @@ def _heat(axis: Axes, tile: Tile, values: Float[np.ndarray, "rows columns"], asp
     axis.set_aspect(aspect)
 
 
-def _mark_worst(axis: Axes, layer: list[tuple[Tile, slice]], values: np.ndarray, boxes: np.ndarray) -> None:
-    """Number the layer's patches of highest loss that lost anything, 1 the worst; equal losses in raster order."""
+def _worst(layer: list[tuple[Tile, slice]], values: np.ndarray) -> list[int]:
+    """The layer's patches of highest loss that lost anything, the worst first; equal losses in raster order."""
     shown = np.concatenate([np.arange(part.start, part.stop) for _, part in layer])
     worst = shown[np.argsort(-values[shown], kind="stable")[:MARKED]]
-    worst = worst[values[worst] >= LEAST_MARKED]
-    outline: list[AbstractPathEffect] = [withStroke(linewidth=1.8, foreground="black")]
-    for place, patch in enumerate(worst, start=1):
-        left, top, right, bottom = boxes[patch]
+    return [int(patch) for patch in worst if values[patch] >= LEAST_MARKED]
+
+
+def _mark_worst(axis: Axes, marked: Sequence[Box], labels: Sequence[Box]) -> None:
+    """Frame the boxes and number them, 1 the first, save where an outline's name stands."""
+    around: list[AbstractPathEffect] = [withStroke(linewidth=3.4, foreground="black")]
+    behind: list[AbstractPathEffect] = [withStroke(linewidth=2.0, foreground="black")]
+    for place, box in enumerate(marked, start=1):
+        left, top, right, bottom = box
         width, height = right - left, bottom - top
-        frame = Rectangle((left, top), width, height, fill=False, edgecolor="white", linewidth=1.1, zorder=4)
-        frame.set_path_effects(outline)
+        frame = Rectangle((left, top), width, height, fill=False, edgecolor="white", linewidth=1.4, zorder=4)
+        frame.set_path_effects(around)
         axis.add_patch(frame)
-        if width >= SMALLEST_NUMBERED:
-            text = axis.text(left + width / 2, top + height / 2, str(place), color="white", fontsize=6.5)
-            text.set(ha="center", va="center", zorder=5, clip_on=True, path_effects=outline)
+        if width >= SMALLEST_NUMBERED and not any(common(box, label) for label in labels):
+            size = min(LARGEST_NUMBER, NUMBER_OF_PATCH * width * 72 * PANEL_INCHES)
+            text = axis.text(left + width / 2, top + height / 2, str(place), color="white", fontsize=size)
+            text.set(ha="center", va="center", zorder=5, clip_on=True, path_effects=behind)
 
 
 def _layers(loss_map: LossMap) -> list[list[tuple[Tile, slice]]]:

@@ -28,6 +28,9 @@ from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
 POOLING = {"mean": "the mean of its tokens", "none": "all its tokens in a row"}
+EVERY_K = (
+    " The connector's line is measured at every k, marks with bars are at some; a control's marks are joined."
+)
 FINEST = 20
 """Bins of a histogram at most."""
 
@@ -76,6 +79,7 @@ def _k_curve(task: TaskRun, kept: dict[int, Score]) -> Chart:
             "Share of an image's k nearest neighbours before the connector that are among its k nearest after it, mean "
             f"over N = {first.n:,} images. Bars: {first.method}; for the untrained connector they span its seeds. "
             f"Identity and rotation must lie at 1, shuffled pairs at chance.{_controls_among(task, first.n)}"
+            + (EVERY_K if curve.every_k else "")
         ),
         alt=f"Line chart. Share of neighbours that this connector keeps, at {'; '.join(said)}.",
         draw=curve.draw,

@@ -37,7 +37,8 @@ class KCurve:
                 colour = getattr(theme, control.kind)
                 marks.upright(axes, list(scores), list(scores.values()), color=colour, linewidth=1.3, **look)
         if self.every_k:
-            axes.plot(np.arange(1, len(self.every_k) + 1), self.every_k, color=theme.model, linewidth=2.4)
+            ks = np.arange(1, len(self.every_k) + 1)
+            axes.plot(ks, self.every_k, color=theme.model, linewidth=2.4, label="this connector")
         look = {"marker": "o", "linestyle": "none" if self.every_k else "-", "label": "this connector"}
         marks.upright(axes, list(self.connector), list(self.connector.values()), color=theme.model, **look)
         ks = np.arange(1, max(len(self.every_k), *self.connector) + 1)

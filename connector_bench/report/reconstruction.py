@@ -77,7 +77,8 @@ def _ladder_chart(task: TaskRun, rungs: Mapping[str, Mapping[str, Score]]) -> Ch
         title="Probe ladder and controls",
         shows=(
             f"R² = 1 − SSE / SST on N = {first.n:,} test images, SST about the training mean; the simplest probe is on "
-            f"top. Bars: {first.method}. Identity and rotation must reach 1, shuffled pairs stay at 0.{cut}"
+            f"top. Bars: {first.method}; a bar shorter than its mark is hidden by it. Identity and rotation must reach "
+            f"1, shuffled pairs stay at 0.{cut}"
         ),
         alt="Dot chart. This connector: "
         + "; ".join(f"{name} {interval(score)}" for name, score in own.items())

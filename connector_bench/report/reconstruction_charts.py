@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from connector_bench.report import marks
@@ -15,6 +14,8 @@ from connector_bench.stats.intervals import Score
 LOWEST_R2 = -0.35
 """Left end of the ladder's axis: a probe fitted to noise may lie far below, and says no more there."""
 MARKERS = "osD^vPX*"
+BETWEEN = 0.13
+"""Between marks of one probe, as a share of its row."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,14 @@ class LadderChart:
         """Draw onto an empty figure."""
         axes = figure.subplots()
         places = marks.rows(axes, self.probes)
-        offsets = np.linspace(-0.32, 0.32, len(self.series)) if len(self.series) > 1 else np.zeros(1)
-        for one, offset, marker in zip(self.series, offsets, MARKERS, strict=False):
+        heights = [
+            {label: place + offset for label, offset in self._offsets(probe).items()}
+            for place, probe in zip(places, self.probes, strict=True)
+        ]
+        for one, marker in zip(self.series, MARKERS, strict=False):
             known = [
-                (place + offset, one.by_probe[probe])
-                for place, probe in zip(places, self.probes, strict=True)
+                (row[one.label], one.by_probe[probe])
+                for row, probe in zip(heights, self.probes, strict=True)
                 if probe in one.by_probe
             ]
             look = {"color": getattr(theme, one.colour), "marker": marker, "label": one.label}
@@ -59,6 +63,12 @@ class LadderChart:
         axes.set_xlim(max(min(lowest, 0.0), LOWEST_R2) - 0.05, 1.05)
         axes.set_xlabel("R² on test images: 1 is rebuilt exactly")
         marks.legend(figure)
+
+    def _offsets(self, probe: str) -> dict[str, float]:
+        """How far below its row's name each series is drawn that has this probe; a single one stands beside it."""
+        there = [one.label for one in self.series if probe in one.by_probe]
+        middle = (len(there) - 1) / 2
+        return {label: BETWEEN * (place - middle) for place, label in enumerate(there)}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from connector_bench.headlines import READER_GAP, STAGE_LOSSES, STAGE_TABLE
 from connector_bench.metrics import label_of
@@ -153,22 +153,19 @@ def stage_section(task: TaskRun, suffix: str = "") -> Section:
         )
     ]
     if kinds:
-        rows = tuple(
-            (TableCell(kind), *(cell_of(task.scores.get(name.format(kind=kind))) for name in STAGE_TABLE))
-            for kind in kinds
-        )
-        heads: Sequence[str] = [
-            label_of(name.format(kind=kinds[0])).rpartition(", ")[0] for name in STAGE_TABLE
-        ]
-        blocks.append(
-            ReportTable(
-                name=f"{task.anchor}-stages",
-                title="By kind of question",
-                shows="With 95 % intervals over scenes; differences are paired. Kinds are never summed.",
-                columns=("kind", *heads),
-                rows=rows,
+        bits = [name for name in STAGE_TABLE if name.startswith("bits_")]
+        shares = [name for name in STAGE_TABLE if name not in bits]
+        shows = "With 95 % intervals over scenes; differences are paired. Kinds are never summed."
+        for part, title, names in (
+            ("stages", "By kind of question", shares),
+            ("bits", "Bits by kind of question", bits),
+        ):
+            heads = [label_of(name.format(kind=kinds[0])).rpartition(", ")[0] for name in names]
+            rows = tuple(
+                (TableCell(kind), *(cell_of(task.scores.get(name.format(kind=kind))) for name in names))
+                for kind in kinds
             )
-        )
+            blocks.append(ReportTable(f"{task.anchor}-{part}", title, shows, ("kind", *heads), rows))
     return Section(
         task.anchor, f"Stages{suffix}", f"Read before, after, and answered: {task.name}", tuple(blocks)
     )

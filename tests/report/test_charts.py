@@ -7,6 +7,7 @@ import pytest
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from connector_bench.association import values as association
@@ -49,6 +50,13 @@ def test_an_svg_asks_for_nothing() -> None:
     assert not re.search(r"<script|<foreignObject|@import|url\((?!#)", svg)
 
 
+def test_an_svg_has_no_paper_behind_it() -> None:
+    """The shadow of a chart that scrolls lies below it."""
+    assert LIGHT.paper not in CHART.svg(LIGHT).decode()
+    with Image.open(BytesIO(CHART.png())) as png:
+        assert png.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
 def test_a_png_is_large_enough_for_print() -> None:
     assert Image.open(BytesIO(CHART.png())).width == pytest.approx(WIDE * PNG_DOTS_PER_INCH, abs=1)
 
@@ -70,6 +78,16 @@ def test_the_curve_has_every_k_and_chance() -> None:
     drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines if len(line.get_xdata()) == 50]
     assert any(np.allclose(values, CURVE.every_k) for values in drawn)
     assert any(np.allclose(values, np.arange(1, 51) / 100) for values in drawn)
+
+
+def test_the_legend_has_the_connectors_line_with_its_marks() -> None:
+    figure = Figure()
+    CURVE.draw(figure, LIGHT)
+    (legend,) = figure.legends
+    assert legend.get_texts()[0].get_text() == "this connector"
+    first = [line for line in legend.findobj(Line2D) if line.get_color() == LIGHT.model]
+    assert any(line.get_linestyle() == "-" for line in first)
+    assert any(line.get_marker() == "o" for line in first)
 
 
 def test_sizes_of_galleries_are_written_as_numbers() -> None:
@@ -117,6 +135,23 @@ def test_a_value_far_below_the_ladder_is_left_of_the_axis_and_said_to_be() -> No
     figure = Figure()
     low.draw(figure, LIGHT)
     assert figure.axes[0].get_xlim()[0] > -0.5
+
+
+def test_a_probes_marks_lie_about_its_name() -> None:
+    """Also where most controls have no such probe."""
+    both = {"ridge": scored(0.5), "mlp": scored(0.6)}
+    series = [Series("connector", "model", both | {"attention": scored(0.7)}), Series("a", "oracle", both)]
+    series.append(Series("b", "random", {"ridge": scored(0.2)}))
+    figure = Figure()
+    LadderChart(["ridge", "mlp", "attention"], series).draw(figure, LIGHT)
+    (axes,) = figure.axes
+    marked = [line for line in axes.lines if line.get_marker() in ("o", "s", "D")]
+    heights = sorted(float(y) for line in marked for y in np.ravel(line.get_ydata()))
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ridge", "mlp", "attention"]
+    assert np.mean(heights[:3]) == pytest.approx(0)
+    assert np.mean(heights[3:5]) == pytest.approx(1)
+    assert heights[5:] == pytest.approx([2])
+    assert len(set(heights)) == len(heights)
 
 
 def test_a_learning_curve_names_its_images(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from connector_bench.reconstruction.lossmaps import LossMap
+from connector_bench.report.outline_labels import common, label_boxes
 from connector_bench.report.overlays import _layers, render
 from connector_bench.types import Tile, TokenLayout
 
@@ -67,6 +68,41 @@ def test_masks_of_several_questions_are_told_apart() -> None:
     ).astype(int)
     for colour in ((0x3F, 0xE0, 0xFF), (0x8C, 0xFF, 0x66)):
         assert (np.abs(pixels - colour).sum(2) < 40).sum() > 100
+
+
+def disc(row: float, column: float, radius: float = 0.08) -> np.ndarray:
+    y, x = (np.mgrid[:120, :160] + 0.5) / np.array([120, 160])[:, None, None]
+    return (x - column) ** 2 + (y - row) ** 2 < radius**2
+
+
+def test_names_of_outlines_hide_neither_each_other_nor_numbers() -> None:
+    """Two questions about the same thing, one about a thing just below, and worst patches on and above them."""
+    masks = {"Q1": disc(0.4, 0.5), "Q2": disc(0.4, 0.5), "Q3": disc(0.58, 0.5), "Q4": disc(0.02, 0.02)}
+    taken = [(x, 0.2, x + 0.1, 0.3) for x in (0.4, 0.5)] + [(0.45, 0.35, 0.55, 0.45)]
+    placed = label_boxes(masks, taken, 0.04, 0.75)
+    assert list(placed) == list(masks)
+    for name, box in placed.items():
+        assert min(box) >= 0
+        assert max(box) <= 1
+        assert not any(common(box, other) for other in taken)
+        assert not any(common(box, other) for one, other in placed.items() if one != name)
+
+
+def test_a_name_stands_beside_a_part_of_its_outline() -> None:
+    """Between two things far apart there is nothing that it could name."""
+    left, top, right, bottom = label_boxes({"Q1": disc(0.2, 0.8) | disc(0.8, 0.2)}, [], 0.04, 0.75)["Q1"]
+    middle = (left + right) / 2, (top + bottom) / 2
+    assert min(np.hypot(middle[0] - x, middle[1] - y) for x, y in ((0.8, 0.2), (0.2, 0.8))) < 0.2
+
+
+def test_frames_are_seen_where_everything_is_pale() -> None:
+    """At half its size, as the page shows it."""
+    lost = np.full(WHOLE.n_pre, 1.5, np.float32)
+    drawn = render(Image.new("RGB", (320, 240), "white"), LossMap("image", WHOLE, lost, lost, lost))
+    shown = Image.open(BytesIO(drawn)).convert("L")
+    panel = np.asarray(shown.resize((shown.width // 2, shown.height // 2)))[:, shown.width // 4 + 20 :]
+    assert np.median(panel) > 220
+    assert (panel < 100).sum() > 600
 
 
 def test_odd_pictures_are_drawn_too() -> None:

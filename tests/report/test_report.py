@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from connector_bench.cli import app
 from connector_bench.report.four_sentences import QUESTIONS
+from connector_bench.report.html_page import WITHIN_A_FIGURE
 from tests.browser import Browser, Opened
 from tests.harness import Outcome, run_here
 from tests.reconstruction.small_task import write_small_task
 from tests.report.written import record, write_result
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 TASKS = "patches,knn_of_scenes,scenes_vqa"
 KNN = """\
@@ -80,6 +87,47 @@ def test_the_page_is_accessible(page: Path, dark: bool, browser: Browser) -> Non
     assert opened.violations() == []
 
 
+def test_what_scrolls_can_be_reached_on_a_telephone(page: Path, browser: Browser) -> None:
+    opened = browser.open(page, width=375)
+    opened.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert opened.violations() == []
+
+
+def test_a_telephone_shows_every_section_whole_figures_and_legible_charts(
+    page: Path, browser: Browser
+) -> None:
+    opened = browser.open(page, width=375)
+    links = [link.bounding_box() for link in opened.page.locator("nav a").all()]
+    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 375 for box in links)
+    everything(opened)
+    scores = opened.page.locator("#section-task-scores td.number:nth-child(3)")
+    assert scores.count()
+    assert all(box["x"] + box["width"] <= 375 for box in (one.bounding_box() for one in scores.all()) if box)
+    widths = opened.page.locator(".chart img").evaluate_all("all => all.map(one => one.clientWidth)")
+    assert min(widths) >= 440
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_table_that_goes_on_says_so(page: Path, dark: bool, browser: Browser) -> None:
+    """A shadow on the side that hides something, none at the end."""
+    opened = browser.open(page, width=375, dark=dark)
+    everything(opened)
+    table = opened.page.locator("[id$=-pairs] .scroll").first
+    assert table.evaluate("one => one.scrollWidth - one.clientWidth") > 50
+    before = sides(table)
+    table.evaluate("one => { one.scrollLeft = one.scrollWidth; }")
+    after = sides(table)
+    assert [np.ptp(side) > 40 for side in before] == [False, True]
+    assert [np.ptp(side) > 40 for side in after] == [True, False]
+
+
+def sides(scroller: Locator) -> list[np.ndarray]:
+    """Grey values along the left and the right edge, most of which are paper or its shadow."""
+    grey = np.asarray(Image.open(BytesIO(scroller.screenshot())).convert("L")).astype(int)
+    row = np.median(grey, axis=0)
+    return [row[:30], row[-30:]]
+
+
 def test_the_page_fits_a_telephone(page: Path, browser: Browser) -> None:
     opened = browser.open(page, width=375)
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 375
@@ -96,6 +144,25 @@ def test_the_first_screen_answers_four_questions_beside_one_loss_map(page: Path,
     assert shown.count() == len(FIRST_SCREEN)
     box = shown.first.bounding_box()
     assert box["y"] + box["height"] < 900
+    key = opened.page.locator(".typical p")
+    assert "White frames: its ten patches of highest loss, 1 the worst. Outlines:" in key.text_content()
+    below = opened.page.locator("#section-summary > :not(h2)").nth(1).bounding_box()
+    assert below["y"] < 850, "what follows, warnings where there are some, begins on the first screen"
+
+
+def test_captions_say_what_of_a_chart_is_measured_and_what_is_hidden(page: Path, browser: Browser) -> None:
+    opened = browser.open(page)
+    for chart, said in (
+        ("knn_of_scenes-k-curve", "line is measured at every k, marks with bars are at some"),
+        ("patches-ladder", "a bar shorter than its mark is hidden by it"),
+    ):
+        assert said in opened.page.locator(f"#{chart} figcaption").text_content()
+
+
+def test_no_line_ends_within_a_figure() -> None:
+    torn = "loses ≤ 0.376 ±.004, 0.701 +.030 −.011, ≥ −0.1; a ≤ b, from 3 − 2"
+    mended = "loses ≤_0.376_±.004, 0.701_+.030_−.011, ≥_−0.1; a ≤ b, from 3 − 2"
+    assert WITHIN_A_FIGURE.sub("_", torn) == mended
 
 
 def test_a_loss_map_has_no_paper_behind_it_and_one_scale(page: Path) -> None:

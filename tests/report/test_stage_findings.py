@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from connector_bench.report.blocks import ReportTable
 from connector_bench.report.stage_findings import blamed, stage_findings, stage_section
 from connector_bench.results.harness_files import read_result
 from connector_bench.results.tasks import TaskRun
@@ -85,8 +86,13 @@ def test_readers_below_the_model_are_a_warning(tmp_path: Path) -> None:
 
 def test_the_table_has_every_kind_that_was_measured(tmp_path: Path) -> None:
     task = task_with(tmp_path, 0.3, 0.1)
-    _, table = stage_section(task).blocks
-    assert [row[0].text for row in table.rows] == [KIND]  # type: ignore[union-attr]
+    _, table, bits = stage_section(task).blocks
+    for one, columns in ((table, 1 + 6), (bits, 1 + 2)):
+        assert isinstance(one, ReportTable)
+        assert [row[0].text for row in one.rows] == [KIND]
+        assert {len(row) for row in (one.columns, *one.rows)} == {columns}
+    assert bits.columns == ("kind", "bits before", "bits after")
+    assert [cell.text for cell in bits.rows[0][1:]] == ["1.200 ±.100", "0.900 ±.100"]
 
 
 def test_nobody_is_blamed_for_what_the_model_finds_in_the_same_tokens(tmp_path: Path) -> None:
