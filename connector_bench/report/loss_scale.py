@@ -22,8 +22,8 @@ def scale_chart(width: float = WIDE) -> Chart:
         name="loss-scale",
         title="Colours of every loss map",
         shows=(
-            "Squared error of the best probe in a patch over the patches' variance. 0: rebuilt exactly. 1 and more: no "
-            "better than the mean of the training images. The same colours for every model."
+            "Squared error of the best probe in a patch over the mean variance of patches. 0: rebuilt exactly. 1: what "
+            "the mean patch misses on average; patches that differ more from it can miss more. The same colours for every model."
         ),
         alt="Colour scale from 0, dark, a patch that is rebuilt exactly, to 1 and more, bright, a patch that is lost.",
         draw=_draw,

@@ -131,7 +131,7 @@ function scaleOf() {
     context.fillStyle = colourOf(step / 255);
     context.fillRect(step, 0, 1, 1);
   });
-  return make("p", { class: "scale" }, "error of a patch: 0, rebuilt whole ", canvas, " 1 and more, no better than the mean patch");
+  return make("p", { class: "scale" }, "error of a patch: 0, rebuilt whole ", canvas, " 1 and more, what the mean patch misses on average");
 }
 
 function heatMap({ rows, columns, values, why }) {
