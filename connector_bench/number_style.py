@@ -19,7 +19,7 @@ LIKE = 1 / 3
 LOSS_COLOURS = "magma"
 """The colour scale of every loss map, by its name in matplotlib and in D3: dark where nothing is lost."""
 LOSS_RANGE = (0.0, 1.0)
-"""Losses at the scale's ends: rebuilt whole, and what the mean patch misses on average. What is beyond has the end's colour."""
+"""Losses at the scale's ends: rebuilt whole, and what the mean patch misses on average; beyond, the end's colour."""
 
 
 def decimals(value: float) -> int:

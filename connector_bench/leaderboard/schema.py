@@ -110,7 +110,7 @@ class StoredLossMap(_Frozen):
     rows: int = Field(ge=1)
     columns: int = Field(ge=1)
     values: Numbers
-    """`rows * columns` numbers; 0 is rebuilt whole, 1 what the mean patch misses on average, below 0 where no patch lies."""
+    """`rows * columns` numbers: 0 rebuilt whole, 1 what the mean patch misses on average, below 0 where no patch is."""
     picture: str | None = Field(default=None, pattern="^pictures/[0-9a-f]{64}[.]webp$")
     """Path below the board, where the submitter chose to publish the picture."""
 

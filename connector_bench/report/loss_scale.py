@@ -23,7 +23,8 @@ def scale_chart(width: float = WIDE) -> Chart:
         title="Colours of every loss map",
         shows=(
             "Squared error of the best probe in a patch over the mean variance of patches. 0: rebuilt exactly. 1: what "
-            "the mean patch misses on average; patches that differ more from it can miss more. The same colours for every model."
+            "the mean patch misses on average; patches that differ more from it can miss more. The same "
+            "colours for every model."
         ),
         alt="Colour scale from 0, dark, a patch that is rebuilt exactly, to 1 and more, bright, a patch that is lost.",
         draw=_draw,

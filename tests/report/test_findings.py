@@ -86,7 +86,10 @@ def test_a_control_that_is_off_puts_the_rest_in_doubt(tmp_path: Path) -> None:
     assert "rotation" not in wrong.text
 
 
-@pytest.mark.parametrize(("difference", "verdict"), [(0.005, "not distinguishable"), (-0.05, "fewer after it"), (0.05, "more after it")])
+@pytest.mark.parametrize(
+    ("difference", "verdict"),
+    [(0.005, "not distinguishable"), (-0.05, "fewer after it"), (0.05, "more after it")],
+)
 def test_a_change_of_recall_is_told_from_none(difference: float, verdict: str, tmp_path: Path) -> None:
     recalls = {"pre": 0.3, "post": 0.3 + difference, "diff": difference}
     scores = {f"recall_{side}_5": score(v, chance=0.0) for side, v in recalls.items()}
