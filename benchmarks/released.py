@@ -129,6 +129,8 @@ class Geometry:
     wrapper: str
     build: Callable[[], Built]
     tiny: Callable[[], Built]
+    on_cpu: torch.dtype = torch.float32
+    """What its wrapper loads on a processor, so that the bare model computes in the same."""
 
 
 GEOMETRIES = {
@@ -136,7 +138,9 @@ GEOMETRIES = {
     "qwen2_5_vl": Geometry("qwen2_5_vl", partial(_qwen2_5_vl, QWEN_7B, 3584), packed.qwen2_5_vl),
     "idefics2": Geometry("idefics2", _idefics2, idefics.idefics2),
     "llava_clip_b": Geometry("llava_hf", partial(_llava, CLIP_B, 2048), llava.llava),
-    "qwen2_5_vl_small": Geometry("qwen2_5_vl", partial(_qwen2_5_vl, QWEN_SMALL, 1024), packed.qwen2_5_vl),
+    "qwen2_5_vl_small": Geometry(
+        "qwen2_5_vl", partial(_qwen2_5_vl, QWEN_SMALL, 1024), packed.qwen2_5_vl, torch.bfloat16
+    ),
 }
 """The first three of released sizes for a GPU, the others as large as two cores bear."""
 
@@ -149,7 +153,7 @@ def write_checkpoint(geometry: Geometry, folder: Path, device: str, tiny: bool) 
     building.redraw(model)
     model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, 2
     model.generation_config.bos_token_id = 1
-    model.to(torch.float32 if device == "cpu" else torch.bfloat16).save_pretrained(folder)
+    model.to(geometry.on_cpu if device == "cpu" else torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
