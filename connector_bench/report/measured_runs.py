@@ -20,20 +20,33 @@ MOST = 6
 def read_models(named: Sequence[str], models: Sequence[str] = ()) -> list[ModelRuns]:
     """The results below folders and files, some as `FOLDER:MODEL`, of the `models` named where there are several.
 
-    Of a task that was run more than once the latest run counts. Raises UnusableResult for files that are no result
-    files, for a model that is not there, for more than `MOST` models, and for one name with two sets of connector
-    weights.
+    They come as they are named. Of a task that was run more than once the latest run counts. Raises UnusableResult for
+    files that are no result files, for a model that is not there, for more than `MOST` models, and for one name with
+    two sets of connector weights.
     """
     places = [addressed(text) for text in named]
-    found = [(path, model_in(path, chosen)) for path, chosen in places if chosen is not None]
-    if whole := [path for path, chosen in places if chosen is None]:
-        there = models_of(read_results(whole))
-        found += [(whole[0], there[name]) for name in _chosen(there, models)]
+    placed = [
+        (place, path, model_in(path, chosen))
+        for place, (path, chosen) in enumerate(places)
+        if chosen is not None
+    ]
+    if whole := {place: path for place, (path, chosen) in enumerate(places) if chosen is None}:
+        there = models_of(read_results(list(whole.values())))
+        for one in (there[name] for name in _chosen(there, models)):
+            place = min(whole) if models else _first_place(one, whole)
+            placed.append((place, whole[place], one))
+    found = [(path, one) for _, path, one in sorted(placed, key=lambda each: each[0])]
     if len(found) > MOST:
         raise UnusableResult(f"results of {len(found)} models are named, and a page has room for {MOST}")
     for _, one in found:
         _require_one_connector(one.model, one.tasks)
     return _named_apart(found)
+
+
+def _first_place(one: ModelRuns, whole: Mapping[int, Path]) -> int:
+    """The first of these folders and files that holds a result of the model: columns stand as they were named."""
+    files = {parent for file in one.files for parent in (file.path, *file.path.parents)}
+    return next((place for place, path in whole.items() if path in files), min(whole))
 
 
 def _named_apart(found: Sequence[tuple[Path, ModelRuns]]) -> list[ModelRuns]:

@@ -44,6 +44,13 @@ def test_folders_of_one_model_each_stand_side_by_side(tmp_path: Path) -> None:
     assert rows["accuracy, vqa"] == ["0.700 ±.020", "0.400 ±.020"]
 
 
+def test_models_stand_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    for number, name in enumerate(("first", "second", "third")):
+        write(tmp_path / name[0], f"org/{name}", 0.1, number)
+    named = (f"{tmp_path}/t", f"{tmp_path}/f:org/first", f"{tmp_path}/s")
+    assert table_of(*named).columns == ("figure", "third", "first", "second")
+
+
 def test_models_of_one_folder_are_named(tmp_path: Path) -> None:
     for number, name in enumerate(("org/first", "org/second", "org/third")):
         write(tmp_path, name, 0.1 * number + 0.1, number)
