@@ -45,6 +45,23 @@ def test_a_difference_of_few_answers_is_covered(first: float, second: float, ima
     assert covered / SIMULATIONS >= SEEN
 
 
+@pytest.mark.parametrize(("spread_over", "images"), [(1.0, 100), (0.2, 100), (1.0, 60)])
+def test_four_questions_about_each_image_tell_more_than_one(spread_over: float, images: int) -> None:
+    """Images' means over their questions, of which .02 and .01 are answered by one side alone."""
+    rng = np.random.default_rng(0)
+    covered, halves = 0, []
+    for _ in range(SIMULATIONS):
+        some = np.where(rng.random((images, 1)) < spread_over, 1 / spread_over, 0.0)
+        drawn = rng.random((images, 4))
+        answers = np.where(drawn < 0.02 * some, 1.0, np.where(drawn < 0.03 * some, -1.0, 0.0))
+        found = paired_difference(np.repeat(answers.mean(axis=1), 4), np.repeat(np.arange(images), 4))
+        covered += found.low <= 0.01 <= found.high
+        halves.append((found.high - found.low) / 2)
+    one = paired_difference(np.repeat([1.0, -1.0, 0.0], [2, 1, images - 3]), np.arange(images))
+    assert covered / SIMULATIONS >= SEEN
+    assert np.mean(halves) < 0.6 * (one.high - one.low) / 2
+
+
 def test_a_share_of_one_question_an_image_has_wilsons_interval() -> None:
     answers = np.array([1.0] * 45 + [0.0] * 15)
     quantile = stats.t.ppf(0.975, 59)

@@ -38,14 +38,16 @@ def paired_difference(
 
     Each side's share of questions that it alone has right has Wilson's interval, and their difference what follows from
     both (Newcombe, Statistics in Medicine 17 (1998) 2635; with the correlation of two shares of the same questions).
-    So questions on which two never differ do not say that they are the same.
+    So questions on which two never differ do not say that they are the same. Of an image with several questions every
+    value may be the mean over them: the spread is that of single answers all the same.
     """
     values, found, n = _over_images(differences, images)
-    value, spread = found.value, float(np.square(values).mean()) - found.value**2
+    value = found.value
+    first, second = float(np.maximum(values, 0).mean()), float(np.maximum(-values, 0).mean())
+    spread = first + second - value**2
     trials = float(n)
     if math.isfinite(found.error) and found.error > 0 and spread > 0:
         trials = min(spread / found.error**2, float(len(values)))
-    first, second = float(np.maximum(values, 0).mean()), float(np.maximum(-values, 0).mean())
     quantile = _quantile(n, confidence)
     ends = [wilson(one, one * (1 - one) / trials, round(trials), quantile) for one in (first, second)]
     odds = first * second / max((1 - first) * (1 - second), 1e-12)
