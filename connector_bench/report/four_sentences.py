@@ -106,7 +106,8 @@ def _change(moved_by: Score, before: Score | None, after: Score | None) -> str:
     text = f"{change(moved_by)} of the {HEADLINE_K} nearest"
     if before is None or after is None:
         return text
-    return f"{text}, from {number(before.value)} to {number(after.value)}"
+    chance = "" if before.chance is None or before.chance else " beyond chance"
+    return f"{text}, from {number(before.value)} to {number(after.value)}{chance}"
 
 
 def _blame(task: TaskRun | None) -> Finding:

@@ -65,13 +65,16 @@ def size_sentence(scores: Mapping[str, Score]) -> str:
     floor, excess = scores["lost_floor"], scores["excess"]
     text = f"The best linear connector to as many tokens and numbers loses {interval(floor)}"
     if floor.value < ROOM_FOR_ALL:
-        text = f"It has room for all of the patches: a linear map of its size loses {number(floor.value)}"
+        text = f"It has room for all: the best linear map to as many tokens and numbers loses {number(floor.value)}"
     if not has_interval(excess):
         return f"{text}; this one loses {interval(excess)} beyond that, of too few images for an interval."
+    if abs(excess.value) < ROOM_FOR_ALL:
+        return f"{text}; this one loses no more."
     if excess.low > 0 and excess.sign:
         return f"{text}; this one loses {interval(excess)} beyond that, by probes that have not learnt all."
     if excess.low > 0:
-        return f"{text}; this one loses {interval(excess)} beyond that, which its size does not explain."
+        beyond = f"{text}; this one loses {interval(excess)} beyond that"
+        return f"{beyond}, which the number and width of its tokens do not explain."
     if excess.high < 0:
         less = replace(excess, value=-excess.value, low=-excess.high, high=-excess.low)
         return f"{text}; this one loses {interval(less)} less than that, as no linear one can."

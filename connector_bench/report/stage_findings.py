@@ -90,6 +90,8 @@ def blamed(task: TaskRun, kind: str) -> str:
         return f"{WHERE[max(guilty, key=lambda name: losses[name].value)]} is to blame"
     if CONNECTOR in _negative(losses):
         return "it is not known, since more is read behind the connector than before it,"
+    if MODEL in _negative(losses):
+        return "it is not known, since the model answers more than is read behind the connector,"
     return "neither is distinguishable from losing nothing"
 
 

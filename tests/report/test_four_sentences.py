@@ -91,7 +91,8 @@ def test_a_run_without_the_loss_of_its_size_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("excess", "expected"),
     [
-        (0.1, "0.100 ±.020 beyond that, which its size does not explain."),
+        (0.1, "0.100 ±.020 beyond that, which the number and width of its tokens do not explain."),
+        (0.0004, "; this one loses no more."),
         (-0.1, "this one loses 0.100 ±.020 less than that, as no linear one can."),
         (0.01, "what this one loses is not distinguishable from that (0.010 ±.020 more)."),
     ],
@@ -123,7 +124,9 @@ def test_where_neighbours_moved_follows_the_interval(
 
 
 def test_kinds_of_questions_are_grouped_by_who_is_to_blame(tmp_path: Path) -> None:
-    found = stages(a=(0.3, 0.0), b=(0.0, 0.3), c=(0.4, 0.1), d=(0.0, 0.0), e=(0.2, 0.22), f=(-0.1, 0.0))
+    found = stages(
+        a=(0.3, 0.0), b=(0.0, 0.3), c=(0.4, 0.1), d=(0.0, 0.0), e=(0.2, 0.22), f=(-0.1, 0.0), g=(0.0, -0.1)
+    )
     text = text_of(results_of(tmp_path, connector_stages=found), BLAME)
     assert text.startswith(
         "The connector is to blame for questions of a (connector 0.300 ±.050, language model 0.000 ±.050), c (connector"
@@ -132,6 +135,7 @@ def test_kinds_of_questions_are_grouped_by_who_is_to_blame(tmp_path: Path) -> No
     assert "neither is distinguishable from losing nothing for questions of d" in text
     assert "both lose, which of them more is not distinguishable, for questions of e" in text
     assert "more is read behind the connector than before it, for questions of f (connector −0.100" in text
+    assert "more than is read behind the connector, for questions of g (connector 0.000" in text
 
 
 def test_without_answers_the_language_model_is_not_blamed(tmp_path: Path) -> None:
