@@ -23,7 +23,10 @@ DRAWN = {
 """What the pictures of the embedded data sets are; `_unseen` behind a task's name are other drawings."""
 EMBEDDED = "connector_zoo"
 ZOO = " All models are of the embedded zoo: small ones that differ in their connector alone."
-WHY = "the share of the patches' variance that no probe rebuilds: across the zoo, connectors that lose less answer more"
+WHY = (
+    "the share of the patches' variance that no probe rebuilds (≤: at most): across the trained connectors of the zoo, "
+    "not in every pair, those that lose less answer more"
+)
 NO_PREDICTOR = "the first that this board holds of the figures that boards are sorted by"
 UNSEEN = "_unseen"
 MOST_NAMED = 3
