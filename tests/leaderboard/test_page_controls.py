@@ -267,8 +267,9 @@ def test_what_was_measured_when_and_how_to_cite_and_submit(view: Open) -> None:
     assert "Newest result of 2026-01-01" in said
     assert (
         "Sorted and ranked by lost, the share of the patches' variance that no probe rebuilds (≤: at most): across the "
-        "trained connectors of the zoo, not in every pair, those that lose less answer more. First by lost: mlp, ≤ 0.590 ±.025; it has accuracy 0.790 ±.025 in vqa, "
-        "the best of all." in page.locator("main").inner_text()
+        "trained connectors of the zoo, not in every pair, those that lose less answer more. First by lost: mlp, "
+        "≤ 0.590 ±.025; it has accuracy 0.790 ±.025 in vqa, the best of all."
+        in page.locator("main").inner_text()
     )
     for name, heading in (("Cite", "Cite"), ("Submit a model", "Submit a model")):
         page.get_by_role("navigation").get_by_role("button", name=name).click()
