@@ -152,7 +152,7 @@ def test_a_report_says_whether_neighbours_moved_for_the_better(run: Outcome, tmp
     assert CliRunner().invoke(app, ["report", str(run.folder), "-o", str(page)]).exit_code == 0
     text = page.read_text()
     for said in (
-        "Against content by object_content the connector&#39;s gain is",
+        "Against what the images show (content by object_content) the connector&#39;s gain is",
         "Against an independent space",
         "Beside the language model&#39;s words",
         "times as long as the language model&#39;s word embeddings",
