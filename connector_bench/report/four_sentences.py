@@ -11,7 +11,8 @@ from connector_bench.report.blocks import Finding
 from connector_bench.report.estimates import change, has_interval, interval
 from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.reconstruction_findings import size_sentence
-from connector_bench.report.stage_findings import CONNECTOR, MODEL, blamed, kinds_of
+from connector_bench.report.shared import label_column
+from connector_bench.report.stage_findings import CONNECTOR, MODEL, WHERE, blamed, kinds_of
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, STAGES, TaskRun
 from connector_bench.stats.intervals import Score
@@ -86,9 +87,9 @@ def _neighbours(task: TaskRun | None) -> Finding:
         )
     shared = task.scores.get("purity_diff")
     if shared is not None and has_interval(shared):
-        column = next(iter(task.record.get("labels") or {}), "label")
         before, after = (task.scores.get(f"purity_{side}") for side in ("pre", "post"))
-        text = f"{VERDICTS[moved(shared)]} images of the same {column}: {_change(shared, before, after)}{beside}."
+        towards = f"{VERDICTS[moved(shared)]} images of the same {label_column(task)}"
+        text = f"{towards}: {_change(shared, before, after)}{beside}."
         return Finding(NEIGHBOURS, text)
     return Finding(
         NEIGHBOURS, f"Not known, since nothing says what neighbours should share{beside}.", "missing"
@@ -131,7 +132,5 @@ def _listed(task: TaskRun, kinds: Sequence[str]) -> str:
 
 
 def _losses(scores: Mapping[str, Score], kind: str) -> str:
-    names = {
-        name.format(kind=kind): who for name, who in ((CONNECTOR, "connector"), (MODEL, "language model"))
-    }
+    names = {name.format(kind=kind): WHERE[name].removeprefix("the ") for name in (CONNECTOR, MODEL)}
     return ", ".join(f"{who} {interval(scores[name])}" for name, who in names.items() if name in scores)

@@ -10,7 +10,7 @@ from connector_bench.report.beyond_overlap import further_findings
 from connector_bench.report.blocks import Finding, control_findings
 from connector_bench.report.estimates import apart, change, covers_chance, interval
 from connector_bench.report.overlap_table import headline_k, overlaps
-from connector_bench.report.shared import shared_sentence
+from connector_bench.report.shared import label_column, shared_sentence
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -92,9 +92,8 @@ def _controls(task: TaskRun, k: int) -> tuple[list[str], list[str]]:
 
 def _retrieval(task: TaskRun, suffix: str) -> Finding:
     before, after, difference = (task.scores[f"recall_{side}_5"] for side in ("pre", "post", "diff"))
-    column = next(iter(task.record.get("labels") or {}), "label")
     text = (
-        f"The share of images that have one of the same {column} among their 5 nearest is "
+        f"The share of images that have one of the same {label_column(task)} among their 5 nearest is "
         f"{number(before.value)} before and {number(after.value)} after the connector "
         f"(chance {number(after.chance or 0.0)})"
     )

@@ -39,6 +39,11 @@ def _shared_labels(task: TaskRun) -> Iterator[SharedLabel]:
             yield SharedLabel(column, before, after, noted.get("most"))
 
 
+def label_column(task: TaskRun) -> str:
+    """What the record calls the labels that figures without another name are of."""
+    return str(next(iter(task.record.get("labels") or {}), "label"))
+
+
 def shared_sentence(task: TaskRun) -> str:
     """What is known of it, in plain words."""
     said = [_of_label(one) for one in shared_labels(task)]
