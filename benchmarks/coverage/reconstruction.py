@@ -86,6 +86,7 @@ def scored(rng: np.random.Generator, n: int, of: Variance, names: str) -> BatchR
         truth.errors_of_the_mean.by_dimension,
         yardstick,
         torch.ones(n, 2, dtype=torch.bool),
+        (patches.dtype, patches.dtype),
         (0,) * n,
     )
 
