@@ -163,7 +163,7 @@ def test_one_channel_and_tensors_of_pictures_are_taken() -> None:
     assert all(map(torch.equal, of(list(map(torch.from_numpy, DRAWN))), of(PICTURES)))
     for wrong in (tensors / 255, torch.zeros(2, 3, 9, 3, dtype=torch.uint8)):
         with pytest.raises(
-            ValueError, match=r"is no picture; \[3, rows, columns\] of uint8 .*cb.ConnectorProbe"
+            ValueError, match=r"is no picture; \[3, rows, columns\] of uint8 .*bare pair, ConnectorProbe"
         ):
             of(wrong)
     with pytest.raises(ValueError, match=r"one tensor of \[3, 32, 32\]; .* several as \[pictures, 3, rows"):

@@ -195,7 +195,7 @@ def test_of_a_batch_with_a_fault_nothing_is_taken() -> None:
     names, some = zip(*pairs(93, LAYOUTS), strict=True)
     batch = TokenBatch.of(names[90:], some[90:])
     batch.post[-1, 0] = torch.nan
-    with pytest.raises(ValueError, match="image 'image-92' at post"):
+    with pytest.raises(ValueError, match=r"image image-92 at post \(the connector's output\)"):
         sample.add(batch)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state(sample).items())
 
