@@ -141,6 +141,30 @@ def test_a_file_in_a_folders_place_is_not_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_tilde_is_home_wherever_a_path_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, picture in enumerate(PICTURES):
+        picture.save(photos / f"{number}.png")
+    tokens = cb.capture((ENCODER, CONNECTOR), "~/photos", pixels, folder="~/tokens")
+    listed = cb.capture((ENCODER, CONNECTOR), [f"~/photos/{number}.png" for number in range(6)], pixels)
+    for found in (listed, cb.Tokens.load("~/tokens"), cb.Tokens.load(tokens.save("~/again"))):
+        assert all(map(torch.equal, found.post, tokens.post))
+    result = cb.knn_preservation(BEFORE, AFTER, ks=(10,))
+    assert cb.Result.load(result.save("~/results")).to_dict() == result.to_dict()
+    tensors = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    probe = cb.ConnectorProbe(tensors, (ENCODER, CONNECTOR), folder="~/curve", ks=(1,))
+    probe.begin()
+    assert probe.plot("~/curve.png") == tmp_path / "curve.png"
+    made = {"photos", "tokens", "again", "results", "curve", "curve.png"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert made <= names
+    assert "~" not in names
+
+
 @pytest.mark.parametrize("command", [[], ["compare"], ["leaderboard", "show"], ["zoo", "train"], ["sweep"]])
 def test_help_by_one_letter(command: list[str]) -> None:
     shown = CliRunner().invoke(app, [*command, "-h"])

@@ -97,7 +97,7 @@ def capture(
         if (why := adapter.add_untrained(UNTRAINED_SEEDS)) is not None:
             raise ValueError(f"no untrained copy of this connector can be kept: {why}")
         seeds = UNTRAINED_SEEDS
-    out = None if folder is None else _claimed(Path(folder))
+    out = None if folder is None else _claimed(Path(folder).expanduser())
     reader = PictureReader()
     seen = read_pictures(given.of_task(TASK), reader, "Reading pictures")
     left_out = streaming.LeftOut()

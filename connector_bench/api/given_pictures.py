@@ -43,19 +43,26 @@ class GivenPictures:
     @classmethod
     def of(cls, images: GivenImages, labels: Labels | None = None, source: str = "given") -> GivenPictures:
         """What was given. ValueError for none, labels that are not one a picture, a folder without any."""
-        if isinstance(images, (str, Path)) and Path(images).is_dir():
-            found = cls._of_folder(Path(images), source)
+        if isinstance(images, (str, Path)):
+            images = Path(images).expanduser()
+        if isinstance(images, Path) and images.is_dir():
+            found = cls._of_folder(images, source)
         else:
             refuse_one(images)
             if not isinstance(images, (Path, Iterable)) or isinstance(images, dict):
                 raise ValueError(
                     f"images is {type(images).__name__}; allowed are a folder, and pictures or paths in any iterable"
                 )
-            listed = [images] if isinstance(images, (str, Path)) else list(images)
+            listed = [
+                Path(one).expanduser() if isinstance(one, (str, Path)) else one
+                for one in ([images] if isinstance(images, Path) else images)
+            ]
             found = cls(
                 tuple(_document(number, one, source) for number, one in enumerate(listed)),
-                tuple(_path_of(number, one) for number, one in enumerate(listed)),
-                tuple(_file_sha256(Path(one)) if isinstance(one, (str, Path)) else None for one in listed),
+                tuple(
+                    one.name if isinstance(one, Path) else str(number) for number, one in enumerate(listed)
+                ),
+                tuple(_file_sha256(one) if isinstance(one, Path) else None for one in listed),
             )
         if not len(found):
             raise ValueError("no picture was given")
@@ -122,7 +129,7 @@ def tested_and_learnt(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
 
 def refuse_one(images: Any) -> None:
     """ValueError for a path that leads nowhere, and for one array where several pictures are wanted."""
-    if isinstance(images, (str, Path)) and not Path(images).exists():
+    if isinstance(images, (str, Path)) and not Path(images).expanduser().exists():
         raise ValueError(f"images is {str(images)!r}, which is neither a folder nor a file")
     tensor = _is_tensor(images)
     if (tensor or isinstance(images, np.ndarray)) and images.ndim < 4:
@@ -141,10 +148,9 @@ def _hash_of(document: Document) -> str | None:
 
 
 def _document(number: int, given: Any, source: str) -> Document:
-    if isinstance(given, (str, Path)):
-        path = Path(given)
-        shown = partial(_shown_file, path)
-        return Document("", number, source, shown, {}, path.read_bytes, file=lambda: path.name)
+    if isinstance(given, Path):
+        shown = partial(_shown_file, given)
+        return Document("", number, source, shown, {}, given.read_bytes, file=lambda: given.name)
     try:
         picture = rgb_of(given)
         facts = picture_facts(picture)
@@ -234,10 +240,6 @@ def _known(facts: PictureFacts) -> PictureFacts:
 
 def _none(why: str) -> Any:
     raise NoPicture(why)
-
-
-def _path_of(number: int, given: Any) -> str:
-    return Path(given).name if isinstance(given, (str, Path)) else str(number)
 
 
 def _file_sha256(file: Path) -> str | None:

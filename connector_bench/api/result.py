@@ -207,7 +207,7 @@ class Result:
         """
         from connector_bench.api.result_files import save
 
-        return save(self, Path(folder))
+        return save(self, Path(folder).expanduser())
 
     @classmethod
     def load(cls, path: str | Path) -> Result:
@@ -217,4 +217,4 @@ class Result:
         """
         from connector_bench.api.result_files import load
 
-        return load(Path(path))
+        return load(Path(path).expanduser())

@@ -184,7 +184,7 @@ class Tokens:
 
     def save(self, folder: str | Path) -> Path:
         """Write the tokens as `connector-bench capture` does. ValueError where the folder holds a capture already."""
-        out = Path(folder)
+        out = Path(folder).expanduser()
         make_folder(out)
         if (out / MANIFEST).exists() or token_files(out):
             raise ValueError(f"{out} holds a capture already; name another folder")
@@ -203,7 +203,7 @@ class Tokens:
 
         ValueError and OSError as `CapturedTokens`.
         """
-        captured = CapturedTokens(Path(folder))
+        captured = CapturedTokens(Path(folder).expanduser())
         pictures = captured.pictures()
         return cls(captured, tuple(pictures.documents), pictures.folder)
 

@@ -102,9 +102,10 @@ def neighbour_plate(
             _show(cell, image(index), _caption(captions, index), _KEPT if index in after else _LOST)
         for cell, index in zip(below[1:], after, strict=True):
             _show(cell, image(index), _caption(captions, index), _KEPT if index in before else _NEW)
-    with appearing(Path(path)) as temporary:
+    path = Path(path).expanduser()
+    with appearing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png", metadata={"Software": None})
-    return Path(path)
+    return path
 
 
 def _caption(captions: Sequence[str] | Mapping[int, str] | None, index: int, start: str = "") -> str:

@@ -91,7 +91,7 @@ class ConnectorProbe(NoCallback):
     ) -> None:
         require_count("every", every)
         require_count("batch_size", batch_size)
-        self.every, self.folder = every, Path(folder)
+        self.every, self.folder = every, Path(folder).expanduser()
         self._given = self._model, self._processor = model, processor
         self._grid = grid
         self._bare = require_model(model)
@@ -162,7 +162,7 @@ class ConnectorProbe(NoCallback):
         """The curve with its intervals as a PNG, in the folder unless a path is given. ValueError without a line."""
         from connector_bench.training.curve_picture import TrainingCurve
 
-        target = self.folder / PICTURE if path is None else Path(path)
+        target = self.folder / PICTURE if path is None else Path(path).expanduser()
         write_atomically(target, TrainingCurve(read_lines(self._curve.file)).chart().png())
         return target
 
