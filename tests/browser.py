@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -53,6 +54,11 @@ class Opened:
             for rule in found
             for node in rule["nodes"]
         ]
+
+    def repeated_ids(self) -> list[str]:
+        """Names that more than one element has."""
+        ids = Counter(self.page.locator("[id]").evaluate_all("all => all.map(one => one.id)"))
+        return [name for name, count in ids.items() if count > 1]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 STAMP = "20260101_000000"
+
+CONNECTOR = {
+    "model": "org/model",
+    "family": "llava",
+    "connector": "mlp",
+    "parameters": 8,
+    "weights_sha256": None,
+}
+RECORD = {"connector": CONNECTOR, "scores": {}}
+
+
+def outcomes(share: float, n: int = 400, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).random(n) < share).astype(float)
 
 
 def ordinary_task(

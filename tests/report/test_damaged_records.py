@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from connector_bench.cli import app
+from tests.report.command import report
 from tests.report.written import record, score, write_result
 
 POINT = {**score(0.4), "k": 10}
@@ -64,10 +63,6 @@ BROKEN: list[tuple[str, tuple[Any, ...], Any]] = [
 ]
 
 
-def report(folder: Path) -> Result:
-    return CliRunner().invoke(app, ["report", str(folder), "-o", str(folder / "page.html")])
-
-
 def put(records: dict[str, Any], task: str, where: tuple[Any, ...], value: Any) -> dict[str, Any]:
     """The records with something else in one place."""
     changed = copy.deepcopy(records)
@@ -80,7 +75,7 @@ def put(records: dict[str, Any], task: str, where: tuple[Any, ...], value: Any) 
 
 def test_the_records_are_drawn_as_they_are(tmp_path: Path) -> None:
     write_result(tmp_path, RECORDS)
-    finished = report(tmp_path)
+    finished = report(tmp_path, tmp_path / "page.html")
     assert finished.exit_code == 0, finished.output
     assert "Overlap over the size of the gallery" in (tmp_path / "page.html").read_text()
 
@@ -90,7 +85,7 @@ def test_a_wrong_value_is_named_by_its_place(
     task: str, where: tuple[Any, ...], value: Any, tmp_path: Path
 ) -> None:
     path = write_result(tmp_path, put(RECORDS, task, where, value))
-    finished = report(tmp_path)
+    finished = report(tmp_path, tmp_path / "page.html")
     assert finished.exit_code == 1
     place = ".".join(map(str, where))
     assert finished.stderr.startswith(f"no report: {path}: ")
@@ -111,7 +106,7 @@ def test_a_chart_that_cannot_be_drawn_names_file_and_task(
 ) -> None:
     """Each value is one that may stand there; beside the others it makes no sense."""
     path = write_result(tmp_path, put(RECORDS, task, where, value))
-    finished = report(tmp_path)
+    finished = report(tmp_path, tmp_path / "page.html")
     assert finished.exit_code == 1
     assert finished.stderr.startswith(f"no report: {path}: {task}: ")
 
@@ -119,5 +114,5 @@ def test_a_chart_that_cannot_be_drawn_names_file_and_task(
 @pytest.mark.parametrize("name", ["options", "at_control_gallery", "gallery_curve", "pre_width"])
 def test_what_is_null_is_what_was_not_recorded(name: str, tmp_path: Path) -> None:
     write_result(tmp_path, put(RECORDS, "knn_preservation", (name,), None))
-    finished = report(tmp_path)
+    finished = report(tmp_path, tmp_path / "page.html")
     assert finished.exit_code == 0, finished.output
