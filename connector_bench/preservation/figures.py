@@ -12,27 +12,23 @@ from jaxtyping import Float, Int
 from connector_bench import metrics
 from connector_bench.metrics import HEADLINE_K
 from connector_bench.pictures import images_fingerprint
-from connector_bench.preservation import geometry, influence, knn, retrieval
+from connector_bench.preservation import knn, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
-from connector_bench.preservation.design_effect import InHalves, design_effects
 from connector_bench.preservation.drawn_together import Drawn, drawn_by
 from connector_bench.preservation.gain import AgreementWith
-from connector_bench.preservation.gallery_curve import gallery_curve, headline
+from connector_bench.preservation.gallery_curve import headline
+from connector_bench.preservation.gallery_figures import HUBNESS_K, Found, gallery_figures, over_sizes
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import allowed_ks, too_few
 from connector_bench.preservation.overlap_interval import depth
-from connector_bench.preservation.principal import Principal
 from connector_bench.preservation.reference import ReferenceVectors
 from connector_bench.preservation.searched_gallery import Columns, Scores, SearchedGallery
-from connector_bench.preservation.sharing import Captions, LabelColumn, label_columns
-from connector_bench.preservation.side import RANKED, Side, both_sides
+from connector_bench.preservation.sharing import Captions, label_columns
+from connector_bench.preservation.side import RANKED, both_sides
 from connector_bench.preservation.text_side import TokenSample, token_figures
 from connector_bench.progress import doing
 from connector_bench.stats.intervals import Score, plain
 from connector_bench.stats.oracles import not_as_they_must_be
-
-HUBNESS_K = 10
-"""Neighbours whose occurrences hubness counts."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ def preservation_figures(
         lists = sides[0].lists, sides[1].lists
         with doing("halving the images"):
             gallery = SearchedGallery.of(*lists, ks, seed=options.seed, drawn=drawn)
-        columns, scores, extra = _ours(*sides, gallery, options, columns_of_labels, described)
+        columns, scores, extra = gallery_figures(*sides, gallery, options, columns_of_labels, described)
         extra |= drawn.noted()
         agreement = None
         if reference is not None:
@@ -139,7 +135,7 @@ def preservation_figures(
             scores |= found[1]
         if f"knor_adj_{HEADLINE_K}" in scores:
             with doing("overlap in smaller galleries"):
-                curve = _over_sizes(*sides, gallery, scores, options, device)
+                curve = over_sizes(*sides, gallery, scores, options, device)
             scores |= headline(curve)
             extra |= {"gallery_curve": curve} if curve is not None else {}
         if tokens is not None:
@@ -203,7 +199,6 @@ def preservation_figures(
     return PreservationFigures(rows, summary, tuple(warnings), lists=lists)
 
 
-Found = tuple[Columns, Scores, dict[str, object]]
 OF_PAPER = "no interval: images are each other's neighbours, which the published procedure leaves out; knor_k has one"
 
 
@@ -216,48 +211,6 @@ def _paper(
         for name, column in columns.items()
     }
     return columns, {name: plain(score) for name, score in found.items()}, drawn.noted()
-
-
-def _ours(
-    pre: Side,
-    post: Side,
-    gallery: SearchedGallery,
-    options: PreservationOptions,
-    labels: Sequence[LabelColumn],
-    captions: Captions | None,
-) -> Found:
-    with doing("overlap and its intervals"):
-        columns, scores = gallery.overlaps_and_gaps()
-    in_halves: list[InHalves] = [geometry.rank_geometry_in_halves]
-    recalls = [k for k in retrieval.KS if k <= len(pre) - 2]
-    sampled = pre.sampled
-    in_halves += [one.in_halves(sampled, (pre, post), recalls) for one in labels]
-    if captions is not None and len(pre) >= retrieval.NEAREST + 2:
-        in_halves.append(captions.in_halves(sampled))
-    with doing("intervals of ranks and retrieval"):
-        together = pre.drawn.take(sampled)
-        effects = design_effects(pre.sample, post.sample, in_halves, drawn=together, seed=options.seed)
-    near, near_scores = geometry.rank_geometry(pre, post, effects)
-    columns |= near
-    scores |= {name: plain(score) for name, score in near_scores.items()}
-    with doing("geometry of all images"):
-        scores |= _set_geometry(pre, post)
-    for number, one in enumerate(labels):
-        with doing(f"retrieval by {one.column}"):
-            retrieved, retrieved_scores = one.figures(number, pre, post, effects, recalls)
-        columns |= retrieved
-        scores |= {name: plain(score) for name, score in retrieved_scores.items()}
-    if captions is not None and len(pre) >= retrieval.NEAREST + 2:
-        alike, alike_scores = captions.figures(pre, post, effects)
-        columns |= alike
-        scores |= {name: plain(score) for name, score in alike_scores.items()}
-    with doing("overlap against retrieval"):
-        scores |= _overlap_recall(columns, pre.drawn, options.seed)
-    curve = gallery.common.curve(max(gallery.ks)).mean(axis=0)
-    extra: dict[str, object] = {"curve": [round(float(value), 6) for value in curve]}
-    if labels:
-        extra["labels"] = {one.column: one.noted() for one in labels}
-    return columns, scores, extra
 
 
 def _against(
@@ -283,45 +236,3 @@ class SampledTokens:
         column = np.full(n, np.nan)
         column[list(self.rows)] = values
         return column
-
-
-def _over_sizes(
-    pre: Side,
-    post: Side,
-    gallery: SearchedGallery,
-    scores: Scores,
-    options: PreservationOptions,
-    device: str,
-) -> dict[str, object] | None:
-    recorded = scores[f"knor_adj_{HEADLINE_K}"]
-    low, high = (np.nan if recorded[end] is None else recorded[end] for end in ("low", "high"))
-    whole = Score(recorded["value"], low, high, recorded["n"], recorded["chance"], recorded["method"])
-    sides = pre.vectors, post.vectors
-    return gallery_curve(*sides, gallery, whole, distance=options.distance, seed=options.seed, device=device)
-
-
-def _set_geometry(pre: Side, post: Side) -> Scores:
-    n, sides = len(pre), (Principal.of(pre.vectors), Principal.of(post.vectors))
-    values = {"procrustes_paper": geometry.paper_procrustes_residual(*sides)}
-    if n >= HUBNESS_K + 2:
-        values["hubness_pre"] = geometry.hubness(pre.lists[:, :HUBNESS_K])
-        values["hubness_post"] = geometry.hubness(post.lists[:, :HUBNESS_K])
-    scores: Scores = {name: {"value": value, "n": n} for name, value in values.items()}
-    before, after = (influence.spectral(side, pre.drawn) for side in sides)
-    scores |= {f"{name}_pre": plain(score) for name, score in before.items()}
-    scores |= {f"{name}_post": plain(score) for name, score in after.items()}
-    if before and after:  # similarity to a side that does not vary has no meaning
-        scores["procrustes"] = plain(influence.procrustes(*sides, pre.drawn))
-        cka = influence.debiased_cka(*sides, pre.drawn) if n >= 4 else None
-        if cka is not None and np.isfinite(cka.value):
-            scores["cka"] = plain(cka)
-    return scores
-
-
-def _overlap_recall(columns: Columns, drawn: Drawn, seed: int) -> Scores:
-    """Whether images whose neighbours change also lose their retrieval, where there are values of both."""
-    overlap, recall = columns.get("knor_10"), columns.get("recall_post_5")
-    if overlap is None or recall is None or np.isfinite(recall).sum() < 3:
-        return {}
-    against = retrieval.overlap_recall(overlap, recall, drawn=drawn, seed=seed)
-    return {"spearman_knor_10_recall_post_5": plain(against)} if np.isfinite(against.value) else {}

@@ -12,8 +12,8 @@ from connector_bench.protocol import CONTROL_TRAINING_IMAGES
 from connector_bench.reconstruction.config import ReconstructionConfig
 from connector_bench.reconstruction.folds import Ledger, validation_share
 from connector_bench.reconstruction.probes.control_probes import ControlSample
+from connector_bench.reconstruction.probes.floor_sample import FloorSample
 from connector_bench.reconstruction.probes.sample import ProbeSample
-from connector_bench.reconstruction.probes.size_floor import FloorSample
 from connector_bench.reconstruction.probes.state_size import state_bytes, state_device, with_room_for
 from connector_bench.reconstruction.store import RunStore
 

@@ -8,7 +8,8 @@ from connector_bench.pictures import for_controls
 from connector_bench.preservation import control_figures
 from connector_bench.preservation.figures import PreservationFigures, SampledTokens, preservation_figures
 from connector_bench.preservation.options import PreservationOptions
-from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, draw_gallery, merge
+from connector_bench.preservation.pooled import PooledPreservation
+from connector_bench.preservation.pooled_vectors import PooledVectors, draw_gallery, merge
 from connector_bench.preservation.text_side import sample_of
 from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 

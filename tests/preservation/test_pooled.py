@@ -13,7 +13,8 @@ from connector_bench.preservation.figures import PreservationFigures, metric_nam
 from connector_bench.preservation.neighbours.ranking import read_rankings
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions, preservation_options
-from connector_bench.preservation.pooled import PooledPreservation, PooledVectors, merge
+from connector_bench.preservation.pooled import PooledPreservation
+from connector_bench.preservation.pooled_vectors import PooledVectors, merge
 from connector_bench.preservation.retrieval import class_of
 from connector_bench.types import Tile, TokenBatch, TokenLayout, TokenPair
 

@@ -9,10 +9,10 @@ import torch
 from connector_bench.reconstruction.cells import cells_of, is_placed
 from connector_bench.reconstruction.config import DTYPES, ReconstructionConfig, target_of
 from connector_bench.reconstruction.folds import FOLDS
+from connector_bench.reconstruction.probes.floor_sample import WIDEST
 from connector_bench.reconstruction.probes.linear import PARTS
 from connector_bench.reconstruction.probes.moments import CHUNK_ROWS_ON_CUDA
 from connector_bench.reconstruction.probes.reservoir import SLACK
-from connector_bench.reconstruction.probes.size_floor import WIDEST
 from connector_bench.types import TokenBatch
 
 SHARE_OF_FREE = 0.7
