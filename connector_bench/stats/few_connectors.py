@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from jaxtyping import Float64
 from scipy import special
+
+Values = Float64[np.ndarray, " draws"]
 
 
 def rank_interval(value: float, n: int, confidence: float) -> tuple[float, float]:
@@ -23,12 +28,9 @@ def difference_interval(
     """Ends of the interval of `first - second`, rank correlations of two columns with a third over the same n points.
 
     `between` is that of the two columns. It combines the intervals of both (Zou, Psychological Methods 12 (2007) 399),
-    with the correlation that two correlations have where they share a column (Steiger, Psychological Bulletin 87
-    (1980) 245).
+    knowing how they vary together.
     """
-    one, other = _held(first, n), _held(second, n)
-    shared = (between - one * other / 2) * (1 - one**2 - other**2 - between**2) + between**3
-    together = float(np.clip(shared / ((1 - one**2) * (1 - other**2)), -1, 1))
+    together = float(_together(_held(first, n), _held(second, n), between))
     ends, others = rank_interval(first, n, confidence), rank_interval(second, n, confidence)
 
     def reach(own: float, its: float) -> float:
@@ -38,7 +40,24 @@ def difference_interval(
     return low, first - second + reach(ends[1] - first, second - others[0])
 
 
-def _held(value: float, n: int) -> float:
+def apart(first: Values, second: Values, between: Values, *, n: int) -> Values:
+    """How far correlations of two columns with a third lie apart; 0 where the columns have one order.
+
+    In standard errors that the difference of their Fisher's z has where they are alike.
+    """
+    one, other = _held(first, n), _held(second, n)
+    alike = (one + other) / 2
+    variance = np.maximum(2 - 2 * _together(alike, alike, between), 1e-12)
+    return (np.arctanh(one) - np.arctanh(other)) * np.sqrt((n - 3) / variance)
+
+
+def _together(one: Any, other: Any, between: Any) -> Any:
+    """Correlation that two correlations have which share a column (Steiger, Psychological Bulletin 87 (1980) 245)."""
+    shared = (between - one * other / 2) * (1 - one**2 - other**2 - between**2) + between**3
+    return np.clip(shared / ((1 - one**2) * (1 - other**2)), -1, 1)
+
+
+def _held(value: Any, n: int) -> Any:
     """All in order counts as half a step of the correlations that n points can have less than that."""
     most = 1 - 6 / (n * (n**2 - 1))
-    return float(np.clip(value, -most, most))
+    return np.clip(value, -most, most)

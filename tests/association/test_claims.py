@@ -100,19 +100,29 @@ def test_what_a_correlation_leans_on_is_that_of_scipy(study: tuple[dict, str], s
 @pytest.mark.parametrize("side", ["objects", "scenes"])
 @pytest.mark.parametrize("task", [SEEN, UNSEEN])
 def test_the_difference_of_two_correlations_is_tested(study: tuple[dict, str], side: str, task: str) -> None:
-    """Exchanges at random, written out with scipy's own correlation, against all 2^21."""
+    """Exchanges at random, written out with scipy's own correlation and Steiger's z, against those of the command."""
     _, lost, accuracy = figures(study[0], "patches", task)
     _, overlap, _ = figures(study[0], side, task)
     a, b = stats.rankdata(lost), stats.rankdata(overlap)
 
-    def difference(first: np.ndarray, second: np.ndarray) -> float:
-        return stats.spearmanr(first, accuracy).statistic - stats.spearmanr(second, accuracy).statistic
+    def correlations(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+        (_, between, one), (_, _, other), _ = stats.spearmanr(
+            np.stack([first, second, accuracy]), axis=1
+        ).statistic
+        return one, other, between
 
-    found, observed = contrast(study[0], task, of_split(task)[side]), difference(a, b)
-    assert found["value"] == pytest.approx(observed, abs=1e-6)
+    def steiger(one: float, other: float, between: float) -> float:
+        mean = (one + other) / 2
+        psi = between * (1 - 2 * mean**2) - mean**2 / 2 * (1 - 2 * mean**2 - between**2)
+        return abs(np.arctanh(one) - np.arctanh(other)) * np.sqrt(
+            (len(a) - 3) / (2 - 2 * psi / (1 - mean**2) ** 2)
+        )
+
+    found, observed = contrast(study[0], task, of_split(task)[side]), correlations(a, b)
+    assert found["value"] == pytest.approx(observed[0] - observed[1], abs=1e-6)
     swaps = np.random.default_rng(0).random((4000, len(a))) < 0.5
-    exchanged = [abs(difference(np.where(swap, b, a), np.where(swap, a, b))) for swap in swaps]
-    as_far = np.mean(np.array(exchanged) >= abs(observed) - 1e-9)
+    exchanged = [steiger(*correlations(np.where(swap, b, a), np.where(swap, a, b))) for swap in swaps]
+    as_far = np.mean(np.array(exchanged) >= steiger(*observed) - 1e-9)
     assert found["p"] == pytest.approx(as_far, abs=4 * np.sqrt(max(as_far, 1e-3) / len(swaps)))
     assert found["low"] < found["value"] < found["high"]
 
