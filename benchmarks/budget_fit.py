@@ -63,7 +63,9 @@ class Candidate:
 class Problem(Protocol):
     """One connector's data at one budget, ready to train on and to test."""
 
-    sample: Sample
+    @property
+    def sample(self) -> Sample: ...
+
     ridge: float
     """The ridge's R2 on the test scenes."""
     validation_scale: float

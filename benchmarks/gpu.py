@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,7 @@ def bare(bench: Bench, name: str) -> None:
     bench.bare[name] = max(rate_of_forward(bench, model, prepare, pictures[:size], name) for size in sizes)
     some = pictures[:32]
     for place in dict.fromkeys(["cpu", bench.device]):
-        taken = bench.seconds(
-            lambda place=place: prepare(images=some, return_tensors="pt", device=place), 5, 1
-        )
+        taken = bench.seconds(partial(prepare, images=some, return_tensors="pt", device=place), 5, 1)
         bench.note(Finding(f"{name}: preparing on {place}, batches of 32", len(some) / taken, "images/s"))
 
 

@@ -68,7 +68,7 @@ def milliseconds(
     untrained = tuple(tokens(d_post) for _ in range(UNTRAINED))
     learner = ProbeLearner(ReconstructionConfig(device=device))
     learner.ladder = synthetic_ladder(d_pre, d_post, device)
-    measure = MeasuredReconstruction(learner, picture_of=lambda _: None)  # type: ignore[arg-type,return-value]
+    measure = MeasuredReconstruction(learner, picture_of=lambda _: None)  # type: ignore[return-value]
     names = [f"image {number}" for number in range(images + 32)]
     measure.begin({name: [number] for number, name in enumerate(names)})
     names.sort(key=measure.wants_untrained, reverse=True)  # as the pass hands them out

@@ -103,7 +103,12 @@ def fit(bench: Bench) -> None:
     size = min(16, images // 2)
     learn(names[:size])
     rest = [names[first : first + size] for first in range(size, images, size)]
-    gathering = bench.once(lambda: [learn(own) for own in rest])
+
+    def gather() -> None:
+        for own in rest:
+            learn(own)
+
+    gathering = bench.once(gather)
     bench.note(Finding("training state fed alone, all controls", (images - size) / gathering, "images/s"))
     taken = bench.once(learner.fit)
     if learner.ladder is None:

@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from benchmarks.findings import Finding, machine, now, table
 from benchmarks.knn import vectors
-from connector_bench.preservation import figures, geometry, retrieval
+from connector_bench.preservation import geometry, retrieval
 from connector_bench.preservation.control_figures import control_figures, control_rows
 from connector_bench.preservation.design_effect import design_effects
 from connector_bench.preservation.gain import AgreementWith
 from connector_bench.preservation.gallery_curve import gallery_curve
+from connector_bench.preservation.gallery_figures import set_geometry
 from connector_bench.preservation.neighbours.search import neighbours
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap import CommonNeighbours
@@ -74,7 +75,7 @@ def costs(n: int, d: int) -> dict[str, float]:
     found = timed("retrieval", lambda: retrieval.class_retrieval(*sides, classes, effects))
     kept = CommonNeighbours.of(sides[0].lists, sides[1].lists).overlap(10)
     timed("overlap against recall", lambda: retrieval.overlap_recall(kept, found.post["recall_5"]))
-    timed("geometry of the set", lambda: figures._set_geometry(*sides))
+    timed("geometry of the set", lambda: set_geometry(*sides))
 
     def controls() -> None:
         names = [str(number) for number in range(n)]

@@ -5,7 +5,7 @@
 
 Every simulation draws other images, or connectors, from the same distribution, and measures them with the functions
 that a run calls. `given` is the share of simulations that are above the floors of `connector_bench.stats.floors`.
-Settings that cost next to nothing get several times as many simulations. A brief table, a line a figure, ends what is
+Settings that cost little get several times as many simulations. A brief table, a line a figure, ends what is
 printed; docs/AGREEMENT.md has it.
 """
 

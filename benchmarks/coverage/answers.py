@@ -60,7 +60,7 @@ def figures_of(pair: Pair) -> dict[str, Outcome]:
 def of_failures(n: int, failing: float, effect: float = 0.0, questions: int = 1) -> Setting:
     def draw(rng: np.random.Generator, _: int) -> Outcomes:
         drawn = table(rng, n, failing, effect, questions)
-        pairs, _ = pairs_of(drawn, Settings())
+        pairs = pairs_of(drawn, Settings())[0]
         found = figures_of(next(pair for pair in pairs if pair.loss == "lost")) if pairs else {}
         for one in grounded_of(drawn, Settings()):
             found["Spearman inside the mask"] = Outcome.of(one.inside)
@@ -81,4 +81,4 @@ def of_failures(n: int, failing: float, effect: float = 0.0, questions: int = 1)
 
     asked = f", {questions} questions an image" if questions > 1 else ""
     name = f"{failing:.0%} of N = {n} fail{asked}" + (f", effect {effect:g}" if effect else "")
-    return Setting("answers", name, draw, None if effect else nothing, null=effect == 0)
+    return Setting("answers", name, draw, None if effect else nothing, null=effect == 0, more=4)

@@ -14,8 +14,6 @@ from connector_bench.headlines import WHOLE_LOSSES
 
 SEEDS, SCATTER = 3, 0.3
 """Seeds of a connector, and their standard deviation where that of the connectors is 1."""
-MORE = 4
-"""Times as many simulations as others get: one costs milliseconds."""
 
 
 def points(losses: np.ndarray, scores: np.ndarray) -> tuple[Point, ...]:
@@ -52,7 +50,7 @@ def of_connectors(n: int, rho: float) -> Setting:
     def truth() -> Mapping[str, float]:
         return {"Spearman": rank_correlation_of(rho)}
 
-    return Setting("connectors", f"{n} connectors, {rho:g}", draw, truth, null=rho == 0, more=MORE)
+    return Setting("connectors", f"{n} connectors, {rho:g}", draw, truth, null=rho == 0, more=4)
 
 
 def of_contrast(n: int, first: float, second: float, between: float) -> Setting:
@@ -74,4 +72,4 @@ def of_contrast(n: int, first: float, second: float, between: float) -> Setting:
         return {"difference of two": rank_correlation_of(first) - rank_correlation_of(second)}
 
     name = f"{n} connectors, {first:g} and {second:g}, {between:g} between"
-    return Setting("contrasts", name, draw, truth, null=first == second, more=MORE)
+    return Setting("contrasts", name, draw, truth, null=first == second, more=4)

@@ -13,8 +13,9 @@ import numpy as np
 from benchmarks.coverage.setting import Outcome, Outcomes, Setting
 from connector_bench.comparison.compare import paired
 from connector_bench.comparison.paired_metrics import PairedMetric
-from connector_bench.preservation import figures, overlap
+from connector_bench.preservation import overlap
 from connector_bench.preservation.drawn_together import Drawn
+from connector_bench.preservation.gallery_figures import gallery_figures
 from connector_bench.preservation.options import PreservationOptions
 from connector_bench.preservation.overlap_interval import depth
 from connector_bench.preservation.searched_gallery import Columns, Scores, SearchedGallery
@@ -55,7 +56,7 @@ def measured(
     drawn = drawn or Drawn.alone(len(pre))
     columns, scores = zip(*(_figures(pre, post, labels, seed, drawn) for post in posts), strict=True)
     found = {name: Outcome.recorded(score) for name, score in scores[0].items() if not name.startswith(_ONCE)}
-    return found | (compared(columns, scores, drawn) if len(posts) > 1 else {})
+    return {**found, **(compared(columns, scores, drawn) if len(posts) > 1 else {})}
 
 
 def _figures(
@@ -72,7 +73,7 @@ def _figures(
         seed=seed,
     )
     gallery = SearchedGallery.of(sides[0].lists, sides[1].lists, ks, seed=seed, drawn=drawn)
-    columns, scores, _ = figures._ours(*sides, gallery, PreservationOptions(ks=ks, seed=seed), labels, None)
+    columns, scores, _ = gallery_figures(*sides, gallery, PreservationOptions(ks=ks, seed=seed), labels, None)
     return columns, scores
 
 
@@ -86,7 +87,7 @@ def of_gallery(n: int, noise: float, connectors: int = 1) -> Setting:
         return measured(pre, posts, {"class": classes}, seed)
 
     name = f"{CLASSES} classes, noise {noise:g}, N = {n}" + (", two alike" if connectors > 1 else "")
-    return Setting("gallery", name, draw, _alike if connectors > 1 else None, null=connectors > 1)
+    return Setting("gallery", name, draw, _alike if connectors > 1 else None, null=connectors > 1, more=4)
 
 
 def _alike() -> Mapping[str, float]:
@@ -125,7 +126,8 @@ def of_overlap(n: int, noise: float | None) -> Setting:
 
     def draw(rng: np.random.Generator, seed: int) -> Outcomes:
         sides = [rng.normal(size=(n, 48)) for _ in range(2)] if noise is None else related(rng, n, noise)
-        gallery = SearchedGallery.alone(*as_vectors(sides), ks, distance="l2", seed=seed)
+        pre, post = as_vectors(sides)
+        gallery = SearchedGallery.alone(pre, post, ks, distance="l2", seed=seed)
         _, scores = gallery.overlaps()
         return {f"knor_{k}": Outcome.recorded(scores[f"knor_{k}"]) for k in ks}
 

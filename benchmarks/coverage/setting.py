@@ -57,4 +57,4 @@ class Setting:
     null: bool = False
     """Whether there is no effect, so that p-values are to be uniform."""
     more: int = 1
-    """How many times as many simulations, where one costs next to nothing."""
+    """How many times as many simulations, where one costs little."""

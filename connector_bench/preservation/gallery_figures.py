@@ -49,7 +49,7 @@ def gallery_figures(
     columns |= near
     scores |= {name: plain(score) for name, score in near_scores.items()}
     with doing("geometry of all images"):
-        scores |= _set_geometry(pre, post)
+        scores |= set_geometry(pre, post)
     for number, one in enumerate(labels):
         with doing(f"retrieval by {one.column}"):
             retrieved, retrieved_scores = one.figures(number, pre, post, effects, recalls)
@@ -84,7 +84,8 @@ def over_sizes(
     return gallery_curve(*sides, gallery, whole, distance=options.distance, seed=options.seed, device=device)
 
 
-def _set_geometry(pre: Side, post: Side) -> Scores:
+def set_geometry(pre: Side, post: Side) -> Scores:
+    """What is told of both sides as whole sets of vectors."""
     n, sides = len(pre), (Principal.of(pre.vectors), Principal.of(post.vectors))
     values = {"procrustes_paper": geometry.paper_procrustes_residual(*sides)}
     if n >= HUBNESS_K + 2:
