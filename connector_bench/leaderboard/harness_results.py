@@ -135,7 +135,7 @@ def _task(task: TaskRun, pictures: bool) -> TaskResult | None:
     figures = {}
     for metric in task.metrics:
         if math.isfinite(metric.value):
-            score = record.get("scores", {}).get(metric.name) or {}
+            score = record.get("scores", {}).get(metric.name)
             stderr = _number(metric.stderr)
             figures[metric.name] = _figure(
                 metric.name, metric.value, stderr, score, better.get(metric.column)
@@ -210,10 +210,19 @@ def _probe(record: Mapping[str, Any]) -> ProbeBudget:
 
 
 def _figure(
-    metric: str, value: float, stderr: float | None, score: Mapping[str, Any], better: bool | None
+    metric: str, value: float, stderr: float | None, score: Mapping[str, Any] | None, better: bool | None
 ) -> Figure:
+    """`score` is what the run recorded of a figure of ours.
+
+    Without an interval there lmms-eval's standard error gives none either: it takes images for independent. Nor does one
+    of 0, of answers that are all alike.
+    """
+    ours, score = score is not None, score or {}
     low, high, method = _number(score.get("low")), _number(score.get("high")), score.get("method")
-    if (low is None or high is None) and stderr is not None:
+    known = low is not None and high is not None
+    if ours and not known:
+        stderr = None
+    elif not known and stderr:
         half = float(stats.norm.ppf(0.975)) * stderr
         low, high, method = _number(value - half), _number(value + half), NORMAL
     entry = metric_of(metric)
@@ -221,7 +230,7 @@ def _figure(
         value=_short(value),
         low=low,
         high=high,
-        method=None if low is None or high is None else method,
+        method=method,
         stderr=None if stderr is None else _short(stderr),
         n=score.get("n"),
         k=None if entry is None else entry.k,

@@ -26,9 +26,10 @@ HEADER = """# Leaderboard
 {measured} Newest result of {date}, protocol {protocol}.
 
 Sorted and ranked by **{by}**, {why}. An arrow says which way is better; of neighbours and labels, which way more
-is kept or found. Behind ± stands half of the 95 % interval, over images and, of a connector with several seeds, over
-these too. Connectors that share a rank (`2=`) cannot be told apart. *≤* stands where more training images still help
-the probe: the loss is at most this.
+is kept or found. Behind ± stands the longer side of the 95 % interval: over images, of other tasks' scores over
+documents (lmms-eval's standard error), and of a connector with several seeds over these too. Connectors that share a
+rank (`2=`) are not told apart by the intervals behind it; on the same images some are (`connector-bench compare`, two
+ticked rows of the page). *≤* stands where more training images still help the probe: the loss is at most this.
 """
 """Before the one table; `{by}` is what it is sorted by."""
 ELSEWHERE = """## More

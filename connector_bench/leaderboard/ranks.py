@@ -63,9 +63,12 @@ def ranks(candidates: Mapping[str, Candidate], *, higher_is_better: bool) -> dic
 
 
 def interval(figure: Figure) -> tuple[float, float]:
-    """The recorded interval; else two standard errors around the value; else the value alone."""
+    """The recorded interval, everything where it says why there is none; else two standard errors around the value;
+    else the value alone."""
     if figure.low is not None and figure.high is not None:
         return figure.low, figure.high
+    if figure.method is not None:
+        return -math.inf, math.inf
     half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * (figure.stderr or 0.0)
     return figure.value - half, figure.value + half
 

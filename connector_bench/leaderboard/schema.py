@@ -55,7 +55,7 @@ class Figure(_Frozen):
     low: FiniteFloat | None = None
     high: FiniteFloat | None = None
     method: str | None = None
-    """How the interval was made; without one only lmms-eval's standard error is known."""
+    """How the interval was made, or why there is none; without it only lmms-eval's standard error is known."""
     stderr: FiniteFloat | None = None
     n: int | None = Field(default=None, ge=1)
     """How many images or documents the figure rests on, where that is not the task's own N."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+import connector_bench as cb
+from connector_bench.cli import app
+from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.ranks import Candidate, interval, ranks
 from connector_bench.leaderboard.schema import Figure
@@ -62,6 +68,26 @@ def test_without_pairs_the_recorded_intervals_decide() -> None:
     }
     assert found == {"a": "1=", "b": "1=", "c": "3"}
     assert not any(r.paired for row in merge(runs).competitors[1:] for r in row.ranks.values())
+
+
+def test_where_there_is_no_interval_a_board_makes_none(tmp_path: Path) -> None:
+    """Of 30 images, lmms-eval's standard error told two connectors apart; the run had said why there is no interval."""
+    before = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32)
+    for name, width in (("wide", 12), ("narrow", 8)):
+        cb.knn_preservation(before, before[:, :width], ks=(10,), name=name).save(tmp_path / "runs" / name)
+    board = ["--board", str(tmp_path / "board")]
+    assert CliRunner().invoke(app, ["leaderboard", "add", str(tmp_path / "runs"), *board]).exit_code == 0
+    table, _ = boards.table_with(tmp_path / "board", [])
+    column = ("knn_preservation_python", "knor_adj_10")
+    for row in table.competitors:
+        figure = row.figures[column]
+        assert (figure.low, figure.high, figure.stderr) == (None, None, None)
+        assert figure.method == "no interval: 30 images, 60 are needed"
+        assert str(row.ranks[column]) == "1="
+    assert (
+        "±"
+        not in (tmp_path / "board" / "LEADERBOARD.md").read_text().partition("\n|")[2].partition("\n\n")[0]
+    )
 
 
 def test_a_reference_has_no_rank() -> None:
