@@ -27,6 +27,8 @@ PERMUTATIONS = 9999
 """Of more connectors than have an exact p-value."""
 DECIMALS = 6
 """Losses that agree so far are tied: what isometries and invertible maps lose beyond is rounding."""
+MEAN_DECIMALS = 9
+"""Means over seeds are rounded too, or those of tied seeds would differ in the last bit."""
 
 SUBSETS: Mapping[str, tuple[Group, ...]] = {
     "trained": ("trained",),
@@ -84,6 +86,11 @@ def require_same_documents(task: str, measured: Sequence[Measured]) -> None:
             )
 
 
+def over_seeds(values: Sequence[float]) -> float:
+    """The mean, of which tied seeds have tied ones."""
+    return round(float(np.mean(values)), MEAN_DECIMALS)
+
+
 def _names(figures: Iterable[Mapping[str, float]]) -> list[str]:
     return list(dict.fromkeys(name for held in figures for name in held))
 
@@ -107,8 +114,8 @@ def _points(
             connector,
             group,
             tuple(seeds),
-            float(np.mean([seed.loss for seed in seeds])),
-            float(np.mean([seed.score for seed in seeds])),
+            over_seeds([seed.loss for seed in seeds]),
+            over_seeds([seed.score for seed in seeds]),
         )
         for (connector, group), seeds in held.items()
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float64
 
 from connector_bench.association.connector_means import ConnectorMeans, connector_means
 from connector_bench.association.connectors_across import Measured
@@ -43,32 +44,38 @@ def predictions(means: ConnectorMeans, settings: Settings) -> LeftOutPrediction 
     if len(means.connectors) < LEAST_CONNECTORS or not means.figures or not means.scores:
         return None
     named = {**means.figures, **means.baselines}
-    figures = np.stack(list(named.values()))
-    scores = np.stack(list(means.scores.values()), axis=1)
-    errors, r2 = left_out_errors(figures, scores), r2_left_out(figures, scores)
-    without = without_each(figures, scores)
-    best = best_of_permuted(figures, scores, seed=settings.seed)
-    p = family_p(r2, best)
-    pairs = []
-    for i, predictor in enumerate(named):
-        for j, target in enumerate(means.scores):
-            true, lacking = scores[:, j], without[:, i, j]
-            lowest = int(np.argmin(np.nan_to_num(lacking, nan=np.inf)))
-            score = r2_score(float(r2[i, j]), lacking, settings.confidence)
-            rank = rank_score(true - errors[i, :, j], true, settings.confidence, beaten=bool(r2[i, j] > 0))
-            pairs.append(
-                LeftOutPair(
-                    predictor,
-                    target,
-                    predictor in means.baselines,
-                    score,
-                    rank,
-                    round(float(np.abs(errors[i, :, j]).mean()), ERROR_DECIMALS),
-                    float(p[i, j]),
-                    float(lacking[lowest]),
-                    means.connectors[lowest],
+    same_seeds: dict[int, list[str]] = {}
+    for predictor in named:
+        same_seeds.setdefault(id(means.scores_beside(predictor)), []).append(predictor)
+    parts = [(names, *_together(means, named, names)) for names in same_seeds.values()]
+    # one seed: the connectors come in the same orders in every part
+    best = np.max([best_of_permuted(*sides, seed=settings.seed) for _, *sides in parts], axis=0)
+    found: dict[str, list[LeftOutPair]] = {}
+    for names, figures, scores in parts:
+        errors, r2 = left_out_errors(figures, scores), r2_left_out(figures, scores)
+        without, p = without_each(figures, scores), family_p(r2, best)
+        for i, predictor in enumerate(names):
+            for j, target in enumerate(means.scores):
+                true, lacking = scores[:, j], without[:, i, j]
+                lowest = int(np.argmin(np.nan_to_num(lacking, nan=np.inf)))
+                score = r2_score(float(r2[i, j]), lacking, settings.confidence)
+                beaten = bool(r2[i, j] > 0)
+                rank = rank_score(true - errors[i, :, j], true, settings.confidence, beaten=beaten)
+                found.setdefault(predictor, []).append(
+                    LeftOutPair(
+                        predictor,
+                        target,
+                        predictor in means.baselines,
+                        score,
+                        rank,
+                        round(float(np.abs(errors[i, :, j]).mean()), ERROR_DECIMALS),
+                        float(p[i, j]),
+                        float(lacking[lowest]),
+                        means.connectors[lowest],
+                    )
                 )
-            )
+    pairs = [pair for predictor in named for pair in found[predictor]]
+    scores = np.stack(list(means.scores.values()), axis=1)
     constant = np.abs(constant_errors(scores)).mean(axis=0)
     return LeftOutPrediction(
         connectors=means.connectors,
@@ -78,4 +85,14 @@ def predictions(means: ConnectorMeans, settings: Settings) -> LeftOutPrediction 
         seed=settings.seed,
         best_by_chance=float(np.quantile(best, BY_CHANCE)),
         left_out=means.left_out,
+    )
+
+
+def _together(
+    means: ConnectorMeans, named: Mapping[str, Float64[np.ndarray, " n"]], predictors: Sequence[str]
+) -> tuple[Float64[np.ndarray, "p n"], Float64[np.ndarray, "n t"]]:
+    """Predictors that the same seeds have, and what those seeds answered."""
+    scores = means.scores_beside(predictors[0])
+    return np.stack([named[one] for one in predictors]), np.stack(
+        [scores[one] for one in means.scores], axis=1
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float64
 
-from connector_bench.association.across import DECIMALS, require_same_documents
+from connector_bench.association.across import DECIMALS, over_seeds, require_same_documents
 from connector_bench.association.connectors_across import Measured
 from connector_bench.association.losses import candidates_of_a_set
 
@@ -26,6 +26,12 @@ class ConnectorMeans:
     """By `task: score`."""
     left_out: tuple[str, ...]
     """Which models, figures and scores are not among these, and why."""
+    beside: Mapping[str, Mapping[str, Float64[np.ndarray, " n"]]] = field(default_factory=dict)
+    """By figure that fewer seeds have: the scores of those seeds alone."""
+
+    def scores_beside(self, figure: str) -> Mapping[str, Float64[np.ndarray, " n"]]:
+        """The scores of the seeds that have the figure."""
+        return self.beside.get(figure, self.scores)
 
 
 def figures_of(model: Measured) -> dict[str, float]:
@@ -58,49 +64,65 @@ def seeds_of(models: Sequence[Measured]) -> dict[str, list[Measured]]:
 
 
 def connector_means(models: Sequence[Measured]) -> ConnectorMeans:
-    """The trained models that ran every task that at least half of them ran, and what all of those have.
+    """The trained connectors that ran every task that at least half of them ran, and what all of those have.
+
+    A mean is over the seeds that have the figure: a task may have been run on fewer of them.
 
     Raises:
         UnusableResult: the figures of one task rest on other pictures or documents in one model than in another.
     """
-    trained = [model for held in seeds_of(models).values() for model in held]
-    ran = [task for model in trained for task in model.tasks]
-    common = [task for task in dict.fromkeys(ran) if 2 * ran.count(task) >= len(trained)]
-    whole = [model for model in trained if set(common) <= set(model.tasks)]
-    for task in common:
-        require_same_documents(task, whole)
+    seeds = seeds_of(models)
+    ran = {name: {task for model in held for task in model.tasks} for name, held in seeds.items()}
+    tasks = list(dict.fromkeys(task for held in seeds.values() for model in held for task in model.tasks))
+    common = [task for task in tasks if 2 * sum(task in own for own in ran.values()) >= len(seeds)]
     left_out = [
-        f"{model.model} did not run {', '.join(task for task in common if task not in model.tasks)}"
-        for model in trained
-        if model not in whole
+        f"{name} did not run {', '.join(task for task in common if task not in own)}"
+        for name, own in ran.items()
+        if not own.issuperset(common)
     ]
-    left_out += [f"{task} ran on few of them" for task in dict.fromkeys(ran) if task not in common]
-    seeds = seeds_of(whole)
+    left_out += [f"{task} ran on few of them" for task in tasks if task not in common]
+    seeds = {name: held for name, held in seeds.items() if ran[name].issuperset(common)}
+    whole = [model for held in seeds.values() for model in held]
+    for task in common:
+        running = [model for model in whole if task in model.tasks]
+        require_same_documents(task, running)
+        if len(running) < len(whole):
+            without = f"{len(whole) - len(running)} of {len(whole)} models did not run {task}"
+            left_out.append(f"{without}: its figures stand beside what the others answered")
     figures, scores = (
-        {
-            model.model: {
-                name: value for name, value in read(model).items() if name.partition(": ")[0] in common
-            }
-            for model in whole
-        }
+        {name: [_of_tasks(common, read(model)) for model in held] for name, held in seeds.items()}
         for read in (figures_of, scores_of)
     )
-    means = [_means(seeds, held, left_out) for held in (figures, scores)]
-    return ConnectorMeans(tuple(seeds), means[0], _sizes(seeds, left_out), means[1], tuple(left_out))
+    known, answered = _means(figures, left_out), _means(scores, left_out)
+    beside: dict[str, Mapping[str, Float64[np.ndarray, " n"]]] = {}
+    for task in common:
+        if any(task not in model.tasks for model in whole):
+            of_task = {
+                name: [own for own, model in zip(scores[name], held, strict=True) if task in model.tasks]
+                for name, held in seeds.items()
+            }
+            found = _means(of_task, [])
+            if found.keys() >= answered.keys():  # the seeds that ran this task answered too
+                beside |= {name: found for name in known if name.startswith(f"{task}: ")}
+    sizes = _sizes(seeds, left_out)
+    return ConnectorMeans(tuple(seeds), known, sizes, answered, tuple(left_out), beside)
+
+
+def _of_tasks(tasks: Collection[str], values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if name.partition(": ")[0] in tasks}
 
 
 def _means(
-    seeds: Mapping[str, Sequence[Measured]], values: Mapping[str, Mapping[str, float]], left_out: list[str]
+    values: Mapping[str, Sequence[Mapping[str, float]]], left_out: list[str]
 ) -> dict[str, Float64[np.ndarray, " n"]]:
     found = {}
-    for name in dict.fromkeys(name for held in values.values() for name in held):
-        holding = sum(name in held for held in values.values())
-        if holding < len(values):
-            left_out.append(f"{name} is known of {holding} of {len(values)} models")
+    for name in dict.fromkeys(name for held in values.values() for seed in held for name in seed):
+        of_seeds = [[seed[name] for seed in held if name in seed] for held in values.values()]
+        if not all(of_seeds):
+            holding = sum(map(bool, of_seeds))
+            left_out.append(f"{name} is known of {holding} of {len(values)} connectors")
             continue
-        column = np.array(
-            [np.mean([values[model.model][name] for model in models]) for models in seeds.values()]
-        )
+        column = np.array([over_seeds(own) for own in of_seeds])
         if np.ptp(column) == 0:
             left_out.append(f"{name} is {column[0]:.4g} for all connectors")
         else:

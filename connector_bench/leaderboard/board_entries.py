@@ -138,6 +138,9 @@ def over_seeds(seeds: Sequence[Figure], of: int | None = None) -> Figure:
         said = [ALONE.format(n=n), *([seeds[0].method] if seeds[0].method else [])]
         return seeds[0].model_copy(update={"method": "; ".join(said)})
     value = fmean(seed.value for seed in seeds)
+    if refused := [seed for seed in seeds if seed.low is None and seed.method is not None]:
+        none = {"low": None, "high": None, "method": refused[0].method, "stderr": None, "p": None}
+        return seeds[0].model_copy(update={"value": value, **none})
     half = seed_half([[seed.value for seed in seeds]])
     below = [seed.value - seed.low for seed in seeds if seed.low is not None]
     above = [seed.high - seed.value for seed in seeds if seed.high is not None]

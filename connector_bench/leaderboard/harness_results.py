@@ -214,8 +214,8 @@ def _figure(
 ) -> Figure:
     """`score` is what the run recorded of a figure of ours.
 
-    Without an interval there lmms-eval's standard error gives none either: it takes images for independent. Nor does one
-    of 0, of answers that are all alike.
+    Without an interval there lmms-eval's standard error gives none either: it takes images for independent. Nor does
+    one of 0, of answers that are all alike.
     """
     ours, score = score is not None, score or {}
     low, high, method = _number(score.get("low")), _number(score.get("high")), score.get("method")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,13 +189,48 @@ def test_what_not_all_connectors_have_is_named_and_not_looked_at(few_permutation
     assert list(means.figures) == ["patch_reconstruction: lost"]
     assert list(means.baselines) == ["parameters", "log2 parameters"], "all have as many tokens"
     assert means.baselines["log2 parameters"].tolist() == list(range(9))
-    assert "connector_zoo/c2-seed0 did not run scenes_vqa" in means.left_out
+    without = "1 of 18 models did not run scenes_vqa: its figures stand beside what the others answered"
+    assert without in means.left_out
+    assert len(means.connectors) == 9, "the other seed did"
     assert "patch_reconstruction: nmse is 0.5 for all connectors" in means.left_out
-    assert "patch_reconstruction: 1 - cosine is known of 1 of 17 models" in means.left_out
+    assert "patch_reconstruction: 1 - cosine is known of 1 of 9 connectors" in means.left_out
     found = predictions(means, QUICK)
     assert found is not None
     assert {pair.predictor for pair in found.pairs if pair.baseline} == set(means.baselines)
     assert len(found.pairs) == 3
+
+
+def test_what_one_seed_alone_has_stands_beside_that_seeds_answers(few_permutations: None) -> None:
+    """And takes no seed away from the figures that all have."""
+    rng = np.random.default_rng(8)
+    lost, read, answered = rng.uniform(size=(3, 9, 3))
+    models = [
+        model(f"c{i}", s, {"lost": lost[i, s]}, {"accuracy": answered[i, s]})
+        for i in range(9)
+        for s in range(3)
+    ]
+    for i in range(9):
+        first = models[3 * i].tasks
+        figures = {"lost_connector_object": read[i, 0]}
+        stages = replace(first["patch_reconstruction"], task="connector_stages", figures=figures)
+        first["connector_stages"] = stages  # type: ignore[index]
+    found = left_out_prediction(models, QUICK)
+    assert found is not None
+    told = {pair.predictor: pair.r2.value for pair in found.pairs if not pair.baseline}
+
+    def expected(x: np.ndarray, y: np.ndarray) -> float:
+        others = [np.arange(9) != i for i in range(9)]
+        lines = [np.polyfit(x[kept], y[kept], 1) for kept in others]
+        errors = [y[i] - np.polyval(line, x[i]) for i, line in enumerate(lines)]
+        constant = [y[i] - y[kept].mean() for i, kept in enumerate(others)]
+        return float(1 - np.square(errors).sum() / np.square(constant).sum())
+
+    assert told["connector_stages: lost_connector_object"] == pytest.approx(
+        expected(read[:, 0], answered[:, 0]), abs=1e-4
+    )
+    assert told["patch_reconstruction: lost"] == pytest.approx(
+        expected(lost.mean(axis=1), answered.mean(axis=1)), abs=1e-4
+    )
 
 
 def test_a_size_that_no_run_recorded_is_said() -> None:

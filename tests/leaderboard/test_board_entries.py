@@ -76,6 +76,12 @@ def test_a_mean_is_over_the_seeds_that_were_measured_and_says_how_many() -> None
     assert list(paired_differences(table, found)) == [], "no halvings, and no seed is missed"
 
 
+def test_seeds_of_too_few_images_have_no_interval_together() -> None:
+    why = "no interval: 30 images, 60 are needed"
+    mean = over_seeds([Figure(value=value, method=why) for value in (0.2, 0.3, 0.25)])
+    assert (mean.value, mean.low, mean.high, mean.method) == (0.25, None, None, why)
+
+
 def test_the_difference_of_two_means_over_seeds_is_welchs() -> None:
     one, two = [0.1, 0.2, 0.35], [0.5, 0.55, 0.5, 0.61]
     found = stats.ttest_ind(one, two, equal_var=False).confidence_interval()
