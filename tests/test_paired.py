@@ -83,10 +83,10 @@ def test_few_images_have_a_difference_and_a_sentence() -> None:
     assert np.isnan([found.low, found.high, found.p]).all()
     assert found.interval_method == found.test_method == "no interval: 19 images, 20 are needed"
     gaps = np.zeros(40), np.ones(40)
-    few = halved_difference(0.2, 0.3, *gaps, images=99, k=10)
+    few = halved_difference(0.2, 0.3, *gaps, images=149, k=10)
     assert np.isnan([few.low, few.high, few.p]).all()
-    assert few.interval_method == "no interval: 99 images, 100 are needed"
-    assert np.isfinite(halved_difference(0.2, 0.3, *gaps, images=100, k=10).p)
+    assert few.interval_method == "no interval: 149 images, 150 are needed"
+    assert np.isfinite(halved_difference(0.2, 0.3, *gaps, images=150, k=10).p)
 
 
 def test_a_single_image_or_other_images_are_refused() -> None:

@@ -22,7 +22,7 @@ LEAST_OUTCOMES = 6
 images on which two connectors differ, where images are each other's neighbours."""
 LEAST_IN_A_GALLERY = 60
 """Where images are each other's neighbours: overlap."""
-IMAGES_A_NEIGHBOUR = 10
+IMAGES_A_NEIGHBOUR = 15
 """For each of the k neighbours, where overlaps of two connectors are compared over halves of the images."""
 LEAST_FOR_GEOMETRY = 100
 """Geometry of the whole set, ranks, and retrieval."""

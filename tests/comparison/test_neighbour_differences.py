@@ -101,7 +101,7 @@ def test_one_neighbour_is_no_plural() -> None:
 
 def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    sides = [our_task([{"knor_10": float(value)} for value in rng.random(100)]) for _ in range(2)]
+    sides = [our_task([{"knor_10": float(value)} for value in rng.random(150)]) for _ in range(2)]
     plain = [
         write_output(tmp_path / f"plain{i}", {"k": rows}, records={"k": RECORD})
         for i, rows in enumerate(sides)
@@ -119,7 +119,7 @@ def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Pat
             records={
                 "k": {
                     **RECORD,
-                    "scores": {"knor_10": {"n": 100, "halving_gaps": rng.normal(size=40).tolist()}},
+                    "scores": {"knor_10": {"n": 150, "halving_gaps": rng.normal(size=40).tolist()}},
                 }
             },
         )
@@ -134,8 +134,8 @@ def test_overlap_is_higher_or_lower_and_never_better(tmp_path: Path) -> None:
     folders = []
     for name, shift in (("a", 0.0), ("b", 0.3)):
         names = ("knor_10", "trustworthiness", "recall_post_1", "recall_post_5_by_background", "map_post")
-        rows = [dict.fromkeys(names, float(v) + shift) for v in rng.random(120)]
-        halved = {name: {"n": 120, "halving_gaps": rng.normal(0, 0.01, 60).tolist()} for name in names}
+        rows = [dict.fromkeys(names, float(v) + shift) for v in rng.random(160)]
+        halved = {name: {"n": 160, "halving_gaps": rng.normal(0, 0.01, 60).tolist()} for name in names}
         folders.append(
             write_output(
                 tmp_path / name,
