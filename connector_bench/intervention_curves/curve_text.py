@@ -51,11 +51,14 @@ def _verdict(rows: Sequence[PointDifference]) -> str:
         for word, part in (("less", less), ("more", more))
         if part
     ]
-    rest = [one for one in rows if not one.differs]
+    rest = [one for one in rows if not one.differs and math.isfinite(one.difference.low)]
     if rest:
         widest = max(max(abs(one.difference.low), abs(one.difference.high)) for one in rest)
-        bound = f", and more than {number(widest)} is excluded" if math.isfinite(widest) else ""
-        said.append(f"is not told apart from masking random ones at {_shares(rest)}{bound}")
+        said.append(
+            f"is not told apart from masking random ones at {_shares(rest)}, and more than {number(widest)} is excluded"
+        )
+    if untold := [one for one in rows if not math.isfinite(one.difference.low)]:
+        said.append(f"is not compared at {_shares(untold)}, {untold[0].difference.interval_method}")
     return "; ".join(said)
 
 
