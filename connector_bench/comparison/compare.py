@@ -18,6 +18,7 @@ from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.bounds import Bound
 from connector_bench.stats.floors import GROUPS, IMAGES, LEAST_IMAGES, LEAST_OUTCOMES, too_few
 from connector_bench.stats.paired import (
+    LEVEL,
     ROUNDING,
     Difference,
     difference,
@@ -25,8 +26,6 @@ from connector_bench.stats.paired import (
     halved_difference,
     untold,
 )
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)

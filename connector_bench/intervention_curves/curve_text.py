@@ -14,7 +14,7 @@ from connector_bench.leaderboard.text import in_markdown
 from connector_bench.number_style import number
 
 ABOUT = """Differences are paired by document; ± is their 95 % interval, `q` is the p-value adjusted for all
-rows of its table (Benjamini and Hochberg). Questions about one image stay together."""
+rows of its table that have one (Benjamini and Hochberg). Questions about one image stay together."""
 
 
 def curves_text(curves: PairedCurves) -> str:

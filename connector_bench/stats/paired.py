@@ -27,6 +27,8 @@ from connector_bench.stats.shares import paired_difference
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
+LEVEL = 0.05
+"""The largest adjusted p-value that counts as a difference, or as an association, wherever one is named."""
 SEED = 0
 ROUNDING = 1e-6
 """Figures that lie no further apart are the same: what isometries and invertible maps lose beyond is rounding."""

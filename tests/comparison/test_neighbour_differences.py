@@ -86,7 +86,9 @@ def test_what_no_half_holds_is_said_of_the_images_not_of_the_version(tmp_path: P
     said = {item.metric: item.difference.interval_method for item in found.differences}
     untold = "no interval: images are each other's neighbours, and no half of the 100 images holds k of one"
     assert said["knor_60"] == said["knor_80"] == untold
-    how = comparison_markdown(found).partition("## How")[2]
+    text = comparison_markdown(found)
+    assert "adjusted for the 1 of 3 metrics compared that have one" in " ".join(text.split())
+    how = text.partition("## How")[2]
     assert how.count("no interval") == how.count(f"- {untold}") == 1
 
 
