@@ -12,7 +12,6 @@ from rich.text import Text
 
 from connector_bench.association.printed_predictions import predictions
 from connector_bench.association.values import (
-    SIGNIFICANT,
     AcrossConnectors,
     Analysis,
     Contrast,
@@ -26,6 +25,7 @@ from connector_bench.association.values import (
 from connector_bench.headlines import HEADLINE_LOSSES, WHOLE_LOSSES
 from connector_bench.metrics import label_of, loss_named
 from connector_bench.number_style import counted, number, with_interval
+from connector_bench.stats.paired import LEVEL
 
 REASONS_SHOWN = 3
 """Of what has no figure, for each model."""
@@ -200,7 +200,7 @@ def _footnotes(analysis: Analysis, hidden: int) -> Iterator[Text]:
     yield Text(
         f"±: {100 * analysis.settings.confidence:g} % interval; + and −: its two sides, where one is wider. q: "
         "p-values adjusted (Benjamini and Hochberg) over all figures of a kind; not significant: "
-        f"q of {SIGNIFICANT} or more.",
+        f"q above {LEVEL}.",
         style="dim",
     )
     for table in analysis.tables:

@@ -16,10 +16,11 @@ from connector_bench.association.prediction_values import (
     LeftOutPrediction,
     PredictedConnector,
 )
-from connector_bench.association.values import SIGNIFICANT, Analysis
+from connector_bench.association.values import Analysis
 from connector_bench.metrics import loss_named
 from connector_bench.number_style import MINUS, number, with_interval
 from connector_bench.stats.intervals import Score
+from connector_bench.stats.paired import LEVEL
 
 POINTS = 100
 AS_WRITTEN = 0.0006
@@ -62,14 +63,14 @@ def _first(pairs: Sequence[LeftOutPair], *, baseline: bool) -> LeftOutPair | Non
 
 
 def _row(pair: LeftOutPair, constant: float) -> tuple[Text, ...]:
-    style = "" if pair.p < SIGNIFICANT else "dim"
+    style = "" if pair.p <= LEVEL else "dim"
     predictor = f"baseline: {pair.predictor}" if pair.baseline else _named(pair.predictor)
     cells = (
         *(pair.target, predictor, _figure(pair.r2)),
         f"{number(pair.lowest)} without {pair.lowest_without}",
         _figure(pair.rank),
         f"{POINTS * pair.mean_absolute_error:.1f} ({POINTS * constant:.1f})",
-        f"{pair.p:.2g}" + ("" if pair.p < SIGNIFICANT else ", not significant"),
+        f"{pair.p:.2g}" + ("" if pair.p <= LEVEL else ", not significant"),
     )
     return tuple(Text(cell, style=style) for cell in cells)
 

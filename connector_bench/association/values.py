@@ -11,9 +11,7 @@ from jaxtyping import Float64
 
 from connector_bench.association.prediction_values import FixedPrediction, LeftOutPrediction
 from connector_bench.stats.intervals import Score
-
-SIGNIFICANT = 0.05
-"""Adjusted p-values from here on are reported as not significant."""
+from connector_bench.stats.paired import LEVEL
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class Tested:
 
     @property
     def significant(self) -> bool:
-        """Whether the adjusted p-value is below 0.05."""
-        return self.q is not None and self.q < SIGNIFICANT
+        """Whether the adjusted p-value is at most 0.05."""
+        return self.q is not None and self.q <= LEVEL
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,20 @@ from connector_bench.comparison.compared_runs import (
     failed_on,
     require_same_documents,
 )
-from connector_bench.comparison.paired_metrics import PairedMetric, paired_metrics
+from connector_bench.comparison.paired_metrics import PairedMetric, few_groups, paired_metrics
 from connector_bench.metrics import label_of
 from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.bounds import Bound
-from connector_bench.stats.floors import GROUPS, IMAGES, LEAST_IMAGES, LEAST_OUTCOMES, too_few
+from connector_bench.stats.floors import (
+    GROUPS,
+    IMAGES,
+    LEAST_IMAGES,
+    LEAST_IN_A_GALLERY,
+    LEAST_OUTCOMES,
+    too_few,
+)
 from connector_bench.stats.paired import (
+    LEVEL,
     ROUNDING,
     Difference,
     difference,
@@ -25,8 +33,6 @@ from connector_bench.stats.paired import (
     halved_difference,
     untold,
 )
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -170,12 +176,17 @@ def paired(metric: PairedMetric) -> Difference:
     if metric.halvings is not None:
         if (apart := metric.higher + metric.lower) < LEAST_OUTCOMES:
             return untold(first, second, too_few(apart, LEAST_OUTCOMES, "images on which the two differ"))
+        drawn, worth = metric.drawn_together, None
+        if drawn:
+            worth = int(drawn["worth"])
+            if why := few_groups(drawn, LEAST_IN_A_GALLERY):
+                return untold(first, second, why)
         return halved_difference(
-            first, second, *metric.halvings, images=metric.images, k=metric.k, groups=metric.groups
+            first, second, *metric.halvings, images=metric.images, k=metric.k, groups=worth
         )
     if metric.untold is not None:
         return untold(first, second, metric.untold)
-    unit = IMAGES if metric.groups is None else GROUPS
+    unit = IMAGES if not metric.drawn_together else GROUPS
     if (count := len(metric.first.numerator)) < LEAST_IMAGES:
         return untold(first, second, too_few(count, LEAST_IMAGES, unit))
     return difference(metric.first, metric.second, unit=unit)

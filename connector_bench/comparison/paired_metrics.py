@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ import numpy as np
 from connector_bench.comparison.compared_runs import ComparedRow, Documents
 from connector_bench.metrics import Metric
 from connector_bench.metrics import metric as metric_of
-from connector_bench.stats.floors import LEAST_FOR_GEOMETRY
+from connector_bench.stats.floors import GROUPS, IMAGES, LEAST_FOR_GEOMETRY, too_few_groups
 from connector_bench.stats.paired import ROUNDING, Sums
 
 GROUP_COLUMN = "drawn_group"
 TOLERANCE = 1e-4
 WITHOUT_HALVES = (
     "no interval: images are each other's neighbours, and the two records do not both say by how much halves of them "
-    f"differ; those of this version do, from {LEAST_FOR_GEOMETRY} images on and where a half holds k"
+    f"differ; those of this version do, from {LEAST_FOR_GEOMETRY} {{unit}} on and where a half holds k"
 )
 NO_HALF = (
     "no interval: images are each other's neighbours, and no half of the {images:,} images holds k of one"
@@ -49,8 +49,8 @@ class PairedMetric:
     halvings: tuple[np.ndarray, np.ndarray] | None = None
     k: int | None = None
     """Neighbours that count, where images are each other's."""
-    groups: int | None = None
-    """Independent draws that groups of images are worth, which were drawn together; None where each was by itself."""
+    drawn_together: Mapping[str, Any] = field(default_factory=dict)
+    """By what images were drawn together, and how many groups they are; empty where each was drawn by itself."""
 
 
 def paired_metrics(first: Documents, second: Documents) -> Iterator[PairedMetric]:
@@ -106,7 +106,9 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         elif entry.k is not None and entry.k >= images // 2:
             untold = NO_HALF.format(images=images)
         else:
-            untold = WITHOUT_HALVES
+            untold = few_groups(drawn[0], LEAST_FOR_GEOMETRY) or WITHOUT_HALVES.format(
+                unit=GROUPS if drawn[0] else IMAGES
+            )
     return PairedMetric(
         metric=metric,
         first=sums[0],
@@ -119,8 +121,13 @@ def _paired(first: Documents, second: Documents, metric: str) -> PairedMetric | 
         untold=untold,
         halvings=(gaps[0], gaps[1]) if halved and same else None,
         k=None if entry is None else entry.k,
-        groups=int(drawn[0]["worth"]) if drawn[0] else None,
+        drawn_together=drawn[0],
     )
+
+
+def few_groups(drawn: Mapping[str, Any], least: int) -> str | None:
+    """Why groups of images are too few for an interval; None where they are not, and of images by themselves."""
+    return too_few_groups(drawn["groups"], drawn["most"], drawn["worth"], least) if drawn else None
 
 
 def _said_of(drawn: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from connector_bench.comparison.compare import LEVEL, paired, shared_tasks
+from connector_bench.comparison.compare import paired, shared_tasks
 from connector_bench.comparison.compared_runs import (
     ComparisonSide,
     Documents,
@@ -22,6 +22,7 @@ from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats import jackknife
 from connector_bench.stats.bounds import Bound
 from connector_bench.stats.paired import (
+    LEVEL,
     ROUNDING,
     Difference,
     false_discovery_rate,

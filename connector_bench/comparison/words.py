@@ -14,7 +14,7 @@ from connector_bench.number_style import MINUS, difference, number
 from connector_bench.stats.paired import Difference
 
 ABOUT = """Differences are {second} less {first} on the same documents; ± is the 95 % interval, `q` is the
-p-value adjusted for all {count} metrics compared (Benjamini and Hochberg). Questions about one image stay together."""
+p-value adjusted for {count} (Benjamini and Hochberg). Questions about one image stay together."""
 
 
 ABOUT_BOUNDS = """≤ and ≥ stand before what is a bound: more training images still help those probes. The difference is
@@ -29,7 +29,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     names = {"first": in_markdown(comparison.first), "second": in_markdown(comparison.second)}
     blocks = [
         f"# {names['second']} against {names['first']}",
-        ABOUT.format(count=len(comparison.differences), **names),
+        ABOUT.format(count=_tested_of(comparison), **names),
         *([ABOUT_BOUNDS] if any(any(item.bounds) for item in comparison.differences) else []),
         *(
             f"The prompts of {in_markdown(task)} differ: the two models were not asked in the same words."
@@ -49,6 +49,14 @@ def comparison_markdown(comparison: Comparison) -> str:
     if methods:
         blocks += ["## How", "\n".join(methods)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _tested_of(comparison: Comparison) -> str:
+    """What `q` is over: a metric without a p does not count."""
+    count, of = sum(math.isfinite(item.q) for item in comparison.differences), len(comparison.differences)
+    return (
+        f"all {of} metrics compared" if count == of else f"the {count} of {of} metrics compared that have one"
+    )
 
 
 def _methods(change: Difference) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from connector_bench.leaderboard.text import in_markdown
 from connector_bench.number_style import number
 
 ABOUT = """Differences are paired by document; ± is their 95 % interval, `q` is the p-value adjusted for all
-rows of its table (Benjamini and Hochberg). Questions about one image stay together."""
+rows of its table that have one (Benjamini and Hochberg). Questions about one image stay together."""
 
 
 def curves_text(curves: PairedCurves) -> str:
@@ -51,11 +51,14 @@ def _verdict(rows: Sequence[PointDifference]) -> str:
         for word, part in (("less", less), ("more", more))
         if part
     ]
-    rest = [one for one in rows if not one.differs]
+    rest = [one for one in rows if not one.differs and math.isfinite(one.difference.low)]
     if rest:
         widest = max(max(abs(one.difference.low), abs(one.difference.high)) for one in rest)
-        bound = f", and more than {number(widest)} is excluded" if math.isfinite(widest) else ""
-        said.append(f"is not told apart from masking random ones at {_shares(rest)}{bound}")
+        said.append(
+            f"is not told apart from masking random ones at {_shares(rest)}, and more than {number(widest)} is excluded"
+        )
+    if untold := [one for one in rows if not math.isfinite(one.difference.low)]:
+        said.append(f"is not compared at {_shares(untold)}, {untold[0].difference.interval_method}")
     return "; ".join(said)
 
 

@@ -13,10 +13,9 @@ from connector_bench.comparison.paired_metrics import paired_metrics
 from connector_bench.intervention_curves.points import AskedPoint
 from connector_bench.interventions.intervention import Intervention, Mask
 from connector_bench.results.harness_files import UnusableResult
-from connector_bench.stats.paired import ROUNDING, Difference, false_discovery_rate
+from connector_bench.stats.paired import LEVEL, ROUNDING, Difference, false_discovery_rate
 from connector_bench.sweep.execute import RunOutcome
 
-LEVEL = 0.05
 AT_RANDOM = "random"
 
 

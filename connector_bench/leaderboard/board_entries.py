@@ -162,7 +162,11 @@ def seed_half(sides: Sequence[Sequence[float]]) -> float:
 
     A side of one seed adds nothing, since nothing is known of its seeds.
     """
-    variances = [(stdev(side) ** 2 / len(side), len(side) - 1) for side in sides if len(side) > 1]
+    return half_of([(stdev(side) ** 2 / len(side), len(side) - 1) for side in sides if len(side) > 1])
+
+
+def half_of(variances: Sequence[tuple[float, int]]) -> float:
+    """The same of the sides' means, each with its variance over seeds and the degrees of freedom of that."""
     total = sum(variance for variance, _ in variances)
     if not total:
         return 0.0

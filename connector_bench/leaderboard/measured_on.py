@@ -10,8 +10,8 @@ from connector_bench.headlines import SORTED_BY
 from connector_bench.leaderboard.board_entries import Entry
 from connector_bench.leaderboard.columns import sorting_columns
 from connector_bench.leaderboard.page_detail import STAMP, unmasked
-from connector_bench.leaderboard.schema import Figure
 from connector_bench.leaderboard.table import Column, Table
+from connector_bench.stats.paired import ROUNDING
 
 DRAWN = {
     "knn_preservation": "single emoji drawings on backgrounds",
@@ -30,6 +30,7 @@ WHY = (
 NO_PREDICTOR = "the first that this board holds of the figures that boards are sorted by"
 UNSEEN = "_unseen"
 MOST_NAMED = 3
+NO_INTERVAL = ", with no interval to tell by"
 NARROW = "\u00a0"
 """A space at which no line breaks."""
 PAPER = "https://arxiv.org/abs/2509.11986"
@@ -80,6 +81,8 @@ def first_places(table: Table, found: Sequence[Entry]) -> str:
         return ""
     first = ranked[0]
     said = f"First by {by.label}: {unmasked(first.short)}, {first.text(by.key)}"
+    if sharing := _sharing(first, ranked, by):
+        said += f", a place that it shares with {_listed(sharing)}"
     task = next((column for column in table.columns if column.measure is None), None)
     answering = [entry for entry in competitors if task is not None and task.key in entry.figures]
     if task is None or not answering:
@@ -88,22 +91,58 @@ def first_places(table: Table, found: Sequence[Entry]) -> str:
     if first in answering:
         said += f"; it has {unmasked(task.label)} {first.text(task.key)} in {unmasked(task.task)}"
     sign = -1 if task.higher_is_better is False else 1
-    best = max(answering, key=lambda entry: sign * entry.figures[task.key].value)
-    if best is first:
-        return f"{said}, the best of all."
-    alike = _alike(first.figures.get(task.key), best.figures[task.key], sign)
-    apart = f", not told apart from {unmasked(first.short)}" if alike else ""
-    return f"{said}. Best {named}: {unmasked(best.short)}, {best.text(task.key)}{apart}."
+    best = max(answering, key=lambda entry: (sign * entry.figures[task.key].value, entry is first))
+    if best is not first:
+        names = _listed([best, *_tied(best, answering, task)])
+        return f"{said}. Best {named}: {names}, {best.text(task.key)}{_against(first, best, task)}."
+    beside = {entry.name: _alike(entry, best, task) for entry in answering if entry is not best}
+    if alike := [entry for entry in answering if beside.get(entry.name)]:
+        return f"{said}; no other is better, and it is not told apart from {_listed(alike)}."
+    if not beside:
+        return f"{said}."
+    return f"{said}, the best of all{NO_INTERVAL if None in beside.values() else ''}."
 
 
-def _alike(first: Figure | None, best: Figure, sign: int) -> bool:
-    """Whether the interval of their difference, from both intervals, covers 0; False where one has none."""
-    if first is None:
-        return False
-    below, above = (best.low, first.high) if sign > 0 else (best.high, first.low)
+def _sharing(entry: Entry, others: Sequence[Entry], column: Column) -> list[Entry]:
+    """Those who have its place in a ranked column."""
+    places = {other.name: other.ranks[column.key].place for other in others if column.key in other.ranks}
+    mine = places.pop(entry.name, None)
+    return [other for other in others if mine is not None and places.get(other.name) == mine]
+
+
+def _tied(entry: Entry, others: Sequence[Entry], column: Column) -> list[Entry]:
+    value = entry.figures[column.key].value
+    return [
+        other
+        for other in others
+        if other is not entry and abs(other.figures[column.key].value - value) <= ROUNDING
+    ]
+
+
+def _listed(entries: Sequence[Entry]) -> str:
+    """`beta, gamma and 2 more`."""
+    names = [unmasked(entry.short) for entry in entries]
+    if len(names) > MOST_NAMED:
+        names[MOST_NAMED - 1 :] = [f"{len(names) - MOST_NAMED + 1} more"]
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _against(first: Entry, best: Entry, column: Column) -> str:
+    alike = _alike(first, best, column) if column.key in first.figures else False
+    if alike is None:
+        return NO_INTERVAL
+    return f", not told apart from {unmasked(first.short)}" if alike else ""
+
+
+def _alike(other: Entry, best: Entry, column: Column) -> bool | None:
+    """Whether the interval of their difference, from both intervals, covers 0; None where one has none."""
+    one, most = other.figures[column.key], best.figures[column.key]
+    if abs(most.value - one.value) <= ROUNDING:
+        return True
+    below, above = (one.high, most.low) if column.higher_is_better is not False else (one.low, most.high)
     if below is None or above is None:
-        return False
-    return abs(best.value - first.value) <= math.hypot(best.value - below, above - first.value)
+        return None
+    return abs(most.value - one.value) <= math.hypot(most.value - above, below - one.value)
 
 
 def sentence(table: Table) -> str:

@@ -9,6 +9,7 @@ from statistics import fmean, median, stdev
 
 from scipy import stats
 
+from connector_bench.leaderboard.board_entries import half_of
 from connector_bench.leaderboard.merge import SEED
 from connector_bench.leaderboard.references import kind_of
 from connector_bench.leaderboard.schema import Figure, StoredRun
@@ -74,9 +75,9 @@ def known_figures(runs: Sequence[StoredRun], task: str, metric: str) -> dict[str
 def placed(mine: SeededFigure, others: Mapping[str, SeededFigure]) -> PlacedFigure:
     """The place of a figure among others.
 
-    The variance of a mean over seeds is that over documents, which all seeds share, plus that over seeds divided by
-    their number; with fewer than three seeds the usual (median) deviation of the others stands for the connector's own.
-    Differences are not paired over documents, so their intervals are rather too wide.
+    Intervals are over documents, which all seeds of a connector share, and by Student's t over seeds, in quadrature.
+    With fewer than three seeds the usual (median) deviation of the others stands for the connector's own, known no
+    better than from three seeds. Differences are not paired over documents, so their intervals are rather too wide.
 
     Raises:
         ValueError: there are no others.
@@ -84,17 +85,17 @@ def placed(mine: SeededFigure, others: Mapping[str, SeededFigure]) -> PlacedFigu
     if not others:
         raise ValueError("a place needs others, and there are none")
     usual = median([one.deviation for one in others.values() if one.deviation is not None] or [0.0])
-    factor = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+    normal = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
 
-    def variance(one: SeededFigure) -> float:
-        own = usual if one.deviation is None else one.deviation
-        return one.stderr**2 + own**2 / len(one.seeds)
+    def half_over_all(*sides: SeededFigure) -> float:
+        documents = normal * math.hypot(*(one.stderr for one in sides))
+        return math.hypot(documents, half_of([_over_seeds(one, usual) for one in sides]))
 
     differences = {}
     for name, other in sorted(others.items(), key=lambda item: -item[1].mean):
-        gap, half = mine.mean - other.mean, factor * math.sqrt(variance(mine) + variance(other))
+        gap, half = mine.mean - other.mean, half_over_all(mine, other)
         differences[name] = gap, gap - half, gap + half
-    half = factor * math.sqrt(variance(mine))
+    half = half_over_all(mine)
     return PlacedFigure(
         mine.mean,
         mine.mean - half,
@@ -105,3 +106,9 @@ def placed(mine: SeededFigure, others: Mapping[str, SeededFigure]) -> PlacedFigu
         1 + len(others),
         differences,
     )
+
+
+def _over_seeds(one: SeededFigure, usual: float) -> tuple[float, int]:
+    """The variance of its mean over seeds, and the degrees of freedom of that."""
+    own = usual if one.deviation is None else one.deviation
+    return own**2 / len(one.seeds), max(len(one.seeds), FEWEST_SEEDS) - 1

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from connector_bench.preservation.options import not_a_label
-from connector_bench.stats.floors import GROUPS, UNEQUAL_GROUPS, floored, too_few
+from connector_bench.stats.floors import floored, too_few_groups
 from connector_bench.stats.intervals import Score
 
 
@@ -113,11 +113,8 @@ class Drawn:
     def untold(self, value: float, n: int, chance: float | None, least: int) -> Score | None:
         """The figure with a sentence for an interval, where groups are fewer than one needs; None where they are not,
         and of independent images, whose floor is that of their number."""
-        if self.independent or self.worth >= least:
-            return None
-        unit = GROUPS if self.count < least else UNEQUAL_GROUPS.format(groups=self.count, most=self.most)
-        number = self.count if self.count < least else math.floor(self.worth)
-        return Score(value, math.nan, math.nan, n, chance, too_few(number, least, unit))
+        why = None if self.independent else too_few_groups(self.count, self.most, self.worth, least)
+        return None if why is None else Score(value, math.nan, math.nan, n, chance, why)
 
     def floored(self, score: Score, least: int) -> Score:
         """The score, its interval gone where there are fewer independent draws than an interval needs."""

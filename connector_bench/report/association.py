@@ -24,6 +24,7 @@ from connector_bench.report.association_words import (
 from connector_bench.report.blocks import Block, Prose, Section, Tone
 from connector_bench.report.chart import WIDE, Chart
 from connector_bench.report.estimates import interval
+from connector_bench.stats.paired import LEVEL
 
 FEWEST_BINS = 3
 """Bins from which a calibration plot says something."""
@@ -54,7 +55,7 @@ def _method(analysis: Analysis) -> str:
     return (
         f"Losses point upwards: higher means more lost. Intervals: {100 * settings.confidence:g} % jackknife t "
         "over images; documents about one image are left out together. "
-        f"Not significant: {ADJUSTMENT} of 0.05 or more. An association within one model is no cause."
+        f"Not significant: {ADJUSTMENT} above {LEVEL}. An association within one model is no cause."
     )
 
 

@@ -21,7 +21,7 @@ from connector_bench.report.blocks import (
     score_cells,
 )
 from connector_bench.report.chart import WIDE, Chart
-from connector_bench.report.estimates import apart, change, has_interval, interval
+from connector_bench.report.estimates import apart, change, has_interval, interval, without_interval
 from connector_bench.report.theme import Theme
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
@@ -212,8 +212,8 @@ def _gain(task: TaskRun) -> str:
     text = f"Against {against} the connector's gain is {change(gain)}"
     if before is not None and after is not None:
         text += f", from {number(before.value)} of the {HEADLINE_K} nearest beyond chance to {number(after.value)}"
-    if not has_interval(gain):
-        return f"{text}."
+    if why := without_interval(gain):
+        return f"{text}: which way is not told, since {why}."
     if moved(gain) > 0:
         text += ": neighbourhoods moved towards it, so neighbours were exchanged for better ones, and not lost alone"
     elif moved(gain) < 0:

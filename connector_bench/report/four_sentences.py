@@ -8,7 +8,7 @@ from connector_bench.metrics import HEADLINE_K, Measure
 from connector_bench.number_style import number
 from connector_bench.report.beyond_overlap import moved, reference_of, shows_content
 from connector_bench.report.blocks import Finding
-from connector_bench.report.estimates import change, has_interval, interval
+from connector_bench.report.estimates import change, has_interval, interval, without_interval
 from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.reconstruction_findings import size_sentence
 from connector_bench.report.shared import label_column
@@ -78,19 +78,21 @@ def _neighbours(task: TaskRun | None) -> Finding:
     beside = (
         f"; of the encoder's own {k} nearest {interval(kept[k])} are kept (chance {number(kept[k].chance)})"
     )
-    gain = task.scores.get(f"gain_{HEADLINE_K}")
+    gain, shared = task.scores.get(f"gain_{HEADLINE_K}"), task.scores.get("purity_diff")
     if gain is not None and has_interval(gain):
         before, after = (task.scores.get(f"agreement_{side}_{HEADLINE_K}") for side in ("pre", "post"))
         space = "what the images show" if shows_content(task) else reference_of(task) or "the reference"
         return Finding(
             NEIGHBOURS, f"{VERDICTS[moved(gain)]} {space}: {_change(gain, before, after)}{beside}."
         )
-    shared = task.scores.get("purity_diff")
     if shared is not None and has_interval(shared):
         before, after = (task.scores.get(f"purity_{side}") for side in ("pre", "post"))
         towards = f"{VERDICTS[moved(shared)]} images of the same {label_column(task)}"
         text = f"{towards}: {_change(shared, before, after)}{beside}."
         return Finding(NEIGHBOURS, text)
+    if (untold := gain or shared) is not None:
+        text = f"Not told, since {without_interval(untold)}: {change(untold)} of the {HEADLINE_K} nearest{beside}."
+        return Finding(NEIGHBOURS, text, "missing")
     return Finding(
         NEIGHBOURS, f"Not known, since nothing says what neighbours should share{beside}.", "missing"
     )

@@ -8,7 +8,7 @@ from connector_bench.metrics import KEEP_ALL
 from connector_bench.number_style import number
 from connector_bench.report.beyond_overlap import further_findings
 from connector_bench.report.blocks import Finding, control_findings
-from connector_bench.report.estimates import apart, change, covers_chance, interval
+from connector_bench.report.estimates import apart, change, covers_chance, interval, without_interval
 from connector_bench.report.overlap_table import headline_k, overlaps
 from connector_bench.report.shared import label_column, shared_sentence
 from connector_bench.results.tasks import TaskRun
@@ -27,7 +27,9 @@ def preservation_findings(task: TaskRun, suffix: str = "") -> list[Finding]:
         f"Of an image's {k} nearest neighbours before the connector, a share of {interval(score)} are among its {k} "
         f"nearest after it, mean over {score.n:,} images; chance gives {number(score.chance or 0.0)}."
     )
-    if covers_chance(score):
+    if why := without_interval(score):
+        text += f" Whether that is more than chance is not told: {why}."
+    elif covers_chance(score):
         text += " That is not distinguishable from chance."
     findings = [Finding(f"Neighbours kept{suffix}", text)]
     if beside := _beside_controls(task.scores_beside_controls, k, score.n):
@@ -50,24 +52,33 @@ def _beside_controls(scores: Mapping[str, Score], k: int, n: int) -> str:
             f"Among the {score.n:,} images that controls are measured on, this connector keeps "
             f"{interval(score)}."
         )
+    untold: dict[str, str] = {}
     if untrained := scores.get(f"untrained_knor_{k}"):
-        text = f"The same architecture, untrained, keeps {interval(untrained)}: "
-        if not apart(score, untrained):
-            text += "by their intervals not distinguishable from the trained one."
+        text = f"The same architecture, untrained, keeps {interval(untrained)}"
+        if why := without_interval(score, untrained):
+            untold[why] = "the untrained one"
+        elif not apart(score, untrained):
+            text += ": by their intervals not distinguishable from the trained one"
         elif untrained.value > score.value:
             text += (
-                "more than the trained one. Training lowered the overlap, so a low overlap alone does not show that "
-                "information is gone."
+                ": more than the trained one. Training lowered the overlap, so a low overlap alone does not show that "
+                "information is gone"
             )
         else:
-            text += "fewer than the trained one."
-        said.append(text)
+            text += ": fewer than the trained one"
+        said.append(f"{text}.")
     if random := scores.get(f"random_linear_knor_{k}"):
-        relation = "more than" if random.value > score.value else "fewer than"
-        relation = relation if apart(score, random) else "not distinguishable from"
-        said.append(
-            f"A random linear map of the same shape keeps {interval(random)}, {relation} this connector."
-        )
+        text = f"A random linear map of the same shape keeps {interval(random)}"
+        if why := without_interval(score, random):
+            untold[why] = f"{untold[why]} or the random one" if why in untold else "the random one"
+        else:
+            relation = "more than" if random.value > score.value else "fewer than"
+            relation = relation if apart(score, random) else "not distinguishable from"
+            text += f", {relation} this connector"
+        said.append(f"{text}.")
+    said += [
+        f"Whether this connector keeps more than {which} is not told: {why}." for why, which in untold.items()
+    ]
     return " ".join(said)
 
 
@@ -98,6 +109,8 @@ def _retrieval(task: TaskRun, suffix: str) -> Finding:
         f"(chance {number(after.chance or 0.0)})"
     )
     verdict = "more after it" if difference.value > 0 else "fewer after it"
-    if covers_chance(difference):
+    if why := without_interval(difference):
+        verdict = f"of which {why}"
+    elif covers_chance(difference):
         verdict = "not distinguishable from no change"
     return Finding(f"Label retrieval{suffix}", f"{text}: a difference of {change(difference)}, {verdict}.")

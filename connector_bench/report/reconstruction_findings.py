@@ -8,7 +8,7 @@ from dataclasses import replace
 from connector_bench.metrics import KEEP_ALL
 from connector_bench.number_style import number
 from connector_bench.report.blocks import Finding, control_findings
-from connector_bench.report.estimates import apart, has_interval, interval
+from connector_bench.report.estimates import apart, change, has_interval, interval, without_interval
 from connector_bench.report.reconstruction import PROBES, ladder, more_data
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
@@ -53,6 +53,8 @@ def _linear(scores: Mapping[str, Score]) -> str:
     if nonlinear is None or "r2_ridge" not in scores:
         return ""
     linear = f"A linear probe alone reaches R² {interval(scores['r2_ridge'])}"
+    if why := without_interval(nonlinear):
+        return f"{linear}; the MLP adds {change(nonlinear)}, of which {why}."
     if nonlinear.low <= 0:
         return f"{linear}; the MLP adds nothing that is distinguishable from 0."
     return f"{linear}; {interval(nonlinear)} more is kept but not linearly readable."
@@ -96,7 +98,9 @@ def _beside_untrained(rungs: Mapping[str, Mapping[str, Score]]) -> str:
         return ""
     probe = shared[-1]
     mine, other = own[probe], untrained[probe]
-    if not apart(mine, other):
+    if why := without_interval(mine, other):
+        relation = f"{why} to tell it from the trained one"
+    elif not apart(mine, other):
         relation = "by their intervals not distinguishable from the trained one"
     else:
         relation = (

@@ -8,7 +8,7 @@ from connector_bench.headlines import READER_GAP, STAGE_LOSSES, STAGE_TABLE
 from connector_bench.metrics import label_of
 from connector_bench.number_style import number
 from connector_bench.report.blocks import Block, Finding, Prose, ReportTable, Section, TableCell, cell_of
-from connector_bench.report.estimates import apart, covers_chance, interval
+from connector_bench.report.estimates import apart, covers_chance, interval, without_interval
 from connector_bench.results.tasks import TaskRun
 from connector_bench.stats.intervals import Score
 
@@ -72,8 +72,14 @@ def _of_kind(task: TaskRun, kind: str) -> str:
     losses = _losses_of(task, kind)
     said = [f"{WHERE[name]} loses {interval(score)}" for name, score in losses.items()]
     before = task.scores.get(ENCODER.format(kind=kind))
+    if why := without_interval(read[0], *losses.values()):
+        verdict = f"{why[0].upper()}{why[1:]}, so who is to blame is not told."
+    else:
+        verdict = _blame(losses, _readers_below(task, kind))
+    if MODEL not in losses:
+        verdict += " What the language model misses was not measured."
     encoder = "" if before is None else f" Before both, the encoder or this reader loses {interval(before)}."
-    return f"{text}: {' and '.join(said)}. {_blame(losses, _readers_below(task, kind))}{encoder}"
+    return f"{text}: {' and '.join(said)}. {verdict}{encoder}"
 
 
 def blamed(task: TaskRun, kind: str) -> str:
@@ -81,6 +87,8 @@ def blamed(task: TaskRun, kind: str) -> str:
     if covers_chance(task.scores[STAGE_TABLE[0].format(kind=kind)]):
         return "it is not known, since nothing is read beyond chance before the connector,"
     losses = _losses_of(task, kind)
+    if why := without_interval(task.scores[STAGE_TABLE[0].format(kind=kind)], *losses.values()):
+        return f"it is not told, since {why},"
     guilty = _guilty(losses)
     if guilty and _readers_below(task, kind):
         return "it is not known, since the model answers more from the same tokens than either reader,"
@@ -136,8 +144,6 @@ def _blame(losses: Mapping[str, Score], readers_below: bool) -> str:
         )
     if MODEL in better and not (guilty and readers_below):
         said.append("The model reads better than this reader, so what it misses of the tokens is not known.")
-    if MODEL not in losses:
-        said.append("What the language model misses was not measured.")
     return " ".join(said)
 
 

@@ -42,6 +42,18 @@ def too_few(n: int, least: int, unit: str = "images") -> str:
     return f"no interval: {n:,} {unit}, {least} are needed"
 
 
+def too_few_groups(groups: int, most: int, worth: float, least: int) -> str | None:
+    """The same of images that were drawn together: their groups, of up to `most` images, or what these are worth.
+
+    None where they are worth enough draws.
+    """
+    if worth >= least:
+        return None
+    if groups < least:
+        return too_few(groups, least, GROUPS)
+    return too_few(math.floor(worth), least, UNEQUAL_GROUPS.format(groups=groups, most=most))
+
+
 def floored(score: Score, least: int = LEAST_IMAGES, unit: str = "images") -> Score:
     """The score; below the floor without its interval, and with the reason as its method."""
     if score.n >= least:

@@ -27,6 +27,8 @@ from connector_bench.stats.shares import paired_difference
 
 EXCHANGES = 9999
 CONFIDENCE = 0.95
+LEVEL = 0.05
+"""The largest adjusted p-value that counts as a difference, or as an association, wherever one is named."""
 SEED = 0
 ROUNDING = 1e-6
 """Figures that lie no further apart are the same: what isometries and invertible maps lose beyond is rounding."""
@@ -95,8 +97,9 @@ def difference(first: Sums, second: Sums, *, unit: str = IMAGES) -> Difference:
 def difference_interval(first: Sums, second: Sums) -> tuple[float, float]:
     """The interval of `second - first`; NaN below the floor.
 
-    Of answers that are right or wrong, where fewer than `floors.LEAST_IMAGES` clusters differ, it is that of
-    `shares.paired_difference`: a jackknife takes two that hardly differ for the same.
+    Of answers that are right or wrong, or less other answers to the same questions, where fewer than
+    `floors.LEAST_IMAGES` clusters differ, it is that of `shares.paired_difference`: a jackknife takes two that hardly
+    differ for the same.
     """
     return _interval(first, second)[:2] if len(first.numerator) >= LEAST_IMAGES else (math.nan, math.nan)
 
@@ -115,14 +118,20 @@ def _interval(first: Sums, second: Sums) -> tuple[float, float, str]:
 
 
 def few_answers_differ(first: Sums, second: Sums) -> bool:
-    """Whether both count right answers to the same questions, and hardly differ."""
+    """Whether both count right answers to the same questions, and hardly differ.
+
+    Or right answers less other right ones, such as those before a connector less those behind it (-1, 0 or 1 a
+    question), where a question's difference is -1, 0 or 1 as well: that of two such figures with the same answers
+    before is that of the answers behind.
+    """
     counts = np.concatenate([first.numerator, second.numerator, first.denominator])
     return bool(
         np.array_equal(first.denominator, second.denominator)
         and (counts == np.round(counts)).all()
         and (first.denominator >= 1).all()
         and all(
-            ((side.numerator >= 0) & (side.numerator <= side.denominator)).all() for side in (first, second)
+            (np.abs(values) <= first.denominator).all()
+            for values in (first.numerator, second.numerator, second.numerator - first.numerator)
         )
         and np.count_nonzero(first.numerator != second.numerator) < LEAST_IMAGES
     )

@@ -18,7 +18,9 @@ from connector_bench.association.pairs import pairs_of
 from connector_bench.association.prediction import failures
 from connector_bench.association.testing import adjusted
 from connector_bench.association.values import JoinedTable, Pair, Settings
+from connector_bench.comparison.compare import MetricDifference
 from connector_bench.stats import cluster_jackknife
+from connector_bench.stats.paired import Difference
 
 SIMULATIONS = 500
 IMAGES, QUESTIONS = 100, 2
@@ -319,3 +321,15 @@ def test_loss_inside_the_mask_tells_more_than_loss_outside() -> None:
     assert stats.spearmanr(sides["loss_outside"], table.scores["accuracy"]).statistic == pytest.approx(
         found.outside.score.value
     )
+
+
+def test_a_q_of_exactly_5_percent_counts_in_every_command() -> None:
+    """`compare` counted it and `analyze` did not."""
+    change = Difference(0.1, 0.0, 0.2, 0.05, "interval", "test")
+    for q, counts in ((0.05, True), (0.0501, False)):
+        compared = MetricDifference(
+            *("vqa", "accuracy", "accuracy", 0.5, 0.6, change, q),
+            *(100, 100, 20, 10, True, (None, None), False),
+        )
+        assert compared.differs is counts
+        assert types.Tested(types.Score(0.1, 0.0, 0.2, 100, 0.0, "interval"), 0.05, q).significant is counts

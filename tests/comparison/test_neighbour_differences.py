@@ -86,8 +86,24 @@ def test_what_no_half_holds_is_said_of_the_images_not_of_the_version(tmp_path: P
     said = {item.metric: item.difference.interval_method for item in found.differences}
     untold = "no interval: images are each other's neighbours, and no half of the 100 images holds k of one"
     assert said["knor_60"] == said["knor_80"] == untold
-    how = comparison_markdown(found).partition("## How")[2]
+    text = comparison_markdown(found)
+    assert "adjusted for the 1 of 3 metrics compared that have one" in " ".join(text.split())
+    how = text.partition("## How")[2]
     assert how.count("no interval") == how.count(f"- {untold}") == 1
+
+
+def test_too_few_groups_are_the_reason_and_not_the_version(tmp_path: Path) -> None:
+    """170 views of 22 objects were told that records of this version have halves from 100 images on."""
+    rng = np.random.default_rng(0)
+    drawn = {"by": "object", "groups": 22, "most": 8, "worth": 21.44, "sha256": "a"}
+    sides = []
+    for name in ("a", "b"):
+        rows = our_task([{"trustworthiness": value} for value in rng.random(170).tolist()])
+        record = {**RECORD, "drawn_together": drawn}
+        sides.append(side_of(write_output(tmp_path / name, {"k": rows}, records={"k": record})))
+    (item,) = compare(*sides).differences
+    method = item.difference.interval_method
+    assert method == "no interval: 22 groups of images that were drawn together, 100 are needed"
 
 
 def test_one_neighbour_is_no_plural() -> None:
@@ -108,7 +124,8 @@ def test_neighbours_are_paired_over_halvings_or_say_what_they_lack(tmp_path: Pat
     ]
     (item,) = compare(*map(side_of, plain)).differences
     assert np.isnan([item.difference.low, item.difference.high, item.difference.p]).all()
-    assert item.difference.interval_method == item.difference.test_method == WITHOUT_HALVES
+    untold = WITHOUT_HALVES.format(unit="images")
+    assert item.difference.interval_method == item.difference.test_method == untold
     assert "do not both say by how much halves of them differ" in comparison_markdown(
         compare(*map(side_of, plain))
     )

@@ -115,19 +115,57 @@ def test_whose_models_they_are_is_said_where_all_are_the_zoos() -> None:
     assert "zoo" not in sentence(merge(RUNS))
 
 
-@pytest.mark.parametrize(
-    ("half", "ends"), [(0.01, "b, 0.750 ±.010."), (0.05, "b, 0.750 ±.050, not told apart from a.")]
-)
-def test_the_best_answers_are_told_apart_from_those_of_the_first_or_not(half: float, ends: str) -> None:
-    def run(name: str, lost: float, accuracy: float) -> StoredRun:
-        answered = answers(accuracy)
-        figure = answered.figures["accuracy"].model_copy(
-            update={"low": accuracy - half, "high": accuracy + half}
-        )
-        vqa = answered.model_copy(update={"figures": {"accuracy": figure}})
-        return a_run(name, weights=name, patch_reconstruction=reconstruction([lost], [1.0]), vqa=vqa)
+def answering(name: str, lost: float, accuracy: float, half: float | None) -> StoredRun:
+    answered = answers(accuracy)
+    ends = (None, None) if half is None else (accuracy - half, accuracy + half)
+    figure = answered.figures["accuracy"].model_copy(update={"low": ends[0], "high": ends[1]})
+    vqa = answered.model_copy(update={"figures": {"accuracy": figure}})
+    return a_run(name, weights=name, patch_reconstruction=reconstruction([lost], [1.0]), vqa=vqa)
 
-    table = merge([run("a", 0.1, 0.7), run("b", 0.5, 0.75)])
+
+@pytest.mark.parametrize(
+    ("half", "ends"),
+    [
+        (0.01, "b, 0.750 ±.010."),
+        (0.05, "b, 0.750 ±.050, not told apart from a."),
+        (None, "b, 0.750, with no interval to tell by."),
+    ],
+)
+def test_the_best_answers_are_told_apart_from_those_of_the_first_or_not(
+    half: float | None, ends: str
+) -> None:
+    table = merge([answering("a", 0.1, 0.7, half), answering("b", 0.5, 0.75, half)])
     said = first_places(table, entries_of(table))
-    assert said.startswith("First by lost: a, 0.100; it has accuracy 0.700 ±")
+    assert said.startswith("First by lost: a, 0.100; it has accuracy 0.700")
     assert said.endswith(f"Best accuracy in vqa: {ends}")
+
+
+@pytest.mark.parametrize(
+    ("others", "half", "says"),
+    [
+        (
+            {"b": (0.1, 0.7)},
+            0.01,
+            ", a place that it shares with b; it has accuracy 0.700 ±.010 in vqa; no other",
+        ),
+        ({"b": (0.1, 0.7)}, 0.01, " in vqa; no other is better, and it is not told apart from b."),
+        ({"b": (0.1, 0.7), "c": (0.1, 0.6)}, 0.01, "shares with b and c; it has"),
+        ({"b": (0.1, 0.7), "c": (0.1, 0.6)}, 0.01, " it is not told apart from b."),
+        (
+            {"b": (0.5, 0.699)},
+            0.01,
+            "a, 0.100; it has accuracy 0.700 ±.010 in vqa; no other is better, and it is not",
+        ),
+        (dict.fromkeys("bcdef", (0.1, 0.7)), 0.01, "not told apart from b, c and 3 more."),
+        ({"b": (0.5, 0.6)}, 0.01, "0.100; it has accuracy 0.700 ±.010 in vqa, the best of all."),
+        ({"b": (0.5, 0.6)}, None, "0.700 in vqa, the best of all, with no interval to tell by."),
+        ({"b": (0.5, 0.8), "c": (0.5, 0.8)}, 0.01, "Best accuracy in vqa: b and c, 0.800 ±.010."),
+        ({}, 0.01, "0.100; it has accuracy 0.700 ±.010 in vqa."),
+    ],
+)
+def test_the_first_is_best_of_all_where_it_is_alone(
+    others: dict[str, tuple[float, float]], half: float | None, says: str
+) -> None:
+    """The same file as alpha and as beta had two first places, of which the sentence called alpha the best of all."""
+    table = merge([answering(name, *figures, half) for name, figures in {"a": (0.1, 0.7), **others}.items()])
+    assert says in first_places(table, entries_of(table))

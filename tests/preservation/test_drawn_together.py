@@ -146,6 +146,20 @@ def test_lists_are_deep_enough_for_halves_of_objects() -> None:
         Halvings.of(gallery.common.pre[:, :60], (10,), drawn=gallery.drawn)
 
 
+def test_a_comparison_counts_groups_and_not_what_they_are_worth(tmp_path: Path) -> None:
+    """Of 30 objects, the last with a single view, it counted 29."""
+    rng = np.random.default_rng(0)
+    pre, post, objects = (side[: 1 - VIEWS] for side in views(rng, 30))
+    for name, noise in (("a", 0.0), ("b", 0.3)):
+        side = (post + noise * rng.normal(size=post.shape)).astype(np.float32)
+        cb.knn_preservation(pre, side, ks=(5,), drawn_together=objects, name=name).save(tmp_path / name)
+    (item,) = compare(side_of(tmp_path / "a"), side_of(tmp_path / "b")).differences
+    assert (
+        item.difference.interval_method
+        == "no interval: 30 groups of images that were drawn together, 60 are needed"
+    )
+
+
 def test_from_python_and_compared(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pre, post, objects = views(rng, 70)

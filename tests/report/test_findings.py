@@ -12,7 +12,7 @@ from connector_bench.report.preservation_findings import preservation_findings
 from connector_bench.report.reconstruction_findings import reconstruction_findings
 from connector_bench.report.shared import shared_labels
 from connector_bench.results.tasks import RECONSTRUCTION, TaskRun
-from tests.report.written import record, score, write_result
+from tests.report.written import record, score, unknown, write_result
 
 CHANCE = 10 / 499
 
@@ -50,6 +50,23 @@ def overlap(value: float, untrained: float = 0.5, half: float = 0.01, **more: fl
 def test_the_untrained_connector_is_compared(untrained: float, expected: str, tmp_path: Path) -> None:
     findings = preservation_findings(task_with(tmp_path, overlap(0.4, untrained)))
     assert expected in said(findings, "Neighbours, in comparison").text
+
+
+def test_without_an_interval_nothing_is_told_of_overlap_recall_and_gain(tmp_path: Path) -> None:
+    names = ("", "untrained_", "random_linear_")
+    scores = {f"{name}knor_10": unknown(0.4 + 0.1 * i, CHANCE) for i, name in enumerate(names)}
+    scores |= {f"recall_{side}_5": unknown(value, 0.0) for side, value in (("pre", 0.9), ("post", 0.4))}
+    scores |= {"recall_diff_5": unknown(-0.5, 0.0), "gain_10": unknown(-0.1)}
+    findings = preservation_findings(task_with(tmp_path, scores))
+    why = "there is no interval (10 images, 20 are needed)"
+    assert f"Whether that is more than chance is not told: {why}." in said(findings, "Neighbours kept").text
+    assert said(findings, "Neighbours, in comparison").text == (
+        "The same architecture, untrained, keeps 0.500. A random linear map of the same shape keeps 0.600. Whether "
+        f"this connector keeps more than the untrained one or the random one is not told: {why}."
+    )
+    assert said(findings, "Label retrieval").text.endswith(f"a difference of −0.500, of which {why}.")
+    assert said(findings, "Neighbours, for the better or not").text.endswith(f"not told, since {why}.")
+    assert not any("distinguishable" in one.text for one in findings)
 
 
 def test_controls_of_fewer_images_are_set_beside_the_connector_among_these(tmp_path: Path) -> None:
@@ -102,6 +119,15 @@ def ladder(best: float, untrained: float, **more: float) -> dict[str, Any]:
     figures |= {"untrained_r2_ridge": untrained, "identity_r2_ridge": 1.0, "shuffled_r2_ridge": -0.01} | more
     scores = {name: score(value, 0.005, 0.0) for name, value in figures.items()}
     return scores | {"lost": score(1 - best, 0.005, 1.0)}
+
+
+def test_without_an_interval_nothing_is_told_of_probes(tmp_path: Path) -> None:
+    scores = {name: unknown(one["value"], one["chance"]) for name, one in ladder(0.7, 0.5).items()}
+    findings = reconstruction_findings(task_with(tmp_path, scores, measure=RECONSTRUCTION, best_probe="mlp"))
+    why = "there is no interval (10 images, 20 are needed)"
+    assert f"the MLP adds +0.100, of which {why}." in said(findings, "Patches rebuilt").text
+    assert f"{why} to tell it from the trained one" in said(findings, "Patches, in comparison").text
+    assert not any("distinguishable" in one.text for one in findings)
 
 
 def test_what_no_probe_rebuilds_is_an_upper_bound(tmp_path: Path) -> None:

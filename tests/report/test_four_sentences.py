@@ -12,7 +12,7 @@ from connector_bench.report.four_sentences import BLAME, LOST, NEIGHBOURS, QUEST
 from connector_bench.report.measured_runs import read_model
 from connector_bench.results.models import ModelRuns
 from connector_bench.results.tasks import PRESERVATION, RECONSTRUCTION, STAGES
-from tests.report.written import record, score, write_result
+from tests.report.written import record, score, unknown, write_result
 
 
 def results_of(folder: Path, **records: dict[str, Any]) -> ModelRuns:
@@ -155,3 +155,13 @@ def test_of_several_tasks_the_one_of_the_measures_name_is_told_and_the_others_ar
         "patch_reconstruction": "",
         "patch_reconstruction_other": "Figures of patch_reconstruction_other",
     }
+
+
+@pytest.mark.parametrize("name", ["gain_10", "purity_diff"])
+def test_which_way_neighbours_moved_is_not_told_without_an_interval(name: str, tmp_path: Path) -> None:
+    text = text_of(
+        results_of(tmp_path, knn_preservation=neighbours(scores={name: unknown(0.03)})), NEIGHBOURS
+    )
+    assert text.startswith(
+        "Not told, since there is no interval (10 images, 20 are needed): +0.030 of the 10 nearest"
+    )

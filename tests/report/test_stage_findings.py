@@ -12,7 +12,7 @@ from connector_bench.report.stage_findings import blamed, stage_findings, stage_
 from connector_bench.results.harness_files import read_result
 from connector_bench.results.tasks import TaskRun
 
-from .written import record, score, write_result
+from .written import record, score, unknown, write_result
 
 KIND = "count"
 
@@ -104,3 +104,22 @@ def test_nobody_is_blamed_for_what_the_model_finds_in_the_same_tokens(tmp_path: 
     found = stage_findings(task)[0].text
     assert "to blame is not known" in found
     assert "The connector is to blame" not in found
+
+
+@pytest.mark.parametrize(("connector", "model"), [(0.8, 0.0), (0.0, 0.8), (0.0, 0.0)])
+def test_nobody_is_acquitted_or_blamed_without_an_interval(
+    connector: float, model: float, tmp_path: Path
+) -> None:
+    """Of ten scenes that are all read before and none behind it was said that no loss is distinguishable from none."""
+    task = task_with(tmp_path, connector, model)
+    for name, found in task.record["scores"].items():
+        task.record["scores"][name] = unknown(found["value"], found["chance"], n=10)
+    task = TaskRun(task.file, "connector_stages")
+    (found,) = stage_findings(task)
+    assert (
+        f"the connector loses {connector:.3f} and the language model loses {model:.3f}. There is no"
+        in found.text
+    )
+    assert "There is no interval (10 images, 20 are needed), so who is to blame is not told." in found.text
+    assert blamed(task, KIND) == "it is not told, since there is no interval (10 images, 20 are needed),"
+    assert "distinguishable" not in found.text

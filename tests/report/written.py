@@ -31,6 +31,12 @@ def score(value: float, half: float = 0.01, chance: float | None = None, n: int 
     }
 
 
+def unknown(value: float, chance: float | None = None, n: int = 10, least: int = 20) -> dict[str, Any]:
+    """A record's score of too few images for an interval."""
+    none = {"low": None, "high": None, "method": f"no interval: {n} images, {least} are needed"}
+    return {"value": value, **none, "n": n, "chance": chance}
+
+
 def record(scores: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """What connector_bench records of a task."""
     return {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from connector_bench.cli import app
+from connector_bench.leaderboard.board_entries import seed_half
 from connector_bench.leaderboard.board_files import shipped_board, stored_runs
 from connector_bench.leaderboard.merge import merge
 from connector_bench.leaderboard.placing import SeededFigure, known_figures, placed
@@ -88,9 +91,27 @@ def test_a_place_and_its_ends():
     assert found.differences["b"] == pytest.approx((-0.01, -0.0377181, 0.0177181), rel=1e-5)
 
 
+def test_the_place_and_the_board_take_one_interval_over_seeds():
+    """With the normal's 1.96 in place of t, of two alike connectors of three seeds each it covered .88."""
+    mine, other = (0.7, 0.75, 0.72), (0.66, 0.71, 0.7)
+    found = placed(SeededFigure(mine, 0.0), {"other": SeededFigure(other, 0.0)})
+    gap, low, high = found.differences["other"]
+    assert (high - gap, gap - low) == pytest.approx([seed_half([mine, other])] * 2)
+    assert found.high - found.value == pytest.approx(seed_half([mine]))
+    alone = placed(SeededFigure(mine[:1], 0.0), {"other": SeededFigure(other, 0.0)})
+    assert alone.high - alone.value == pytest.approx(seed_half([other]) * math.sqrt(3))
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(1000):
+        one, two = (SeededFigure(tuple(rng.normal(0.7, 0.05, 3)), 0.002) for _ in range(2))
+        _, low, high = placed(one, {"other": two}).differences["other"]
+        covered.append(low <= 0 <= high)
+    assert np.mean(covered) > 0.94
+
+
 def test_what_is_said_of_a_shipped_connector():
     said = bench_text([SHIPPED / f"rank32-seed{seed}.safetensors" for seed in range(3)])
-    assert "place 5 of 21 beside the built-in connectors by accuracy; 95 %: 2 to 6" in said
+    assert "place 5 of 21 beside the built-in connectors by accuracy; 95 %: 1 to 7" in said
     assert "more than rank8 " in said
     assert "connector=rank32,seed=2 --tasks knn_preservation,patch_reconstruction,scenes_vqa" in said
     assert "budget" not in said
