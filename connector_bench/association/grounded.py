@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from connector_bench.association.no_narrower import tested_correlation, tested_correlations_apart
 from connector_bench.association.pairs import complete_controls
-from connector_bench.association.testing import tested
 from connector_bench.association.values import Grounded, JoinedTable, Partial, Settings
 from connector_bench.metrics import metric
 from connector_bench.stats.cluster_jackknife import partials, ranks_without_each
@@ -59,9 +59,9 @@ def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Sett
     )
     correlations, count = draws.correlations, draws.clusters
     held = range(3, 3 + len(controls))
-    inside, outside = correlations[:, 0, 2], correlations[:, 1, 2]
+    counts = (count, columns.shape[1])
     held_fixed = [
-        Partial(tuple(controls), tested(partials(correlations, side, 2, held), count, 0.0, settings))
+        Partial(tuple(controls), tested_correlation(partials(correlations, side, 2, held), *counts, settings))
         if controls
         else None
         for side in (0, 1)
@@ -74,9 +74,9 @@ def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Sett
         measure=measure,
         documents=columns.shape[1],
         images=count,
-        inside=tested(inside, count, 0.0, settings),
-        outside=tested(outside, count, 0.0, settings),
+        inside=tested_correlation(correlations[:, 0, 2], *counts, settings),
+        outside=tested_correlation(correlations[:, 1, 2], *counts, settings),
         inside_partial=held_fixed[0],
         outside_partial=held_fixed[1],
-        difference=tested(inside - outside, count, 0.0, settings),
+        difference=tested_correlations_apart(correlations[:, :3, :3], *counts, settings),
     )

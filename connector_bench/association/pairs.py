@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
+from connector_bench.association.no_narrower import tested_correlation, tested_shares
 from connector_bench.association.prediction import Failure, failures, predict
 from connector_bench.association.testing import interval, rate, tested
 from connector_bench.association.values import JoinedTable, Pair, Partial, Quartiles, Settings, Skipped
@@ -130,14 +131,17 @@ def _pair(rows: _Rows, index: int, settings: Settings) -> Pair:
     partial = None
     if rows.controls:
         draws = partials(correlations, index, last, range(first, last))
-        partial = Partial(tuple(rows.controls), tested(draws, images, 0.0, settings))
+        partial = Partial(tuple(rows.controls), tested_correlation(draws, images, len(loss), settings))
     quartiles = _quartiles(loss, rows.score, rows.images, settings)
     prediction = predict(
         loss,
         rows.failure,
         rows.images,
         rows.draws.areas[:, index, 0],
-        {control: rows.draws.areas[:, first + i, 0] for i, control in enumerate(rows.controls)},
+        {
+            control: (values, rows.draws.areas[:, first + i, 0])
+            for i, (control, values) in enumerate(rows.controls.items())
+        },
         settings,
     )
     reasons = {
@@ -154,7 +158,7 @@ def _pair(rows: _Rows, index: int, settings: Settings) -> Pair:
         score=rows.score_name,
         documents=len(loss),
         images=images,
-        spearman=tested(correlations[:, index, last], images, 0.0, settings),
+        spearman=tested_correlation(correlations[:, index, last], images, len(loss), settings),
         partial=partial,
         quartiles=quartiles,
         prediction=prediction,
@@ -182,7 +186,11 @@ def _quartiles(
         _of_an_end(draws, count, score[inside], images[inside], settings)
         for draws, inside in zip((lowest, highest), ends.T > 0, strict=True)
     ]
-    return Quartiles(means[0], means[1], tested(highest - lowest, count, 0.0, settings))
+    if not np.isin(score[ends.any(axis=1)], (0, 1)).all():
+        return Quartiles(means[0], means[1], tested(highest - lowest, count, 0.0, settings))
+    first_images, last_images = (len(set(images[inside])) for inside in ends.T > 0)
+    apart = tested_shares((lowest, first_images), (highest, last_images), count, settings)
+    return Quartiles(means[0], means[1], apart)
 
 
 def _of_an_end(
