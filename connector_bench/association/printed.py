@@ -88,12 +88,14 @@ def _pairs(pairs: Sequence[Pair], joined: JoinedTable) -> Table:
         title=f"{joined.model}: {joined.connector_task} beside "
         + ("its own retrieval" if of_itself else joined.score_task),
         caption=f"joined by {joined.identity}"
-        + (f"; partial: {', '.join(map(label_of, controls))} held fixed" if controls else ""),
+        + (f"; partial: {', '.join(map(label_of, controls))} held fixed" if controls else "")
+        + (f"; n and intervals: {joined.unit}" if joined.drawn_with else ""),
     )
     for column in ("loss", "score", "n", "Spearman", "partial", "quartiles", "AUROC", "best baseline"):
         table.add_column(column, overflow="fold")
     for pair in pairs:
         count = f"{pair.documents}" + (f"\n{pair.images} images" if pair.images < pair.documents else "")
+        count += "" if pair.draws is None else f"\n{pair.draws} groups"
         cells = (_tested(pair.spearman), _partial(pair.partial), _quartiles(pair), *_prediction(pair))
         table.add_row(loss_named(pair.loss), pair.score, count, *cells, end_section=True)
     return table

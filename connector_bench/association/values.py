@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from connector_bench.association.prediction_values import FixedPrediction, LeftOutPrediction
+from connector_bench.stats.floors import GROUPS, IMAGES
 from connector_bench.stats.intervals import Score
 
 SIGNIFICANT = 0.05
@@ -45,7 +46,7 @@ class JoinedTable:
     documents: tuple[int, ...]
     """`doc_id` in the scored task."""
     images: tuple[str, ...]
-    """Hash of the picture's pixels; documents of one image are one cluster."""
+    """Hash of the picture's pixels."""
     losses: Mapping[str, Float64[np.ndarray, " n"]]
     """Higher means more lost, also where the measured figure falls: `1 - knor_10`, `lost`, `loss_inside` ..."""
     baselines: Mapping[str, Float64[np.ndarray, " n"]]
@@ -55,6 +56,19 @@ class JoinedTable:
     higher_is_better: Mapping[str, bool]
     notes: tuple[str, ...] = ()
     """How scores were made that lmms-eval has for whole data sets only."""
+    drawn_with: tuple[str, ...] = ()
+    """Which group of images each document's was drawn with, such as views of one object; empty where each was by
+    itself."""
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """What is an independent draw, a document: its image, or the group that this was drawn with."""
+        return self.drawn_with or self.images
+
+    @property
+    def unit(self) -> str:
+        """What such draws are called."""
+        return GROUPS if self.drawn_with else IMAGES
 
 
 @dataclass(frozen=True)
@@ -128,6 +142,10 @@ class Pair:
     prediction: Prediction | None
     notes: tuple[str, ...] = ()
     """Why a figure is missing."""
+    unit: str = IMAGES
+    """What intervals and p-values are over."""
+    draws: int | None = None
+    """How many of them there are; None where they are the images."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +167,9 @@ class Grounded:
     outside_partial: Partial | None
     difference: Tested
     """Inside minus outside, paired: negative where loss inside the mask goes more with a lower score."""
+    unit: str = IMAGES
+    draws: int | None = None
+    """As those of a `Pair`."""
 
 
 @dataclass(frozen=True)
