@@ -180,10 +180,14 @@ def _contrast(found: Contrast) -> Text:
         for loss, task in zip(found.losses, found.connector_tasks, strict=True)
     )
     score, p, q = found.difference.score, found.difference.p, found.difference.q
-    verdict = "" if found.difference.significant else ", not significant"
+    if p is None or q is None:
+        figure = f"{number(score.value)}, {score.method}"
+    else:
+        verdict = "" if found.difference.significant else ", not significant"
+        figure = f"{with_interval(score.value, score.low, score.high)}, p = {p:.2g}, q = {q:.2g}{verdict}"
     return Text(
         f"{first} less {second}, correlations with {found.score} of {found.score_task} over {score.n} trained "
-        f"connectors: {with_interval(score.value, score.low, score.high)}, p = {p:.2g}, q = {q:.2g}{verdict}"
+        f"connectors: {figure}"
     )
 
 

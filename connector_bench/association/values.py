@@ -24,7 +24,7 @@ class Tested:
     score: Score
     """`chance` is the value without an association: 0 for correlations and differences, 0.5 for an AUROC."""
     p: float | None
-    """Two-sided, for `score.value == score.chance`; None where it has no value."""
+    """Two-sided, for `score.value == score.chance`; None where it has no value, and where nobody can tell."""
     q: float | None = None
     """`p` adjusted by Benjamini and Hochberg over all figures of this kind in the analysis."""
 
@@ -260,7 +260,7 @@ class AcrossConnectors:
     """Spearman's correlation by subset (`trained`, `trained and isometries`, `all`); None where a subset is too small
     for a claim."""
     refusals: Mapping[str, str]
-    """Why a subset has no correlation."""
+    """Why a subset has no correlation, or one without interval and p-value."""
     sensitivity: Sensitivity | None = None
     """Of the trained connectors; None where they are too few."""
 
