@@ -25,6 +25,7 @@ SETTINGS = (
     ),
     answers.of_failures(60, 0.2, questions=3),
     *(answers.of_failures(n, failing, effect=0.5) for n, failing in ((60, 0.2), (150, 0.1), (300, 0.5))),
+    answers.of_failures(60, 0.2, effect=0.95),
     *(paired_images.of_lost(60, one) for one in (HEAVY, HEAVIER, LEANING)),
     *(paired_images.of_lost(n, ORDINARY) for n in (20, 60, 300)),
     *(paired_images.of_accuracy(n, apart) for n, apart in ((60, 0.2), (150, 0.1), (300, 0.2))),

@@ -5,6 +5,7 @@ With the paper's three models nobody can claim such a correlation; the zoo's con
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -20,7 +21,12 @@ from connector_bench.results.harness_files import UnusableResult
 from connector_bench.stats.correlation import rank_correlation
 from connector_bench.stats.exact_spearman import MOST_VALUES, exact_p
 from connector_bench.stats.few_connectors import rank_interval
-from connector_bench.stats.floors import LEAST_CONNECTORS
+from connector_bench.stats.floors import (
+    LEAST_CONNECTORS,
+    LEAST_OUTCOMES,
+    apart_from_the_most_frequent,
+    too_few,
+)
 from connector_bench.stats.intervals import Score
 
 PERMUTATIONS = 9999
@@ -142,7 +148,9 @@ def _across(
         elif min(np.ptp([point.loss for point in chosen]), np.ptp([point.score for point in chosen])) == 0:
             refusals[name] = f"{loss} or {score} is the same for all {len(chosen)} connectors"
         else:
-            correlations[name] = correlate(chosen, settings)
+            correlations[name] = found = correlate(chosen, settings)
+            if found.p is None:
+                refusals[name] = found.score.method
     return AcrossConnectors(
         connector_task,
         loss,
@@ -161,15 +169,28 @@ def correlate(points: Sequence[Point], settings: Settings) -> Tested:
 
     The interval is that of `rank_interval`; seeds scatter the connectors' means, and so are part of it. The p-value is
     that of a permutation test over connectors: exact, over all n! orders, up to twelve of them; of more,
-    `PERMUTATIONS` random orders.
+    `PERMUTATIONS` random orders. There is neither where connectors are `too_alike`.
     """
     loss, score = (np.array([getattr(point, side) for point in points]) for side in ("loss", "score"))
     value = float(rank_correlation(loss, score))
+    if why := too_alike([loss], score):
+        return Tested(Score(value, math.nan, math.nan, len(points), 0.0, why), None)
     low, high = rank_interval(value, len(points), settings.confidence)
     method = f"{100 * settings.confidence:g} % interval of Fisher's z over connectors"
     return Tested(
         Score(value, low, high, len(points), 0.0, method), _permutation_p(loss, score, seed=settings.seed)
     )
+
+
+def too_alike(losses: Sequence[Float64[np.ndarray, " n"]], scores: Float64[np.ndarray, " n"]) -> str | None:
+    """The sentence that stands where an interval's method would, of connectors most of which lose or score the same:
+    where one of 8 differs, it makes the whole order. None where enough differ."""
+    told = [(values, "lose other than the most frequent loss") for values in losses]
+    for values, what in [*told, (scores, "score other than the most frequent score")]:
+        apart = apart_from_the_most_frequent(np.round(values, DECIMALS), np.arange(len(values)))
+        if apart < LEAST_OUTCOMES:
+            return too_few(apart, LEAST_OUTCOMES, f"connectors {what}")
+    return None
 
 
 def _permutation_p(

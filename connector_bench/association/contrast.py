@@ -5,6 +5,7 @@ That one correlation is significant and another is not says nothing of their dif
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from connector_bench.association.across import too_alike
 from connector_bench.association.values import AcrossConnectors, Contrast, Settings, Tested
 from connector_bench.headlines import WHOLE_LOSSES
 from connector_bench.stats.correlation import rank_correlation
@@ -57,20 +59,32 @@ def _contrast(first: AcrossConnectors, second: AcrossConnectors, settings: Setti
         return None
     one, other, scores = np.transpose(values)
     pairs = ((one, scores), (other, scores), (one, other))
-    first_r, second_r, between = correlations = [float(rank_correlation(*pair)) for pair in pairs]
-    if not np.isfinite(correlations).all():
+    first_r, second_r, between = (float(rank_correlation(*pair)) for pair in pairs)
+    if not np.isfinite([first_r, second_r, between]).all():
         return None
-    low, high = difference_interval(first_r, second_r, between, len(values), settings.confidence)
-    method = f"{100 * settings.confidence:g} % interval of the difference of two Fisher's z over connectors"
-    score = Score(first_r - second_r, low, high, len(values), 0.0, method)
-    p = exchange_p(one, other, scores, seed=settings.seed)
     return Contrast(
         first.score_task,
         first.score,
         (first.connector_task, second.connector_task),
         (first.loss, second.loss),
-        Tested(score, p),
+        _tested(one, other, scores, (first_r, second_r, between), settings),
     )
+
+
+def _tested(
+    one: Float[np.ndarray, " n"],
+    other: Float[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    correlations: tuple[float, float, float],
+    settings: Settings,
+) -> Tested:
+    """The difference of the first two correlations; a sentence for its interval where connectors are `too_alike`."""
+    value, n = correlations[0] - correlations[1], len(scores)
+    if why := too_alike([one, other], scores):
+        return Tested(Score(value, math.nan, math.nan, n, 0.0, why), None)
+    low, high = difference_interval(*correlations, n, settings.confidence)
+    method = f"{100 * settings.confidence:g} % interval of the difference of two Fisher's z over connectors"
+    return Tested(Score(value, low, high, n, 0.0, method), exchange_p(one, other, scores, seed=settings.seed))
 
 
 def exchange_p(

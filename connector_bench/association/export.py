@@ -79,6 +79,8 @@ def _join(table: JoinedTable) -> dict[str, Any]:
         "identity": table.identity,
         "documents": len(table.documents),
         "images": len(set(table.images)),
+        "unit": table.unit,
+        "draws": len(set(table.clusters)),
         "notes": list(table.notes),
     }
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from connector_bench.association.no_narrower import tested_correlation, tested_correlations_apart
 from connector_bench.association.pairs import complete_controls
-from connector_bench.association.testing import tested
+from connector_bench.association.testing import Over
 from connector_bench.association.values import Grounded, JoinedTable, Partial, Settings
 from connector_bench.metrics import metric
 from connector_bench.stats.cluster_jackknife import partials, ranks_without_each
@@ -45,23 +46,23 @@ def grounded_of(table: JoinedTable, settings: Settings) -> tuple[Grounded, ...]:
 def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Settings) -> Grounded | None:
     columns = np.stack([*(table.losses[side] for side in MEASURES[measure]), table.scores[score]])
     known = np.isfinite(columns).all(axis=0)
-    columns, images = columns[:, known], np.array(table.images)[known]
-    if len(set(images)) < LEAST_IMAGES or np.ptp(columns, axis=1).min() < ROUNDING:
+    columns, clusters = columns[:, known], np.array(table.clusters)[known]
+    if len(set(clusters)) < LEAST_IMAGES or np.ptp(columns, axis=1).min() < ROUNDING:
         return None
-    if min(apart_from_the_most_frequent(column, images) for column in columns) < LEAST_OUTCOMES:
+    if min(apart_from_the_most_frequent(column, clusters) for column in columns) < LEAST_OUTCOMES:
         return None
     controls = complete_controls(table, known)
     draws = ranks_without_each(
         np.stack([*columns, *controls.values()]),
         np.zeros((0, columns.shape[1]), dtype=bool),
-        images,
+        clusters,
         seed=settings.seed,
     )
-    correlations, count = draws.correlations, draws.clusters
+    correlations, over = draws.correlations, Over(draws.clusters, table.unit)
     held = range(3, 3 + len(controls))
-    inside, outside = correlations[:, 0, 2], correlations[:, 1, 2]
+    counts = (over, columns.shape[1])
     held_fixed = [
-        Partial(tuple(controls), tested(partials(correlations, side, 2, held), count, 0.0, settings))
+        Partial(tuple(controls), tested_correlation(partials(correlations, side, 2, held), *counts, settings))
         if controls
         else None
         for side in (0, 1)
@@ -73,10 +74,12 @@ def _grounded(table: JoinedTable, score: str, measure: ErrorKind, settings: Sett
         score=score,
         measure=measure,
         documents=columns.shape[1],
-        images=count,
-        inside=tested(inside, count, 0.0, settings),
-        outside=tested(outside, count, 0.0, settings),
+        images=len(set(np.array(table.images)[known])),
+        inside=tested_correlation(correlations[:, 0, 2], *counts, settings),
+        outside=tested_correlation(correlations[:, 1, 2], *counts, settings),
         inside_partial=held_fixed[0],
         outside_partial=held_fixed[1],
-        difference=tested(inside - outside, count, 0.0, settings),
+        difference=tested_correlations_apart(correlations[:, :3, :3], *counts, settings),
+        unit=over.unit,
+        draws=over.n if table.drawn_with else None,
     )

@@ -13,6 +13,7 @@ from connector_bench.association.sides import ConnectorSide, ScoredSide
 from connector_bench.association.values import JoinedTable
 from connector_bench.headlines import BASELINES
 from connector_bench.results.harness_files import UnusableResult
+from connector_bench.results.tasks import GROUP_COLUMN
 
 
 class JoinRefused(UnusableResult):
@@ -80,8 +81,20 @@ def _connector_columns(connector: ConnectorSide, partner: Mapping[int, int]) -> 
         "documents": tuple(partner),
         "images": tuple(connector.image_of[doc_id] for doc_id in partner.values()),
         "losses": _columns([losses(row) for row in figures]),
+        "drawn_with": _drawn_with(connector, partner),
         "baselines": _columns([{name: row[name] for name in BASELINES if name in row} for row in figures]),
     }
+
+
+def _drawn_with(connector: ConnectorSide, partner: Mapping[int, int]) -> tuple[str, ...]:
+    """The group that each document's image was drawn with, or its image; empty where every image was drawn alone."""
+    groups = [connector.figures[doc_id].get(GROUP_COLUMN) for doc_id in partner.values()]
+    if all(group is None for group in groups):
+        return ()
+    images = (connector.image_of[doc_id] for doc_id in partner.values())
+    return tuple(
+        image if group is None else f"{group:.0f}" for group, image in zip(groups, images, strict=True)
+    )
 
 
 def _columns(rows: list[dict[str, float]]) -> dict[str, np.ndarray]:

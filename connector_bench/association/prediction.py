@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
-from connector_bench.association.testing import rate, tested
+from connector_bench.association.no_narrower import Outcomes, tested_advantage, tested_area
+from connector_bench.association.testing import Over, rate
 from connector_bench.association.values import BaselinePrediction, CalibrationBin, Prediction, Settings
 from connector_bench.stats.cluster_jackknife import sums_without_each
 from connector_bench.stats.floors import LEAST_OUTCOMES
@@ -42,29 +43,35 @@ def failures(
 def predict(
     loss: Float64[np.ndarray, " n"],
     failure: Failure,
-    images: Shaped[np.ndarray, " n"],
+    clusters: Shaped[np.ndarray, " n"],
+    unit: str,
     areas: Float64[np.ndarray, " draws"],
-    baseline_areas: Mapping[str, Float64[np.ndarray, " draws"]],
+    baselines: Mapping[str, tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " draws"]]],
     settings: Settings,
 ) -> Prediction | None:
-    """AUROC of the loss and of each baseline, from areas without each image; None with too few of either outcome."""
-    outcomes = [len(set(images[failure.failed == outcome])) for outcome in (True, False)]
-    if min(outcomes) < LEAST_OUTCOMES:
+    """AUROC of the loss and of each baseline (its values and its areas), from areas without each cluster; None with
+    too few of either outcome."""
+    outcomes = Outcomes.of(failure.failed, clusters, unit)
+    if min(outcomes.failing, outcomes.others) < LEAST_OUTCOMES:
         return None
-    count = len(set(images))
     return Prediction(
         failure=failure.rule,
         failures=int(failure.failed.sum()),
-        auroc=tested(areas, count, 0.5, settings, scale="area"),
+        auroc=tested_area(areas, loss, outcomes, settings),
         baselines=tuple(
-            _baseline(name, drawn, areas, count, settings) for name, drawn in baseline_areas.items()
+            _baseline(name, *baseline, areas, outcomes, settings) for name, baseline in baselines.items()
         ),
-        calibration=calibration(loss, failure.failed, images, settings),
+        calibration=calibration(loss, failure.failed, clusters, unit, settings),
     )
 
 
 def _baseline(
-    name: str, areas: np.ndarray, of_the_loss: np.ndarray, images: int, settings: Settings
+    name: str,
+    values: np.ndarray,
+    areas: np.ndarray,
+    of_the_loss: np.ndarray,
+    outcomes: Outcomes,
+    settings: Settings,
 ) -> BaselinePrediction:
     """A baseline may point either way (small masks or large ones fail); it is read the way that suits it."""
     larger_fails = bool(areas[0] >= 0.5)
@@ -72,22 +79,23 @@ def _baseline(
     return BaselinePrediction(
         name,
         larger_fails,
-        tested(pointed, images, 0.5, settings, scale="area"),
-        tested(of_the_loss - pointed, images, 0.0, settings),
+        tested_area(pointed, values, outcomes, settings),
+        tested_advantage(of_the_loss, pointed, outcomes, settings),
     )
 
 
 def calibration(
     loss: Float64[np.ndarray, " n"],
     failed: Bool[np.ndarray, " n"],
-    images: Shaped[np.ndarray, " n"],
+    clusters: Shaped[np.ndarray, " n"],
+    unit: str,
     settings: Settings,
 ) -> tuple[CalibrationBin, ...]:
-    """Failure rate by deciles of the loss, with intervals over images."""
+    """Failure rate by deciles of the loss, with intervals over the clusters."""
     edges = np.unique(np.quantile(loss, np.linspace(0, 1, BINS + 1)))
     place = np.searchsorted(edges, loss).clip(min=1) - 1
     members = (place[:, None] == np.arange(len(edges) - 1)).astype(np.float64)
-    sums = cluster_sums(np.concatenate([members * failed[:, None], members], axis=1), images)
+    sums = cluster_sums(np.concatenate([members * failed[:, None], members], axis=1), clusters)
     totals = sums_without_each(sums, seed=settings.seed)
     bins = len(edges) - 1
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -98,7 +106,7 @@ def calibration(
             high=float(edges[i + 1]),
             mean_loss=float(loss[place == i].mean()),
             documents=int(members[:, i].sum()),
-            failure_rate=rate(rates[:, i], len(set(images[place == i])), settings),
+            failure_rate=rate(rates[:, i], Over(len(set(clusters[place == i])), unit), settings),
         )
         for i in range(bins)
         if members[:, i].any()

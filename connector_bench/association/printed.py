@@ -88,12 +88,14 @@ def _pairs(pairs: Sequence[Pair], joined: JoinedTable) -> Table:
         title=f"{joined.model}: {joined.connector_task} beside "
         + ("its own retrieval" if of_itself else joined.score_task),
         caption=f"joined by {joined.identity}"
-        + (f"; partial: {', '.join(map(label_of, controls))} held fixed" if controls else ""),
+        + (f"; partial: {', '.join(map(label_of, controls))} held fixed" if controls else "")
+        + (f"; n and intervals: {joined.unit}" if joined.drawn_with else ""),
     )
     for column in ("loss", "score", "n", "Spearman", "partial", "quartiles", "AUROC", "best baseline"):
         table.add_column(column, overflow="fold")
     for pair in pairs:
         count = f"{pair.documents}" + (f"\n{pair.images} images" if pair.images < pair.documents else "")
+        count += "" if pair.draws is None else f"\n{pair.draws} groups"
         cells = (_tested(pair.spearman), _partial(pair.partial), _quartiles(pair), *_prediction(pair))
         table.add_row(loss_named(pair.loss), pair.score, count, *cells, end_section=True)
     return table
@@ -178,10 +180,14 @@ def _contrast(found: Contrast) -> Text:
         for loss, task in zip(found.losses, found.connector_tasks, strict=True)
     )
     score, p, q = found.difference.score, found.difference.p, found.difference.q
-    verdict = "" if found.difference.significant else ", not significant"
+    if p is None or q is None:
+        figure = f"{number(score.value)}, {score.method}"
+    else:
+        verdict = "" if found.difference.significant else ", not significant"
+        figure = f"{with_interval(score.value, score.low, score.high)}, p = {p:.2g}, q = {q:.2g}{verdict}"
     return Text(
         f"{first} less {second}, correlations with {found.score} of {found.score_task} over {score.n} trained "
-        f"connectors: {with_interval(score.value, score.low, score.high)}, p = {p:.2g}, q = {q:.2g}{verdict}"
+        f"connectors: {figure}"
     )
 
 

@@ -120,6 +120,8 @@ def _title(found: AcrossConnectors) -> str:
     for name, correlation in found.correlations.items():
         if correlation is None:
             lines.append(f"{name}: {found.refusals[name]}")
+        elif correlation.p is None:
+            lines.append(f"{name}: Spearman {correlation.score.value:.2f}, {correlation.score.method}")
         else:
             score = correlation.score
             tail = "" if correlation.significant else ", not significant"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import special
 from connector_bench.association.values import Settings, Tested
 from connector_bench.stats import jackknife
 from connector_bench.stats.cluster_jackknife import p_value, score_of
-from connector_bench.stats.floors import floored
+from connector_bench.stats.floors import IMAGES, floored
 from connector_bench.stats.intervals import Score, wilson
 from connector_bench.stats.jackknife import Scale
 from connector_bench.stats.paired import false_discovery_rate
@@ -21,39 +21,47 @@ from connector_bench.stats.paired import false_discovery_rate
 Value = TypeVar("Value")
 
 
+@dataclass(frozen=True)
+class Over:
+    """How many independent draws a figure rests on, and what they are called."""
+
+    n: int
+    unit: str = IMAGES
+
+
 def tested(
     draws: Float64[np.ndarray, " draws"],
-    images: int,
+    over: Over,
     chance: float,
     settings: Settings,
     *,
     scale: Scale = "plain",  # noqa: PT028
 ) -> Tested:
     """The figure of the sample (entry 0), its interval and its p-value against `chance`."""
-    score = interval(draws, images, chance, settings, scale)
-    return Tested(score, p_value(draws, images, null=chance, scale=scale))
+    score = interval(draws, over, chance, settings, scale)
+    return Tested(score, p_value(draws, over.n, null=chance, scale=scale))
 
 
 def interval(
     draws: Float64[np.ndarray, " draws"],
-    images: int,
+    over: Over,
     chance: float | None,
     settings: Settings,
     scale: Scale = "plain",
 ) -> Score:
-    """The figure of the sample (entry 0) with its jackknife interval over images."""
-    return score_of(draws, images, chance=chance, confidence=settings.confidence, scale=scale, unit="images")
+    """The figure of the sample (entry 0) with its jackknife interval."""
+    return score_of(draws, over.n, chance=chance, confidence=settings.confidence, scale=scale, unit=over.unit)
 
 
-def rate(rates: Float64[np.ndarray, " draws"], images: int, settings: Settings) -> Score:
-    """A share of answers: Wilson's interval of as many independent images as would vary as much; of all `images` where
-    all agree."""
+def rate(rates: Float64[np.ndarray, " draws"], over: Over, settings: Settings) -> Score:
+    """A share of answers: Wilson's interval of as many independent draws as would vary as much; of all where all
+    agree."""
     value, without = float(rates[0]), rates[1:]
     found = jackknife.estimate(value, without[np.isfinite(without)], "ranks")
-    quantile = -float(special.stdtrit(max(images - 1, 1), (1 - settings.confidence) / 2))
-    low, high = wilson(value, found.error**2, images, quantile)
-    method = f"{100 * settings.confidence:g} % Wilson interval over images"
-    return floored(Score(value, low, high, images, None, method))
+    quantile = -float(special.stdtrit(max(over.n - 1, 1), (1 - settings.confidence) / 2))
+    low, high = wilson(value, found.error**2, over.n, quantile)
+    method = f"{100 * settings.confidence:g} % Wilson interval over {over.unit}"
+    return floored(Score(value, low, high, over.n, None, method), unit=over.unit)
 
 
 def adjusted(value: Value) -> Value:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from connector_bench.association.prediction_values import FixedPrediction, LeftOutPrediction
+from connector_bench.stats.floors import GROUPS, IMAGES
 from connector_bench.stats.intervals import Score
 from connector_bench.stats.paired import LEVEL
 
@@ -21,7 +22,7 @@ class Tested:
     score: Score
     """`chance` is the value without an association: 0 for correlations and differences, 0.5 for an AUROC."""
     p: float | None
-    """Two-sided, for `score.value == score.chance`; None where it has no value."""
+    """Two-sided, for `score.value == score.chance`; None where it has no value, and where nobody can tell."""
     q: float | None = None
     """`p` adjusted by Benjamini and Hochberg over all figures of this kind in the analysis."""
 
@@ -43,7 +44,7 @@ class JoinedTable:
     documents: tuple[int, ...]
     """`doc_id` in the scored task."""
     images: tuple[str, ...]
-    """Hash of the picture's pixels; documents of one image are one cluster."""
+    """Hash of the picture's pixels."""
     losses: Mapping[str, Float64[np.ndarray, " n"]]
     """Higher means more lost, also where the measured figure falls: `1 - knor_10`, `lost`, `loss_inside` ..."""
     baselines: Mapping[str, Float64[np.ndarray, " n"]]
@@ -53,6 +54,19 @@ class JoinedTable:
     higher_is_better: Mapping[str, bool]
     notes: tuple[str, ...] = ()
     """How scores were made that lmms-eval has for whole data sets only."""
+    drawn_with: tuple[str, ...] = ()
+    """Which group of images each document's was drawn with, such as views of one object; empty where each was by
+    itself."""
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """What is an independent draw, a document: its image, or the group that this was drawn with."""
+        return self.drawn_with or self.images
+
+    @property
+    def unit(self) -> str:
+        """What such draws are called."""
+        return GROUPS if self.drawn_with else IMAGES
 
 
 @dataclass(frozen=True)
@@ -126,6 +140,10 @@ class Pair:
     prediction: Prediction | None
     notes: tuple[str, ...] = ()
     """Why a figure is missing."""
+    unit: str = IMAGES
+    """What intervals and p-values are over."""
+    draws: int | None = None
+    """How many of them there are; None where they are the images."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +165,9 @@ class Grounded:
     outside_partial: Partial | None
     difference: Tested
     """Inside minus outside, paired: negative where loss inside the mask goes more with a lower score."""
+    unit: str = IMAGES
+    draws: int | None = None
+    """As those of a `Pair`."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +258,7 @@ class AcrossConnectors:
     """Spearman's correlation by subset (`trained`, `trained and isometries`, `all`); None where a subset is too small
     for a claim."""
     refusals: Mapping[str, str]
-    """Why a subset has no correlation."""
+    """Why a subset has no correlation, or one without interval and p-value."""
     sensitivity: Sensitivity | None = None
     """Of the trained connectors; None where they are too few."""
 

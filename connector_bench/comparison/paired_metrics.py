@@ -12,10 +12,10 @@ import numpy as np
 from connector_bench.comparison.compared_runs import ComparedRow, Documents
 from connector_bench.metrics import Metric
 from connector_bench.metrics import metric as metric_of
+from connector_bench.results.tasks import GROUP_COLUMN
 from connector_bench.stats.floors import GROUPS, IMAGES, LEAST_FOR_GEOMETRY, too_few_groups
 from connector_bench.stats.paired import ROUNDING, Sums
 
-GROUP_COLUMN = "drawn_group"
 TOLERANCE = 1e-4
 WITHOUT_HALVES = (
     "no interval: images are each other's neighbours, and the two records do not both say by how much halves of them "

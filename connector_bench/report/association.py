@@ -54,7 +54,8 @@ def _method(analysis: Analysis) -> str:
     settings = analysis.settings
     return (
         f"Losses point upwards: higher means more lost. Intervals: {100 * settings.confidence:g} % jackknife t "
-        "over images; documents about one image are left out together. "
+        "over images, or over groups of images that were drawn together; documents about one image are left out "
+        "together. "
         f"Not significant: {ADJUSTMENT} above {LEVEL}. An association within one model is no cause."
     )
 

@@ -48,9 +48,12 @@ def anchor(table: JoinedTable) -> str:
 
 
 def size(found: Sequence[Pair] | Sequence[Grounded]) -> str:
-    """How many documents and images figures rest on; a range where not every document has every loss."""
+    """How many documents and images (and groups of them that were drawn together) figures rest on; a range where not
+    every document has every loss."""
     documents, images = ({getattr(one, name) for one in found} for name in ("documents", "images"))
-    return f"N = {_range(documents)} documents about {_range(images)} images"
+    groups = {one.draws for one in found if one.draws is not None}
+    together = f" in {_range(groups)} groups that were drawn together" if groups else ""
+    return f"N = {_range(documents)} documents about {_range(images)} images{together}"
 
 
 def _range(numbers: set[int]) -> str:

@@ -30,6 +30,8 @@ HARNESS_COLUMNS = frozenset(
 """What lmms-eval writes into every sample row; further columns are metrics or come from the task."""
 OUTCOMES = frozenset(("image", "unreadable", "left_out"))
 """One of them is in every answer of a task of ours."""
+GROUP_COLUMN = "drawn_group"
+"""In an answer whose image was drawn with others: the number of their group."""
 
 
 @dataclass(frozen=True)

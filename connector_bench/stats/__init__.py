@@ -6,6 +6,7 @@
 | mean of errors, images very unlike | the same of the logarithm, or of log-normal images | `unlike_images` |
 | share whose variance is known | Wilson's score interval | `intervals.wilson` |
 | rank correlations, partial ones, AUROCs | jackknife over images or clusters, t, also for p | `cluster_jackknife` |
+| the same where losses part failures from successes | no narrower than the numbers of images allow | `separated` |
 | rank correlation of a few connectors | Fisher's z; every order for p | `few_connectors`, `exact_spearman` |
 | difference of two such | from both of their intervals; exchanges for p | `few_connectors`, `association.contrast` |
 | difference of two models, images apart | the same jackknife; exchange test | `paired.difference` |

@@ -19,7 +19,8 @@ LEAST_IMAGES = 20
 """Of means, ratios of sums, differences and rank statistics; in a decile, or a quartile, of the loss too."""
 LEAST_OUTCOMES = 6
 """Images with a failure, and without one; images whose value is not the most frequent one, of all or of a quartile;
-images on which two connectors differ, where images are each other's neighbours."""
+images on which two connectors differ, where images are each other's neighbours; connectors whose loss, or score, is
+not the most frequent one."""
 LEAST_IN_A_GALLERY = 60
 """Where images are each other's neighbours: overlap."""
 IMAGES_A_NEIGHBOUR = 15
