@@ -58,14 +58,17 @@ def tested_area(
 ) -> Tested:
     """The AUROC of `values`: no narrower than Newcombe's interval, and no p-value below Mann's and Whitney's.
 
-    Where images have several questions, which tell more than one of them would and less than all, the p-value is the
-    jackknife's alone unless that has (nearly) no spread.
+    Several answers of a draw tell more than one would and less than as many draws. So where they are asked, Newcombe's
+    interval is that of as many answers and the p-value the jackknife's, unless that has (nearly) no spread.
     """
     found = tested(draws, outcomes.over, 0.5, settings, scale="area")
-    ends = area_interval(found.score.value, outcomes.failing, outcomes.others, settings.confidence)
-    p = 0.0
-    if outcomes.asked_once or _knows_no_spread(found, ends):
-        p = area_p(found.score.value, values, outcomes.failed, outcomes.failing, outcomes.others)
+    value = found.score.value
+    ends = area_interval(value, outcomes.failing, outcomes.others, settings.confidence)
+    if not (outcomes.asked_once or _knows_no_spread(found, ends)):
+        failed = int(outcomes.failed.sum())
+        ends = area_interval(value, failed, len(outcomes.failed) - failed, settings.confidence)
+        return _at_least(found, ends, 0.0, NEWCOMBE)
+    p = area_p(value, values, outcomes.failed, outcomes.failing, outcomes.others)
     return _at_least(found, ends, p, NEWCOMBE)
 
 

@@ -12,6 +12,7 @@ from connector_bench.association import values
 from connector_bench.association.grounded import grounded_of
 from connector_bench.association.pairs import pairs_of
 from connector_bench.association.values import JoinedTable, Pair, Settings
+from connector_bench.stats.cluster_jackknife import ranks_without_each, score_of
 from connector_bench.stats.separated import area_interval, area_p, correlation_p, shares_apart
 
 SIMULATIONS = 100
@@ -148,3 +149,23 @@ def test_formulas_against_other_code() -> None:
             np.arange(40), np.arange(40, 100), use_continuity=False, method="asymptotic"
         ).pvalue
     )
+
+
+def test_several_answers_of_a_draw_tell_more_than_one() -> None:
+    """8 views of each of 22 objects: Newcombe's interval of 22 covered .997 to 1, with .5 in it at p < .05."""
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(22), 8)
+    wider = []
+    for _ in range(40):
+        loss, hard = (
+            np.sqrt(0.3) * rng.normal(size=22)[group] + np.sqrt(0.7) * rng.normal(size=176) for _ in range(2)
+        )
+        right = 0.5 * loss + 0.87 * hard < 0.5
+        found = pair_of(table_of(loss, right, group))
+        assert found.prediction is not None
+        score = found.prediction.auroc.score
+        draws = ranks_without_each(loss[None], ~right[None], group)
+        alone = score_of(draws.areas[:, 0, 0], 22, chance=0.5, scale="area")
+        wider.append((score.high - score.low) / (alone.high - alone.low))
+    assert min(wider) > 1 - 1e-9
+    assert np.median(wider) < 1.1
