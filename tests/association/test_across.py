@@ -7,17 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from scipy import stats
 
-from connector_bench.association.across import across_connectors, correlate
+from connector_bench.association.across import correlate
 from connector_bench.association.analysis import analyze
-from connector_bench.association.connectors_across import Measured, MeasuredTask, measured
-from connector_bench.association.contrast import contrasts
+from connector_bench.association.connectors_across import measured
 from connector_bench.association.export import as_json
-from connector_bench.association.printed import terminal
-from connector_bench.association.study_picture import picture
-from connector_bench.association.testing import adjusted
 from connector_bench.association.values import AcrossConnectors, Analysis, Point, SeedValue, Settings
 from connector_bench.leaderboard import board as boards
 from connector_bench.leaderboard.board_files import stored_runs
@@ -291,66 +286,3 @@ def test_the_study_is_regenerated_byte_for_byte(tmp_path: Path) -> None:
     assert held["rank2"]["models"]["connector_zoo/rank2-seed0"]["scenes_vqa: accuracy"] == pytest.approx(
         0.8, abs=0.1
     )
-
-
-def alike(values: np.ndarray, scores: np.ndarray, other: np.ndarray) -> tuple[Measured, ...]:
-    """Connectors with `1 - knor_10` and `lost` beside accuracy on the same scenes."""
-
-    def task(name: str, place: int, figures: dict[str, float], ours: bool) -> MeasuredTask:
-        model, scenes = f"c{place}", frozenset({"scenes"})
-        return MeasuredTask(model, "x", "w", "2026", name, scenes, "100", ours, figures)
-
-    return tuple(
-        Measured(
-            f"c{place}",
-            f"c{place}",
-            "trained",
-            {
-                "knn_preservation": task("knn_preservation", place, {"knor_10": 1 - value}, True),
-                "patch_reconstruction": task("patch_reconstruction", place, {"lost": lost}, True),
-                "vqa": task("vqa", place, {"accuracy": score}, False),
-            },
-        )
-        for place, (value, score, lost) in enumerate(zip(values, scores, other, strict=True))
-    )
-
-
-@pytest.mark.parametrize(
-    ("values", "scores", "why"),
-    [
-        (np.arange(8) == 0, np.arange(8) == 0, "1 connectors lose other than the most frequent loss"),
-        (np.arange(8) % 2, np.arange(8) % 2, "4 connectors lose other than the most frequent loss"),
-        (np.arange(8), np.maximum(np.arange(8), 3), "4 connectors score other than the most frequent score"),
-    ],
-)
-def test_connectors_of_which_most_are_alike_have_no_interval(
-    values: np.ndarray, scores: np.ndarray, why: str
-) -> None:
-    """8 of which one differs had 1.0 [.903, 1] beside p = .25."""
-    models = alike(values / 10, scores / 10, np.random.default_rng(0).permutation(8) / 10)
-    across = across_connectors(models, QUICK)
-    told = {entry.loss: entry for entry in across}["1 - knor_10"]
-    (contrast,) = contrasts(across, QUICK)
-    for found in (told.correlations["trained"], contrast.difference):
-        assert found is not None
-        assert np.isfinite(found.score.value)
-        assert np.isnan([found.score.low, found.score.high]).all()
-        assert found.p is None
-        assert found.score.method == f"no interval: {why}, 6 are needed"
-    assert told.refusals["trained"] == f"no interval: {why}, 6 are needed"
-    analysis = Analysis(QUICK, {}, (), (), (), adjusted(across), (), adjusted((contrast,)))
-    console = Console(record=True, width=300)
-    console.print(terminal(analysis, everything=True))
-    assert console.export_text().count(f"{why}, 6 are needed") >= 2
-    assert json.loads(as_json(analysis))["across"][0]["spearman"]["trained"]["low"] is None
-    assert picture(across).startswith(b"\x89PNG")
-
-
-def test_six_connectors_apart_have_an_interval() -> None:
-    values = np.maximum(np.arange(8), 1) / 10
-    across = across_connectors(alike(values, np.arange(8) / 10, np.arange(8)[::-1] / 10), QUICK)
-    (contrast,) = contrasts(across, QUICK)
-    for found in (across[0].correlations["trained"], contrast.difference):
-        assert found is not None
-        assert found.p is not None
-        assert found.score.low < found.score.high
