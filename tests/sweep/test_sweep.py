@@ -90,7 +90,7 @@ connectors:
 data_sets:
   scenes: [knn_preservation_scenes]
 seeds: [0, 1]
-arguments: [--limit, "120", --batch_size, "64"]
+arguments: [--limit, "160", --batch_size, "64"]
 """
 
 
