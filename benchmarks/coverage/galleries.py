@@ -158,7 +158,7 @@ def compared(columns: Sequence[Columns], scores: Sequence[Scores], drawn: Drawn 
             higher_is_better=None,
             halvings=(gaps[0], gaps[1]),
             k=int(name.split("_")[1]) if name.startswith("knor_") else None,
-            groups=None if drawn is None or drawn.independent else drawn.count,
+            drawn_together={} if drawn is None else drawn.noted().get("drawn_together", {}),
         )
         found[f"{DIFFERENCE}{name}"] = Outcome.of(paired(metric))
     return found
