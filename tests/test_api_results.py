@@ -215,7 +215,7 @@ def test_a_connector_that_is_better_by_construction_wins(ranks: dict[int, cb.Res
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_rank_32_wins_over_rank_8_and_two_seeds_tie(tmp_path: Path) -> None:
     """The zoo's trained weights on scenes, from Python; of documents alone, which do not know how far seeds spread."""
-    scenes = [Image.fromarray(make_scene(find_split("test"), number)[0].image) for number in range(100)]
+    scenes = [Image.fromarray(make_scene(find_split("test"), number)[0].image) for number in range(150)]
     for name, seed in (("rank8", 0), ("rank8", 2), ("rank32", 0)):
         given = {"measures": ["knn_preservation"], "options": cb.PreservationOptions(ks=(10,))}
         cb.measure(zoo.load(name, seed=seed), scenes, **given).save(tmp_path / f"{name}-{seed}")
