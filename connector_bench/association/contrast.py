@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from connector_bench.association.across import too_alike
+from connector_bench.association.across import over_seeds, too_alike
 from connector_bench.association.values import AcrossConnectors, Contrast, Settings, Tested
 from connector_bench.headlines import WHOLE_LOSSES
 from connector_bench.stats.correlation import rank_correlation
@@ -52,9 +52,8 @@ def _contrast(first: AcrossConnectors, second: AcrossConnectors, settings: Setti
     for point in first.points:
         shared = [seed for seed in point.seeds if seed.model in others]
         if point.group == "trained" and shared:
-            values.append(
-                np.mean([(seed.loss, others[seed.model].loss, seed.score) for seed in shared], axis=0)
-            )
+            sides = zip(*((seed.loss, others[seed.model].loss, seed.score) for seed in shared), strict=True)
+            values.append([over_seeds(side) for side in sides])
     if len(values) < LEAST_CONNECTORS:
         return None
     one, other, scores = np.transpose(values)

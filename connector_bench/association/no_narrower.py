@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
-from connector_bench.association.testing import Over, tested
+from connector_bench.association.testing import Over, share_error, tested
 from connector_bench.association.values import Settings, Tested
 from connector_bench.stats import jackknife
 from connector_bench.stats.few_connectors import difference_interval, rank_interval
@@ -145,8 +145,7 @@ def tested_shares(
 
 def _trials(draws: Float64[np.ndarray, " draws"], n: int) -> float:
     """Independent answers that would vary as much; all `n` where none does."""
-    value, without = float(draws[0]), draws[1:]
-    error = jackknife.estimate(value, without[np.isfinite(without)], "ranks").error
+    value, error = float(draws[0]), share_error(draws)
     spread = value * (1 - value)
     return max(spread / error**2, 1.0) if spread > 0 and error > 0 else float(n)
 

@@ -56,12 +56,17 @@ def interval(
 def rate(rates: Float64[np.ndarray, " draws"], over: Over, settings: Settings) -> Score:
     """A share of answers: Wilson's interval of as many independent draws as would vary as much; of all where all
     agree."""
-    value, without = float(rates[0]), rates[1:]
-    found = jackknife.estimate(value, without[np.isfinite(without)], "ranks")
+    value, error = float(rates[0]), share_error(rates)
     quantile = -float(special.stdtrit(max(over.n - 1, 1), (1 - settings.confidence) / 2))
-    low, high = wilson(value, found.error**2, over.n, quantile)
+    low, high = wilson(value, error**2, over.n, quantile)
     method = f"{100 * settings.confidence:g} % Wilson interval over {over.unit}"
     return floored(Score(value, low, high, over.n, None, method), unit=over.unit)
+
+
+def share_error(draws: Float64[np.ndarray, " draws"]) -> float:
+    """The jackknife's standard error of a share, over those draws whose removal leaves some answers."""
+    without = draws[1:]
+    return jackknife.estimate(float(draws[0]), without[np.isfinite(without)], "ranks").error
 
 
 def adjusted(value: Value) -> Value:

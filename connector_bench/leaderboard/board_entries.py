@@ -138,7 +138,7 @@ def over_seeds(seeds: Sequence[Figure], of: int | None = None) -> Figure:
         said = [ALONE.format(n=n), *([seeds[0].method] if seeds[0].method else [])]
         return seeds[0].model_copy(update={"method": "; ".join(said)})
     value = fmean(seed.value for seed in seeds)
-    if refused := [seed for seed in seeds if seed.low is None and seed.method is not None]:
+    if refused := [seed for seed in seeds if seed.refused]:
         none = {"low": None, "high": None, "method": refused[0].method, "stderr": None, "p": None}
         return seeds[0].model_copy(update={"value": value, **none})
     half = seed_half([[seed.value for seed in seeds]])

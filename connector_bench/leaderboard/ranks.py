@@ -67,7 +67,7 @@ def interval(figure: Figure) -> tuple[float, float]:
     else the value alone."""
     if figure.low is not None and figure.high is not None:
         return figure.low, figure.high
-    if figure.method is not None:
+    if figure.refused:
         return -math.inf, math.inf
     half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2)) * (figure.stderr or 0.0)
     return figure.value - half, figure.value + half

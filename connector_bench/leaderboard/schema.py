@@ -67,6 +67,11 @@ class Figure(_Frozen):
     higher_is_better: bool | None = None
     """None where neither is better: controls and descriptions."""
 
+    @property
+    def refused(self) -> bool:
+        """Whether the run says why there is no interval."""
+        return self.low is None and self.method is not None
+
 
 class Comparable(_Frozen):
     """What two results of one task must share to stand in one column; None is what a run did not record."""

@@ -21,6 +21,7 @@ from connector_bench.association.values import JoinedTable, Pair, Settings
 from connector_bench.comparison.compare import MetricDifference
 from connector_bench.stats import cluster_jackknife
 from connector_bench.stats.paired import Difference
+from tests.association.joined import joined
 
 SIMULATIONS = 500
 IMAGES, QUESTIONS = 100, 2
@@ -47,18 +48,7 @@ def planted(
     failed = rng.random(n) < 1 / (
         1 + np.exp(-(effect * loss + hard + (large_fail - 2 * confounder) * area - 0.5))
     )
-    return JoinedTable(
-        model="m",
-        connector_task="patch_reconstruction",
-        score_task="vqa",
-        identity="document number",
-        documents=tuple(range(n)),
-        images=tuple(map(str, image)),
-        losses={"loss_inside": loss},
-        baselines={"mask_area": area},
-        scores={"accuracy": 1.0 - failed},
-        higher_is_better={"accuracy": True},
-    )
+    return joined({"loss_inside": loss}, 1.0 - failed, image, {"mask_area": area})
 
 
 def pair_of(table: JoinedTable, settings: Settings = QUICK) -> Pair:

@@ -14,6 +14,7 @@ from connector_bench.association.pairs import pairs_of
 from connector_bench.association.values import JoinedTable, Pair, Settings
 from connector_bench.stats.cluster_jackknife import ranks_without_each, score_of
 from connector_bench.stats.separated import area_interval, area_p, correlation_p, shares_apart
+from tests.association.joined import joined
 
 SIMULATIONS = 100
 SEEN = 0.93 - 2 * (0.05 * 0.95 / SIMULATIONS) ** 0.5
@@ -23,20 +24,8 @@ def table_of(
     loss: np.ndarray, right: np.ndarray, images: np.ndarray | None = None, **columns: np.ndarray
 ) -> JoinedTable:
     """One score beside `lost`, the inside and outside of a mask, or baselines where one is called `entropy`."""
-    n = len(loss)
     baselines = {name: columns.pop(name) for name in list(columns) if name == "entropy"}
-    return JoinedTable(
-        model="m",
-        connector_task="patch_reconstruction",
-        score_task="vqa",
-        identity="document number",
-        documents=tuple(range(n)),
-        images=tuple(map(str, np.arange(n) if images is None else images)),
-        losses={"lost": loss, **columns},
-        baselines=baselines,
-        scores={"accuracy": right.astype(float)},
-        higher_is_better={"accuracy": True},
-    )
+    return joined({"lost": loss, **columns}, right, images, baselines)
 
 
 def pair_of(table: JoinedTable) -> Pair:

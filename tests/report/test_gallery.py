@@ -13,6 +13,7 @@ from connector_bench.report.gallery_values import AskedQuestion
 from connector_bench.report.measured_runs import read_model
 from connector_bench.report.picture_gallery import EACH, QUESTIONS, chosen, gallery
 from connector_bench.results.tasks import TaskRun
+from tests.association.joined import joined
 from tests.report.written import write_result
 
 PROMPT = "\nAnswer in one word.\nBe brief."
@@ -27,19 +28,8 @@ def task_with(folder: Path, rows: list[dict[str, Any]]) -> TaskRun:
 
 
 def table(scores: list[float], **losses: list[float]) -> JoinedTable:
-    n = len(scores)
-    return JoinedTable(
-        model="m",
-        connector_task="patch_reconstruction",
-        score_task="vqa",
-        identity="document number",
-        documents=tuple(range(n)),
-        images=tuple(f"image{i // 2}" for i in range(n)),
-        losses={name: np.array(values) for name, values in losses.items()},
-        baselines={},
-        scores={"accuracy": np.array(scores)},
-        higher_is_better={"accuracy": True},
-    )
+    images = [f"image{i // 2}" for i in range(len(scores))]
+    return joined({name: np.array(values) for name, values in losses.items()}, np.array(scores), images)
 
 
 def rows(n: int) -> list[dict[str, Any]]:
