@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from scipy import stats
 
 from connector_bench.foreign_files import first_error
 from connector_bench.leaderboard.loss_maps import loss_maps
@@ -29,7 +28,7 @@ from connector_bench.results.harness_files import ResultFile, UnusableResult, re
 from connector_bench.results.names import folder_id, without_folders
 from connector_bench.results.recorded_command import command_line, model_arguments
 from connector_bench.results.scrub import cleaned, secrets_below
-from connector_bench.results.tasks import RECONSTRUCTION, TaskRun, most_tokens
+from connector_bench.results.tasks import RECONSTRUCTION, TaskMetric, TaskRun, most_tokens
 
 SEEDS = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed")
 FEWSHOT = ("num_fewshot", "repeats", "generation_kwargs", "dataset_name", "test_split")
@@ -136,10 +135,7 @@ def _task(task: TaskRun, pictures: bool) -> TaskResult | None:
     for metric in task.metrics:
         if math.isfinite(metric.value):
             score = record.get("scores", {}).get(metric.name)
-            stderr = _number(metric.stderr)
-            figures[metric.name] = _figure(
-                metric.name, metric.value, stderr, score, better.get(metric.column)
-            )
+            figures[metric.name] = _figure(metric, score, better.get(metric.column))
         elif record:
             raise ValueError(f"{metric.name} is {metric.value}")
     if not figures:
@@ -209,25 +205,22 @@ def _probe(record: Mapping[str, Any]) -> ProbeBudget:
     )
 
 
-def _figure(
-    metric: str, value: float, stderr: float | None, score: Mapping[str, Any] | None, better: bool | None
-) -> Figure:
+def _figure(metric: TaskMetric, score: Mapping[str, Any] | None, better: bool | None) -> Figure:
     """`score` is what the run recorded of a figure of ours.
 
-    Without an interval there lmms-eval's standard error gives none either: it takes images for independent. Nor does
-    one of 0, of answers that are all alike.
+    Without an interval there lmms-eval's standard error gives none either: it takes images for independent.
     """
+    stderr = _number(metric.stderr)
     ours, score = score is not None, score or {}
     low, high, method = _number(score.get("low")), _number(score.get("high")), score.get("method")
     known = low is not None and high is not None
     if ours and not known:
         stderr = None
-    elif not known and stderr:
-        half = float(stats.norm.ppf(0.975)) * stderr
-        low, high, method = _number(value - half), _number(value + half), NORMAL
-    entry = metric_of(metric)
+    elif not known and metric.ends is not None:
+        (low, high), method = map(_number, metric.ends), NORMAL
+    entry = metric_of(metric.name)
     return Figure(
-        value=_short(value),
+        value=_short(metric.value),
         low=low,
         high=high,
         method=method,

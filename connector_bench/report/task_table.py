@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from connector_bench.number_style import with_interval
@@ -10,7 +9,6 @@ from connector_bench.report.blocks import Prose, ReportTable, Section, TableCell
 from connector_bench.report.estimates import INTERVAL
 from connector_bench.results.tasks import TaskMetric, TaskRun
 
-NORMAL_95 = 1.959964
 DIRECTIONS: dict[bool | None, str] = {True: "higher", False: "lower"}
 
 
@@ -36,7 +34,7 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
     table = ReportTable(
         name="section-task-scores",
         title="Figures of lmms-eval",
-        shows="± 1.96 standard errors over documents; no interval where lmms-eval gives no standard error.",
+        shows="± 1.96 standard errors over documents; no interval where lmms-eval gives none, or one of 0.",
         columns=("task", "metric", INTERVAL, "better", "documents"),
         rows=tuple(rows),
     )
@@ -45,8 +43,7 @@ def tasks_section(tasks: Sequence[TaskRun]) -> Section:
 
 def shown(metric: TaskMetric) -> str:
     """`0.716 ±.014`, with the interval that lmms-eval's standard error gives."""
-    half = math.nan if metric.stderr is None else NORMAL_95 * metric.stderr
-    return with_interval(metric.value, metric.value - half, metric.value + half)
+    return with_interval(metric.value, *(metric.ends or (None, None)))
 
 
 def _documents(task: TaskRun, metric: TaskMetric) -> TableCell:

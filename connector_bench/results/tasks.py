@@ -12,6 +12,7 @@ from connector_bench.foreign_files import parsed
 from connector_bench.metrics import Measure
 from connector_bench.results.data_sets import configured_data_set, data_sets_of
 from connector_bench.results.harness_files import ResultFile, UnusableResult, as_file_name
+from connector_bench.results.main_rows import NORMAL_95
 from connector_bench.stats.bounds import Bound, bound_of
 from connector_bench.stats.intervals import Score, bounded
 from connector_bench.stats.oracles import as_it_must_be
@@ -45,6 +46,13 @@ class TaskMetric:
     value: float
     """May be infinite or NaN."""
     stderr: float | None
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The 95 % interval that lmms-eval's standard error gives; None of one that is 0: all answers are alike."""
+        if not self.stderr or not math.isfinite(self.stderr):
+            return None
+        return self.value - NORMAL_95 * self.stderr, self.value + NORMAL_95 * self.stderr
 
 
 @dataclass(frozen=True)
